@@ -1,0 +1,50 @@
+"""Errors, sorted by what the caller may do next.
+
+    RooneyError
+    ├── ConfigError        the file, a key or a credential is wrong: repair it; restarting cannot help (exit 78)
+    │   └── StrategyError  a strategy file is wrong
+    ├── LedgerError        the ledger is torn, foreign, newer or in use: no trading (exit 78)
+    ├── MessageError       bytes on Redis that are no message of ours: refuse that one, go on
+    ├── FeedError          the feed ended or refused: back off and make a new session
+    │   └── FeedFatalError a new session would only be refused again (key, account)
+    └── BusError           Redis does not answer: keep trying, publish nothing twice
+
+What happens to an order is never an exception: it is a value (`rooney.orders.Receipt`).
+"""
+
+EXIT_OK = 0
+EXIT_ATTENTION = 1
+EXIT_FAILURE = 2
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h; the units never restart on it
+
+
+class RooneyError(Exception):
+    """Base of every error rooney raises on purpose."""
+
+
+class ConfigError(RooneyError):
+    """A configuration key, credential or environment variable is wrong; the message starts with its path."""
+
+
+class StrategyError(ConfigError):
+    """A strategy file cannot be used; the message names the file and what a researcher should change."""
+
+
+class LedgerError(RooneyError):
+    """A ledger cannot be trusted or is held by another process; the file was left untouched."""
+
+
+class MessageError(RooneyError):
+    """Bytes that do not decode into the message expected at that place."""
+
+
+class FeedError(RooneyError):
+    """The market data session ended or could not start."""
+
+
+class FeedFatalError(FeedError):
+    """The gateway refused us for a reason that a new session would only repeat."""
+
+
+class BusError(RooneyError):
+    """Redis refused, timed out or went away."""

@@ -1,0 +1,98 @@
+"""What crosses a process: minutes, bars, rolls, the hub's status. The type is the wire.
+
+Every struct here is encoded as a MessagePack array. Hub and workers restart apart, so fields are only ever appended,
+with defaults; a reader ignores appended fields it does not know.
+
+Times are UTC nanoseconds. Prices are float64 in the exchange's units, made once by `int / 1e9`.
+"""
+
+import enum
+
+import msgspec
+
+TIMEFRAMES = ("1min", "hourly", "daily")  # also the order of bars within a minute
+
+
+class BarFlag(enum.IntFlag):
+    """Quality of one bar."""
+
+    NONE = 0
+    OFF_SESSION = 1  # its trades came outside the session: folded into no hour or day
+    REPAIRED = 2  # built from replayed data after a gap
+
+
+class MinuteFlag(enum.IntFlag):
+    """Quality of one minute."""
+
+    NONE = 0
+    REPAIRED = 1  # published late, from replayed data
+    GAP = 2  # data before this minute is lost: no entries until the next session
+
+
+class InstrumentState(enum.IntEnum):
+    """What the hub knows about an instrument at the end of a minute."""
+
+    CLOSED = 0
+    OPEN = 1  # in session, traded in this minute
+    QUIET = 2  # in session, no trade in this minute
+    DEAD = 3  # in session, and the feed is not alive
+
+
+class Bar(msgspec.Struct, array_like=True, frozen=True):
+    """One closed bar of one contract. [ts_open, ts_close) holds its trades, chosen by ts_recv."""
+
+    symbol: str
+    contract: str
+    timeframe: str
+    ts_open: int
+    ts_close: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    trades: int
+    flags: int = 0
+    ts_hub_ns: int = 0  # hub's wall clock when the record that closed the minute arrived
+
+
+class Roll(msgspec.Struct, array_like=True, frozen=True):
+    """`symbol` is traded in `new_contract` from this minute on. `rule` says what decided."""
+
+    symbol: str
+    old_contract: str
+    new_contract: str
+    old_last: float
+    new_last: float
+    ts: int
+    rule: str = ""
+
+
+class Minute(msgspec.Struct, array_like=True, frozen=True):
+    """One tape entry: everything that became true at the end of one minute.
+
+    bars:   closed 1min bars, then hourly, then daily; each in the order of `instruments` in the configuration
+    states: InstrumentState per symbol
+    """
+
+    ts_close: int
+    rolls: list[Roll]
+    bars: list[Bar]
+    states: dict[str, int]
+    quality: int = 0
+    ts_hub_ns: int = 0  # hub's wall clock when the record that closed the minute arrived
+    ts_sent_ns: int = 0  # hub's wall clock when the minute was handed to Redis
+
+
+class HubStatus(msgspec.Struct, frozen=True):
+    """`hub:status`: a MessagePack map, for people and alerts; it expires when the hub stops writing it."""
+
+    state: str
+    ts_ns: int
+    ts_tape: int
+    ts_last_record: int
+    sessions: int
+    pending_minutes: int
+    counts: dict[str, int]
+    fronts: dict[str, str]
+    detail: str = ""

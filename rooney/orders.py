@@ -1,0 +1,124 @@
+"""An order's life: intent → receipt → outcome. Values and a transition table; nothing here sends anything.
+
+    planned ─gate→ dropped                       (entries only)
+    planned → sending → acknowledged             received by TradersPost; a fill is never reported
+                      → refused                  certainly not accepted
+                      → planned                  certainly not sent: may be tried again
+                      → unconfirmed              may be live: an entry is never sent again
+    unconfirmed → resolved                       by an operator or a settled exit
+    unconfirmed, refused → sending               exits only, after the settling time
+"""
+
+import enum
+import hashlib
+from typing import Any
+
+import msgspec
+
+from rooney.errors import RooneyError
+
+
+class Role(enum.IntEnum):
+    """Entries open a position, exits close whatever is open."""
+
+    ENTRY = 1
+    EXIT = 2
+
+
+class Side(enum.IntEnum):
+    """Direction of a position."""
+
+    SHORT = -1
+    FLAT = 0
+    LONG = 1
+
+
+class State(enum.StrEnum):
+    """Where an intent stands; always that of its last event."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+    UNCONFIRMED = "unconfirmed"
+    DROPPED = "dropped"
+    RESOLVED = "resolved"
+
+
+TRANSITIONS: dict[Role, dict[State, frozenset[State]]] = {
+    Role.ENTRY: {
+        State.PLANNED: frozenset({State.SENDING, State.DROPPED}),
+        State.SENDING: frozenset({State.ACKNOWLEDGED, State.REFUSED, State.PLANNED, State.UNCONFIRMED}),
+        State.UNCONFIRMED: frozenset({State.RESOLVED}),
+    },
+    Role.EXIT: {
+        State.PLANNED: frozenset({State.SENDING, State.RESOLVED}),
+        State.SENDING: frozenset({State.ACKNOWLEDGED, State.REFUSED, State.PLANNED, State.UNCONFIRMED}),
+        State.REFUSED: frozenset({State.SENDING, State.RESOLVED}),
+        State.UNCONFIRMED: frozenset({State.SENDING, State.RESOLVED}),
+    },
+}
+
+
+class IllegalMoveError(RooneyError):
+    """An order was about to change state in a way its life does not know."""
+
+
+def check_move(role: Role, old: State, new: State) -> None:
+    """Raises IllegalMoveError naming both ends unless `old` → `new` is in the table."""
+    allowed = TRANSITIONS[role].get(old, frozenset())
+    if new not in allowed:
+        names = ", ".join(sorted(allowed)) or "nothing, it is final"
+        raise IllegalMoveError(f"{role.name.lower()} cannot go from {old} to {new}; allowed from {old}: {names}")
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What a strategy wants, decided at one mark. Immutable; its id is the primary key of the ledger.
+
+    contract: raw symbol (ESZ5); ticker: TradersPost's spelling (ESZ2025)
+    signal_price: close of the deciding bar, on the tick grid; ts_mark: end of the deciding minute, UTC ns
+    """
+
+    id: str
+    strategy: str
+    mode: str
+    symbol: str
+    contract: str
+    ticker: str
+    role: Role
+    side: Side
+    quantity: int
+    cause: str
+    signal_price: float
+    ts_mark: int
+    seq: int
+
+
+def intent_id(strategy: str, mode: str, contract: str, role: Role, ts_mark: int, n: int = 0) -> str:
+    """First 16 hex digits of sha256 over what makes an intent itself; `n` counts intents that share all of it."""
+    text = "|".join((strategy, mode, contract, role.name.lower(), str(ts_mark), str(n)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What is known after one attempt to send.
+
+    state:      ACKNOWLEDGED, REFUSED, UNCONFIRMED, or PLANNED when certainly nothing was sent
+    retry:      refused, but the same request may succeed later (429)
+    status:     HTTP status, 0 without an answer
+    detail:     for people: message code or cause, never an URL
+    remote_id:  TradersPost's id of the signal
+    ts_sent_ns, ts_done_ns: wall clock around the attempt
+    """
+
+    state: State
+    status: int
+    detail: str
+    ts_sent_ns: int
+    ts_done_ns: int
+    remote_id: str = ""
+    retry: bool = False
+    body: str = ""
+
+
+Payload = dict[str, Any]
