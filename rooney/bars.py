@@ -1,0 +1,319 @@
+"""Trades in, closed minutes out; minutes in, hours and days out.
+
+`MinuteBuilder` chooses a trade's minute by its ts_recv, as Databento does for its own bars, and closes a minute for all
+instruments at once on event time alone. `Coarse` folds one-minute bars into the hour and the day in progress.
+Prices stay the feed's integers (1e-9) until a bar is made.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rooney import sessions
+from rooney.instruments import Contract
+from rooney.messages import Bar, BarFlag
+from rooney.sessions import MINUTE_NS
+
+PRICE_SCALE = 1_000_000_000
+UNDEF_PRICE = 2**63 - 1
+HEARTBEAT_LAG_NS = 1_000_000_000  # a heartbeat closes minutes that ended this long before its stamp
+# Between heartbeats event time moves by seconds; a leap this long is believed only when a second record confirms it.
+MAX_LEAP_NS = 10 * MINUTE_NS
+# A price this far from its contract's last one is believed only when the contract's next trade confirms it.
+MAX_PRICE_MOVE = 0.25
+MAX_AHEAD_NS = MINUTE_NS  # a stamp this far ahead of the local clock is refused
+
+Trade = tuple[int, int, int, int]  # instrument_id, ts_recv, price (1e-9), size
+
+
+class Fold:
+    """What one contract has traded in the open minute; prices in 1e-9 units."""
+
+    __slots__ = ("band_high", "band_low", "close", "contract", "doubted", "high", "low", "open", "trades", "volume")
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.open = self.high = self.low = self.close = 0
+        self.volume = self.trades = 0
+        # Limits of a believable price; the first price of a contract has none.
+        self.band_low, self.band_high = -UNDEF_PRICE, UNDEF_PRICE - 1
+        self.doubted: int | None = None
+
+    def believe(self, price: int) -> None:
+        """Centre the band on a price that was accepted."""
+        reach = int(abs(price) * MAX_PRICE_MOVE)
+        self.band_low, self.band_high = price - reach, price + reach
+
+    def confirms(self, price: int) -> bool:
+        """Whether a price outside the band is near the one doubted just before: then the market did move."""
+        doubted, self.doubted = self.doubted, None
+        if price == UNDEF_PRICE:
+            return False
+        if doubted is not None and abs(price - doubted) <= abs(doubted) * MAX_PRICE_MOVE:
+            self.believe(price)
+            return True
+        self.doubted = price
+        return False
+
+
+class ContractMinute(msgspec.Struct, frozen=True):
+    """What one contract traded in one minute; prices in 1e-9 units."""
+
+    contract: Contract
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    trades: int
+
+    def bar(self, ts_open: int, flags: int, ts_hub_ns: int) -> Bar:
+        """The one-minute bar. Prices by true division: the last bit decides IBS at exactly 0.2."""
+        return Bar(
+            self.contract.root,
+            self.contract.raw,
+            "1min",
+            ts_open,
+            ts_open + MINUTE_NS,
+            self.open / PRICE_SCALE,
+            self.high / PRICE_SCALE,
+            self.low / PRICE_SCALE,
+            self.close / PRICE_SCALE,
+            self.volume,
+            self.trades,
+            flags,
+            ts_hub_ns,
+        )
+
+
+class ClosedMinute(msgspec.Struct, frozen=True):
+    """All contracts that traded in [ts_close - 1 min, ts_close)."""
+
+    ts_close: int
+    contracts: list[ContractMinute]
+    ts_hub_ns: int
+    repaired: bool = False
+
+
+class MinuteBuilder:
+    """Builds minutes from trades in the order the feed gives them.
+
+    groups:         session groups of the configured instruments; a minute in which any is in session is emitted even
+                    without a trade, so the sequence is dense; other minutes only if something traded
+    start_ns:       first minute to build, UTC ns on a whole minute; earlier trades are counted as replayed or late
+    close_after_ns: how far event time must be past a minute's end before it closes
+    emit:           called with each ClosedMinute, in order, on the caller's thread
+    wall_ns:        the local clock; it refuses stamps from the future and stamps latency, it closes nothing
+
+    Every trade ends in exactly one of `counts`, in `pending()` or in a later minute's `counts["built"]`.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[str],
+        start_ns: int,
+        close_after_ns: int,
+        emit: Callable[[ClosedMinute], None],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._groups = sorted(set(groups))
+        self._close_after_ns = close_after_ns
+        self._emit = emit
+        self._wall_ns = wall_ns
+        self._by_id: dict[int, Fold | None] = {}
+        self._by_contract: dict[Contract, Fold] = {}
+        self._early: list[Trade] = []  # trades of later minutes that came before this one may close
+        self._held: tuple[int, Trade | None] | None = None  # a leap in time that waits for confirmation
+        self._watermark_ns = start_ns
+        self.minute_ns = start_ns
+        self._end_ns = start_ns + MINUTE_NS
+        self.counts: Counter[str] = Counter()
+        self.replaying = False  # the session is still sending the past it was asked for
+        self.repairing = False  # minutes that close now were missed when they were new
+
+    def restart(self) -> None:
+        """Drop the open minute: a new session replays it from its start. Mappings of the old session are void."""
+        self.counts["reread"] += self.pending()
+        for fold in self._by_contract.values():
+            fold.volume = fold.trades = 0
+        self._by_id.clear()
+        self._early.clear()
+        self._held = None
+        self._watermark_ns = self.minute_ns
+
+    def map(self, instrument_id: int, contract: Contract | None) -> None:
+        """From now on `instrument_id` means `contract`; None marks what is known and not wanted (spreads)."""
+        if contract is None:
+            self._by_id[instrument_id] = None
+        else:
+            self._by_id[instrument_id] = self._by_contract.setdefault(contract, Fold(contract))
+
+    def pending(self) -> int:
+        """Trades received and not yet in a closed minute."""
+        held = self._held is not None and self._held[1] is not None
+        return sum(fold.trades for fold in self._by_contract.values()) + len(self._early) + held
+
+    def on_trade(self, instrument_id: int, ts_recv: int, price: int, size: int) -> None:
+        """Fold one trade into its minute, or count why not."""
+        if ts_recv >= self._end_ns:
+            self._on_later((instrument_id, ts_recv, price, size))
+            return
+        fold = self._by_id.get(instrument_id)
+        if fold is None:
+            self.counts["spread" if instrument_id in self._by_id else "unknown_instrument"] += 1
+            return
+        if ts_recv < self.minute_ns:
+            self.counts["replayed" if self.replaying else "late"] += 1
+            return
+        if not fold.band_low <= price <= fold.band_high and not fold.confirms(price):
+            self.counts["absurd_price"] += 1
+            return
+        if fold.trades:
+            if price > fold.high:
+                fold.high = price
+            elif price < fold.low:
+                fold.low = price
+        else:
+            fold.open = fold.high = fold.low = price
+        fold.close = price
+        fold.volume += size
+        fold.trades += 1
+
+    def on_time(self, ts_ns: int) -> None:
+        """A heartbeat of the gateway: every minute that ended a second before it is over."""
+        if ts_ns - HEARTBEAT_LAG_NS >= self._end_ns and self._moves_on(ts_ns, None):
+            self._close_until(ts_ns - HEARTBEAT_LAG_NS)
+
+    def _on_later(self, trade: Trade) -> None:
+        """A trade of a later minute: it may close the present one."""
+        ts_recv = trade[1]
+        if self._moves_on(ts_recv, trade):
+            self._close_until(ts_recv - self._close_after_ns)
+            if ts_recv >= self._end_ns:
+                self._early.append(trade)
+            else:
+                self.on_trade(*trade)
+
+    def _moves_on(self, ts_ns: int, trade: Trade | None) -> bool:
+        """Whether event time may move on to `ts_ns`. A leap waits, held, for a second record that agrees with it."""
+        if ts_ns > self._wall_ns() + MAX_AHEAD_NS:
+            self.counts["bad_clock"] += trade is not None
+            return False
+        held, self._held = self._held, None
+        if ts_ns - self._watermark_ns > MAX_LEAP_NS:
+            if held is None or abs(ts_ns - held[0]) > MAX_LEAP_NS:
+                self.counts["bad_clock"] += held is not None and held[1] is not None
+                self._held = (ts_ns, trade)
+                return False
+            self._watermark_ns = held[0]
+            if held[1] is not None:
+                self._on_later(held[1])
+        elif held is not None:
+            self.counts["bad_clock"] += held[1] is not None
+        self._watermark_ns = max(self._watermark_ns, ts_ns)
+        return True
+
+    def _close_until(self, ts_ns: int) -> None:
+        """Close every minute that ended at or before `ts_ns`."""
+        while self._end_ns <= ts_ns:
+            self._close()
+            early, self._early = self._early, []
+            for trade in early:
+                if trade[1] < self._end_ns:
+                    self.on_trade(*trade)
+                else:
+                    self._early.append(trade)
+
+    def _close(self) -> None:
+        contracts = []
+        for fold in self._by_contract.values():
+            if fold.trades:
+                contracts.append(
+                    ContractMinute(fold.contract, fold.open, fold.high, fold.low, fold.close, fold.volume, fold.trades)
+                )
+                self.counts["built"] += fold.trades
+                fold.believe(fold.close)
+                fold.volume = fold.trades = 0
+        if contracts or any(sessions.window_at(group, self.minute_ns) for group in self._groups):
+            self._emit(ClosedMinute(self._end_ns, contracts, self._wall_ns(), self.repairing))
+        self.minute_ns = self._end_ns
+        self._end_ns += MINUTE_NS
+
+
+class _Span:
+    """An hour or a day in progress of one instrument."""
+
+    __slots__ = ("close_ns", "first", "high", "last", "low", "trades", "volume")
+
+    def __init__(self, bar: Bar, close_ns: int) -> None:
+        self.first = self.last = bar
+        self.high, self.low = bar.high, bar.low
+        self.volume, self.trades = bar.volume, bar.trades
+        self.close_ns = close_ns
+
+    def add(self, bar: Bar) -> None:
+        self.last = bar
+        self.high, self.low = max(self.high, bar.high), min(self.low, bar.low)
+        self.volume += bar.volume
+        self.trades += bar.trades
+
+    def bar(self, timeframe: str, ts_open: int, flags: int, ts_hub_ns: int) -> Bar:
+        return Bar(
+            self.first.symbol,
+            self.last.contract,
+            timeframe,
+            ts_open,
+            self.close_ns,
+            self.first.open,
+            self.high,
+            self.low,
+            self.last.close,
+            self.volume,
+            self.trades,
+            flags,
+            ts_hub_ns,
+        )
+
+
+class Coarse:
+    """The hour and the day in progress of one instrument, folded from its one-minute bars.
+
+    An hour closes with its last session minute, a day with the last one of its trade date, traded then or not.
+    """
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._hour: _Span | None = None
+        self._day: _Span | None = None
+        self._flags = 0
+
+    def fold(self, bar: Bar) -> None:
+        """Add a one-minute bar; bars outside the session belong to no hour or day."""
+        if bar.flags & BarFlag.OFF_SESSION:
+            return
+        if self._hour is None:
+            self._hour = _Span(bar, sessions.hour_close_ns(self._group, bar.ts_open))
+        else:
+            self._hour.add(bar)
+        if self._day is None:
+            day = sessions.trade_date(bar.ts_open)
+            self._day = _Span(bar, sessions.session_close_ns(self._group, day))
+        else:
+            self._day.add(bar)
+        self._flags |= bar.flags
+
+    def close(self, ts_close: int, ts_hub_ns: int) -> list[Bar]:
+        """The hourly and then the daily bar that end at or before the mark `ts_close`."""
+        bars = []
+        if self._hour is not None and self._hour.close_ns <= ts_close:
+            first = self._hour.first.ts_open
+            bars.append(self._hour.bar("hourly", first - first % sessions.HOUR_NS, self._flags, ts_hub_ns))
+            self._hour = None
+        if self._day is not None and self._day.close_ns <= ts_close:
+            day = sessions.trade_date(self._day.first.ts_open)
+            opens = sessions.session_open_ns(self._group, day)
+            bars.append(self._day.bar("daily", opens, self._flags, ts_hub_ns))
+            self._day = None
+            self._flags = 0
+        return bars

@@ -1,0 +1,211 @@
+"""The hub process: feed → minutes → Redis. Wiring and supervision, no arithmetic.
+
+Three threads: the client's own folds trades into minutes, the feed's keeps a session running, and this one assembles
+closed minutes, publishes them and tells systemd that it turns. Redis may go away: minutes wait in a bounded ring, and
+everything later than the tape's last id is published when it is back.
+"""
+
+import logging
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+
+from rooney import sessions
+from rooney.bars import ClosedMinute, MinuteBuilder
+from rooney.bus import Bus
+from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
+from rooney.feed import Feed, stype_of
+from rooney.instruments import Contract, contract_from_number
+from rooney.messages import HubStatus
+from rooney.minutes import MinuteAssembler, Published
+from rooney.notify import Notifier
+from rooney.sessions import MINUTE_NS
+
+logger = logging.getLogger(__name__)
+
+TURN_S = 0.25  # the loop turns at least this often
+STATUS_EVERY_S = 1.0
+REDIS_PAUSE_S = 0.2
+
+
+class Hub:
+    """One hub. `run()` returns the exit status.
+
+    roots:    (root, session group, Databento product id) in the order of `instruments` in the configuration
+    start_ns: where to begin when the tape is empty; None means the open of the session in progress
+    ring:     minutes kept for a Redis that comes back without them
+    """
+
+    def __init__(
+        self,
+        roots: list[tuple[str, str, str]],
+        bus: Bus,
+        make_feed: Callable[[MinuteBuilder, Callable[[Contract], None], Callable[[Exception], None]], Feed],
+        notifier: Notifier,
+        *,
+        close_after_ms: int = 50,
+        start_ns: int | None = None,
+        channels: bool = True,
+        ring: int = 3_000,
+    ) -> None:
+        self._roots = roots
+        self._bus = bus
+        self._make_feed = make_feed
+        self._notifier = notifier
+        self._close_after_ns = close_after_ms * 1_000_000
+        self._start_ns = start_ns
+        self._channels = channels
+        self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Exception] = queue.SimpleQueue()
+        self._ring: deque[Published] = deque(maxlen=ring)
+        self._unpublished: deque[Published] = deque(maxlen=ring)
+        self._assembler = MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in roots)
+        self._stopping = False
+        self._redis_ok = True
+        self._published_ns = 0
+        self._minutes = 0
+
+    def stop(self) -> None:
+        """Finish: publish what is closed, leave the open minute unpublished."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Until stopped or until going on makes no sense."""
+        last_ns = self._restore()
+        start_ns = last_ns or self._start_ns or self._session_open_ns()
+        start_ns -= start_ns % MINUTE_NS
+        groups = [group for _, group, _ in self._roots]
+        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._inbox.put, time.time_ns)
+        feed = self._make_feed(builder, self._inbox.put, self._inbox.put)
+        feed.start()
+        logger.info("hub begins at %s, tape %s", _utc(start_ns), "continued" if last_ns else "new")
+        self._notifier.ready("connecting")
+        failure: Exception | None = None
+        next_status = 0.0
+        while not self._stopping and failure is None:
+            failure = self._turn()
+            self._notifier.watchdog()
+            now = time.monotonic()
+            if now >= next_status:
+                next_status = now + STATUS_EVERY_S
+                self._say(feed, builder)
+        self._notifier.stopping()
+        feed.stop()
+        feed.join(timeout=5)
+        while not self._inbox.empty():
+            failure = self._turn() or failure
+        self._say(feed, builder)
+        if self._unpublished:
+            logger.error("stopping with %d closed minutes that Redis did not take", len(self._unpublished))
+        logger.info("hub stopped: %d minutes, counts %s", self._minutes, dict(builder.counts))
+        if failure is None:
+            return EXIT_OK
+        logger.critical("hub gives up: %s", failure)
+        return EXIT_CONFIG if isinstance(failure, FeedFatalError) else EXIT_FAILURE
+
+    def _turn(self) -> Exception | None:
+        """Wait for one item and deal with it; also the moment to publish what an outage held back."""
+        try:
+            item = self._inbox.get(timeout=TURN_S)
+        except queue.Empty:
+            item = None
+        if isinstance(item, Exception):
+            return item
+        if isinstance(item, Contract):
+            self._assembler.list_contract(item)
+        elif item is not None:
+            published = self._assembler.assemble(item, time.time_ns)
+            self._ring.append(published)
+            self._unpublished.append(published)
+            self._minutes += 1
+        self._flush()
+        return None
+
+    def _flush(self) -> None:
+        """Publish in order. After an outage, first give a Redis that lost minutes everything it lacks."""
+        if not self._unpublished and self._redis_ok:
+            return
+        try:
+            if not self._redis_ok:
+                bounds = self._bus.tape_bounds()
+                last_ns = bounds[1] if bounds else 0
+                self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
+                self._redis_ok = True
+                logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
+            while self._unpublished:
+                published = self._unpublished[0]
+                self._bus.publish(published, self._channels)
+                self._published_ns = published.minute.ts_close
+                self._unpublished.popleft()
+        except BusError as error:
+            if self._redis_ok:
+                logger.error("%s; minutes wait in a ring of %d", error, self._ring.maxlen)
+            self._redis_ok = False
+            time.sleep(REDIS_PAUSE_S)
+
+    def _restore(self) -> int | None:
+        """Read what the tape knows: its end, fronts, volumes, last prices, the hour and day in progress."""
+        bounds = self._bus.tape_bounds()
+        fronts = self._bus.fronts()
+        end_ns = bounds[1] if bounds else self._start_ns or self._session_open_ns()
+        today = sessions.trade_date(end_ns)
+        for root, state in self._assembler.roots.items():
+            if root in fronts:
+                state.front = contract_from_number(root, fronts[root])
+            for days_back in range(10, -1, -1):
+                day = today - timedelta(days=days_back)
+                for number, volume in self._bus.volumes(root, day).items():
+                    state.count(day, contract_from_number(root, number), volume, float("nan"))
+            for number, price in self._bus.last_prices(root).items():
+                state.last[contract_from_number(root, number)] = price
+            if bounds is None:
+                continue
+            window = sessions.window_at(state.group, end_ns - 1)
+            if window is not None:
+                state.front_day = window.trade_date
+                opened = sessions.session_open_ns(state.group, window.trade_date)
+                for bar in self._bus.history_since(root, "1min", opened):
+                    state.coarse.fold(bar)
+                    state.coarse.close(bar.ts_close, 0)
+        return bounds[1] if bounds else None
+
+    def _session_open_ns(self) -> int:
+        """The earliest open among the sessions in progress, or now when all are closed."""
+        now_ns = time.time_ns()
+        windows = [sessions.window_at(group, now_ns) for _, group, _ in self._roots]
+        return min((window.open_ns for window in windows if window is not None), default=now_ns)
+
+    def _say(self, feed: Feed, builder: MinuteBuilder) -> None:
+        """STATUS for systemd and `hub:status` for everyone else."""
+        state = "stopping" if self._stopping else feed.state
+        if state == "live" and not feed.alive():
+            state = "feed dead"
+        if not self._redis_ok:
+            state = "redis away"
+        lag = f"tape {_utc(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
+        self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting")
+        if not self._redis_ok:
+            return
+        counts = {key: value for key, value in sorted(builder.counts.items())}
+        counts |= {"trades_in": feed.trades, "pending": builder.pending(), "minutes": self._minutes}
+        fronts = {root: s.front.raw for root, s in self._assembler.roots.items() if s.front is not None}
+        status = HubStatus(
+            state,
+            time.time_ns(),
+            self._published_ns,
+            feed.last_record_ns,
+            feed.sessions,
+            len(self._unpublished),
+            counts,
+            fronts,
+        )
+        try:
+            self._bus.set_status(status)
+        except BusError as error:
+            logger.error("%s", error)
+            self._redis_ok = False
+
+
+def _utc(ts_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts_ns // 1_000_000_000))

@@ -1,0 +1,173 @@
+"""The records a step reads and writes. Prices in points, times in UTC ns, money in USD.
+
+`np.record` gives attribute access with the JIT on and off alike.
+"""
+
+import enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Records = NDArray[Any]
+
+N_TIMEFRAMES = 3  # 1min, hourly, daily: the first axis of the bars of a mark
+
+
+class Cause(enum.IntEnum):
+    """Why an intent was decided."""
+
+    RULE = 1
+    TIME_STOP = 2
+    DAILY_LOSS = 3
+    ROLL = 4
+    UNCONFIRMED = 5
+    STOP = 6
+    TARGET = 7
+    AUTO_CLOSE = 8
+    OPERATOR = 9
+
+
+class Reason(enum.IntEnum):
+    """What was decided for an instrument at a mark, and why."""
+
+    NOT_EVALUATED = 0
+    WARMING_UP = 1
+    NO_SIGNAL = 2
+    HOLD = 3
+    ENTER_LONG = 4
+    ENTER_SHORT = 5
+    EXIT = 6
+    SLOTS_FULL = 7
+    DAILY_LOSS = 8
+    PENDING = 9
+    REENTRY_WAIT = 10
+    CLOSE_MARGIN = 11
+    GAP = 12
+    UNCERTAIN = 13
+    BLOCKED = 14
+
+
+class OutcomeKind(enum.IntEnum):
+    """What became of an intent, as the step needs to know it."""
+
+    ACKNOWLEDGED = 1
+    CANCELLED = 2  # refused, dropped or resolved as not filled
+    UNCONFIRMED = 3
+
+
+class Pending(enum.IntEnum):
+    """What an instrument waits for."""
+
+    NONE = 0
+    ENTRY = 1
+    EXIT = 2
+    UNCERTAIN = 3  # an entry that may or may not have been filled
+
+
+class OnUnconfirmed(enum.IntEnum):
+    """Policy for an entry whose fate is unknown."""
+
+    FLATTEN = 0
+    MANAGE = 1
+    HOLD = 2
+
+
+def _record(*fields: tuple[str, Any]) -> np.dtype[Any]:
+    return np.dtype((np.record, list(fields)))
+
+
+_I, _F = np.int64, np.float64
+
+BAR = _record(
+    ("valid", _I),
+    ("ts_open", _I),
+    ("contract", _I),
+    ("open", _F),
+    ("high", _F),
+    ("low", _F),
+    ("close", _F),
+    ("volume", _F),
+)
+MARK = _record(
+    ("ts_close", _I),
+    ("trade_date", _I),  # days since 1970
+    ("gap", _I),  # data before this mark is lost
+    ("warming", _I),  # fold only, decide nothing
+)
+ROLL = _record(("valid", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
+SESSION = _record(("is_open", _I), ("ts_close", _I))  # of the trade date in progress
+OUTCOME = _record(("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I))
+INSTRUMENT = _record(
+    ("tick_size", _F),
+    ("point_value", _F),
+    ("commission", _F),  # USD per contract and round turn
+    ("slippage", _F),  # points per side
+    ("quantity", _I),
+)
+LIMITS = _record(
+    ("timeframe", _I),
+    ("max_positions", _I),
+    ("daily_stop_loss", _F),
+    ("time_stop_bars", _I),  # 0: none
+    ("close_margin_ns", _I),
+    ("reentry_wait_ns", _I),
+    ("settle_ns", _I),
+    ("on_unconfirmed", _I),
+)
+ACCOUNT = _record(
+    ("cash", _F),  # starting cash + realised - commissions
+    ("equity", _F),
+    ("day_start_equity", _F),
+    ("trade_date", _I),
+    ("halted", _I),  # daily loss latched
+    ("gap_date", _I),  # no entries on this trade date
+    ("marks", _I),
+)
+POSITION = _record(
+    ("side", _I),
+    ("quantity", _I),
+    ("contract", _I),
+    ("entry_ts", _I),
+    ("entry_price", _F),
+    ("bars_held", _I),
+    ("best", _F),  # most favourable close since the entry
+    ("costs", _F),
+    ("pending", _I),
+    ("pending_side", _I),
+    ("pending_contract", _I),
+    ("pending_mark", _I),
+    ("pending_cause", _I),
+    ("acknowledged", _I),
+    ("fill_price", _F),  # first price after the send; NaN until it is known
+    ("fill_ts", _I),
+    ("blocked_date", _I),  # no entries on this trade date
+    ("reentry_ts", _I),
+    ("last_price", _F),
+    ("last_contract", _I),
+    ("left_price", _F),  # last price of the contract before the latest roll
+)
+INTENT = _record(
+    ("instrument", _I),
+    ("role", _I),
+    ("side", _I),
+    ("quantity", _I),
+    ("contract", _I),
+    ("cause", _I),
+    ("price", _F),
+)
+TRADE = _record(
+    ("instrument", _I),
+    ("contract", _I),
+    ("side", _I),
+    ("quantity", _I),
+    ("entry_ts", _I),
+    ("entry_price", _F),
+    ("exit_ts", _I),
+    ("exit_price", _F),
+    ("cause", _I),
+    ("pnl_usd", _F),  # net of costs
+    ("costs_usd", _F),
+    ("bars_held", _I),
+)
+OUT = _record(("n_intents", _I), ("n_trades", _I))

@@ -1,0 +1,148 @@
+"""A closed minute of all contracts → the tape's minute of all instruments: fronts, rolls, hours, days, states."""
+
+from collections.abc import Callable, Iterable
+from datetime import date
+
+import msgspec
+
+from rooney import rolls, sessions
+from rooney.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
+from rooney.instruments import Contract
+from rooney.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.sessions import MINUTE_NS
+
+
+class ContractCount(msgspec.Struct, frozen=True):
+    """What one minute adds to a contract's trade date; `last` in points."""
+
+    contract: Contract
+    day: date
+    volume: int
+    last: float
+
+
+class Published(msgspec.Struct, frozen=True):
+    """Everything one minute writes to Redis, in one script."""
+
+    minute: Minute
+    counts: list[ContractCount]
+    fronts: dict[str, Contract]
+
+
+class RootState:
+    """What the hub remembers of one root between minutes; all of it is on Redis too."""
+
+    def __init__(self, root: str, group: str, fixed: bool) -> None:
+        self.root = root
+        self.group = group
+        self.fixed = fixed  # a raw or continuous subscription: the mapping is the front, no rule chooses
+        self.coarse = Coarse(group)
+        self.front: Contract | None = None
+        self.front_day: date | None = None
+        self.listed: set[Contract] = set()
+        self.volumes: dict[Contract, int] = {}
+        self.volumes_day: date | None = None
+        self.previous: dict[Contract, int] = {}
+        self.last: dict[Contract, float] = {}
+
+    def count(self, day: date, contract: Contract, volume: int, last: float) -> None:
+        """Add to the volume of a trade date; the last complete one is kept for the next decision."""
+        if self.volumes_day is None or day > self.volumes_day:
+            if self.volumes:
+                self.previous = self.volumes
+            self.volumes, self.volumes_day = {}, day
+        self.volumes[contract] = self.volumes.get(contract, 0) + volume
+        self.last[contract] = last
+
+    def decide(self, day: date, ts: int) -> Roll | None:
+        """Choose the front for a trade date, once; the roll if it changed."""
+        if self.front_day == day and self.front is not None:
+            return None
+        old = self.front
+        if self.fixed:
+            new, rule = max(self.listed, default=old), "mapping"
+        else:
+            new, rule = rolls.front(day, old, self._volumes_before(day), self.listed)
+        if old is not None and new is not None and new != old and new not in self.last:
+            return None  # it has no price yet: roll with its first one
+        self.front, self.front_day = new, day
+        if old is None or new is None or new == old:
+            return None
+        return Roll(self.root, old.raw, new.raw, self.last.get(old, float("nan")), self.last[new], ts, rule)
+
+    def _volumes_before(self, day: date) -> dict[Contract, int]:
+        return self.volumes if self.volumes_day is not None and self.volumes_day < day else self.previous
+
+
+class MinuteAssembler:
+    """Turns closed minutes into tape entries. Not thread-safe; deterministic in its input.
+
+    roots: (root, session group, fixed) in the order of `instruments` in the configuration
+    """
+
+    def __init__(self, roots: Iterable[tuple[str, str, bool]]) -> None:
+        self.roots = {root: RootState(root, group, fixed) for root, group, fixed in roots}
+        self._gap = False
+
+    def list_contract(self, contract: Contract) -> None:
+        """The feed knows this contract."""
+        state = self.roots.get(contract.root)
+        if state is not None:
+            state.listed.add(contract)
+
+    def mark_gap(self) -> None:
+        """Data before the next minute is lost for good."""
+        self._gap = True
+
+    def assemble(self, closed: ClosedMinute, wall_ns: Callable[[], int]) -> Published:
+        """The tape entry of one closed minute. `wall_ns` stamps the moment it is handed on."""
+        ts_open = closed.ts_close - MINUTE_NS
+        quality = MinuteFlag.REPAIRED if closed.repaired else MinuteFlag.NONE
+        if self._gap:
+            quality |= MinuteFlag.GAP
+            self._gap = False
+        traded: dict[str, list[ContractMinute]] = {}
+        for contract in closed.contracts:
+            traded.setdefault(contract.contract.root, []).append(contract)
+        found_rolls: list[Roll] = []
+        counts: list[ContractCount] = []
+        minutes: list[Bar] = []
+        states: dict[str, int] = {}
+        bar_flags = BarFlag.REPAIRED if closed.repaired else BarFlag.NONE
+        for root, state in self.roots.items():
+            window = sessions.window_at(state.group, ts_open)
+            bar = None
+            if window is not None or root in traded:
+                day = window.trade_date if window is not None else sessions.trade_date(ts_open)
+                if (roll := state.decide(day, closed.ts_close)) is not None:
+                    found_rolls.append(roll)
+                for part in traded.get(root, ()):
+                    last = part.close / PRICE_SCALE
+                    state.count(day, part.contract, part.volume, last)
+                    counts.append(ContractCount(part.contract, day, part.volume, last))
+                    if part.contract == state.front:
+                        flags = bar_flags if window is not None else bar_flags | BarFlag.OFF_SESSION
+                        bar = part.bar(ts_open, flags, closed.ts_hub_ns)
+            if bar is not None:
+                minutes.append(bar)
+                state.coarse.fold(bar)
+            if window is None:
+                states[root] = InstrumentState.CLOSED
+            else:
+                states[root] = InstrumentState.OPEN if bar is not None else InstrumentState.QUIET
+        hours: list[Bar] = []
+        days: list[Bar] = []
+        for state in self.roots.values():
+            for coarse in state.coarse.close(closed.ts_close, closed.ts_hub_ns):
+                (hours if coarse.timeframe == "hourly" else days).append(coarse)
+        minute = Minute(
+            closed.ts_close,
+            found_rolls,
+            [*minutes, *hours, *days],
+            states,
+            int(quality),
+            closed.ts_hub_ns,
+            wall_ns(),
+        )
+        fronts = {root: state.front for root, state in self.roots.items() if state.front is not None}
+        return Published(minute, counts, fronts)

@@ -1,0 +1,224 @@
+"""A strategy: one file with parameters, features by name and three rules; found by name or path, compiled once.
+
+    class Ibs(Strategy):
+        timeframe = "hourly"
+        params = {"entry_high": Param(0.2, 0.0, 1.0, "highest IBS that enters")}
+        features = {"ibs": Feature("ibs", "hourly")}
+
+        @staticmethod
+        def should_enter_long(f, p):
+            return f.ibs <= p.entry_high
+
+Rules are compiled: they see the features of one instrument (`f`), its parameters (`p`) and, on exits, the open trade
+(`t`: side, entry_price, bars_held, best), all numbers by name. NaN means "not enough bars yet"; entries are only asked
+for when every feature has a value, and a comparison with NaN says no.
+
+Compiling: rules passed to the step as arguments would be compiled anew in every process. So a module is written for
+each strategy, the step's own text with the rules imported by name, its file name carrying a hash of all sources: a
+warm start loads machine code and compiles nothing, and a changed kernel never runs stale.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import msgspec
+import numba
+import numpy as np
+
+import rooney.kernels.dtypes as dtypes
+import rooney.kernels.indicators as indicators
+import rooney.kernels.step as step_module
+from rooney.errors import StrategyError
+from rooney.features import Feature, ResolvedFeature, resolve
+from rooney.messages import TIMEFRAMES
+
+__all__ = ["Compiled", "Feature", "Param", "Strategy", "compile_strategy", "find", "load"]
+
+LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
+_RULES_IMPORT = (
+    "from rooney.kernels.rules import fold, is_warm, shift, should_enter_long, should_enter_short, should_exit\n"
+)
+
+
+class Param(msgspec.Struct, frozen=True):
+    """A parameter a strategy declares: its default, the range it may have, and what it is for."""
+
+    default: float | int | bool
+    low: float | None = None
+    high: float | None = None
+    help: str = ""
+
+
+class Strategy:
+    """Base of every strategy. Subclasses state what differs."""
+
+    timeframe: ClassVar[str] = "hourly"
+    params: ClassVar[dict[str, Param]] = {}
+    features: ClassVar[dict[str, Feature]] = {}
+
+    @staticmethod
+    def should_enter_long(f: Any, p: Any) -> bool:
+        """Whether to open a long position now."""
+        return False
+
+    @staticmethod
+    def should_enter_short(f: Any, p: Any) -> bool:
+        """Whether to open a short position now."""
+        return False
+
+    @staticmethod
+    def should_exit(f: Any, p: Any, t: Any) -> bool:
+        """Whether to close the open trade now."""
+        return False
+
+    def on_order(self, intent: Any) -> None:
+        """Called after an intent is in the ledger; can change no decision."""
+
+    def on_trade(self, trade: Any) -> None:
+        """Called after a closed trade is in the ledger; can change no decision."""
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A strategy ready to run: its step and the layout of its state."""
+
+    name: str
+    strategy: type[Strategy]
+    features: list[ResolvedFeature]
+    n_slots: int
+    values_dtype: Any
+    params_dtype: Any
+    module: Any
+    digest: str
+
+    def params_record(self, values: dict[str, Any]) -> Any:
+        """One PARAMS record."""
+        record = np.zeros(1, self.params_dtype)
+        for name, value in values.items():
+            record[name] = float(value)
+        return record
+
+
+def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
+    """The file of a strategy: a path if it looks like one, else NAME.py in `local`, then among those shipped."""
+    if "/" in name or name.endswith(".py"):
+        path = Path(name)
+        if path.is_file():
+            return path.resolve()
+        raise StrategyError(f"{name}: no such strategy file")
+    shipped = importlib.util.find_spec("strategies")
+    folders = [local, *(Path(p) for p in (shipped.submodule_search_locations or []) if shipped)] if shipped else [local]
+    for folder in folders:
+        if (folder / f"{name}.py").is_file():
+            return folder / f"{name}.py"
+    looked = ", ".join(str(folder) for folder in folders)
+    raise StrategyError(f"strategy {name!r}: no {name}.py in {looked}")
+
+
+def _module_name(path: Path, text: bytes) -> str:
+    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text + str(path).encode()).hexdigest()[:12]}"
+
+
+def _import(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StrategyError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise StrategyError(f"{path}: {type(error).__name__} while importing: {error}") from error
+    return module
+
+
+def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
+    """The strategy class of a file. Raises StrategyError that says what to change."""
+    path = find(name, local)
+    module_name = _module_name(path, path.read_bytes())
+    module = sys.modules.get(module_name) or _import(path, module_name)
+    found = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, Strategy) and item.__module__ == module_name
+    ]
+    if len(found) != 1:
+        names = ", ".join(item.__name__ for item in found) or "none"
+        raise StrategyError(f"{path}: a strategy file holds exactly one subclass of Strategy, found {names}")
+    strategy: type[Strategy] = found[0]
+    if strategy.timeframe not in TIMEFRAMES:
+        raise StrategyError(f"{path}: timeframe {strategy.timeframe!r} is none of {', '.join(TIMEFRAMES)}")
+    for rule in ("should_enter_long", "should_enter_short", "should_exit"):
+        if not isinstance(inspect.getattr_static(strategy, rule), staticmethod):
+            raise StrategyError(f"{path}: {rule} must be a @staticmethod: rules are compiled and have no self")
+    return strategy
+
+
+def cache_dir() -> Path:
+    """Where written steps and machine code are kept: $NUMBA_CACHE_DIR, else the user's cache."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rooney"
+
+
+def _source(module_name: str, class_name: str, features: list[ResolvedFeature]) -> str:
+    """The text of the module with the step of one strategy."""
+    folds = {timeframe: "" for timeframe in range(len(TIMEFRAMES))}
+    shifts = ""
+    for feature in features:
+        a, b = feature.first_slot, feature.past_slot
+        call = f"{feature.kernel.update}(s[{a}:{b}], {feature.length}, open_, high, low, close, volume)"
+        folds[feature.timeframe] += f"        f.{feature.name} = {call}\n"
+        if feature.kernel.price_slots is not None:
+            first, past = feature.kernel.price_slots(feature.length)
+            shifts += f"    for i in range({a + first}, {a + past}):\n        s[i] += points\n"
+        if feature.kernel.is_price:
+            shifts += f"    f.{feature.name} += points\n"
+    fold = "".join(f"    if timeframe == {tf}:\n{body}" for tf, body in folds.items() if body) or "    pass\n"
+    warm = " and ".join(f"not math.isnan(f.{feature.name})" for feature in features) or "True"
+    kernels = ", ".join(sorted({feature.kernel.update for feature in features}))
+    rules = (
+        f"from {module_name} import {class_name} as _strategy\n"
+        + (f"from rooney.kernels.indicators import {kernels}\n" if kernels else "")
+        + "".join(f"{r} = njit(_strategy.{r})\n" for r in ("should_enter_long", "should_enter_short", "should_exit"))
+        + f"@njit\ndef is_warm(f):\n    return {warm}\n"
+        + f"@njit\ndef fold(timeframe, s, f, open_, high, low, close, volume):\n{fold}"
+        + f"@njit\ndef shift(s, f, points):\n{shifts or '    pass' + chr(10)}"
+    )
+    text = inspect.getsource(step_module)
+    if text.count(_RULES_IMPORT) != 1:
+        raise StrategyError(f"{step_module.__file__}: the line that imports the rules has changed")
+    return text.replace(_RULES_IMPORT, rules)
+
+
+def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRATEGIES) -> Compiled:
+    """Load a strategy and write its step; machine code comes with the first call, from the cache when it is warm.
+
+    params: every declared parameter with its value; those that give features their length are compiled in
+    """
+    strategy = load(name, local)
+    features = resolve(name, strategy.features, params)
+    module_name = strategy.__module__
+    text = _source(module_name, strategy.__name__, features)
+    parts = [text, inspect.getsource(indicators), inspect.getsource(dtypes), inspect.getsource(sys.modules[module_name])]
+    parts += [numba.__version__, np.__version__, ",".join(strategy.params)]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    step_name = f"rooney_step_{strategy.__name__.lower()}_{digest[:16]}"
+    module = sys.modules.get(step_name)
+    if module is None:
+        path = cache_dir() / f"{step_name}.py"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = path.with_suffix(f".{os.getpid()}.tmp")
+            written.write_text(text)
+            written.replace(path)
+        module = _import(path, step_name)
+    values_dtype = np.dtype((np.record, [(feature.name, np.float64) for feature in features]))
+    params_dtype = np.dtype((np.record, [(param, np.float64) for param in strategy.params] or [("none", np.float64)]))
+    n_slots = features[-1].past_slot if features else 1
+    return Compiled(name, strategy, features, n_slots, values_dtype, params_dtype, module, digest)
