@@ -99,10 +99,9 @@ class Bus:
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            self._redis.connection_pool.disconnect()
-            connection = self._redis.connection
-            if connection is not None:
-                connection.disconnect()
+            # The next call makes a new connection: an answer to this one must never be read as the answer to that one.
+            if self._redis.connection is not None:
+                self._redis.connection.disconnect()  # type: ignore[no-untyped-call]
             raise BusError(f"Redis at {self.where}: {doing}: {error}") from error
 
     def close(self) -> None:
@@ -238,7 +237,7 @@ class Bus:
     def listen(self, pattern: str, on_bar: Callable[[Bar], bool], idle_s: float = 1.0) -> None:
         """Call `on_bar` for each published bar whose channel matches, until it returns False."""
         with self._errors("listen"):
-            pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            pubsub: Any = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
             pubsub.psubscribe(pattern)
             while True:
                 message = pubsub.get_message(timeout=idle_s)

@@ -4,9 +4,10 @@
 bytes and restored exactly.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, UTC
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
@@ -119,12 +120,17 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """One strategy over its instruments, in configured order."""
+    """One strategy over its instruments, in configured order.
+
+    `digest` names rules, kernels and settings: a frozen state only fits an engine with the same one.
+    """
 
     def __init__(self, compiled: Compiled, instruments: Sequence[EngineInstrument], limits: Limits) -> None:
         self.compiled = compiled
         self.instruments = list(instruments)
         self.limits = limits
+        configured = msgspec.json.encode((self.instruments, limits))
+        self.digest = hashlib.sha256(compiled.digest.encode() + configured).hexdigest()
         n = len(self.instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         self._groups = sorted({instrument.group for instrument in self.instruments})
@@ -239,6 +245,10 @@ class Engine:
                 )
         return found
 
+    def marks(self) -> int:
+        """Marks stepped since the very first, warm-up included."""
+        return int(self._account[0]["marks"])
+
     def equity(self) -> tuple[float, float, bool]:
         """(equity, day's P&L, whether the daily loss limit is latched); USD, open positions marked."""
         account = self._account[0]
@@ -253,9 +263,7 @@ class Engine:
     def _state(self) -> tuple[Any, ...]:
         return self._account, self._positions, self._slots, self._values
 
-    def _load(
-        self, ts_close: int, bars: Sequence[Bar], rolls: Sequence[Roll], gap: bool, warming: bool
-    ) -> None:
+    def _load(self, ts_close: int, bars: Sequence[Bar], rolls: Sequence[Roll], gap: bool, warming: bool) -> None:
         day = (sessions.trade_date(ts_close - 1) - _EPOCH).days
         self._mark[0] = (ts_close, day, gap, warming)
         self._bars["valid"] = 0

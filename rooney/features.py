@@ -142,7 +142,9 @@ def _scan_atr(open_: F64, high: F64, low: F64, close: F64, n: int, s: F64, out: 
 def _over(scan: Callable[..., None], kernel: str, n: int, high: ArrayLike, low: ArrayLike, close: ArrayLike) -> F64:
     h, l, c = (np.ascontiguousarray(x, np.float64) for x in (high, low, close))  # noqa: E741
     if not h.shape == l.shape == c.shape or c.ndim != 1:
-        raise ValueError(f"high, low and close must be one-dimensional and equally long, got {h.shape}, {l.shape}, {c.shape}")
+        raise ValueError(
+            f"high, low and close must be one-dimensional and equally long, got {h.shape}, {l.shape}, {c.shape}"
+        )
     if n < 1:
         raise ValueError(f"length must be at least 1 bar, got {n}")
     out = np.empty(len(c))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import databento
 import databento_dbn as dbn
@@ -23,6 +24,7 @@ from rooney.instruments import Contract, parse_contract
 logger = logging.getLogger(__name__)
 
 UNDEF_TIMESTAMP = 2**64 - 1
+F_BAD_TS_RECV = 8  # a plain integer: this is asked of every trade
 REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the first wanted minute
 _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
 _CONTINUOUS = re.compile(r"^[A-Z0-9]{2,3}\.[cnvCNV]\.\d+$")
@@ -147,8 +149,9 @@ class Feed(threading.Thread):
                 break
             silent_s = time.monotonic() - self.last_record_mono
             if silent_s > self._dead_s:
+                self._said = f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
                 live.terminate()
-                return f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
+                break
         try:
             live.block_for_close(timeout=5)
         except databento.BentoError as error:
@@ -160,13 +163,13 @@ class Feed(threading.Thread):
     def _on_callback_error(self, error: Exception) -> None:
         self._error = self._error or error
 
-    def _on_record(self, record: object) -> None:
+    def _on_record(self, record: Any) -> None:
         self.records += 1
         self.last_record_mono = time.monotonic()
         if type(record) is dbn.TradeMsg:
             self.trades += 1
             ts_recv = record.ts_recv
-            if ts_recv == UNDEF_TIMESTAMP or record.flags & dbn.RecordFlags.F_BAD_TS_RECV:
+            if ts_recv == UNDEF_TIMESTAMP or record.flags & F_BAD_TS_RECV:
                 ts_recv = record.ts_event
             self.last_record_ns = ts_recv
             self._builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)

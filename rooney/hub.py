@@ -11,13 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from rooney import sessions
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus
+from rooney.config import Config
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
 from rooney.feed import Feed, stype_of
-from rooney.instruments import Contract, contract_from_number
+from rooney.instruments import Contract, contract_from_number, group_of
 from rooney.messages import HubStatus
 from rooney.minutes import MinuteAssembler, Published
 from rooney.notify import Notifier
@@ -60,9 +62,12 @@ class Hub:
         self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Exception] = queue.SimpleQueue()
         self._ring: deque[Published] = deque(maxlen=ring)
         self._unpublished: deque[Published] = deque(maxlen=ring)
-        self._assembler = MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in roots)
+        self._assembler = MinuteAssembler(
+            (root, group, stype_of(product) != "parent") for root, group, product in roots
+        )
         self._stopping = False
         self._redis_ok = True
+        self._said_ready = False
         self._published_ns = 0
         self._minutes = 0
 
@@ -72,7 +77,16 @@ class Hub:
 
     def run(self) -> int:
         """Until stopped or until going on makes no sense."""
-        last_ns = self._restore()
+        last_ns: int | None = None
+        while not self._stopping:
+            try:
+                last_ns = self._restore()
+                break
+            except BusError as error:
+                logger.error("%s; waiting for it", error)
+                self._notifier.status("waiting for Redis")
+                self._notifier.extend_timeout(30)
+                time.sleep(REDIS_PAUSE_S)
         start_ns = last_ns or self._start_ns or self._session_open_ns()
         start_ns -= start_ns % MINUTE_NS
         groups = [group for _, group, _ in self._roots]
@@ -80,7 +94,6 @@ class Hub:
         feed = self._make_feed(builder, self._inbox.put, self._inbox.put)
         feed.start()
         logger.info("hub begins at %s, tape %s", _utc(start_ns), "continued" if last_ns else "new")
-        self._notifier.ready("connecting")
         failure: Exception | None = None
         next_status = 0.0
         while not self._stopping and failure is None:
@@ -168,6 +181,7 @@ class Hub:
                 for bar in self._bus.history_since(root, "1min", opened):
                     state.coarse.fold(bar)
                     state.coarse.close(bar.ts_close, 0)
+                state.coarse.close(end_ns, 0)
         return bounds[1] if bounds else None
 
     def _session_open_ns(self) -> int:
@@ -177,7 +191,8 @@ class Hub:
         return min((window.open_ns for window in windows if window is not None), default=now_ns)
 
     def _say(self, feed: Feed, builder: MinuteBuilder) -> None:
-        """STATUS for systemd and `hub:status` for everyone else."""
+        """READY until the manager has taken it, STATUS, and `hub:status` for everyone else."""
+        self._said_ready = self._said_ready or self._notifier.ready()
         state = "stopping" if self._stopping else feed.state
         if state == "live" and not feed.alive():
             state = "feed dead"
@@ -209,3 +224,37 @@ class Hub:
 
 def _utc(ts_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts_ns // 1_000_000_000))
+
+
+def build(config: Config, *, start_ns: int | None = None, credentials: Path | None = None) -> Hub:
+    """The hub of a configuration. start_ns: where an empty tape begins. Raises ConfigError."""
+    settings = config.hub(credentials)
+    source, hub = settings.databento, settings.data_hub
+    roots = [(root, group_of(root), item.databento_product_id) for root, item in settings.instruments.items()]
+
+    def make_feed(
+        builder: MinuteBuilder, on_mapping: Callable[[Contract], None], on_failure: Callable[[Exception], None]
+    ) -> Feed:
+        return Feed(
+            builder,
+            [product for _, _, product in roots],
+            on_mapping,
+            on_failure,
+            key=source.api_key.reveal(),
+            dataset=source.dataset,
+            gateway=source.gateway,
+            port=source.port,
+            heartbeat_interval_s=hub.heartbeat_interval_s,
+            dead_s=hub.feed_dead_s,
+        )
+
+    return Hub(
+        roots,
+        Bus(hub.redis_host, hub.redis_port, hub.redis_socket),
+        make_feed,
+        Notifier(),
+        close_after_ms=hub.close_after_ms,
+        start_ns=start_ns,
+        channels=bool(hub.publish_channels),
+        ring=hub.ring_minutes,
+    )

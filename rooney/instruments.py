@@ -66,6 +66,12 @@ PRODUCTS = _products(
 )
 
 
+def group_of(root: str) -> str:
+    """Session group of a root; unknown products keep the hours of index futures."""
+    product = PRODUCTS.get(root)
+    return product.group if product is not None else "equity"
+
+
 class Contract(msgspec.Struct, frozen=True, order=True):
     """One delivery month of a root; ordered by expiry within a root."""
 
@@ -134,8 +140,7 @@ def deadline(contract: Contract) -> date:
     Rules per product group as in the exchange's specifications, on weekdays without holidays.
     """
     year, month = contract.year, contract.month
-    product = PRODUCTS.get(contract.root)
-    group = product.group if product else "equity"
+    group = group_of(contract.root)
     first = date(year, month, 1)
     if group == "equity":
         return _nth_weekday(year, month, weekday=4, n=3)

@@ -205,7 +205,12 @@ def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRA
     features = resolve(name, strategy.features, params)
     module_name = strategy.__module__
     text = _source(module_name, strategy.__name__, features)
-    parts = [text, inspect.getsource(indicators), inspect.getsource(dtypes), inspect.getsource(sys.modules[module_name])]
+    parts = [
+        text,
+        inspect.getsource(indicators),
+        inspect.getsource(dtypes),
+        inspect.getsource(sys.modules[module_name]),
+    ]
     parts += [numba.__version__, np.__version__, ",".join(strategy.params)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     step_name = f"rooney_step_{strategy.__name__.lower()}_{digest[:16]}"

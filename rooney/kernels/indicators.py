@@ -71,7 +71,8 @@ def atr(s: F64, n: int, open_: float, high: float, low: float, close: float, vol
         s[2] /= n
     else:
         s[2] = (s[2] * (n - 1) + true_range) / n
-    return s[2]
+    average: float = s[2]
+    return average
 
 
 @njit(cache=True)

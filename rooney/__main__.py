@@ -1,0 +1,5 @@
+"""`python -m rooney`."""
+
+from rooney.cli import main
+
+main()

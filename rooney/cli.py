@@ -1,0 +1,216 @@
+"""The `rooney` command. Heavy parts are imported by the verb that needs them."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from rooney import __version__
+from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, ConfigError, LedgerError, RooneyError
+
+if TYPE_CHECKING:
+    from rooney.bus import Bus
+    from rooney.config import Config
+    from rooney.messages import Bar
+
+DEFAULT_CONFIG = "/etc/rooney/config.multi_alpha.yml"
+
+
+class _Process(Protocol):
+    def run(self) -> int: ...
+    def stop(self) -> None: ...
+
+
+def main() -> None:
+    """Entry point: every error of ours is one line and an exit status."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_CONFIG)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (ConfigError, LedgerError) as error:
+        click.echo(f"rooney: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except RooneyError as error:
+        click.echo(f"rooney: {error}", err=True)
+        sys.exit(EXIT_FAILURE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rooney")
+def cli() -> None:
+    """Trade CME futures with several independent strategies."""
+
+
+def _configured(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option("--config", "config_path", envvar="ROONEY_CONFIG", help=f"Configuration file [{DEFAULT_CONFIG}]."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one configuration key."),
+        click.option("--env-file", type=click.Path(path_type=Path), help="Variables for a terminal session."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
+    from rooney.config import load_config
+    from rooney.secrets import read_env_file
+
+    if env_file is not None:
+        read_env_file(env_file, os.environ)
+    if config_path is None:
+        here = Path("config.multi_alpha.yml")
+        config_path = str(here) if here.is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
+    return load_config(config_path, overrides)
+
+
+def _run(process: _Process) -> None:
+    """Run until done; SIGTERM and SIGINT end it cleanly."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        process.stop()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    sys.exit(process.run())
+
+
+@cli.command()
+@_configured
+@click.option("--start", help="Where an empty tape begins (ISO time, UTC) [the open of the session].")
+def hub(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, start: str | None) -> None:
+    """Receive trades, build bars, publish them."""
+    from rooney import log
+    from rooney.hub import build
+
+    log.setup("hub")
+    # The client logs each of thousands of mappings; what matters of it is logged by the feed.
+    logging.getLogger("databento").setLevel(logging.WARNING)
+    _run(build(_load(config_path, overrides, env_file), start_ns=_time_ns(start) if start else None))
+
+
+@cli.command()
+@click.argument("name")
+@_configured
+@click.option("--state", type=click.Path(path_type=Path), help="Directory of the ledger [$STATE_DIRECTORY].")
+@click.option("--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's.")
+def worker(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    clock: str,
+) -> None:
+    """Run one strategy."""
+    from rooney import log
+    from rooney.worker import build
+
+    log.setup("worker", name)
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    directory = state or (Path(given) if given else Path("/var/lib/rooney") / name)
+    _run(build(_load(config_path, overrides, env_file), name, state=directory, replay=clock == "replay"))
+
+
+@cli.command()
+@click.argument("symbol", required=False)
+@_configured
+@click.option("--timeframe", type=click.Choice(["1min", "hourly", "daily"]), default="1min", show_default=True)
+@click.option("--follow", "-f", is_flag=True, help="Print bars as they are published, until interrupted.")
+@click.option("--count", "-n", default=10, show_default=True, help="Bars per instrument.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def bars(
+    symbol: str | None,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    timeframe: str,
+    follow: bool,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Print published bars."""
+    config = _load(config_path, overrides, env_file)
+    symbols = [symbol] if symbol else list(config.instruments())
+    if symbol is not None and symbol not in config.instruments():
+        raise ConfigError(f"instruments.{symbol}: no such instrument; configured are {', '.join(config.instruments())}")
+    bus = _bus(config)
+    for one in symbols:
+        for bar in bus.history(one, timeframe, count):
+            _print_bar(bar, as_json)
+    if follow:
+        wanted = set(symbols)
+
+        def on_bar(bar: "Bar") -> bool:
+            if bar.symbol in wanted:
+                _print_bar(bar, as_json)
+            return True
+
+        try:
+            bus.listen(f"market:*:{timeframe}", on_bar)
+        except KeyboardInterrupt:
+            return
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Replay trades: Parquet, DBN, or a folder.")
+@click.option("--speed", default="max", show_default=True, help="Market seconds per second, or max.")
+@click.option("--minutes", type=click.IntRange(min=1), help="Stop after so many minutes of market time.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the synthetic market.")
+@click.option("--out", type=click.Path(path_type=Path), help="Keep bars, ledgers, webhooks and summary here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, last.")
+def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Path | None, as_json: bool) -> None:
+    """Run the whole system here, without any account; ends by itself."""
+    from rooney.sim.show import run_demo
+
+    try:
+        pace = 0.0 if speed == "max" else float(speed)
+    except ValueError as error:
+        raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}") from error
+    if speed != "max" and not 0 < pace < 1e9:
+        raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}")
+    sys.exit(run_demo(data=data, speed=pace, minutes=minutes, seed=seed, out=out, as_json=as_json))
+
+
+def _bus(config: "Config") -> "Bus":
+    from rooney.bus import Bus
+
+    block = config.data_hub()
+    return Bus(block.redis_host, block.redis_port, block.redis_socket)
+
+
+def _print_bar(bar: "Bar", as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        click.echo(json.dumps(msgspec.structs.asdict(bar)))
+        return
+    opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(bar.ts_open // 1_000_000_000))
+    prices = f"{bar.open:>12g} {bar.high:>12g} {bar.low:>12g} {bar.close:>12g}"
+    click.echo(f"{opened}Z {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}{prices} {bar.volume:>9d}")
+
+
+def _time_ns(text: str) -> int:
+    from datetime import UTC, datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--start: expected an ISO time such as 2026-03-10T22:00, got {text!r}") from error
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
+
+
+__all__ = ["EXIT_ATTENTION", "EXIT_OK", "cli", "main"]

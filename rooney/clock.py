@@ -1,0 +1,36 @@
+"""The one clock of a worker: wall time live, the time of the mark in work on a replay.
+
+Staleness, settling and back-off all read it, so a replayed day behaves as the day did, at any speed.
+"""
+
+import time
+
+
+class Clock:
+    """Live: nanoseconds of the wall clock."""
+
+    replay = False
+
+    def now_ns(self) -> int:
+        """UTC ns."""
+        return time.time_ns()
+
+    def on_mark(self, ts_close: int) -> None:
+        """A mark is being worked on; the wall clock does not care."""
+
+
+class ReplayClock(Clock):
+    """Stands still between marks."""
+
+    replay = True
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def now_ns(self) -> int:
+        """End of the last mark worked on, UTC ns."""
+        return self._now_ns
+
+    def on_mark(self, ts_close: int) -> None:
+        """Time is now the end of this minute."""
+        self._now_ns = max(self._now_ns, ts_close)

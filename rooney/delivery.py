@@ -1,0 +1,209 @@
+"""Getting intents to the webhook: what to do next with each is decided here, purely; one thread does the sending.
+
+Entries go out at most once. Exits go out until one is acknowledged, never two at a time and never within the settling
+time of one whose fate is unknown. Every state is in the ledger before the next thing happens, and nothing here ever
+blocks the worker's loop.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from rooney import log, sessions
+from rooney.clock import Clock
+from rooney.kernels.dtypes import OutcomeKind
+from rooney.ledger import Event, Ledger
+from rooney.orders import Intent, Payload, Receipt, Role, State
+
+logger = logging.getLogger(__name__)
+
+NOT_SENT_PAUSES_S = (0.3, 1.0, 2.0, 5.0, 15.0)
+REFUSED_PAUSE_S = 60.0
+RETRY_LATER_PAUSE_S = 20.0
+MAX_UNCONFIRMED_EXITS = 5
+OUTCOME_STATES = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """stale_after_s: oldest an entry may be when it is sent; settle_s: wait after an exit of unknown fate."""
+
+    stale_after_s: float = 15.0
+    settle_s: float = 60.0
+
+
+class Next(msgspec.Struct, frozen=True):
+    """What to do with an intent: send it at `at_ns`, drop it for a reason, or leave it (both empty)."""
+
+    at_ns: int | None = None
+    drop: str = ""
+
+
+def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rules) -> Next:
+    """Pure: the next thing to do with an intent whose life so far is `events`. All times by the worker's clock."""
+    last = events[-1]
+    if intent.role is Role.ENTRY:
+        if last.state is not State.PLANNED:
+            return Next()
+        tries = sum(event.state is State.SENDING for event in events)
+        at_ns = last.ts_clock
+        if tries:
+            at_ns += int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
+        age_s = (max(now_ns, at_ns) - intent.ts_mark) / 1e9
+        if age_s > rules.stale_after_s:
+            return Next(drop=f"stale: {age_s:.1f} s after its bar closed (limit {rules.stale_after_s:g} s)")
+        return Next(at_ns=at_ns)
+    if last.state is State.PLANNED:
+        tries = sum(event.state is State.SENDING for event in events)
+        pause_s = NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] if tries else 0.0
+    elif last.state is State.REFUSED:
+        pause_s = RETRY_LATER_PAUSE_S if last.status == 429 else REFUSED_PAUSE_S
+    elif last.state is State.UNCONFIRMED:
+        if sum(event.state is State.UNCONFIRMED for event in events) >= MAX_UNCONFIRMED_EXITS:
+            return Next()  # an operator has to look
+        pause_s = rules.settle_s
+    else:
+        return Next()
+    return Next(at_ns=last.ts_clock + int(pause_s * 1e9))
+
+
+def outcome_kind(role: Role, state: State) -> OutcomeKind | None:
+    """What the step is told when an intent reaches `state`; None when it need not know."""
+    if state is State.ACKNOWLEDGED:
+        return OutcomeKind.ACKNOWLEDGED
+    if role is Role.EXIT:
+        return None  # still wanted, whatever happened to the attempt
+    if state in (State.REFUSED, State.DROPPED, State.RESOLVED):
+        return OutcomeKind.CANCELLED
+    return OutcomeKind.UNCONFIRMED if state is State.UNCONFIRMED else None
+
+
+class _Order:
+    __slots__ = ("events", "in_flight", "intent")
+
+    def __init__(self, intent: Intent, events: list[Event]) -> None:
+        self.intent = intent
+        self.events = events
+        self.in_flight = False
+
+
+class Delivery:
+    """Sends the intents of one strategy.
+
+    send:     posts a payload and says what is known (rooney.traderspost); None in mode dry: assumed acknowledged
+    payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
+    group_of: session group per symbol; an exit waits for its instrument's session
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        send: Callable[[Payload], Receipt] | None,
+        payload: Callable[[Intent, int], Payload],
+        group_of: Callable[[str], str],
+        clock: Clock,
+        rules: Rules,
+    ) -> None:
+        self._ledger = ledger
+        self._send = send
+        self._payload = payload
+        self._group_of = group_of
+        self._clock = clock
+        self._rules = rules
+        self._orders: dict[str, _Order] = {}
+        self._heard: list[Event] = ledger.unapplied(OUTCOME_STATES)
+        self._outbox: queue.SimpleQueue[tuple[Intent, int] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._in_flight = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._thread.start()
+
+    def add(self, intent: Intent, events: list[Event]) -> None:
+        """Take charge of an intent that is in the ledger."""
+        self._orders[intent.id] = _Order(intent, events)
+
+    def busy(self) -> bool:
+        """Whether an order waits for its answer or for its next attempt."""
+        return bool(self._orders)
+
+    def outcomes(self) -> list[Event]:
+        """Outcomes the step has not heard of yet, in order; asked once per mark."""
+        heard, self._heard = self._heard, []
+        return heard
+
+    def unconfirmed(self) -> list[Intent]:
+        """Orders whose fate is unknown."""
+        return [order.intent for order in self._orders.values() if order.events[-1].state is State.UNCONFIRMED]
+
+    def turn(self, wait: bool = False) -> None:
+        """Start what is due and take in what came back. `wait`: until no attempt is in flight."""
+        self._start_due()
+        while self._in_flight and (wait or not self._results.empty()):
+            result = self._results.get()
+            if isinstance(result, BaseException):
+                raise result
+            self._take(result)
+            self._start_due()
+
+    def close(self, timeout_s: float) -> bool:
+        """Finish the attempt in flight, start none; False if it did not finish in time."""
+        self._closing = True
+        self._outbox.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _start_due(self) -> None:
+        now_ns = self._clock.now_ns()
+        # Exits first; a strategy's orders go out one after the other.
+        for order in sorted(self._orders.values(), key=lambda order: (-order.intent.role, order.intent.seq)):
+            if order.in_flight:
+                continue
+            action = next_action(order.intent, order.events, now_ns, self._rules)
+            if action.drop:
+                event = self._ledger.record(order.intent, State.DROPPED, now_ns, detail=action.drop)
+                self._take(event)
+            elif action.at_ns is not None and action.at_ns <= now_ns and self._may_send(order.intent, now_ns):
+                order.in_flight = True
+                self._in_flight += 1
+                self._outbox.put((order.intent, order.events[0].ts_wall))
+
+    def _may_send(self, intent: Intent, now_ns: int) -> bool:
+        """Nothing is sent while the instrument is closed: TradersPost would queue it for the open."""
+        return sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
+
+    def _take(self, event: Event) -> None:
+        order = self._orders[event.intent]
+        if event.state is not State.DROPPED:
+            order.in_flight = False
+            self._in_flight -= 1
+        order.events = self._ledger.events(event.intent)
+        if event.state in OUTCOME_STATES:
+            self._heard.append(event)
+        intent = order.intent
+        level = logging.INFO if event.state is State.ACKNOWLEDGED else logging.WARNING
+        text = f"{intent.role.name.lower()} {intent.ticker} {event.state.value} {event.status or ''} {event.detail}".strip()
+        log.event(logger, level, "order", text, symbol=intent.symbol, intent=intent.id)
+        if event.state in (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED) or (
+            intent.role is Role.ENTRY and event.state in (State.REFUSED, State.UNCONFIRMED)
+        ):
+            del self._orders[event.intent]
+
+    # ── on the sending thread ──
+
+    def _run(self) -> None:
+        while (order := self._outbox.get()) is not None and not self._closing:
+            try:
+                self._results.put(self._attempt(*order))
+            except BaseException as error:  # noqa: BLE001 - the loop must hear of it, or it waits for ever
+                self._results.put(error)
+
+    def _attempt(self, intent: Intent, ts_decided_ns: int) -> Event:
+        now_ns = self._clock.now_ns()
+        self._ledger.record(intent, State.SENDING, now_ns)
+        if self._send is None:
+            return self._ledger.record(intent, State.ACKNOWLEDGED, now_ns, detail="dry: not sent")
+        receipt = self._send(self._payload(intent, ts_decided_ns))
+        return self._ledger.record(intent, receipt.state, self._clock.now_ns(), receipt)

@@ -1,0 +1,277 @@
+"""A local stand-in for Databento's live gateway: the unmodified `databento.Live` client connects to it.
+
+    async with Gateway(Market(), key=KEY, speed=60) as gateway:
+        client = databento.Live(key=KEY, gateway=gateway.host, port=gateway.port)
+
+`python -m rooney.sim.gateway --help` runs it as a process.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
+from rooney.sim.clock import Clock
+from rooney.sim.faults import Fault, Script, decode
+from rooney.sim.session import Session
+from rooney.sim.sources import Source, Until
+from rooney.sim.stream import reset
+from rooney.sim.venue import MinuteSent, SessionStats, Venue
+
+DEMO_KEY = "db-rooney-local-gateway-no-secret"
+
+
+class Gateway:
+    """A server for one market.
+
+    speed:       market seconds per wall second; math.inf = as fast as the clients read
+    begin_ns:    market time at which the clock starts, with the first session; None = a second before the first
+                 trade. What comes before it is only seen by sessions that ask for a replay
+    until_ns:    the market lasts at least until then: heartbeats after the last trade
+    rebase:      move the market to the present, by whole minutes; needs speed 1
+    faults:      a script, see rooney.sim.faults
+    log_minutes: keep in `minutes` when each minute's end was written to the socket
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        key: str = DEMO_KEY,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float = math.inf,
+        begin_ns: int | None = None,
+        until_ns: int = 0,
+        rebase: bool = False,
+        faults: Iterable[Fault] = (),
+        log_minutes: bool = False,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.sessions: list[SessionStats] = []
+        self.minutes: list[MinuteSent] = []
+        self.clock = Clock(speed, begin_ns, rebase)
+        self._key = key
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._reopening: asyncio.Task[None] | None = None
+        self._venue = Venue(
+            source=source,
+            clock=self.clock,
+            script=Script(faults),
+            until_ns=until_ns,
+            minutes=self.minutes if log_minutes else None,
+            shut=self._shut,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self._close_listener()
+        # Not by cancelling: Python 3.11's StreamReaderProtocol logs a cancelled connection as an error.
+        for writer in self._connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._connections)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts per session and in all, ready for JSON."""
+        sessions = [msgspec.structs.asdict(session) for session in self.sessions]
+        counted = ("trades", "spreads", "injected", "heartbeats", "mappings", "acks", "errors", "replays", "faults")
+        return {
+            "total": {name: sum(session[name] for session in sessions) for name in counted},
+            "sessions": sessions,
+        }
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._connected, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _close_listener(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stats = SessionStats(number=len(self.sessions))
+        self.sessions.append(stats)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        try:
+            await Session(self._venue, self._key, reader, writer, stats).run()
+        finally:
+            del self._connections[task]
+
+    def _shut(self, seconds: float) -> None:
+        self._close_listener()
+        for writer in self._connections.values():
+            reset(writer)
+        self._reopening = asyncio.create_task(self._reopen(seconds))
+
+    async def _reopen(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._open()
+
+
+@contextlib.contextmanager
+def running(gateway: Gateway) -> Iterator[Gateway]:
+    """The gateway in a thread with a loop of its own; it has its port by the time the body runs."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    closing = asyncio.Event()
+    failures: list[BaseException] = []
+
+    async def serve() -> None:
+        async with gateway:
+            ready.set()
+            await closing.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        except OSError as error:
+            failures.append(error)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+            ready.set()
+
+    thread = threading.Thread(target=run, name="sim-gateway")
+    thread.start()
+    ready.wait()
+    if failures:
+        raise failures[0]
+    try:
+        yield gateway
+    finally:
+        loop.call_soon_threadsafe(closing.set)
+        thread.join()
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m rooney.sim.gateway", description="A local stand-in for Databento's live gateway."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 = any free port")
+    parser.add_argument("--key", default=os.environ.get("DATABENTO_API_KEY") or DEMO_KEY,
+                        help="the key clients must have (default: $DATABENTO_API_KEY, else a fixed one)")  # fmt: skip
+    parser.add_argument("--ready-file", type=Path, help="write the port here once connections are accepted")
+    parser.add_argument("--stats", type=Path, help="write counts here as JSON at the end")
+    parser.add_argument(
+        "--minute-log", type=Path, help="write here at the end, as JSON lines, when each minute was sent"
+    )
+    parser.add_argument("--faults", type=Path, help="a script of faults as JSON")
+    clock = parser.add_argument_group("clock")
+    clock.add_argument("--speed", type=_speed, default=math.inf, help="market seconds per second, or max (default)")
+    clock.add_argument("--begin", type=_time_ns, help="market time at the first session (ISO time with offset, or ns)")
+    clock.add_argument("--end", type=_time_ns, default=0, help="leave out what was received from then on")
+    clock.add_argument("--until", type=_time_ns, default=0, help="send heartbeats at least until then")
+    clock.add_argument("--rebase", action="store_true", help="move the market to the present; needs --speed 1")
+    market = parser.add_argument_group("market: recorded files, or a synthetic one")
+    market.add_argument("--data", type=Path, nargs="+", help="files or folders of .parquet, .dbn, .dbn.zst")
+    market.add_argument("--seed", type=int, default=0)
+    market.add_argument("--date", type=date.fromisoformat, help="first trade date")
+    market.add_argument("--sessions", type=int, default=1, help="consecutive trade dates")
+    market.add_argument("--trades-per-minute", type=float, default=300.0, help="of all 18 roots together")
+    market.add_argument("--roots", type=lambda text: text.split(","), help="ES,NQ,... (default: all 18)")
+    market.add_argument("--roll", type=_roll, action="append", default=[], metavar="ROOT=DATE",
+                        help="first trade date with most volume in the next contract")  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def _speed(text: str) -> float:
+    return math.inf if text == "max" else float(text)
+
+
+def _time_ns(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text}: needs an offset from UTC, such as 2026-03-11T14:00Z")
+    return int(moment.timestamp()) * 1_000_000_000
+
+
+def _roll(text: str) -> tuple[str, date]:
+    root, _, day = text.partition("=")
+    return root, date.fromisoformat(day)
+
+
+def _source(options: argparse.Namespace) -> Source:
+    if options.data:
+        from rooney.sim.sources import read
+
+        return read(options.data)
+    from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+
+    return Market(
+        options.seed,
+        options.date or FIRST_SESSION,
+        options.sessions,
+        options.trades_per_minute,
+        options.roots or tuple(CHARACTERS),
+        dict(options.roll),
+    )
+
+
+async def _serve(gateway: Gateway, ready_file: Path | None) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with gateway:
+        if ready_file is not None:
+            _write_whole(ready_file, f"{gateway.port}\n".encode())
+        await stopping.wait()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Let a reader see the file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        gateway = Gateway(
+            Until(_source(options), options.end) if options.end else _source(options),
+            key=options.key,
+            host=options.host,
+            port=options.port,
+            speed=options.speed,
+            begin_ns=options.begin,
+            until_ns=options.until,
+            rebase=options.rebase,
+            faults=decode(options.faults.read_bytes()) if options.faults else (),
+            log_minutes=options.minute_log is not None,
+        )
+    except (ConfigError, ValueError, OSError) as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    asyncio.run(_serve(gateway, options.ready_file))
+    if options.stats is not None:
+        _write_whole(options.stats, msgspec.json.format(msgspec.json.encode(gateway.stats())) + b"\n")
+    if options.minute_log is not None:
+        _write_whole(options.minute_log, msgspec.json.Encoder().encode_lines(gateway.minutes))
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,408 @@
+"""A synthetic market: trades of all roots, session by session, the same for the same seed.
+
+Each root has one price level that moves continuously through all sessions; a contract trades at the level times a
+factor of its own (carry), so contracts differ by a basis and each is continuous too. A session is made on its own,
+from (seed, root, trade date) alone: it never depends on which sessions or roots were made before it, so history
+and stream join, and the bars of `history` are exactly those of the trades that would have been streamed.
+"""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from functools import cache, lru_cache
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
+from rooney.messages import Bar
+from rooney.sessions import MINUTE_NS, next_window, session_open_ns, trade_date
+from rooney.sim.sources import BATCH_RECORDS, Instrument, previous_weekday
+from rooney.sim.wire import PRICE_SCALE, Trades, empty_trades
+
+SECOND_NS = 1_000_000_000
+FIRST_SESSION = date(2026, 3, 11)  # a Wednesday on which no root's volume moves to another contract
+_MIN_LATENCY_NS, _MAX_LATENCY_NS = 200_000, 2_000_000
+_LAST_TRADE_NS = 5_000_000  # the last trade comes this long before the close, so that it is also received before it
+
+# The exchange lists a finer tick for calendar spreads of index futures.
+_SPREAD_TICKS_PER_TICK = {"equity": 5}
+
+
+class Character(msgspec.Struct, frozen=True):
+    """How one root trades.
+
+    level:  price of the front contract on the open of FIRST_SESSION
+    sigma:  standard deviation of a session's return
+    share:  part of all trades; the roots' shares add up to 1
+    carry:  price difference per year of expiry, as a fraction of the level
+    size:   mean contracts per trade
+    """
+
+    level: float
+    sigma: float
+    share: float
+    carry: float
+    size: float
+
+
+CHARACTERS = {
+    "ES": Character(6800.0, 0.010, 0.220, 0.038, 3.0),
+    "NQ": Character(25000.0, 0.013, 0.200, 0.038, 1.8),
+    "RTY": Character(2400.0, 0.014, 0.060, 0.036, 1.8),
+    "YM": Character(47000.0, 0.009, 0.050, 0.036, 1.5),
+    "CL": Character(60.0, 0.022, 0.100, -0.040, 2.0),
+    "NG": Character(4.4, 0.038, 0.060, 0.060, 1.8),
+    "6A": Character(0.65, 0.006, 0.022, 0.002, 2.5),
+    "6B": Character(1.31, 0.005, 0.022, 0.001, 2.2),
+    "6C": Character(0.71, 0.004, 0.020, 0.015, 2.5),
+    "6M": Character(0.0545, 0.007, 0.011, -0.045, 3.0),
+    "6N": Character(0.565, 0.006, 0.009, 0.012, 2.0),
+    "6S": Character(1.24, 0.005, 0.011, 0.036, 1.8),
+    "HG": Character(5.0, 0.015, 0.040, 0.020, 1.5),
+    "SI": Character(50.0, 0.022, 0.045, 0.040, 1.4),
+    "GC": Character(4000.0, 0.011, 0.090, 0.042, 1.6),
+    "ZC": Character(430.0, 0.014, 0.015, 0.060, 5.0),
+    "ZS": Character(1120.0, 0.012, 0.017, 0.030, 3.0),
+    "ZW": Character(530.0, 0.017, 0.008, 0.060, 2.5),
+}
+
+# Trading activity over a session: (hours since its open, relative rate), straight lines between. Quiet nights, a
+# European morning, and a U from the open to the close of the pit's old hours.
+_ACTIVITY = {
+    "equity": ((0, 0.5), (0.5, 0.2), (8, 0.2), (9, 0.5), (15.4, 0.6), (15.5, 3.6), (16.5, 2.0), (19, 1.1),
+               (21.5, 2.0), (21.95, 3.4), (22, 2.6), (22.1, 0.5), (23, 0.3)),
+    "energy": ((0, 0.4), (1, 0.2), (9, 0.5), (14.9, 0.9), (15, 2.8), (16.5, 2.4), (18.5, 1.5), (20.4, 3.2),
+               (20.6, 0.9), (23, 0.2)),
+    "metals": ((0, 0.5), (3, 0.5), (9, 0.7), (15, 1.2), (15.3, 3.0), (17, 2.0), (19.4, 1.4), (19.5, 2.0),
+               (20, 0.7), (23, 0.3)),
+    "fx": ((0, 0.3), (3, 0.4), (8.9, 0.6), (9, 1.8), (12, 1.1), (15.4, 1.6), (15.5, 2.8), (18, 1.6), (20, 0.7),
+           (23, 0.3)),
+    "grains": ((0, 0.8), (0.5, 0.25), (12.7, 0.3), (12.75, 0.0), (13.5, 0.0), (13.51, 3.4), (14.5, 1.8), (17, 1.1),
+               (18.2, 3.0), (18.34, 3.0)),
+}  # fmt: skip
+
+# Weekdays before `deadline` of the first trade date on which most volume is in the next contract.
+_CROSSING_DAYS = {"equity": 4, "fx": 2, "energy": 4, "metals": 4, "grains": 8}
+
+# Parts of a root's trades: front, next, the one after, spread front-next, spread next-after.
+_SHARES_FAR_FROM_ROLL = (0.950, 0.025, 0.007, 0.015, 0.003)
+_SHARES_BEFORE_CROSSING = (0.630, 0.300, 0.005, 0.060, 0.005)
+_SHARES_AT_CROSSING = (0.240, 0.690, 0.005, 0.060, 0.005)
+_SHARES_AFTER_CROSSING = (0.050, 0.905, 0.010, 0.030, 0.005)
+
+
+class _Leg(msgspec.Struct, frozen=True):
+    """One tradable of a root: price = level * factor on a grid of `tick_e9` (1e-9)."""
+
+    raw: str
+    factor: float
+    tick_e9: int
+    share: float
+
+
+class Market:
+    """A `Source` of `sessions` consecutive trade dates from `first` on.
+
+    trades_per_minute: of all 18 roots together, on average over a 23-hour session
+    rolls: root → first trade date on which the following contract has most of the volume, instead of the usual
+           date of the contract that is in front then
+    A root's trades do not depend on which other roots are made.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        first: date = FIRST_SESSION,
+        sessions: int = 1,
+        trades_per_minute: float = 300.0,
+        roots: Sequence[str] = tuple(CHARACTERS),
+        rolls: Mapping[str, date] | None = None,
+    ) -> None:
+        unknown = [root for root in roots if root not in CHARACTERS]
+        if unknown:
+            raise ValueError(f"no synthetic market for {', '.join(unknown)}; there is one for {', '.join(CHARACTERS)}")
+        if first.weekday() >= 5:
+            raise ValueError(f"{first} is no trade date: sessions end on Monday to Friday")
+        self.seed = seed
+        self.roots = tuple(roots)
+        self.trades_per_minute = trades_per_minute
+        self.days = [first]
+        while len(self.days) < sessions:
+            self.days.append(_next_weekday(self.days[-1]))
+        self._rolls = dict(rolls or {})
+        self._session = lru_cache(maxsize=2)(self._make_session)
+        self._day_return = cache(self._make_day_return)
+        self.day_volumes = lru_cache(maxsize=8)(self._make_day_volumes)
+        raws = {leg.raw: root for root in self.roots for day in self.days for leg in self._legs(root, day)}
+        self.instruments: list[Instrument] = [
+            Instrument(number, raw, root) for number, (raw, root) in enumerate(raws.items(), start=1001)
+        ]
+        self._ids = {instrument.raw: instrument.instrument_id for instrument in self.instruments}
+
+    def batches(self, from_ns: int) -> Iterator[Trades]:
+        for day in self.days:
+            if max(_minutes(PRODUCTS[root].group, day)[-1] for root in self.roots) + MINUTE_NS <= from_ns:
+                continue
+            trades = self._session(day)
+            first = int(np.searchsorted(trades["ts_recv"], np.uint64(max(from_ns, 0))))
+            for start in range(first, len(trades), BATCH_RECORDS):
+                yield trades[start : start + BATCH_RECORDS]
+
+    def volumes(self, at_ns: int) -> Mapping[str, int]:
+        return self.day_volumes(previous_weekday(trade_date(at_ns)))
+
+    def _make_day_volumes(self, day: date) -> Mapping[str, int]:
+        volumes: dict[str, int] = {}
+        for root in self.roots:
+            legs, trades = self._root_trades(root, day)
+            counts = np.bincount(trades["instrument_id"], weights=trades["size"], minlength=len(legs))
+            volumes |= {leg.raw: int(count) for leg, count in zip(legs, counts, strict=True)}
+        return volumes
+
+    def leader(self, root: str, day: date) -> Contract:
+        """The contract with most of the root's volume on a trade date."""
+        front, following, crossing = self._chain(root, day)
+        return following if day >= crossing else front
+
+    def held(self, root: str, day: date) -> Contract:
+        """The contract that is traded on a trade date: the leader of the one before."""
+        return self.leader(root, previous_weekday(day))
+
+    def history(self, before: date, sessions: int) -> list[Bar]:
+        """1-minute bars of `sessions` trade dates before `before`, of each root's contract of the day (`held`).
+
+        Ordered by time, then as `roots`. Prices are unadjusted: a roll shows as a step.
+        """
+        days = [previous_weekday(before)]
+        while len(days) < sessions:
+            days.append(previous_weekday(days[-1]))
+        return [bar for day in reversed(days[:sessions]) for bar in self.bars(day)]
+
+    def bars(self, day: date) -> list[Bar]:
+        """1-minute bars of one trade date, of each root's contract of the day; by time, then as `roots`."""
+        columns: list[tuple[int, int, Bar]] = []
+        for order, root in enumerate(self.roots):
+            raw = self.held(root, day).raw
+            legs, trades = self._root_trades(root, day)
+            position = next((i for i, leg in enumerate(legs) if leg.raw == raw), None)
+            if position is not None:
+                columns += [(bar.ts_open, order, bar) for bar in _bars(root, raw, trades, position)]
+        columns.sort(key=lambda column: column[:2])
+        return [bar for _, _, bar in columns]
+
+    def _make_session(self, day: date) -> Trades:
+        parts = []
+        for root in self.roots:
+            legs, trades = self._root_trades(root, day)
+            ids = np.array([self._ids[leg.raw] for leg in legs], np.uint32)
+            trades["instrument_id"] = ids[trades["instrument_id"]]
+            parts.append(trades)
+        merged = np.concatenate(parts)
+        # Sort keys, then gather once: numpy sorts whole records an order of magnitude slower.
+        session: Trades = merged[np.argsort(merged["ts_recv"], kind="stable")]
+        session["ts_recv"] = _strictly_increasing(session["ts_recv"])
+        session["ts_in_delta"] = (session["ts_recv"] - session["ts_event"]) // 4
+        session["sequence"] = np.arange(1, len(session) + 1)
+        session.flags.writeable = False  # it is kept and given out again
+        return session
+
+    def _root_trades(self, root: str, day: date) -> tuple[list[_Leg], Trades]:
+        """One root's trades of one trade date by ts_recv; instrument_id is the position in the returned legs."""
+        product, character = PRODUCTS[root], CHARACTERS[root]
+        minutes = _minutes(product.group, day)
+        activity = _activity(product.group, minutes)
+        random = self._random(root, day, "trades")
+        legs = self._legs(root, day)
+
+        # Activity comes in waves: a Poisson count around a gamma-distributed rate.
+        rate = self.trades_per_minute * character.share * activity * random.gamma(3.0, 1 / 3.0, len(minutes))
+        counts = random.poisson(rate)
+        n = int(counts.sum())
+        at = np.repeat(minutes, counts) + random.integers(0, MINUTE_NS, n)
+        at.sort()
+        # One order that takes several resting ones makes several trades of one instant.
+        sweep = random.random(n) < 0.05
+        at = at[np.maximum.accumulate(np.where(sweep, 0, np.arange(n)))]
+        at = np.minimum(at, minutes[-1] + MINUTE_NS - _LAST_TRADE_NS)
+
+        trades = empty_trades(n)
+        trades["ts_event"] = at
+        trades["ts_recv"] = np.maximum.accumulate(at + random.integers(_MIN_LATENCY_NS, _MAX_LATENCY_NS, n))
+        leg = np.searchsorted(np.cumsum([leg.share for leg in legs])[:-1], random.random(n), side="right")
+        trades["instrument_id"] = leg
+        buys = random.random(n) < 0.5
+        trades["side"] = np.where(random.random(n) < 1 / 3000, b"N", np.where(buys, b"B", b"A"))
+        trades["size"] = random.geometric(1 / character.size, n)
+
+        ticks = np.array([leg.tick_e9 for leg in legs])[leg]
+        factors = np.array([leg.factor for leg in legs])[leg]
+        exact = self._path(root, day, at) * factors * PRICE_SCALE / ticks
+        # A buyer pays the ask, the tick above the level; a seller gets the bid below it.
+        trades["price"] = np.where(buys, np.ceil(exact), np.floor(exact)).astype(np.int64) * ticks
+        return legs, trades
+
+    def _path(self, root: str, day: date, at: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The root's price level at times within a session.
+
+        A random walk in steps of a second, faster when there is more trade, plus trends of one to three hours and
+        swings of 30 to 150 minutes, bent so that it starts and ends on the levels of this open and the next.
+        """
+        product, character = PRODUCTS[root], CHARACTERS[root]
+        minutes = _minutes(product.group, day)
+        random = self._random(root, day, "path")
+        variance = np.repeat(_activity(product.group, minutes) / 60, 60) / len(minutes)
+        n = len(variance)
+        steps = random.standard_normal(n) * np.sqrt(variance)
+        trend_ends = np.cumsum(random.uniform(3600, 10800, n // 3600 + 1))
+        trends = random.standard_normal(len(trend_ends) + 1) * 0.8
+        steps += trends[np.searchsorted(trend_ends, np.arange(n))] * np.sqrt(n / 7200) / n
+        walk = np.concatenate(([0.0], np.cumsum(steps)))
+        seconds = np.arange(n + 1)
+        for period_s in random.uniform(1800, 9000, 3):
+            walk += 0.1 * np.sin(2 * np.pi * (seconds / period_s + random.random()))
+        start, end = self._log_level(root, day), self._log_level(root, _next_weekday(day))
+        bridge = walk - walk[0] - (walk[-1] - walk[0]) * seconds / n
+        path = np.exp(start + (end - start) * seconds / n + character.sigma * 0.8 * bridge)
+        traded_ns = np.searchsorted(minutes, at, side="right") - 1  # session minutes, so that a break takes no time
+        levels: npt.NDArray[np.float64] = np.interp(
+            traded_ns * 60 + (at - minutes[traded_ns]) / SECOND_NS, seconds, path
+        )
+        return levels
+
+    def _log_level(self, root: str, day: date) -> float:
+        """Log of the level at a trade date's open: a random walk over days with CHARACTERS' level on FIRST_SESSION."""
+        level = float(np.log(CHARACTERS[root].level))
+        reached = FIRST_SESSION
+        while reached < day:
+            level += self._day_return(root, reached)
+            reached = _next_weekday(reached)
+        while reached > day:
+            reached = previous_weekday(reached)
+            level -= self._day_return(root, reached)
+        return level
+
+    def _make_day_return(self, root: str, day: date) -> float:
+        return CHARACTERS[root].sigma * float(self._random(root, day, "return").standard_normal())
+
+    def _random(self, root: str, day: date, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, zlib.crc32(f"{root} {purpose}".encode()), day.toordinal()])
+
+    def _legs(self, root: str, day: date) -> list[_Leg]:
+        product = PRODUCTS[root]
+        front, following, crossing = self._chain(root, day)
+        after = _following(following)
+        factors = [self._factor(contract) for contract in (front, following, after)]
+        tick_e9 = round(product.tick_size * PRICE_SCALE)
+        spread_tick_e9 = tick_e9 // _SPREAD_TICKS_PER_TICK.get(product.group, 1)
+        if day > crossing:
+            shares = _SHARES_AFTER_CROSSING
+        elif day == crossing:
+            shares = _SHARES_AT_CROSSING
+        elif _next_weekday(day) == crossing:
+            shares = _SHARES_BEFORE_CROSSING
+        else:
+            shares = _SHARES_FAR_FROM_ROLL
+        return [
+            _Leg(front.raw, factors[0], tick_e9, shares[0]),
+            _Leg(following.raw, factors[1], tick_e9, shares[1]),
+            _Leg(after.raw, factors[2], tick_e9, shares[2]),
+            _Leg(f"{front.raw}-{following.raw}", factors[0] - factors[1], spread_tick_e9, shares[3]),
+            _Leg(f"{following.raw}-{after.raw}", factors[1] - factors[2], spread_tick_e9, shares[4]),
+        ]
+
+    def _chain(self, root: str, day: date) -> tuple[Contract, Contract, date]:
+        """The nearest contract that still trades, the one after it, and the day most volume is in the latter."""
+        front = _nearest(root, day)
+        crossing = _usual_crossing(front)
+        chosen = self._rolls.get(root)
+        if chosen is not None and _nearest(root, chosen) == front:
+            crossing = chosen
+        return front, _following(front), crossing
+
+    def _factor(self, contract: Contract) -> float:
+        base = _nearest(contract.root, FIRST_SESSION)
+        if _usual_crossing(base) <= FIRST_SESSION:
+            base = _following(base)
+        months = (contract.year - base.year) * 12 + contract.month - base.month
+        return 1.0 + CHARACTERS[contract.root].carry * months / 12
+
+
+def _next_weekday(day: date) -> date:
+    return day + timedelta(days=3 if day.weekday() == 4 else 1)
+
+
+def _following(contract: Contract) -> Contract:
+    """The next contract of the months that trade."""
+    months = [MONTH_CODES.index(code) + 1 for code in PRODUCTS[contract.root].months]
+    later = next((month for month in months if month > contract.month), None)
+    if later is None:
+        return Contract(contract.root, contract.year + 1, months[0])
+    return Contract(contract.root, contract.year, later)
+
+
+@cache
+def _nearest(root: str, day: date) -> Contract:
+    """The first contract of the months that trade whose deadline lies after `day`."""
+    contract = _following(Contract(root, day.year - 1, 12))
+    while deadline(contract) <= day:
+        contract = _following(contract)
+    return contract
+
+
+@cache
+def _usual_crossing(contract: Contract) -> date:
+    day = deadline(contract)
+    for _ in range(_CROSSING_DAYS[PRODUCTS[contract.root].group]):
+        day = previous_weekday(day)
+    return day
+
+
+@lru_cache(maxsize=64)
+def _minutes(group: str, day: date) -> npt.NDArray[np.int64]:
+    """Opens of every session minute of a trade date, UTC ns."""
+    window = next_window(group, session_open_ns(group, day))
+    parts = []
+    while window.trade_date == day:
+        parts.append(np.arange(window.open_ns, window.close_ns, MINUTE_NS, dtype=np.int64))
+        window = next_window(group, window.close_ns)
+    return np.concatenate(parts)
+
+
+def _activity(group: str, minutes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Relative trading rate of each minute; its mean over a session is 1."""
+    hours, rates = np.array(_ACTIVITY[group]).T
+    rate = np.interp((minutes - minutes[0]) / (60 * MINUTE_NS), hours, rates)
+    activity: npt.NDArray[np.float64] = rate / rate.mean()
+    return activity
+
+
+def _strictly_increasing(times: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The same times, equal ones moved apart by nanoseconds."""
+    steps = np.arange(len(times), dtype=np.uint64)
+    return np.maximum.accumulate(times - steps) + steps
+
+
+def _bars(root: str, raw: str, trades: Trades, position: int) -> list[Bar]:
+    """1-minute bars, chosen by ts_recv, of the trades of the leg at `position`."""
+    chosen = trades[trades["instrument_id"] == position]
+    if not len(chosen):
+        return []
+    minute = chosen["ts_recv"].astype(np.int64) // MINUTE_NS
+    starts = np.flatnonzero(np.diff(minute, prepend=-1))
+    ends = np.append(starts[1:], len(chosen))
+    prices = chosen["price"]
+    columns = (
+        minute[starts] * MINUTE_NS,
+        prices[starts] / PRICE_SCALE,
+        np.maximum.reduceat(prices, starts) / PRICE_SCALE,
+        np.minimum.reduceat(prices, starts) / PRICE_SCALE,
+        prices[ends - 1] / PRICE_SCALE,
+        np.add.reduceat(chosen["size"].astype(np.int64), starts),
+        ends - starts,
+    )
+    return [
+        Bar(root, raw, "1min", opened, opened + MINUTE_NS, first, high, low, last, volume, count)
+        for opened, first, high, low, last, volume, count in zip(*(c.tolist() for c in columns), strict=True)
+    ]

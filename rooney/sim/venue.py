@@ -1,0 +1,58 @@
+"""What all sessions of a gateway share, and what is counted about each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from rooney.sim.clock import Clock
+from rooney.sim.faults import Script
+from rooney.sim.sources import Source
+
+
+class SessionStats(msgspec.Struct):
+    """What one session was sent. `trades` includes `spreads`; `injected` are trades that a fault made."""
+
+    number: int
+    trades: int = 0
+    spreads: int = 0
+    injected: int = 0
+    heartbeats: int = 0
+    mappings: int = 0
+    acks: int = 0
+    errors: int = 0
+    replays: int = 0
+    faults: int = 0
+    bytes: int = 0
+    first_ts_recv: int = 0  # of its trades, as on the wire, UTC ns
+    last_ts_recv: int = 0
+    finished: bool = False  # everything up to the end of the market was sent
+
+
+class MinuteSent(msgspec.Struct, frozen=True):
+    """When the first record that may close a minute was written to a session's socket.
+
+    end_ns: the minute's end; ts_ns: the record's ts_recv or the heartbeat's ts_event (both as on the wire)
+    wall_ns: time.time_ns() directly before the write
+    """
+
+    session: int
+    end_ns: int
+    ts_ns: int
+    wall_ns: int
+
+
+@dataclass
+class Venue:
+    """One market with its clock and its faults.
+
+    minutes: where MinuteSent are kept; None = they are not
+    shut:    resets every session and refuses connections for so many seconds
+    """
+
+    source: Source
+    clock: Clock
+    script: Script
+    until_ns: int
+    minutes: list[MinuteSent] | None
+    shut: Callable[[float], None]

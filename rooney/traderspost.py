@@ -1,0 +1,411 @@
+"""Intent → payload → one POST → Receipt. The only importer of requests.
+
+TradersPost deduplicates nothing and can be asked nothing, so this module never repeats a request and says "not sent"
+only where that is a fact. One new connection per order, nothing from the environment (no proxy, no .netrc), nothing
+followed, nothing pooled, one time limit over the whole exchange.
+
+The webhook URL is the password of the account: it leaves this module in no text, only as the last four characters of
+its uuid.
+"""
+
+import json
+import logging
+import math
+import queue
+import re
+import socket
+import ssl
+import threading
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
+
+from rooney.errors import ConfigError
+from rooney.orders import Intent, Payload, Receipt, Role, Side, State
+
+RESOLVE_S = 6.0  # the C library asks a second name server after 5 s
+CONNECT_S = 3.0
+TOTAL_S = 10.0
+MAX_BODY = 64 * 1024  # bytes of an answer that are read; the vendor's are below 2 kB
+KEPT_BODY = 2000  # characters of an answer that a receipt keeps
+_EXPECTED = "expected https://HOST/trading/webhook/UUID/PASSWORD; what came is not shown, it may be the secret"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")  # where http may be used: a stand-in on this machine
+REJECT_AFTER_S = range(1, 31)  # what the vendor accepts
+
+# urllib3 writes the path, which is the password, at DEBUG and, for a malformed header, at WARNING. A filter stays where
+# a level would be overruled by the next person who turns debugging on. It has to sit on each logger: a parent's filters
+# do not see its children's records.
+for _name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "urllib3"]:
+    logging.getLogger(_name).addFilter(lambda record: False)
+
+
+def payload(
+    intent: Intent, *, reject_after_s: int, tick_size: float, ts_decided_ns: int, stop_price: float | None = None
+) -> Payload:
+    """The JSON object for one intent. Raises ValueError if an entry makes no sense; an exit always has a payload.
+
+    reject_after_s: 1 to 30, how old the signal may be when TradersPost plans it; entries only
+    tick_size:      of the ordered product, price units
+    ts_decided_ns:  when rooney decided, UTC ns
+    stop_price:     price of a protective stop order at the broker; entries only
+    """
+    common: Payload = {
+        "ticker": intent.ticker,
+        "orderType": "market",
+        "cancel": True,
+        "time": _iso(ts_decided_ns),
+        "extras": {"intent": intent.id, "strategy": intent.strategy, "seq": intent.seq, "mode": intent.mode},
+    }
+    if math.isfinite(intent.signal_price):  # an exit may have no price to show, and must go out all the same
+        common["signalPrice"] = _on_tick(intent.signal_price, tick_size)
+    if intent.role is Role.EXIT:
+        # No quantity (sizes may have drifted) and no sentiment (refused with exit): closes whatever is open.
+        return common | {"action": "exit", "ignoreTradingWindows": True}
+    if intent.side is Side.FLAT or intent.quantity < 1 or "signalPrice" not in common:
+        raise ValueError(
+            f"intent {intent.id}: an entry needs a side, a quantity of 1 or more and a price, "
+            f"not {intent.side.name}, {intent.quantity}, {intent.signal_price}"
+        )
+    if reject_after_s not in REJECT_AFTER_S:
+        raise ValueError(f"reject_after_s is 1 to 30 seconds, not {reject_after_s}")
+    entry = common | {
+        "action": "buy" if intent.side is Side.LONG else "sell",
+        "quantity": intent.quantity,
+        "quantityType": "fixed_quantity",
+        "rejectAfter": reject_after_s,
+    }
+    if stop_price is not None:
+        entry["stopLoss"] = {"type": "stop", "stopPrice": _on_tick(stop_price, tick_size)}
+    return entry
+
+
+def _on_tick(price: float, tick_size: float) -> float:
+    """Nearest multiple of the tick, in decimal so that JSON shows 0.65435 and not 0.6543500000000001."""
+    tick = Decimal(repr(tick_size))
+    return float(round(Decimal(repr(price)) / tick) * tick)
+
+
+def _iso(ts_ns: int) -> str:
+    """2026-11-22T12:00:00.123456+00:00"""
+    seconds, rest = divmod(ts_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000).isoformat(timespec="microseconds")
+
+
+class TradersPost:
+    """One webhook. `send` may be called from any thread; it blocks for at most `total_s`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: str | None = None,
+        resolve_s: float = RESOLVE_S,
+        connect_s: float = CONNECT_S,
+        total_s: float = TOTAL_S,
+    ) -> None:
+        """Raises ConfigError, without the URL, if `url` is no https webhook (http is for loopback only).
+
+        ca_file: certificates to trust instead of requests' own bundle
+        """
+        self._url = url.strip()
+        try:
+            parts = urlsplit(self._url)
+            host, port = parts.hostname or "", parts.port
+            host.encode("idna")
+            requests.Request("POST", self._url).prepare()
+        except ValueError:  # its text would show the URL
+            raise ConfigError(f"webhook URL: {_EXPECTED}") from None
+        shape = re.fullmatch(r".*/trading/webhook/([^/]+)/([^/]+)", parts.path)
+        safe = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+        if shape is None or not safe or not host or parts.query or parts.fragment or parts.username is not None:
+            raise ConfigError(f"webhook URL: {_EXPECTED}")
+        self._host, self._port = host, port or (443 if parts.scheme == "https" else 80)
+        uuid, password = shape.groups()
+        self.label = f"…{uuid[-4:]}"
+        spellings = {spell(secret) for secret in (uuid, password) for spell in (str, quote, unquote)}
+        self._secrets = (self._url, parts.path, *sorted(spellings, key=len, reverse=True))
+        self._limits = (resolve_s, connect_s, total_s)
+        self._tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":  # once, because reading the bundle takes longer than an order
+            try:
+                self._tls = ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+            except OSError as error:
+                raise ConfigError(f"certificates to trust: {type(error).__name__} while reading {ca_file}") from None
+
+    def __repr__(self) -> str:
+        return f"TradersPost({self.label})"
+
+    def send(self, intent_payload: Payload) -> Receipt:
+        """POST once and say what is known. Never raises, never repeats."""
+        ts_sent_ns = time.time_ns()
+        outcome = self._attempt(intent_payload)
+        return Receipt(
+            state=outcome.state,
+            status=outcome.status,
+            detail=self._clean(outcome.detail, 200),
+            ts_sent_ns=ts_sent_ns,
+            ts_done_ns=time.time_ns(),
+            remote_id=self._clean(outcome.remote_id, 200),
+            retry=outcome.status == 429 and outcome.state is State.REFUSED,
+            body=self._clean(outcome.body.decode("utf-8", "replace"), KEPT_BODY),
+        )
+
+    def _attempt(self, intent_payload: Payload) -> "_Outcome":
+        try:
+            data = json.dumps(intent_payload, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError):
+            return _Outcome(State.REFUSED, "payload cannot be written as JSON; nothing was sent")
+        limit = _Limit(*self._limits)
+        try:
+            answer = self._post(data, limit)
+        except Exception as error:  # noqa: BLE001 - bytes may have left: whatever went wrong has to become a receipt
+            unsent = _unsent(error)
+            if unsent is not None:
+                return _Outcome(State.PLANNED, f"not sent: {unsent}")
+            cause = f"not complete within {limit.total_s:g} s" if limit.struck else type(_innermost(error)).__name__
+            return _Outcome(State.UNCONFIRMED, f"answer lost: {cause}")
+        finally:
+            limit.close()
+        return _judge(answer)
+
+    def _post(self, data: bytes, limit: "_Limit") -> "_Answer":
+        pool: urllib3.HTTPConnectionPool
+        if self._tls is not None:
+            pool = urllib3.HTTPSConnectionPool(self._host, self._port, ssl_context=self._tls, limit=limit)
+            pool.ConnectionCls = _LimitedTlsConnection
+        else:
+            pool = urllib3.HTTPConnectionPool(self._host, self._port, limit=limit)
+            pool.ConnectionCls = _LimitedConnection
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "User-Agent": "rooney",
+        }
+        request = requests.Request("POST", self._url, data=data, headers=headers).prepare()
+        # The adapter, not a Session: a Session reads the environment, keeps cookies and, even with
+        # allow_redirects=False, parses a redirect's Location and reads its whole body.
+        response = _OneShot(pool).send(request, stream=True, timeout=limit.total_s)
+        try:
+            framed = response.raw.chunked or response.raw.length_remaining is not None
+            body = b""
+            for chunk in response.iter_content(4096):
+                body += chunk
+                if len(body) > MAX_BODY:
+                    break
+            return _Answer(response.status_code, body, headers_end=framed or bool(body), whole=len(body) <= MAX_BODY)
+        finally:
+            response.close()
+            pool.close()
+
+    def _clean(self, text: str, limit: int) -> str:
+        """One printable line without any part of the URL; redacted before it is cut, so no half of a secret stays."""
+        for secret in self._secrets:
+            text = text.replace(secret, self.label)
+        return "".join(c if c.isprintable() else " " for c in text)[:limit]
+
+
+class _Outcome(NamedTuple):
+    state: State
+    detail: str
+    status: int = 0
+    remote_id: str = ""
+    body: bytes = b""
+
+
+class _Answer(NamedTuple):
+    """What came.
+
+    headers_end: false where the headers may have been cut off, which http.client takes for their end
+    whole:       false where more came than is read
+    """
+
+    status: int
+    body: bytes
+    headers_end: bool
+    whole: bool
+
+
+def _judge(answer: _Answer) -> _Outcome:
+    """What an answer that arrived means. The status decides, a code nobody knows is still a refusal."""
+    status, body = answer.status, answer.body
+    fields = _json_object(body)
+    code, message = str(fields.get("messageCode") or f"HTTP {status}"), fields.get("message")
+    said = f"{code}: {message}" if message else code
+    if not answer.headers_end:
+        return _Outcome(State.UNCONFIRMED, f"HTTP {status}, cut off", status)
+    if 300 <= status < 500:
+        return _Outcome(State.REFUSED, said, status, body=body)
+    if status != 200:
+        return _Outcome(State.UNCONFIRMED, said, status, body=body)
+    remote_id = fields.get("id")
+    proper = fields.get("success") is True and isinstance(remote_id, str) and remote_id.strip()
+    if not (proper and answer.whole):
+        return _Outcome(State.UNCONFIRMED, "HTTP 200 without success and id", status, body=body)
+    return _Outcome(State.ACKNOWLEDGED, "received", status, remote_id=proper, body=body)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    """The answer as a JSON object, empty if it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unsent(error: Exception) -> str | None:
+    """Why certainly no byte of the order left, or None if that is not certain.
+
+    An allow-list on the wrapped reason: the class of the error itself says nothing, since requests raises the same
+    ConnectionError for a refused connection and for a server that read the whole order and closed.
+    """
+    wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
+    reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else None
+    match reason:
+        case NameResolutionError():
+            return "host name not resolved"
+        case NewConnectionError():
+            return f"no connection ({reason.__cause__})"
+        case ConnectTimeoutError():
+            return "no connection in time"
+        case urllib3.exceptions.SSLError(args=(ssl.SSLCertVerificationError() as refused, *_)):
+            return f"certificate not accepted ({refused.verify_message})"
+    return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error at the bottom of what requests and urllib3 wrapped; only its class is shown, texts may hold the URL."""
+    while True:
+        inner = [arg for arg in (*error.args, getattr(error, "reason", None)) if isinstance(arg, BaseException)]
+        if not inner:
+            return error
+        error = inner[-1]
+
+
+class _Limit:
+    """Time limits of one exchange.
+
+    A socket's own time-out starts anew with every byte, so a server that drips would hold us for ever: at the end of
+    the time a second descriptor of the same connection shuts it down, wherever the exchange stands.
+    """
+
+    def __init__(self, resolve_s: float, connect_s: float, total_s: float) -> None:
+        self.resolve_s, self.connect_s, self.total_s = resolve_s, connect_s, total_s
+        self.struck = False
+        self._end = time.monotonic() + total_s
+        self._twin: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+
+    def left(self) -> float:
+        """Seconds, at least a millisecond: 0 would mean non-blocking."""
+        return max(self._end - time.monotonic(), 0.001)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Start the clock on a connected socket, through a descriptor of our own: TLS takes the first one over."""
+        self._twin = connection.dup()
+        self._timer = threading.Timer(self.left(), self._strike)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _strike(self) -> None:
+        self.struck = True
+        assert self._twin is not None
+        try:
+            self._twin.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the other side was faster
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        if self._twin is not None:
+            self._twin.close()
+
+
+class _LimitedConnection(HTTPConnection):
+    """urllib3's connection with one limit for all addresses of a name, and one for the name itself."""
+
+    def __init__(self, *args: Any, limit: _Limit, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limit = limit
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = _resolve(self.host, self.port, min(self._limit.resolve_s, self._limit.left()))
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        end = time.monotonic() + min(self._limit.connect_s, self._limit.left())
+        failed: OSError = TimeoutError("no address")
+        for tried, (family, kind, protocol, _, address) in enumerate(found):
+            share = (end - time.monotonic()) / (len(found) - tried)  # a dead first address leaves time for the second
+            try:
+                return self._connect_to(socket.socket(family, kind, protocol), address, max(share, 0.001))
+            except OSError as error:
+                failed = error
+        if isinstance(failed, TimeoutError):
+            raise ConnectTimeoutError(self, "connect timed out") from failed
+        raise NewConnectionError(self, "connect failed") from failed
+
+    def _connect_to(self, connection: socket.socket, address: Any, seconds: float) -> socket.socket:
+        try:
+            for option in self.socket_options or ():
+                connection.setsockopt(*option)
+            connection.settimeout(seconds)
+            connection.connect(address)
+            connection.settimeout(self._limit.left())  # the TLS handshake and the order, too
+            self._limit.watch(connection)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+class _LimitedTlsConnection(_LimitedConnection, HTTPSConnection):
+    """The same below TLS."""
+
+
+def _resolve(host: str, port: int, seconds: float) -> list[Any]:
+    """`getaddrinfo` with a time limit; raises gaierror. It takes none itself, so a thread is left behind if it hangs:
+    that thread only looks up, it can send nothing later."""
+    answer: queue.SimpleQueue[list[Any] | socket.gaierror] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answer.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except socket.gaierror as error:
+            answer.put(error)
+
+    threading.Thread(target=look_up, name="resolve", daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise socket.gaierror(socket.EAI_AGAIN, f"no answer in {seconds:g} s") from None
+    if isinstance(found, socket.gaierror):
+        raise found
+    return found
+
+
+class _OneShot(HTTPAdapter):
+    """requests' adapter on a pool made for one order; no Retry is mounted and no pool is shared."""
+
+    def __init__(self, pool: urllib3.HTTPConnectionPool) -> None:
+        super().__init__(max_retries=0)
+        self._pool = pool
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> urllib3.HTTPConnectionPool:
+        return self._pool
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the pool's TLS context demands and checks the certificate."""
