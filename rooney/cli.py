@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from rooney import __version__
-from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, ConfigError, LedgerError, RooneyError
+from rooney.errors import (
+    EXIT_ATTENTION,
+    EXIT_CONFIG,
+    EXIT_FAILURE,
+    EXIT_OK,
+    ConfigError,
+    LedgerError,
+    RooneyError,
+)
 
 if TYPE_CHECKING:
     from rooney.bus import Bus
@@ -126,6 +134,32 @@ def worker(
 
 
 @cli.command()
+@_configured
+@click.option("--offline", is_flag=True, help="Leave out Redis, the hub and the clock.")
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+def check(
+    config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, offline: bool, as_json: bool
+) -> None:
+    """Say what would stop a start, before it does."""
+    from rooney.check import findings
+
+    config = _load(config_path, overrides, env_file)
+    found = findings(config, online=not offline, now_ns=time.time_ns)
+    levels = {finding.level for finding in found}
+    away = any(finding.level == "warning" and finding.path in ("data_hub", "clock") for finding in found)
+    code = EXIT_CONFIG if "error" in levels else EXIT_ATTENTION if away else EXIT_OK
+    if as_json:
+        click.echo(json.dumps({"exit": code, "findings": [finding._asdict() for finding in found]}))
+    else:
+        for finding in found:
+            click.echo(f"{finding.level:<8}{finding.path}: {finding.text}")
+        strategies = ", ".join(config.names) or "none"
+        verdict = {EXIT_OK: "ok", EXIT_ATTENTION: "attention"}.get(code, "would not start")
+        click.echo(f"{verdict}: {config.path}, {len(config.file.instruments)} instruments, strategies {strategies}")
+    sys.exit(code)
+
+
+@cli.command()
 @click.argument("symbol", required=False)
 @_configured
 @click.option("--timeframe", type=click.Choice(["1min", "hourly", "daily"]), default="1min", show_default=True)
@@ -211,6 +245,3 @@ def _time_ns(text: str) -> int:
     except ValueError as error:
         raise ConfigError(f"--start: expected an ISO time such as 2026-03-10T22:00, got {text!r}") from error
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
-
-
-__all__ = ["EXIT_ATTENTION", "EXIT_OK", "cli", "main"]

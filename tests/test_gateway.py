@@ -124,12 +124,14 @@ def serve(source: Source = MARKET, **options: Any) -> Any:
 
 
 def of_root(root: str) -> Trades:
-    return ALL[[ROOT[number] == root for number in ALL["instrument_id"].tolist()]]
+    found: Trades = ALL[[ROOT[number] == root for number in ALL["instrument_id"].tolist()]]
+    return found
 
 
 def of_raw(raw: str) -> Trades:
     number = next(instrument.instrument_id for instrument in MARKET.instruments if instrument.raw == raw)
-    return ALL[ALL["instrument_id"] == number]
+    found: Trades = ALL[ALL["instrument_id"] == number]
+    return found
 
 
 def recorded(*times_s: float) -> Recorded:
@@ -205,7 +207,9 @@ def test_metadata_mappings_and_acknowledgement_come_before_the_first_trade() -> 
     with serve() as gateway, connected(gateway) as client:
         client.until_finished()
         metadata = client.live.metadata
-        assert metadata is not None and metadata.dataset == DATASET and metadata.version == 3
+        assert metadata is not None
+        assert metadata.dataset == DATASET
+        assert metadata.version == 3
         kinds = [type(record) for record in client.records[:7]]
         assert kinds[:6] == [SymbolMappingMsg] * 5 + [SystemMsg]
         assert client.records[5].code == SystemCode.SUBSCRIPTION_ACK
@@ -309,6 +313,16 @@ def test_a_market_that_lasts_longer_than_its_trades_sends_heartbeats_to_its_end(
         assert len(client.heartbeats) >= 120
 
 
+def test_heartbeats_carry_consecutive_sessions_over_a_weekend() -> None:
+    market = Market(roots=["ES"], first=MARKET.days[0].replace(day=13), sessions=2, trades_per_minute=20)
+    with serve(market) as gateway, connected(gateway) as client:
+        client.until_finished()
+        assert client.wire == np.concatenate(list(market.batches(0))).tobytes()
+        times = [r.ts_recv if isinstance(r, TradeMsg) else r.ts_event for r in client.records]
+        assert np.diff(np.array(times)).max() <= 5 * SECOND_NS
+        assert len(client.heartbeats) > 49 * 60 * 12
+
+
 def test_at_a_speed_no_record_comes_before_its_market_time() -> None:
     source = recorded(*np.arange(0.0, 120.0, 1.0))
     arrivals: list[tuple[int, float]] = []
@@ -337,7 +351,8 @@ def test_a_rebased_market_happens_now_with_its_minutes_kept() -> None:
             assert abs(trade.ts_recv - before) < 3 * SECOND_NS
             assert (trade.ts_recv - int(source.trades["ts_recv"][0])) % (SECOND_NS // 10) == 0
         offset = gateway.clock.offset_ns
-        assert offset % MINUTE_NS == 0 and offset > 0
+        assert offset % MINUTE_NS == 0
+        assert offset > 0
 
 
 def test_a_rebased_market_has_no_other_speed() -> None:
@@ -421,7 +436,8 @@ def test_a_replay_is_identical_in_another_process_run_by_the_same_seed(tmp_path:
     try:
         deadline = time.monotonic() + 20
         while not ready.exists():
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         records: list[Any] = []
         live = databento.Live(key=DEMO_KEY, gateway="127.0.0.1", port=int(ready.read_text()))
@@ -531,7 +547,9 @@ def test_a_gateway_that_hangs_before_authentication_says_nothing() -> None:
 def test_a_gateway_that_hangs_after_authentication_sends_no_metadata() -> None:
     with serve(faults=[faults.HangAfterAuth()]) as gateway, connected(gateway) as client:
         time.sleep(0.5)
-        assert client.live.is_connected() and client.live.metadata is None and client.records == []
+        assert client.live.is_connected()
+        assert client.live.metadata is None
+        assert client.records == []
 
 
 def test_a_clean_close_delivers_all_before_it_and_is_no_error() -> None:
@@ -552,7 +570,8 @@ def test_a_silent_gateway_keeps_the_connection_open() -> None:
         client.until(lambda: len(client.trades) == 100)
         before = len(client.records)
         time.sleep(0.5)
-        assert client.live.is_connected() and len(client.records) == before
+        assert client.live.is_connected()
+        assert len(client.records) == before
 
 
 def test_a_silence_may_end_and_nothing_is_lost() -> None:
@@ -624,6 +643,13 @@ def test_time_jumps_come_as_extra_trades_from_the_future_the_past_and_nowhere() 
         base = client.trades[49].ts_event
         jumps = [trade.ts_event for trade in client.trades[50:53]]
         assert jumps == [base + 10 * faults.DAY_NS, base - 10 * faults.DAY_NS, UNDEF_TIMESTAMP]
+
+
+def test_a_fault_that_repeats_trades_waits_for_the_first_one() -> None:
+    with serve(faults=[faults.Duplicates()]) as gateway, connected(gateway) as client:
+        client.until_finished()
+        expected = of_root("ES")
+        assert client.wire == np.concatenate((expected[:1], expected)).tobytes()
 
 
 def test_mappings_may_be_repeated_and_changed_in_mid_session() -> None:
@@ -758,5 +784,5 @@ def test_a_torn_file_and_an_empty_folder_are_errors_that_say_so(tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"torn\.dbn"):
         read([tmp_path / "torn.dbn"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no .parquet"):
+    with pytest.raises(ConfigError, match=r"no \.parquet"):
         read([tmp_path / "empty"])

@@ -1,4 +1,4 @@
-"""The synthetic market: deterministic, on the exchange's hours and tick grids, continuous through sessions and rolls."""
+"""The synthetic market: deterministic, on the exchange's hours and tick grids, continuous through rolls."""
 
 import time
 from datetime import date
@@ -31,7 +31,8 @@ def everything(market: Market, from_ns: int = 0) -> Trades:
 
 def of(market: Market, trades: Trades, raw: str) -> Trades:
     number = next(i.instrument_id for i in market.instruments if i.raw == raw)
-    return trades[trades["instrument_id"] == number]
+    found: Trades = trades[trades["instrument_id"] == number]
+    return found
 
 
 def test_the_same_seed_gives_the_same_bytes(session: Trades) -> None:
@@ -55,9 +56,12 @@ def test_every_root_trades_in_two_months_and_more_and_in_spreads(market: Market,
 
 def test_the_fronts_are_the_contracts_that_were_liquid_then(market: Market) -> None:
     fronts = {root: market.leader(root, FIRST_SESSION).raw for root in CHARACTERS}
-    assert fronts["ES"] == "ESH6" and fronts["6A"] == "6AH6"
-    assert fronts["CL"] == "CLJ6" and fronts["GC"] == "GCJ6"
-    assert fronts["SI"] == "SIK6" and fronts["ZC"] == "ZCK6"
+    assert fronts["ES"] == "ESH6"
+    assert fronts["6A"] == "6AH6"
+    assert fronts["CL"] == "CLJ6"
+    assert fronts["GC"] == "GCJ6"
+    assert fronts["SI"] == "SIK6"
+    assert fronts["ZC"] == "ZCK6"
 
 
 def test_prices_lie_on_the_tick_grid_near_the_usual_level(market: Market, session: Trades) -> None:
@@ -80,7 +84,8 @@ def test_spread_prices_are_differences_and_may_be_negative(market: Market, sessi
 def test_trades_are_strictly_ordered_by_ts_recv_shortly_after_ts_event(session: Trades) -> None:
     assert (np.diff(session["ts_recv"].astype(np.int64)) > 0).all()
     latency = session["ts_recv"].astype(np.int64) - session["ts_event"].astype(np.int64)
-    assert latency.min() >= 200_000 and latency.max() <= 2_001_000
+    assert latency.min() >= 200_000
+    assert latency.max() <= 2_001_000
 
 
 def test_trades_come_only_while_their_group_is_open(market: Market, session: Trades) -> None:
@@ -88,7 +93,8 @@ def test_trades_come_only_while_their_group_is_open(market: Market, session: Tra
     minutes = np.unique(np.stack((session["instrument_id"], session["ts_recv"] // MINUTE_NS), axis=1), axis=0)
     for number, minute in minutes.tolist():
         window = window_at(groups[number], minute * MINUTE_NS)
-        assert window is not None and window.trade_date == FIRST_SESSION
+        assert window is not None
+        assert window.trade_date == FIRST_SESSION
 
 
 def test_a_default_session_has_some_hundred_thousand_trades(session: Trades) -> None:
@@ -104,8 +110,11 @@ def test_trading_is_busy_by_day_quiet_by_night_and_thin_in_illiquid_roots(market
 
     es, kiwi = per_minute("ESH6"), per_minute("6NH6")
     night, open_, noon, close = (es[int(h * 60) : int(h * 60) + 30].mean() for h in (4, 15.5, 18.5, 21.5))
-    assert night < noon / 3 and noon < open_ / 1.5 and noon < close / 1.3
-    assert (es == 0).sum() < 20 and (kiwi == 0).sum() > 200
+    assert night < noon / 3
+    assert noon < open_ / 1.5
+    assert noon < close / 1.3
+    assert (es == 0).sum() < 20
+    assert (kiwi == 0).sum() > 200
 
 
 def test_the_history_is_what_would_have_been_streamed() -> None:
@@ -154,7 +163,8 @@ def test_reading_from_a_later_time_gives_the_same_trades() -> None:
 def test_at_a_roll_the_volume_moves_to_the_next_contract_at_another_price_level() -> None:
     market = Market(roots=["ES", "CL"], sessions=2, rolls={"ES": THURSDAY})
     before, after = market.day_volumes(FIRST_SESSION), market.day_volumes(THURSDAY)
-    assert before["ESH6"] > before["ESM6"] and after["ESH6"] < after["ESM6"]
+    assert before["ESH6"] > before["ESM6"]
+    assert after["ESH6"] < after["ESM6"]
     assert after["CLJ6"] > after["CLK6"]
     trades = everything(market)
     step = int(of(market, trades, "ESM6")["price"][-1]) - int(of(market, trades, "ESH6")["price"][-1])

@@ -30,6 +30,7 @@ from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS, group_of
 from rooney.messages import TIMEFRAMES, Bar, Minute
 from rooney.sessions import MINUTE_NS
+from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
 from rooney.sim.parts import Part, python, start_redis
 from rooney.sim.sources import read
@@ -37,8 +38,6 @@ from rooney.worker import build_engine
 
 STRATEGIES = ("ibs", "breakout")
 HISTORY_SESSIONS = 6
-KEY = "db-" + "d" * 29
-HISTORY_1MIN_SESSIONS = 1
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -115,15 +114,17 @@ class Demo:
         """Start everything, stream, stop, count."""
         what = plan(self.options)
         self._say(f"market: {len(what.roots)} instruments, {_utc(what.start_ns)} to {_utc(what.end_ns)}")
-        webhooks, accounts = self._start_traderspost()
+        gateway = self._start_gateway(what)
+        webhooks = self._start_traderspost()
         environment = {
-            "DATABENTO_API_KEY": KEY,
+            "DATABENTO_API_KEY": DEMO_KEY,
             "ROONEY_RUNTIME_DIRECTORY": str(self.directory),
             **{f"TRADERSPOST_{name.upper()}_WEBHOOK": url for name, url in webhooks.items()},
         }
-        gateway = self._start_gateway(what)
         config_path = self.directory / "config.multi_alpha.yml"
-        port = int((self.directory / "gateway.port").read_text())
+        ready = self.directory / "gateway.port"
+        gateway.wait("listening", ready.exists, 60.0)
+        port = int(ready.read_text())
         config_path.write_text(yaml.safe_dump(configuration(what.roots, self.directory, port), sort_keys=False))
         self._say("compiling the strategies' kernels (once; later runs load them)")
         config = load_config(config_path, environ=environment)
@@ -152,7 +153,7 @@ class Demo:
         codes = {name: self.part(name).stop() for name in STRATEGIES}
         gateway.stop()
         self.part("traderspost").stop()
-        summary = self._summary(what, accounts, streamed_s, codes | {"hub": hub.process.returncode})
+        summary = self._summary(what, streamed_s, codes | {"hub": hub.process.returncode})
         if self.options.out is not None:
             self._keep(self.options.out, summary)
         return summary
@@ -169,7 +170,8 @@ class Demo:
 
     # ── starting ──
 
-    def _start_traderspost(self) -> tuple[dict[str, str], dict[str, str]]:
+    def _start_traderspost(self) -> dict[str, str]:
+        """Webhook per strategy."""
         accounts = {name: f"{uuid.uuid4()}/{secrets.token_hex(16)}" for name in STRATEGIES}
         ready = self.directory / "traderspost.port"
         argv = python("rooney.sim.traderspost", "--ready-file", str(ready), "--no-rate-limit")
@@ -179,8 +181,7 @@ class Demo:
         self.parts.append(part)
         part.wait("listening", ready.exists, 20.0)
         base = f"http://127.0.0.1:{int(ready.read_text())}"
-        urls = {name: f"{base}/trading/webhook/{path}" for name, path in accounts.items()}
-        return urls, {"state": f"{base}/state"}
+        return {name: f"{base}/trading/webhook/{path}" for name, path in accounts.items()}
 
     def _start_gateway(self, what: Plan) -> Part:
         ready = self.directory / "gateway.port"
@@ -188,9 +189,8 @@ class Demo:
         argv = python("rooney.sim.gateway", "--ready-file", str(ready), "--speed", speed, *what.market_args)
         argv += ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
         argv += ["--stats", str(self.directory / "gateway.json")]
-        part = Part("gateway", argv, self.directory, {"DATABENTO_API_KEY": KEY})
+        part = Part("gateway", argv, self.directory, {"DATABENTO_API_KEY": DEMO_KEY})
         self.parts.append(part)
-        part.wait("listening", ready.exists, 60.0)
         return part
 
     def _load_history(self, what: Plan) -> None:
@@ -202,7 +202,7 @@ class Demo:
         self._say(f"loading {len(history):,} one-minute bars of {HISTORY_SESSIONS} earlier sessions")
         coarse = {root: Coarse(group_of(root)) for root in what.roots}
         kept: list[Bar] = []
-        recent_ns = what.start_ns - (HISTORY_1MIN_SESSIONS + 3) * 24 * sessions.HOUR_NS
+        recent_ns = what.start_ns - 24 * sessions.HOUR_NS
         for bar in history:
             if bar.ts_open >= recent_ns:
                 kept.append(bar)
@@ -246,9 +246,7 @@ class Demo:
 
     # ── counting ──
 
-    def _summary(
-        self, what: Plan, accounts: dict[str, str], streamed_s: float, codes: dict[str, int]
-    ) -> dict[str, Any]:
+    def _summary(self, what: Plan, streamed_s: float, codes: dict[str, int]) -> dict[str, Any]:
         assert self._bus is not None
         minutes = [minute for _, minute in self._bus.tape(0)]
         status = self._bus.status()
@@ -265,7 +263,7 @@ class Demo:
             for state, number in found["intents"].items():
                 intents[state] = intents.get(state, 0) + number
         checks = {
-            "every trade sent was received": sent["trades"] + sent["spreads"] == trades_in,
+            "every trade sent was received": sent["trades"] == trades_in,
             "every trade received is accounted for": accounted == trades_in,
             "the tape is dense": _dense(minutes, what),
             "every worker finished every minute": all(
@@ -393,9 +391,7 @@ def _dense(minutes: list[Minute], what: Plan) -> bool:
     )
 
 
-def _latency(
-    requests: list[dict[str, Any]], minutes: list[Minute], marks: dict[str, int]
-) -> dict[str, float | None]:
+def _latency(requests: list[dict[str, Any]], minutes: list[Minute], marks: dict[str, int]) -> dict[str, float | None]:
     """Milliseconds from the record at the hub's socket that closed a minute to the request at the webhook."""
     closed = {minute.ts_close: minute.ts_hub_ns for minute in minutes}
     found = []

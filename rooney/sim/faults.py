@@ -94,7 +94,6 @@ class Duplicates(StreamFault, frozen=True, kw_only=True):
     """The last `count` trades are sent once more (at most 64)."""
 
     count: int = 1
-    after: int = 1
 
     def injected(self, sent: Trades) -> Trades:
         return sent[-self.count :]
@@ -104,7 +103,6 @@ class UnknownIds(StreamFault, frozen=True, kw_only=True):
     """`count` trades of instruments that were never mapped."""
 
     count: int = 1
-    after: int = 1
 
     def injected(self, sent: Trades) -> Trades:
         trades = sent[-1:].repeat(self.count)
@@ -116,7 +114,6 @@ class AbsurdPrices(StreamFault, frozen=True, kw_only=True):
     """Copies of the last trade with these prices (1e-9)."""
 
     prices: tuple[int, ...] = (-1_000_000_000, 0, UNDEF_PRICE, 10**18)
-    after: int = 1
 
     def injected(self, sent: Trades) -> Trades:
         trades = sent[-1:].repeat(len(self.prices))
@@ -129,7 +126,6 @@ class TimeJumps(StreamFault, frozen=True, kw_only=True):
 
     offsets_ns: tuple[int, ...] = (10 * DAY_NS, -10 * DAY_NS)
     undefined: bool = True
-    after: int = 1
 
     def injected(self, sent: Trades) -> Trades:
         trades = sent[-1:].repeat(len(self.offsets_ns) + self.undefined)
@@ -174,11 +170,11 @@ class Script:
 
     def for_connection(self) -> ConnectionFault | None:
         """The fault for a connection that was just accepted, taken from the script."""
-        if self._faults and isinstance(self._faults[0], ConnectionFault):
-            fault = self._faults.popleft()
-            assert isinstance(fault, ConnectionFault)
-            return fault
-        return None
+        fault = self._faults[0] if self._faults else None
+        if not isinstance(fault, ConnectionFault):
+            return None
+        self.done()
+        return fault
 
     def strike(self, sent: int, times: npt.NDArray[np.uint64], now_ns: int) -> tuple[int, Fault] | None:
         """Where among the next trades of a session the next fault strikes, if there; `done` takes it off the script.
@@ -196,8 +192,8 @@ class Script:
         else:
             position = int(np.searchsorted(times, np.uint64(fault.at_ns)))
             struck = position < len(times) or now_ns >= fault.at_ns
-            if isinstance(fault, Injection) and sent + position == 0:  # it needs a trade to change
-                position, struck = 1, struck and len(times) > 0
+        if isinstance(fault, Injection) and sent + position == 0:  # it needs a trade to repeat or change
+            position, struck = 1, struck and len(times) > 0
         return (position, fault) if struck else None
 
     def done(self) -> None:

@@ -29,7 +29,7 @@ from rooney.sim.sources import Source, Until
 from rooney.sim.stream import reset
 from rooney.sim.venue import MinuteSent, SessionStats, Venue
 
-DEMO_KEY = "db-rooney-local-gateway-no-secret"
+DEMO_KEY = "db-rooney-local-gateway-nosecret"
 
 
 class Gateway:

@@ -62,7 +62,7 @@ class Part:
                 stderr=out,
                 env=full_env,
                 start_new_session=True,  # Ctrl-C is for the demo; it ends its parts in order
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - single-threaded here
+                preexec_fn=_die_with_parent,  # single-threaded here
             )
 
     def listen(self) -> None:

@@ -1,4 +1,4 @@
-"""What `rooney demo` shows: progress while it runs and a table at the end; rich on a terminal, plain lines otherwise."""
+"""What `rooney demo` shows: progress while it runs, a table at its end; rich on a terminal, plain lines otherwise."""
 
 import contextlib
 import json
