@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,10 @@ def _summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], Path]]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """One whole synthetic session."""
     out = tmp_path_factory.mktemp("demo")
-    yield _summary(_demo("--out", str(out))), out
+    return _summary(_demo("--out", str(out))), out
 
 
 def _children(marker: str) -> list[int]:
