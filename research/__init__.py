@@ -1,0 +1,1 @@
+"""Research: history, backtests and their measures, on the very step that trades."""

@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rooney import sessions
-from rooney.instruments import Contract
+from rooney.instruments import PRODUCTS, Contract
 from rooney.messages import Bar, BarFlag
 from rooney.sessions import MINUTE_NS
 
 PRICE_SCALE = 1_000_000_000
 UNDEF_PRICE = 2**63 - 1
+UNDEF_SIZE = 2**32 - 1
 HEARTBEAT_LAG_NS = 1_000_000_000  # a heartbeat closes minutes that ended this long before its stamp
-# Between heartbeats event time moves by seconds; a leap this long is believed only when a second record confirms it.
+# Between heartbeats event time moves by seconds; a leap this long is believed only when the next record is no earlier.
 MAX_LEAP_NS = 10 * MINUTE_NS
-# A price this far from its contract's last one is believed only when the contract's next trade confirms it.
+# A price this far from its contract's last one is believed only when the contract's next trade confirms it. Near zero,
+# where oil has been, a share of the price is no distance: so many ticks are always believed.
 MAX_PRICE_MOVE = 0.25
+MAX_PRICE_TICKS = 200
 MAX_AHEAD_NS = MINUTE_NS  # a stamp this far ahead of the local clock is refused
 
 Trade = tuple[int, int, int, int]  # instrument_id, ts_recv, price (1e-9), size
@@ -30,10 +33,15 @@ Trade = tuple[int, int, int, int]  # instrument_id, ts_recv, price (1e-9), size
 class Fold:
     """What one contract has traded in the open minute; prices in 1e-9 units."""
 
-    __slots__ = ("band_high", "band_low", "close", "contract", "doubted", "high", "low", "open", "trades", "volume")
+    __slots__ = (
+        "band_high", "band_low", "close", "contract", "doubted", "high", "least_reach", "low",
+        "open", "trades", "volume",
+    )  # fmt: skip
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
+        product = PRODUCTS.get(contract.root)
+        self.least_reach = round(product.tick_size * MAX_PRICE_TICKS * PRICE_SCALE) if product is not None else 0
         self.open = self.high = self.low = self.close = 0
         self.volume = self.trades = 0
         # Limits of a believable price; the first price of a contract has none.
@@ -42,7 +50,7 @@ class Fold:
 
     def believe(self, price: int) -> None:
         """Centre the band on a price that was accepted."""
-        reach = int(abs(price) * MAX_PRICE_MOVE)
+        reach = max(int(abs(price) * MAX_PRICE_MOVE), self.least_reach)
         self.band_low, self.band_high = price - reach, price + reach
 
     def confirms(self, price: int) -> bool:
@@ -88,12 +96,17 @@ class ContractMinute(msgspec.Struct, frozen=True):
 
 
 class ClosedMinute(msgspec.Struct, frozen=True):
-    """All contracts that traded in [ts_close - 1 min, ts_close)."""
+    """All contracts that traded in [ts_close - 1 min, ts_close).
+
+    repaired: it was over before the session that sent it had replayed the past
+    gap:      session minutes before it are lost for good
+    """
 
     ts_close: int
     contracts: list[ContractMinute]
     ts_hub_ns: int
     repaired: bool = False
+    gap: bool = False
 
 
 class MinuteBuilder:
@@ -101,12 +114,12 @@ class MinuteBuilder:
 
     groups:         session groups of the configured instruments; a minute in which any is in session is emitted even
                     without a trade, so the sequence is dense; other minutes only if something traded
-    start_ns:       first minute to build, UTC ns on a whole minute; earlier trades are counted as replayed or late
+    start_ns:       first minute to build, UTC ns on a whole minute
     close_after_ns: how far event time must be past a minute's end before it closes
     emit:           called with each ClosedMinute, in order, on the caller's thread
     wall_ns:        the local clock; it refuses stamps from the future and stamps latency, it closes nothing
 
-    Every trade ends in exactly one of `counts`, in `pending()` or in a later minute's `counts["built"]`.
+    Every trade ends in exactly one of `counts` or is still in `pending()`; only these may be asked from another thread.
     """
 
     def __init__(
@@ -125,34 +138,51 @@ class MinuteBuilder:
         self._by_contract: dict[Contract, Fold] = {}
         self._early: list[Trade] = []  # trades of later minutes that came before this one may close
         self._held: tuple[int, Trade | None] | None = None  # a leap in time that waits for confirmation
+        self._restarted_ns = start_ns  # where the session began: what is older was only asked for to miss nothing
         self._watermark_ns = start_ns
+        self._replaying = False  # the session is still sending the past it was asked for
+        self._replayed_until_ns = 0
+        self._gap = False
         self.minute_ns = start_ns
         self._end_ns = start_ns + MINUTE_NS
         self.counts: Counter[str] = Counter()
-        self.replaying = False  # the session is still sending the past it was asked for
-        self.repairing = False  # minutes that close now were missed when they were new
 
-    def restart(self) -> None:
-        """Drop the open minute: a new session replays it from its start. Mappings of the old session are void."""
+    def restart(self, from_ns: int = 0) -> bool:
+        """A new session replays the open minute from its start: drop what is in it. Old mappings are void.
+
+        from_ns: what was received before then cannot be had any more; minutes not built by then are given up
+        return:  whether that is a gap: whether there are session minutes among them
+        """
         self.counts["reread"] += self.pending()
         for fold in self._by_contract.values():
             fold.volume = fold.trades = 0
         self._by_id.clear()
         self._early.clear()
         self._held = None
-        self._watermark_ns = self.minute_ns
+        self._replaying = True
+        gap = from_ns > self.minute_ns and self._give_up(-(-from_ns // MINUTE_NS) * MINUTE_NS)
+        self._restarted_ns = self._watermark_ns = self.minute_ns
+        return gap
+
+    def replay_completed(self, ts_ns: int) -> None:
+        """The past that the session was asked for has been sent, up to `ts_ns`."""
+        self._replaying = False
+        self._replayed_until_ns = ts_ns
 
     def map(self, instrument_id: int, contract: Contract | None) -> None:
         """From now on `instrument_id` means `contract`; None marks what is known and not wanted (spreads)."""
         if contract is None:
             self._by_id[instrument_id] = None
-        else:
-            self._by_id[instrument_id] = self._by_contract.setdefault(contract, Fold(contract))
+            return
+        if contract not in self._by_contract:
+            self._by_contract[contract] = Fold(contract)
+        self._by_id[instrument_id] = self._by_contract[contract]
 
     def pending(self) -> int:
         """Trades received and not yet in a closed minute."""
-        held = self._held is not None and self._held[1] is not None
-        return sum(fold.trades for fold in self._by_contract.values()) + len(self._early) + held
+        held = self._held  # this is also asked by another thread, for the status
+        folds = list(self._by_contract.values())
+        return sum(fold.trades for fold in folds) + len(self._early) + (held is not None and held[1] is not None)
 
     def on_trade(self, instrument_id: int, ts_recv: int, price: int, size: int) -> None:
         """Fold one trade into its minute, or count why not."""
@@ -164,9 +194,9 @@ class MinuteBuilder:
             self.counts["spread" if instrument_id in self._by_id else "unknown_instrument"] += 1
             return
         if ts_recv < self.minute_ns:
-            self.counts["replayed" if self.replaying else "late"] += 1
+            self.counts["replayed" if ts_recv < self._restarted_ns else "late"] += 1
             return
-        if not fold.band_low <= price <= fold.band_high and not fold.confirms(price):
+        if size == UNDEF_SIZE or not (fold.band_low <= price <= fold.band_high or fold.confirms(price)):
             self.counts["absurd_price"] += 1
             return
         if fold.trades:
@@ -176,13 +206,17 @@ class MinuteBuilder:
                 fold.low = price
         else:
             fold.open = fold.high = fold.low = price
+            fold.believe(price)
         fold.close = price
         fold.volume += size
         fold.trades += 1
 
     def on_time(self, ts_ns: int) -> None:
-        """A heartbeat of the gateway: every minute that ended a second before it is over."""
-        if ts_ns - HEARTBEAT_LAG_NS >= self._end_ns and self._moves_on(ts_ns, None):
+        """A heartbeat of the gateway: every minute that ended a second before it is over.
+
+        One that comes in the midst of a replay is stamped with the present: it says nothing about the past.
+        """
+        if not self._replaying and ts_ns - HEARTBEAT_LAG_NS >= self._end_ns and self._moves_on(ts_ns, None):
             self._close_until(ts_ns - HEARTBEAT_LAG_NS)
 
     def _on_later(self, trade: Trade) -> None:
@@ -196,21 +230,25 @@ class MinuteBuilder:
                 self.on_trade(*trade)
 
     def _moves_on(self, ts_ns: int, trade: Trade | None) -> bool:
-        """Whether event time may move on to `ts_ns`. A leap waits, held, for a second record that agrees with it."""
+        """Whether event time may move on to `ts_ns`. A leap waits, held, for the next record to agree with it.
+
+        After a true leap everything is later; after a wrong stamp time goes on where it was. Nothing more is asked of
+        the next record: a replay has no heartbeats, and in a thin market each trade is a leap from the one before.
+        """
         if ts_ns > self._wall_ns() + MAX_AHEAD_NS:
             self.counts["bad_clock"] += trade is not None
             return False
         held, self._held = self._held, None
+        if held is not None:
+            if ts_ns >= held[0] - HEARTBEAT_LAG_NS:
+                self._watermark_ns = held[0]
+                if held[1] is not None:
+                    self._on_later(held[1])
+            else:
+                self.counts["bad_clock"] += held[1] is not None
         if ts_ns - self._watermark_ns > MAX_LEAP_NS:
-            if held is None or abs(ts_ns - held[0]) > MAX_LEAP_NS:
-                self.counts["bad_clock"] += held is not None and held[1] is not None
-                self._held = (ts_ns, trade)
-                return False
-            self._watermark_ns = held[0]
-            if held[1] is not None:
-                self._on_later(held[1])
-        elif held is not None:
-            self.counts["bad_clock"] += held[1] is not None
+            self._held = (ts_ns, trade)
+            return False
         self._watermark_ns = max(self._watermark_ns, ts_ns)
         return True
 
@@ -236,20 +274,35 @@ class MinuteBuilder:
                 fold.believe(fold.close)
                 fold.volume = fold.trades = 0
         if contracts or any(sessions.window_at(group, self.minute_ns) for group in self._groups):
-            self._emit(ClosedMinute(self._end_ns, contracts, self._wall_ns(), self.repairing))
+            repaired = self._replaying or self._end_ns <= self._replayed_until_ns
+            self._emit(ClosedMinute(self._end_ns, contracts, self._wall_ns(), repaired, self._gap))
+            self._gap = False
         self.minute_ns = self._end_ns
         self._end_ns += MINUTE_NS
+
+    def _give_up(self, minute_ns: int) -> bool:
+        """Go on with a later minute."""
+        gap = any(
+            sessions.window_at(group, self.minute_ns) is not None
+            or sessions.next_window(group, self.minute_ns).open_ns < minute_ns
+            for group in self._groups
+        )
+        self.counts["gaps"] += gap
+        self._gap = self._gap or gap
+        self.minute_ns = minute_ns
+        self._end_ns = minute_ns + MINUTE_NS
+        return gap
 
 
 class _Span:
     """An hour or a day in progress of one instrument."""
 
-    __slots__ = ("close_ns", "first", "high", "last", "low", "trades", "volume")
+    __slots__ = ("close_ns", "first", "flags", "high", "last", "low", "trades", "volume")
 
     def __init__(self, bar: Bar, close_ns: int) -> None:
         self.first = self.last = bar
         self.high, self.low = bar.high, bar.low
-        self.volume, self.trades = bar.volume, bar.trades
+        self.volume, self.trades, self.flags = bar.volume, bar.trades, bar.flags
         self.close_ns = close_ns
 
     def add(self, bar: Bar) -> None:
@@ -257,11 +310,12 @@ class _Span:
         self.high, self.low = max(self.high, bar.high), min(self.low, bar.low)
         self.volume += bar.volume
         self.trades += bar.trades
+        self.flags |= bar.flags
 
-    def bar(self, timeframe: str, ts_open: int, flags: int, ts_hub_ns: int) -> Bar:
+    def bar(self, timeframe: str, ts_open: int, ts_hub_ns: int) -> Bar:
         return Bar(
             self.first.symbol,
-            self.last.contract,
+            self.first.contract,
             timeframe,
             ts_open,
             self.close_ns,
@@ -271,7 +325,7 @@ class _Span:
             self.last.close,
             self.volume,
             self.trades,
-            flags,
+            self.flags,
             ts_hub_ns,
         )
 
@@ -280,40 +334,40 @@ class Coarse:
     """The hour and the day in progress of one instrument, folded from its one-minute bars.
 
     An hour closes with its last session minute, a day with the last one of its trade date, traded then or not.
+    After a roll in their midst they begin anew: no bar mixes two contracts.
     """
 
     def __init__(self, group: str) -> None:
         self._group = group
         self._hour: _Span | None = None
         self._day: _Span | None = None
-        self._flags = 0
 
     def fold(self, bar: Bar) -> None:
-        """Add a one-minute bar; bars outside the session belong to no hour or day."""
+        """Add a one-minute bar; bars outside the session belong to no hour or day.
+
+        What ended before the bar opened must have been closed by then: see `close`.
+        """
         if bar.flags & BarFlag.OFF_SESSION:
             return
-        if self._hour is None:
+        if self._hour is None or self._hour.first.contract != bar.contract:
             self._hour = _Span(bar, sessions.hour_close_ns(self._group, bar.ts_open))
         else:
             self._hour.add(bar)
-        if self._day is None:
+        if self._day is None or self._day.first.contract != bar.contract:
             day = sessions.trade_date(bar.ts_open)
             self._day = _Span(bar, sessions.session_close_ns(self._group, day))
         else:
             self._day.add(bar)
-        self._flags |= bar.flags
 
     def close(self, ts_close: int, ts_hub_ns: int) -> list[Bar]:
         """The hourly and then the daily bar that end at or before the mark `ts_close`."""
         bars = []
         if self._hour is not None and self._hour.close_ns <= ts_close:
-            first = self._hour.first.ts_open
-            bars.append(self._hour.bar("hourly", first - first % sessions.HOUR_NS, self._flags, ts_hub_ns))
+            first_ns = self._hour.first.ts_open
+            bars.append(self._hour.bar("hourly", first_ns - first_ns % sessions.HOUR_NS, ts_hub_ns))
             self._hour = None
         if self._day is not None and self._day.close_ns <= ts_close:
             day = sessions.trade_date(self._day.first.ts_open)
-            opens = sessions.session_open_ns(self._group, day)
-            bars.append(self._day.bar("daily", opens, self._flags, ts_hub_ns))
+            bars.append(self._day.bar("daily", sessions.session_open_ns(self._group, day), ts_hub_ns))
             self._day = None
-            self._flags = 0
         return bars

@@ -4,8 +4,8 @@ One Lua script does all writes of a minute and does nothing when the tape alread
 publishing again after a lost answer is always safe. Every method raises BusError when Redis does not do its part.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -16,7 +16,6 @@ from redis.retry import Retry
 
 from rooney import codec
 from rooney.errors import BusError, MessageError
-from rooney.instruments import Contract
 from rooney.messages import Bar, HubStatus, Minute
 from rooney.minutes import Published
 
@@ -26,38 +25,39 @@ HISTORY_LENGTH = {"1min": 15_000, "hourly": 6_500, "daily": 1_400}  # ≥ 10 ses
 TAPE_LENGTH = 15_000
 STATUS_TTL_S = 15
 
+# ARGV: id, minute, tape length, whether to use channels; then each list with its length before it. The tape's entry
+# comes first: should anything after it fail, the minute is not written, nor its volumes counted, a second time.
 _PUBLISH = """
+local id = ARGV[1] .. '-0'
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last and tonumber(string.match(last[1], '^%d+')) >= tonumber(ARGV[1]) then return 0 end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], id, 'm', ARGV[2])
+local channels = ARGV[4] == '1'
 local i = 5
-for _ = 1, tonumber(ARGV[4]) do
-  local name, open_ms, bar, length = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  i = i + 4
+local function take(n)
+  i = i + n
+  return unpack(ARGV, i - n, i - 1)
+end
+for _ = 1, take(1) do
+  local name, open_ms, bar, length = take(4)
   redis.pcall('XADD', name, 'MAXLEN', '~', length, open_ms .. '-0', 'b', bar)
   redis.call('SET', name .. ':latest', bar)
-  redis.call('PUBLISH', name, bar)
+  if channels then redis.call('PUBLISH', name, bar) end
 end
-local rolls = tonumber(ARGV[i]); i = i + 1
-for _ = 1, rolls do
-  local name, roll = ARGV[i], ARGV[i + 1]
-  i = i + 2
-  redis.call('XADD', name, ARGV[1] .. '-0', 'r', roll)
-  redis.call('PUBLISH', name, roll)
+for _ = 1, take(1) do
+  local name, roll = take(2)
+  redis.pcall('XADD', name, id, 'r', roll)
+  if channels then redis.call('PUBLISH', name, roll) end
 end
-local counts = tonumber(ARGV[i]); i = i + 1
-for _ = 1, counts do
-  local root, day, contract, volume, price = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  i = i + 5
+for _ = 1, take(1) do
+  local root, day, contract, volume, price = take(5)
   redis.call('HINCRBY', 'hub:volume:' .. root .. ':' .. day, contract, volume)
   redis.call('EXPIRE', 'hub:volume:' .. root .. ':' .. day, 1209600)
   redis.call('HSET', 'hub:last:' .. root, contract, price)
 end
-local fronts = tonumber(ARGV[i]); i = i + 1
-for _ = 1, fronts do
-  redis.call('HSET', 'hub:front', ARGV[i], ARGV[i + 1])
-  i = i + 2
+for _ = 1, take(1) do
+  redis.call('HSET', 'hub:front', take(2))
 end
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], ARGV[1] .. '-0', 'm', ARGV[2])
 return 1
 """
 
@@ -84,15 +84,21 @@ class Bus:
         if not uses_hiredis():
             raise BusError("redis-py uses its Python parser: install hiredis into this environment")
         self.where = f"unix:{socket}" if socket else f"{host}:{port}"
-        self._timeout_s = timeout_s
         options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         if socket:
             options["unix_socket_path"] = socket
         else:
             options |= {"host": host, "port": port}
-        # A silent retry would hide an outage that the caller has to see; every write here is safe to repeat.
-        self._redis = redis.Redis(**options, retry=Retry(NoBackoff(), 0), single_connection_client=True)
-        self._publish = self._redis.register_script(_PUBLISH)
+        self._options = options
+        self._client: redis.Redis | None = None
+
+    @property
+    def _redis(self) -> redis.Redis:
+        """The client; making it connects, so it is made by the first call and again after an outage."""
+        if self._client is None:
+            # A silent retry, or a pool's silent reconnection, would hide an outage that the caller has to see.
+            self._client = redis.Redis(**self._options, retry=Retry(NoBackoff(), 0), single_connection_client=True)
+        return self._client
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -100,13 +106,15 @@ class Bus:
             yield
         except (redis.RedisError, OSError) as error:
             # The next call makes a new connection: an answer to this one must never be read as the answer to that one.
-            if self._redis.connection is not None:
-                self._redis.connection.disconnect()  # type: ignore[no-untyped-call]
+            self.close()
             raise BusError(f"Redis at {self.where}: {doing}: {error}") from error
 
     def close(self) -> None:
         """Hang up."""
-        self._redis.close()
+        if self._client is not None:
+            self._client.close()
+            self._client.connection_pool.disconnect()
+            self._client = None
 
     def ping(self) -> None:
         """Raises BusError unless Redis answers."""
@@ -118,7 +126,8 @@ class Bus:
     def publish(self, published: Published, channels: bool = True) -> bool:
         """Write one minute with everything that belongs to it; False if the tape already had it or a later one."""
         minute = published.minute
-        args: list[Any] = [minute.ts_close // 1_000_000, codec.encode(minute), TAPE_LENGTH, len(minute.bars)]
+        args: list[Any] = [minute.ts_close // 1_000_000, codec.encode(minute), TAPE_LENGTH, int(channels)]
+        args.append(len(minute.bars))
         for bar in minute.bars:
             name = market_key(bar.symbol, bar.timeframe)
             args += (name, bar.ts_open // 1_000_000, codec.encode(bar), HISTORY_LENGTH[bar.timeframe])
@@ -133,7 +142,7 @@ class Bus:
         for root, contract in published.fronts.items():
             args += (root, contract.number)
         with self._errors("publish"):
-            return bool(self._publish(keys=[TAPE], args=args))
+            return bool(self._redis.register_script(_PUBLISH)(keys=[TAPE], args=args))
 
     def add_history(self, bars: list[Bar]) -> int:
         """Append bars to their history streams in order, in one go; returns how many were new."""
@@ -216,17 +225,17 @@ class Bus:
             after_ns = entries[-1][0]
 
     def history(self, symbol: str, timeframe: str, count: int) -> list[Bar]:
-        """The newest `count` closed bars, oldest first."""
+        """The newest `count` closed bars, oldest first; undecodable ones are left out."""
         with self._errors("read history"):
             entries: list[Any] = self._redis.xrevrange(market_key(symbol, timeframe), count=count)  # type: ignore[assignment]
-        return [codec.decode_bar(fields[b"b"]) for _, fields in reversed(entries)]
+        return _bars(reversed(entries))
 
     def history_since(self, symbol: str, timeframe: str, ts_open: int) -> list[Bar]:
-        """Closed bars that opened at `ts_open` or later, oldest first."""
+        """Closed bars that opened at `ts_open` or later, oldest first; undecodable ones are left out."""
         with self._errors("read history"):
             key = market_key(symbol, timeframe)
             entries: list[Any] = self._redis.xrange(key, min=f"{ts_open // 1_000_000}-0")  # type: ignore[assignment]
-        return [codec.decode_bar(fields[b"b"]) for _, fields in entries]
+        return _bars(entries)
 
     def rolls(self, symbol: str) -> list[bytes]:
         """Encoded rolls of an instrument, oldest first."""
@@ -236,13 +245,26 @@ class Bus:
 
     def listen(self, pattern: str, on_bar: Callable[[Bar], bool], idle_s: float = 1.0) -> None:
         """Call `on_bar` for each published bar whose channel matches, until it returns False."""
-        with self._errors("listen"):
-            pubsub: Any = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with self._errors("listen"), self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
             pubsub.psubscribe(pattern)
             while True:
                 message = pubsub.get_message(timeout=idle_s)
-                if message is not None and not on_bar(codec.decode_bar(message["data"])):
+                if message is None:
+                    continue
+                try:
+                    bar = codec.decode_bar(message["data"])
+                except MessageError:
+                    continue
+                if not on_bar(bar):
                     return
+
+
+def _bars(entries: Iterable[Any]) -> list[Bar]:
+    bars = []
+    for _, fields in entries:
+        with suppress(MessageError):
+            bars.append(codec.decode_bar(fields.get(b"b", b"")))
+    return bars
 
 
 def _id_ns(entry_id: bytes) -> int:

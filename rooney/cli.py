@@ -25,6 +25,8 @@ from rooney.errors import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rooney.bus import Bus
     from rooney.config import Config
     from rooney.messages import Bar
@@ -107,7 +109,9 @@ def hub(config_path: str | None, overrides: tuple[str, ...], env_file: Path | No
     log.setup("hub")
     # The client logs each of thousands of mappings; what matters of it is logged by the feed.
     logging.getLogger("databento").setLevel(logging.WARNING)
-    _run(build(_load(config_path, overrides, env_file), start_ns=_time_ns(start) if start else None))
+    begin = _time(start, "--start")
+    start_ns = int(begin.timestamp()) * 1_000_000_000 if begin else None
+    _run(build(_load(config_path, overrides, env_file), start_ns=start_ns))
 
 
 @cli.command()
@@ -219,6 +223,37 @@ def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Pat
     sys.exit(run_demo(data=data, speed=pace, minutes=minutes, seed=seed, out=out, as_json=as_json))
 
 
+@cli.command()
+@click.argument("name")
+@_configured
+@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--start", help="First instant (ISO time, UTC).")
+@click.option("--end", help="First instant left out.")
+@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write trades, equity, summary and report here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def backtest(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    data: Path,
+    start: str | None,
+    end: str | None,
+    symbols: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a strategy over history, on the very step that trades."""
+    from research.command import run_backtest
+
+    if symbols is not None:
+        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
+    config = _load(config_path, overrides, env_file)
+    span = _time(start, "--start"), _time(end, "--end")
+    run_backtest(config.strategy(name), data, *span, out, as_json)
+
+
 def _bus(config: "Config") -> "Bus":
     from rooney.bus import Bus
 
@@ -237,11 +272,13 @@ def _print_bar(bar: "Bar", as_json: bool) -> None:
     click.echo(f"{opened}Z {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}{prices} {bar.volume:>9d}")
 
 
-def _time_ns(text: str) -> int:
+def _time(text: str | None, option: str) -> "datetime | None":
     from datetime import UTC, datetime
 
+    if text is None:
+        return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"--start: expected an ISO time such as 2026-03-10T22:00, got {text!r}") from error
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
+        raise ConfigError(f"{option}: expected an ISO time such as 2026-03-10T22:00, got {text!r}") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -24,7 +24,7 @@ def encode(message: Bar | Minute | Roll | HubStatus) -> bytes:
 def _decode(decoder: msgspec.msgpack.Decoder[T], kind: type[T], data: bytes) -> T:
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(f"{len(data)} bytes are no {kind.__name__}: {error}") from error
 
 

@@ -5,6 +5,7 @@ time of one whose fate is unknown. Every state is in the ledger before the next 
 blocks the worker's loop.
 """
 
+import itertools
 import logging
 import queue
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from rooney import log, sessions
+from rooney import faults, log, sessions
 from rooney.clock import Clock
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.ledger import Event, Ledger
@@ -24,7 +25,10 @@ NOT_SENT_PAUSES_S = (0.3, 1.0, 2.0, 5.0, 15.0)
 REFUSED_PAUSE_S = 60.0
 RETRY_LATER_PAUSE_S = 20.0
 MAX_UNCONFIRMED_EXITS = 5
+IN_FLIGHT_S = 0.05
 OUTCOME_STATES = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
+
+FINAL = (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -89,12 +93,20 @@ class _Order:
         self.in_flight = False
 
 
+class _Result(msgspec.Struct, frozen=True):
+    """What the sending thread did with an intent. event: None when it was not to be sent now after all."""
+
+    intent: str
+    event: Event | None = None
+    error: BaseException | None = None
+
+
 class Delivery:
     """Sends the intents of one strategy.
 
     send:     posts a payload and says what is known (rooney.traderspost); None in mode dry: assumed acknowledged
     payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
-    group_of: session group per symbol; an exit waits for its instrument's session
+    group_of: session group per symbol; nothing is sent while its instrument is closed
     """
 
     def __init__(
@@ -114,10 +126,12 @@ class Delivery:
         self._rules = rules
         self._orders: dict[str, _Order] = {}
         self._heard: list[Event] = ledger.unapplied(OUTCOME_STATES)
-        self._outbox: queue.SimpleQueue[tuple[Intent, int] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._in_flight = 0
         self._closing = False
+        self._turns = itertools.count()
+        # Exits overtake entries that wait: (-role, turn, intent, its life); the last word comes before any other.
+        self._outbox: queue.PriorityQueue[tuple[int, int, Intent | None, list[Event]]] = queue.PriorityQueue()
+        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
@@ -125,14 +139,19 @@ class Delivery:
         """Take charge of an intent that is in the ledger."""
         self._orders[intent.id] = _Order(intent, events)
 
-    def busy(self) -> bool:
-        """Whether an order waits for its answer or for its next attempt."""
-        return bool(self._orders)
+    def idle_s(self, longest_s: float) -> float:
+        """Seconds until the next turn has something to do, as far as can be known; at most `longest_s`."""
+        if self._in_flight:
+            return min(IN_FLIGHT_S, longest_s)
+        now_ns = self._clock.now_ns()
+        due = [next_action(order.intent, order.events, now_ns, self._rules).at_ns for order in self._orders.values()]
+        waits = [(at_ns - now_ns) / 1e9 for at_ns in due if at_ns is not None]
+        return min([longest_s, *(max(wait, IN_FLIGHT_S) for wait in waits if wait > 0)])
 
     def outcomes(self) -> list[Event]:
         """Outcomes the step has not heard of yet, in order; asked once per mark."""
         heard, self._heard = self._heard, []
-        return heard
+        return sorted(heard, key=lambda event: event.seq)
 
     def unconfirmed(self) -> list[Intent]:
         """Orders whose fate is unknown."""
@@ -143,67 +162,91 @@ class Delivery:
         self._start_due()
         while self._in_flight and (wait or not self._results.empty()):
             result = self._results.get()
-            if isinstance(result, BaseException):
-                raise result
-            self._take(result)
-            self._start_due()
+            if result.error is not None:
+                raise result.error
+            order = self._orders[result.intent]
+            order.in_flight = False
+            self._in_flight -= 1
+            if result.event is not None:
+                self._take(order, result.event)
+                self._start_due()
 
     def close(self, timeout_s: float) -> bool:
         """Finish the attempt in flight, start none; False if it did not finish in time."""
         self._closing = True
-        self._outbox.put(None)
+        self._outbox.put((-len(Role) - 1, 0, None, []))
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _start_due(self) -> None:
         now_ns = self._clock.now_ns()
-        # Exits first; a strategy's orders go out one after the other.
-        for order in sorted(self._orders.values(), key=lambda order: (-order.intent.role, order.intent.seq)):
+        for order in list(self._orders.values()):
             if order.in_flight:
                 continue
             action = next_action(order.intent, order.events, now_ns, self._rules)
             if action.drop:
-                event = self._ledger.record(order.intent, State.DROPPED, now_ns, detail=action.drop)
-                self._take(event)
-            elif action.at_ns is not None and action.at_ns <= now_ns and self._may_send(order.intent, now_ns):
+                self._take(order, self._ledger.record(order.intent, State.DROPPED, now_ns, detail=action.drop))
+            elif self._due(order.intent, action, now_ns):
                 order.in_flight = True
                 self._in_flight += 1
-                self._outbox.put((order.intent, order.events[0].ts_wall))
+                self._outbox.put((-order.intent.role, next(self._turns), order.intent, order.events))
 
-    def _may_send(self, intent: Intent, now_ns: int) -> bool:
+    def _due(self, intent: Intent, action: Next, now_ns: int) -> bool:
         """Nothing is sent while the instrument is closed: TradersPost would queue it for the open."""
-        return sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
+        open_now = sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
+        return action.at_ns is not None and action.at_ns <= now_ns and open_now
 
-    def _take(self, event: Event) -> None:
-        order = self._orders[event.intent]
-        if event.state is not State.DROPPED:
-            order.in_flight = False
-            self._in_flight -= 1
-        order.events = self._ledger.events(event.intent)
-        if event.state in OUTCOME_STATES:
-            self._heard.append(event)
+    def _take(self, order: _Order, event: Event) -> None:
         intent = order.intent
         level = logging.INFO if event.state is State.ACKNOWLEDGED else logging.WARNING
-        text = f"{intent.role.name.lower()} {intent.ticker} {event.state.value} {event.status or ''} {event.detail}".strip()
-        log.event(logger, level, "order", text, symbol=intent.symbol, intent=intent.id)
-        if event.state in (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED) or (
-            intent.role is Role.ENTRY and event.state in (State.REFUSED, State.UNCONFIRMED)
-        ):
-            del self._orders[event.intent]
+        text = f"{intent.role.name.lower()} {intent.ticker} {event.state.value} {event.status or ''} {event.detail}"
+        log.event(logger, level, "order", " ".join(text.split()), symbol=intent.symbol, intent=intent.id)
+        touched = [order]
+        if intent.role is Role.EXIT and event.state is State.ACKNOWLEDGED:
+            # It resolved what was unconfirmed before it on its contract.
+            others = [other for other in self._orders.values() if other is not order and not other.in_flight]
+            touched += [other for other in others if other.intent.contract == intent.contract]
+        for one in touched:
+            known = one.events[-1].seq
+            one.events = self._ledger.events(one.intent.id)
+            self._heard += [e for e in one.events if e.seq > known and e.state in OUTCOME_STATES]
+            last = one.events[-1].state
+            if last in FINAL or (one.intent.role is Role.ENTRY and last is State.REFUSED):
+                del self._orders[one.intent.id]
 
     # ── on the sending thread ──
 
     def _run(self) -> None:
-        while (order := self._outbox.get()) is not None and not self._closing:
+        while True:
+            _, _, intent, events = self._outbox.get()
+            if intent is None or self._closing:
+                return
             try:
-                self._results.put(self._attempt(*order))
+                self._results.put(_Result(intent.id, self._attempt(intent, events)))
             except BaseException as error:  # noqa: BLE001 - the loop must hear of it, or it waits for ever
-                self._results.put(error)
+                self._results.put(_Result(intent.id, error=error))
 
-    def _attempt(self, intent: Intent, ts_decided_ns: int) -> Event:
+    def _attempt(self, intent: Intent, events: list[Event]) -> Event | None:
+        faults.point("before_send")
         now_ns = self._clock.now_ns()
+        # It may have waited behind an order that hung, so what holds is what holds now.
+        action = next_action(intent, events, now_ns, self._rules)
+        if action.drop:
+            return self._ledger.record(intent, State.DROPPED, now_ns, detail=action.drop)
+        if not self._due(intent, action, now_ns):
+            return None
+        try:
+            payload = self._payload(intent, events[0].ts_wall)
+        except ValueError as error:  # an entry that makes no sense; an exit always has a payload
+            if intent.role is Role.EXIT:
+                raise
+            return self._ledger.record(intent, State.DROPPED, now_ns, detail=str(error))
         self._ledger.record(intent, State.SENDING, now_ns)
         if self._send is None:
             return self._ledger.record(intent, State.ACKNOWLEDGED, now_ns, detail="dry: not sent")
-        receipt = self._send(self._payload(intent, ts_decided_ns))
-        return self._ledger.record(intent, receipt.state, self._clock.now_ns(), receipt)
+        faults.point("after_sending")
+        receipt = self._send(payload)
+        faults.point("after_post")
+        event = self._ledger.record(intent, receipt.state, self._clock.now_ns(), receipt)
+        faults.point("after_outcome")
+        return event

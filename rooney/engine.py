@@ -15,19 +15,23 @@ import msgspec
 import numpy as np
 
 from rooney import sessions
+from rooney.errors import ConfigError
 from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause, OnUnconfirmed, OutcomeKind, Pending, Reason
-from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
+from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.orders import Role, Side
-from rooney.strategy import Compiled
+from rooney.strategy import Compiled, explain
 
 _EPOCH = date(1970, 1, 1)
 _TIMEFRAME = {name: i for i, name in enumerate(TIMEFRAMES)}
 
 
 class EngineInstrument(msgspec.Struct, frozen=True):
-    """What the step must know of an instrument. slippage_ticks: per side; commission_usd: round turn per contract."""
+    """What the step must know of an instrument.
+
+    slippage_ticks: per side; commission_usd: round turn per contract; time_stop_bars: 0 for none
+    """
 
     symbol: str
     group: str
@@ -37,6 +41,7 @@ class EngineInstrument(msgspec.Struct, frozen=True):
     slippage_ticks: float
     quantity: int
     params: dict[str, Any]
+    time_stop_bars: int = 0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -45,7 +50,6 @@ class Limits(msgspec.Struct, frozen=True):
     starting_cash: float = 150_000.0
     max_positions: int = 2
     daily_stop_loss: float = 2_500.0
-    time_stop_bars: int = 0
     close_margin_s: float = 120.0
     reentry_wait_s: float = 60.0
     settle_s: float = 60.0
@@ -53,12 +57,13 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an intent, named by instrument, role and the mark that decided it."""
+    """What became of an intent, named by instrument, role and the mark that decided it. ts: when it was so, UTC ns."""
 
     symbol: str
     role: Role
     ts_mark: int
     kind: OutcomeKind
+    ts: int
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -91,7 +96,7 @@ class Trade(msgspec.Struct, frozen=True):
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """Why an instrument did or did not act at a mark where its strategy decides; features by name."""
+    """Why an instrument did or did not act at a mark where its strategy decides, or exits; features by name."""
 
     symbol: str
     reason: Reason
@@ -119,6 +124,16 @@ class Position(msgspec.Struct, frozen=True):
     pending: Pending
 
 
+class Book(msgspec.Struct, frozen=True):
+    """Account and positions as bytes, with the names to read them by when code or configuration has changed.
+
+    layout: JSON: symbols in order, and the fields of both records
+    """
+
+    layout: str
+    data: bytes
+
+
 class Engine:
     """One strategy over its instruments, in configured order.
 
@@ -140,7 +155,6 @@ class Engine:
             self._timeframe,
             limits.max_positions,
             limits.daily_stop_loss,
-            limits.time_stop_bars,
             int(limits.close_margin_s * 1e9),
             int(limits.reentry_wait_s * 1e9),
             int(limits.settle_s * 1e9),
@@ -155,6 +169,7 @@ class Engine:
                 instrument.commission_usd,
                 instrument.slippage_ticks * instrument.tick_size,
                 instrument.quantity,
+                instrument.time_stop_bars,
             )
             self._params[i] = compiled.params_record(instrument.params)[0]
         # State: all there is to freeze.
@@ -167,6 +182,10 @@ class Engine:
             self._positions[name] = math.nan
         for name in compiled.values_dtype.names or ():
             self._values[name] = math.nan
+        self._numbers = self._values.view(np.float64).reshape(n, -1)
+        records = (("account", dtypes.ACCOUNT), ("position", dtypes.POSITION))
+        fields = {name: [(field, dtype[field].str) for field in dtype.names or ()] for name, dtype in records}
+        self._layout = msgspec.json.encode({"symbols": list(self._index), **fields}).decode()
         # Input and output of one mark, reused.
         self._mark = np.zeros(1, dtypes.MARK)
         self._sessions = np.zeros(n, dtypes.SESSION)
@@ -181,16 +200,19 @@ class Engine:
         self._session_of = [(i, instrument.group) for i, instrument in enumerate(self.instruments)]
 
     def compile(self) -> None:
-        """Make the first call now, on a copy of the state: afterwards nothing compiles any more."""
+        """Make the first call now, afterwards nothing compiles. Raises StrategyError for a rule that cannot be."""
         frozen = self.freeze()
-        self._step(0)
+        try:
+            self._step(0)
+        except Exception as error:  # numba raises what it likes for a rule it cannot compile
+            raise explain(self.compiled, error, self._values[0], self._params[0], self._positions[0]) from error
         self.restore(frozen)
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
         """Advance by one tape minute. `outcomes` became known before it."""
         self._load(minute.ts_close, minute.bars, minute.rolls, bool(minute.quality & MinuteFlag.GAP), warming=False)
         for k, outcome in enumerate(outcomes):
-            self._outcomes[k] = (self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind)
+            self._outcomes[k] = (self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind, outcome.ts)
         self._step(len(outcomes))
         return self._read(minute.ts_close)
 
@@ -220,11 +242,28 @@ class Engine:
             array[...] = np.frombuffer(frozen, array.dtype, array.size, at).reshape(array.shape)
             at += array.nbytes
 
-    def keep_positions(self, frozen: bytes) -> None:
-        """Take account and positions from a frozen state whose features no longer fit."""
-        at = self._account.nbytes
-        self._account[...] = np.frombuffer(frozen, self._account.dtype, 1)
-        self._positions[...] = np.frombuffer(frozen, self._positions.dtype, len(self._positions), at)
+    def book(self) -> Book:
+        """Account and positions."""
+        return Book(self._layout, self._account.tobytes() + self._positions.tobytes())
+
+    def keep(self, book: Book) -> None:
+        """Take over a book, by symbol and by field, whatever wrote it.
+
+        Raises ConfigError if it has a position in an instrument that is no longer traded.
+        """
+        layout = msgspec.json.decode(book.layout)
+        kinds = {name: np.dtype([(field, kind) for field, kind in layout[name]]) for name in ("account", "position")}
+        account = np.frombuffer(book.data, kinds["account"], 1)
+        positions = np.frombuffer(book.data, kinds["position"], len(layout["symbols"]), account.nbytes)
+        _take_over(self._account[0], account[0])
+        for symbol, position in zip(layout["symbols"], positions, strict=True):
+            if symbol in self._index:
+                _take_over(self._positions[self._index[symbol]], position)
+            elif position["side"] or position["pending"]:
+                raise ConfigError(
+                    f"{symbol} is no longer among the instruments, and there is a position or an order of it: "
+                    "close it first, or put it back; not starting"
+                )
 
     def positions(self) -> list[Position]:
         """Instruments that hold or wait for something."""
@@ -257,8 +296,7 @@ class Engine:
 
     def warm(self) -> int:
         """How many instruments have a value for every feature."""
-        names = self.compiled.values_dtype.names or ()
-        return sum(all(not math.isnan(row[name]) for name in names) for row in self._values)
+        return int((~np.isnan(self._numbers)).all(axis=1).sum())
 
     def _state(self) -> tuple[Any, ...]:
         return self._account, self._positions, self._slots, self._values
@@ -269,11 +307,11 @@ class Engine:
         self._bars["valid"] = 0
         on = datetime.fromtimestamp(ts_close // 1_000_000_000, UTC).date()
         for bar in bars:
-            i = self._index.get(bar.symbol)
+            i, timeframe = self._index.get(bar.symbol), _TIMEFRAME.get(bar.timeframe)
             contract = parse_contract(bar.contract, on)
-            if i is None or contract is None:
+            if i is None or timeframe is None or contract is None or bar.flags & BarFlag.OFF_SESSION:
                 continue
-            self._bars[_TIMEFRAME[bar.timeframe], i] = (
+            self._bars[timeframe, i] = (
                 1, bar.ts_open, contract.number, bar.open, bar.high, bar.low, bar.close, bar.volume,
             )  # fmt: skip
         self._rolls["valid"] = 0
@@ -294,6 +332,28 @@ class Engine:
                 self._sessions[i] = (0, 0)
             else:
                 self._sessions[i] = (1, sessions.session_close_ns(group, window.trade_date))
+
+    def arrays(self) -> tuple[Any, ...]:
+        """The arrays a scan over history works on, in its order; its state is this engine's."""
+        return (
+            self._limits,
+            self._instruments,
+            self._params,
+            self._account,
+            self._positions,
+            self._slots,
+            self._values,
+            self._mark,
+            self._sessions,
+            self._bars,
+            self._rolls,
+            self._outcomes,
+            self._intents,
+            self._intents.view(np.int64).reshape(len(self._intents), -1),
+            self._trades,
+            self._reasons,
+            self._out,
+        )
 
     def _step(self, n_outcomes: int) -> None:
         self.compiled.module.step(
@@ -322,9 +382,9 @@ class Engine:
         trades = [self._trade(record) for record in self._trades[: int(out["n_trades"])]]
         decided_at = self._bars["valid"][self._timeframe]
         evaluated = []
-        for i in np.flatnonzero((self._reasons > 0) | (decided_at > 0)):
-            row = self._values[i]
-            features = {name: float(row[name]) for name in self.compiled.values_dtype.names or ()}
+        names = self.compiled.values_dtype.names or ()
+        for i in np.flatnonzero((self._reasons > 0) | (decided_at > 0)).tolist():
+            features = dict(zip(names, self._numbers[i].tolist(), strict=True))
             evaluated.append(Evaluated(self.instruments[i].symbol, Reason(int(self._reasons[i])), features))
         return Decisions(ts_mark, intents, trades, evaluated)
 
@@ -356,3 +416,8 @@ class Engine:
             float(record["costs_usd"]),
             int(record["bars_held"]),
         )
+
+
+def _take_over(record: Any, other: Any) -> None:
+    for name in set(record.dtype.names) & set(other.dtype.names):
+        record[name] = other[name]

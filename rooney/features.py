@@ -101,8 +101,6 @@ def resolve(where: str, features: dict[str, Feature], params: dict[str, Any]) ->
     resolved: list[ResolvedFeature] = []
     slot = 0
     for name, feature in features.items():
-        if not name.isidentifier():
-            raise StrategyError(f"{where}: feature name {name!r} must be a Python identifier")
         kernel = KERNELS.get(feature.kernel)
         if kernel is None:
             known = ", ".join(sorted(KERNELS))
@@ -113,7 +111,7 @@ def resolve(where: str, features: dict[str, Feature], params: dict[str, Any]) ->
         length = params.get(feature.length) if isinstance(feature.length, str) else feature.length
         if length is None:
             raise StrategyError(f"{where}: feature {name!r} takes its length from {feature.length!r}, no parameter")
-        if int(length) != length or not 1 <= length <= 10_000:
+        if isinstance(length, str) or int(length) != length or not 1 <= length <= 10_000:
             raise StrategyError(f"{where}: feature {name!r} has length {length!r}; it must be a whole number of bars")
         timeframe = TIMEFRAMES.index(feature.timeframe)
         resolved.append(ResolvedFeature(name, kernel, timeframe, int(length), slot))

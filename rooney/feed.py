@@ -11,7 +11,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import databento
@@ -20,12 +21,16 @@ import databento_dbn as dbn
 from rooney.bars import MinuteBuilder
 from rooney.errors import FeedFatalError
 from rooney.instruments import Contract, parse_contract
+from rooney.sessions import MINUTE_NS, trade_date
 
 logger = logging.getLogger(__name__)
 
 UNDEF_TIMESTAMP = 2**64 - 1
 F_BAD_TS_RECV = 8  # a plain integer: this is asked of every trade
+BREAK_NS = 30 * MINUTE_NS  # half an hour before a trade date begins: all are closed, for every product
 REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the first wanted minute
+# What a refused login says is plain text; other refusals (too many connections) may pass.
+_FATAL_TEXT = re.compile(r"authentication failed|deactivated", re.IGNORECASE)
 _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
 _CONTINUOUS = re.compile(r"^[A-Z0-9]{2,3}\.[cnvCNV]\.\d+$")
 
@@ -37,13 +42,32 @@ def stype_of(product_id: str) -> str:
     return "continuous" if _CONTINUOUS.match(product_id) else "raw_symbol"
 
 
+class _Session:
+    """One session, as its records see it.
+
+    from_ns: what was received before then is not asked for; None = the gateway would not replay, nothing is asked for
+    """
+
+    __slots__ = ("begun", "errors", "from_ns")
+
+    def __init__(self, from_ns: int | None) -> None:
+        self.from_ns = from_ns
+        self.begun = False
+        self.errors = 0
+
+
 class Feed(threading.Thread):
     """Keeps a session with the gateway running and feeds a MinuteBuilder with it.
 
-    products:   Databento product ids to subscribe to
-    on_mapping: called on the client's thread with each contract the feed knows
-    on_failure: called once, when going on makes no sense (FeedFatalError or an error of our own in a callback)
-    dead_s:     without any record for so long a session is ended and a new one made
+    After the start only the client's one thread touches the builder: each session's first record restarts it, and
+    records of a session that is over are ignored.
+
+    products:       Databento product ids to subscribe to
+    on_mapping:     called on the client's thread with each contract the feed knows
+    on_failure:     called once, when going on makes no sense (FeedFatalError or an error of our own)
+    dead_s:         without any record for so long a session is ended and a new one made
+    replay_limit_s: the gateway replays no more than this; None = everything. What is older is a gap
+    gap_limit_s:    when the gateway has answered the wish for a replay with errors for so long, go on without: a gap
     """
 
     def __init__(
@@ -59,6 +83,8 @@ class Feed(threading.Thread):
         port: int | None = None,
         heartbeat_interval_s: int = 5,
         dead_s: float = 15.0,
+        replay_limit_s: float | None = None,
+        gap_limit_s: float = 300.0,
         pauses_s: Sequence[float] = (1, 2, 4, 8, 16, 30),
     ) -> None:
         super().__init__(name="feed", daemon=True)
@@ -71,9 +97,11 @@ class Feed(threading.Thread):
         self._where: dict[str, object] = {} if gateway is None else {"gateway": gateway, "port": port}
         self._heartbeat_interval_s = heartbeat_interval_s
         self._dead_s = dead_s
+        self._replay_limit_s = replay_limit_s
+        self._gap_limit_s = gap_limit_s
         self._pauses_s = pauses_s
         self._stopping = threading.Event()
-        self._live: databento.Live | None = None
+        self._current: _Session | None = None
         self._error: Exception | None = None
         self._said: str = ""
         self._fatal = False
@@ -90,70 +118,93 @@ class Feed(threading.Thread):
 
     def stop(self) -> None:
         """End the session and the thread; the open minute is left unpublished."""
+        # Not by terminating the client here: while it connects, that waits for up to 40 s.
+        self._current = None
         self._stopping.set()
-        live = self._live
-        if live is not None:
-            live.terminate()
 
     def run(self) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
-            records = self.records
-            ended = self._session()
+        try:
+            failure = self._run()
+        except Exception as error:  # noqa: BLE001 - without this thread the hub would wait for trades forever
+            failure = error
+        if failure is not None:
+            self._on_failure(failure)
+
+    def _run(self) -> Exception | None:
+        """Session after session; returns why there cannot be another one, None when stopped."""
+        attempt = -1
+        refused_mono: float | None = None
+        while True:
+            heard_ns = self.last_record_ns
+            now = time.monotonic()
+            replay = refused_mono is None or now - refused_mono < self._gap_limit_s
+            session = _Session(self._from_ns() if replay else None)
+            ended = self._session(session)
+            self._current = None
             if self._error is not None:
-                self._on_failure(self._error)
-                return
+                return self._error
             if self._fatal:
-                self._on_failure(FeedFatalError(f"the gateway refused this account: {ended}; not trying again"))
-                return
+                return FeedFatalError(f"the gateway refused this account: {ended}; not trying again")
             if self._stopping.is_set():
-                return
-            attempt = 0 if self.records > records else min(attempt + 1, len(self._pauses_s) - 1)
-            pause_s = self._pauses_s[attempt]
+                return None
+            if self.last_record_ns != heard_ns:
+                attempt, refused_mono = -1, None
+            elif session.errors and refused_mono is None:
+                refused_mono = now
+            attempt = min(attempt + 1, len(self._pauses_s) - 1)
             self.state = "reconnecting"
             self._builder.counts["reconnects"] += 1
-            logger.warning("feed session ended: %s; next one in %g s", ended, pause_s)
-            self._stopping.wait(pause_s)
+            logger.warning("feed session ended: %s; next one in %g s", ended, self._pauses_s[attempt])
+            if self._stopping.wait(self._pauses_s[attempt]):
+                return None
 
-    def _session(self) -> str:
+    def _from_ns(self) -> int:
+        """From when on to ask for a replay."""
+        from_ns = self._builder.minute_ns - REREAD_NS
+        if self._replay_limit_s is None:
+            return from_ns
+        return max(from_ns, time.time_ns() - int(self._replay_limit_s * 1e9))
+
+    def _mapping_day(self) -> date | None:
+        """The trade date that mappings are for: a continuous symbol keeps its contract while its session lasts."""
+        if all(stype_of(product) != "continuous" for product in self._products):
+            return None
+        return trade_date(self._builder.minute_ns + BREAK_NS)
+
+    def _session(self, session: _Session) -> str:
         """One session from subscribing to its end; returns how it ended, in words for people."""
         self._said = ""
-        self._builder.restart()
-        start_ns = self._builder.minute_ns - REREAD_NS
-        self._builder.replaying = True
-        self._builder.repairing = self.sessions > 0
         live = databento.Live(
             key=self._key, heartbeat_interval_s=self._heartbeat_interval_s, reconnect_policy="none", **self._where
         )
-        self._live = live
-        live.add_callback(self._on_record, self._on_callback_error)
-        self.last_record_mono = time.monotonic()
+        live.add_callback(partial(self._on_record, session), self._on_callback_error)
         try:
             for stype in ("parent", "continuous", "raw_symbol"):
                 symbols = [product for product in self._products if stype_of(product) == stype]
                 if symbols:
-                    live.subscribe(self._dataset, "trades", symbols=symbols, stype_in=stype, start=start_ns)
+                    live.subscribe(self._dataset, "trades", symbols=symbols, stype_in=stype, start=session.from_ns)
+            self.last_record_mono = time.monotonic()
+            self._current = session
             live.start()
         except (databento.BentoError, ValueError, OSError) as error:
-            live.terminate() if live.is_connected() else None
-            said = str(error)
-            # A refused key comes as plain text before the first record.
-            self._fatal = self._fatal or "authentication failed" in said.lower()
-            return said
+            live.terminate()
+            self._fatal = self._fatal or _FATAL_TEXT.search(str(error)) is not None
+            return str(error)
         self.sessions += 1
         self.state = "live"
-        self.last_record_mono = time.monotonic()
-        while live.is_connected() and not self._stopping.wait(0.05):
-            if self._error is not None:
-                live.terminate()
-                break
+        day = self._mapping_day()
+        while live.is_connected() and self._error is None and not self._stopping.wait(0.05):
             silent_s = time.monotonic() - self.last_record_mono
             if silent_s > self._dead_s:
                 self._said = f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
-                live.terminate()
+                break
+            if self._mapping_day() != day:
+                self._said = "in the daily break, continuous symbols are mapped anew"
                 break
         try:
-            live.block_for_close(timeout=5)
+            if live.is_connected():
+                live.terminate()
+            live.block_for_close(timeout=5)  # runs on the client's thread: no callback is at work afterwards
         except databento.BentoError as error:
             return self._said or str(error)
         return self._said or "the gateway closed the connection"
@@ -161,9 +212,14 @@ class Feed(threading.Thread):
     # ── on the client's thread ──
 
     def _on_callback_error(self, error: Exception) -> None:
+        self._current = None  # a minute that lacks a trade must not be published
         self._error = self._error or error
 
-    def _on_record(self, record: Any) -> None:
+    def _on_record(self, session: _Session, record: Any) -> None:
+        if session is not self._current:
+            return
+        if not session.begun:
+            self._begin(session, record.ts_event)
         self.records += 1
         self.last_record_mono = time.monotonic()
         if type(record) is dbn.TradeMsg:
@@ -171,18 +227,28 @@ class Feed(threading.Thread):
             ts_recv = record.ts_recv
             if ts_recv == UNDEF_TIMESTAMP or record.flags & F_BAD_TS_RECV:
                 ts_recv = record.ts_event
-            self.last_record_ns = ts_recv
+            if ts_recv != UNDEF_TIMESTAMP:
+                self.last_record_ns = ts_recv
             self._builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)
         else:
-            self._on_other(record)
+            self._on_other(session, record)
 
-    def _on_other(self, record: object) -> None:
+    def _begin(self, session: _Session, ts_event: int) -> None:
+        """The first record of a session: what is before it will not come."""
+        session.begun = True
+        lost_ns = self._builder.minute_ns
+        if self._builder.restart(ts_event if session.from_ns is None else session.from_ns):
+            logger.error("a gap: %s to %s is not replayed", _utc(lost_ns), _utc(self._builder.minute_ns))
+        if session.from_ns is None:
+            self._builder.replay_completed(ts_event)
+
+    def _on_other(self, session: _Session, record: object) -> None:
         if isinstance(record, dbn.SystemMsg):
             if record.is_heartbeat():
                 self.last_record_ns = record.ts_event
                 self._builder.on_time(record.ts_event)
             elif record.code == dbn.SystemCode.REPLAY_COMPLETED:
-                self._builder.replaying = self._builder.repairing = False
+                self._builder.replay_completed(record.ts_event)
             elif record.code == dbn.SystemCode.SLOW_READER_WARNING:
                 self._builder.counts["slow_reader"] += 1
                 logger.warning("the gateway says we read too slowly: %s", record.msg)
@@ -190,6 +256,7 @@ class Feed(threading.Thread):
             self._on_symbol(record.instrument_id, record.stype_out_symbol)
         elif isinstance(record, dbn.ErrorMsg):
             self._said = record.err
+            session.errors += 1
             self._fatal = self._fatal or record.code in _FATAL_CODES
             self._builder.counts["feed_errors"] += 1
             logger.error("the gateway says: %s", record.err)
@@ -202,3 +269,7 @@ class Feed(threading.Thread):
         self._builder.map(instrument_id, contract)
         if contract is not None:
             self._on_mapping(contract)
+
+
+def _utc(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -5,6 +5,7 @@ closed minutes, publishes them and tells systemd that it turns. Redis may go awa
 everything later than the tape's last id is published when it is back.
 """
 
+import contextlib
 import logging
 import queue
 import time
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 TURN_S = 0.25  # the loop turns at least this often
 STATUS_EVERY_S = 1.0
 REDIS_PAUSE_S = 0.2
+REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h; a local one all it has
 
 
 class Hub:
@@ -62,6 +64,7 @@ class Hub:
         self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Exception] = queue.SimpleQueue()
         self._ring: deque[Published] = deque(maxlen=ring)
         self._unpublished: deque[Published] = deque(maxlen=ring)
+        self._dropped_ns = 0  # newest minute that the ring no longer holds
         self._assembler = MinuteAssembler(
             (root, group, stype_of(product) != "parent") for root, group, product in roots
         )
@@ -77,16 +80,9 @@ class Hub:
 
     def run(self) -> int:
         """Until stopped or until going on makes no sense."""
-        last_ns: int | None = None
-        while not self._stopping:
-            try:
-                last_ns = self._restore()
-                break
-            except BusError as error:
-                logger.error("%s; waiting for it", error)
-                self._notifier.status("waiting for Redis")
-                self._notifier.extend_timeout(30)
-                time.sleep(REDIS_PAUSE_S)
+        last_ns = self._wait_for_tape()
+        if self._stopping:
+            return EXIT_OK
         start_ns = last_ns or self._start_ns or self._session_open_ns()
         start_ns -= start_ns % MINUTE_NS
         groups = [group for _, group, _ in self._roots]
@@ -97,7 +93,7 @@ class Hub:
         failure: Exception | None = None
         next_status = 0.0
         while not self._stopping and failure is None:
-            failure = self._turn()
+            failure = self._turn(TURN_S)
             self._notifier.watchdog()
             now = time.monotonic()
             if now >= next_status:
@@ -106,8 +102,7 @@ class Hub:
         self._notifier.stopping()
         feed.stop()
         feed.join(timeout=5)
-        while not self._inbox.empty():
-            failure = self._turn() or failure
+        failure = self._turn(0) or failure
         self._say(feed, builder)
         if self._unpublished:
             logger.error("stopping with %d closed minutes that Redis did not take", len(self._unpublished))
@@ -117,32 +112,41 @@ class Hub:
         logger.critical("hub gives up: %s", failure)
         return EXIT_CONFIG if isinstance(failure, FeedFatalError) else EXIT_FAILURE
 
-    def _turn(self) -> Exception | None:
-        """Wait for one item and deal with it; also the moment to publish what an outage held back."""
-        try:
-            item = self._inbox.get(timeout=TURN_S)
-        except queue.Empty:
-            item = None
-        if isinstance(item, Exception):
-            return item
-        if isinstance(item, Contract):
-            self._assembler.list_contract(item)
-        elif item is not None:
-            published = self._assembler.assemble(item, time.time_ns)
-            self._ring.append(published)
-            self._unpublished.append(published)
-            self._minutes += 1
-        self._flush()
-        return None
+    def _turn(self, timeout_s: float) -> Exception | None:
+        """Wait for news, deal with all there is, publish; also what an outage held back. Returns why to give up."""
+        items: list[ClosedMinute | Contract | Exception] = []
+        with contextlib.suppress(queue.Empty):
+            items.append(self._inbox.get(timeout=timeout_s))
+        items += [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        failure: Exception | None = None
+        for item in items:
+            if isinstance(item, Exception):
+                failure = failure or item
+            elif isinstance(item, Contract):
+                self._assembler.list_contract(item)
+            else:
+                self._keep(self._assembler.assemble(item, time.time_ns))
+                if self._redis_ok:  # at once: a replay closes more minutes in one turn than the ring holds
+                    failure = failure or self._flush()
+        return failure or self._flush()
 
-    def _flush(self) -> None:
+    def _keep(self, published: Published) -> None:
+        if len(self._ring) == self._ring.maxlen:
+            self._dropped_ns = self._ring[0].minute.ts_close
+        self._ring.append(published)
+        self._unpublished.append(published)
+        self._minutes += 1
+
+    def _flush(self) -> Exception | None:
         """Publish in order. After an outage, first give a Redis that lost minutes everything it lacks."""
         if not self._unpublished and self._redis_ok:
-            return
+            return None
         try:
             if not self._redis_ok:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
+                if self._dropped_ns > last_ns:
+                    return BusError(f"the tape ends at {_utc(last_ns)}, before the ring of {self._ring.maxlen} minutes")
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
                 self._redis_ok = True
                 logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
@@ -156,6 +160,19 @@ class Hub:
                 logger.error("%s; minutes wait in a ring of %d", error, self._ring.maxlen)
             self._redis_ok = False
             time.sleep(REDIS_PAUSE_S)
+        return None
+
+    def _wait_for_tape(self) -> int | None:
+        """Where the tape ends, once Redis is there to tell; None when it is empty."""
+        while not self._stopping:
+            try:
+                return self._restore()
+            except BusError as error:
+                logger.error("%s; waiting for it", error)
+                self._notifier.status("waiting for Redis")
+                self._notifier.extend_timeout(30)
+                time.sleep(REDIS_PAUSE_S)
+        return None
 
     def _restore(self) -> int | None:
         """Read what the tape knows: its end, fronts, volumes, last prices, the hour and day in progress."""
@@ -166,6 +183,7 @@ class Hub:
         for root, state in self._assembler.roots.items():
             if root in fronts:
                 state.front = contract_from_number(root, fronts[root])
+                state.listed.add(state.front)
             for days_back in range(10, -1, -1):
                 day = today - timedelta(days=days_back)
                 for number, volume in self._bus.volumes(root, day).items():
@@ -174,21 +192,20 @@ class Hub:
                 state.last[contract_from_number(root, number)] = price
             if bounds is None:
                 continue
-            window = sessions.window_at(state.group, end_ns - 1)
-            if window is not None:
-                state.front_day = window.trade_date
-                opened = sessions.session_open_ns(state.group, window.trade_date)
-                for bar in self._bus.history_since(root, "1min", opened):
-                    state.coarse.fold(bar)
-                    state.coarse.close(bar.ts_close, 0)
-                state.coarse.close(end_ns, 0)
+            # A quiet end of an hour has no bar to close it: the next bar does, before it is added.
+            opened_ns = sessions.session_open_ns(state.group, sessions.trade_date(end_ns - 1))
+            for bar in self._bus.history_since(root, "1min", opened_ns):
+                state.coarse.close(bar.ts_open, 0)
+                state.coarse.fold(bar)
+            state.coarse.close(end_ns, 0)
         return bounds[1] if bounds else None
 
     def _session_open_ns(self) -> int:
         """The earliest open among the sessions in progress, or now when all are closed."""
         now_ns = time.time_ns()
-        windows = [sessions.window_at(group, now_ns) for _, group, _ in self._roots]
-        return min((window.open_ns for window in windows if window is not None), default=now_ns)
+        day = sessions.trade_date(now_ns)
+        spans = [(sessions.session_open_ns(g, day), sessions.session_close_ns(g, day)) for _, g, _ in self._roots]
+        return min((opens for opens, closes in spans if opens <= now_ns < closes), default=now_ns)
 
     def _say(self, feed: Feed, builder: MinuteBuilder) -> None:
         """READY until the manager has taken it, STATUS, and `hub:status` for everyone else."""
@@ -202,7 +219,7 @@ class Hub:
         self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting")
         if not self._redis_ok:
             return
-        counts = {key: value for key, value in sorted(builder.counts.items())}
+        counts = dict(sorted(builder.counts.items()))
         counts |= {"trades_in": feed.trades, "pending": builder.pending(), "minutes": self._minutes}
         fronts = {root: s.front.raw for root, s in self._assembler.roots.items() if s.front is not None}
         status = HubStatus(
@@ -246,6 +263,8 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
             port=source.port,
             heartbeat_interval_s=hub.heartbeat_interval_s,
             dead_s=hub.feed_dead_s,
+            replay_limit_s=REPLAY_LIMIT_S if source.gateway is None else None,
+            gap_limit_s=hub.gap_limit_s,
         )
 
     return Hub(

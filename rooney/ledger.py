@@ -6,25 +6,27 @@ because it can be stepped again from the tape.
 """
 
 import fcntl
-import json
+import math
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import msgspec
 
-from rooney.engine import Evaluated, Trade
+from rooney import faults
+from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.orders import Intent, Receipt, Role, Side, State, check_move
 
 APPLICATION_ID = 0x526F6F6E  # "Roon"
 SCHEMA_VERSION = 1
 CHECKPOINTS_KEPT = 3
+DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 _SCHEMA = """
 CREATE TABLE strategy (name TEXT NOT NULL, created_ns INTEGER NOT NULL);
@@ -48,17 +50,25 @@ CREATE TABLE trade (
   costs_usd REAL NOT NULL, bars_held INTEGER NOT NULL);
 CREATE TABLE status (
   one INTEGER PRIMARY KEY CHECK (one = 1), ts_mark INTEGER NOT NULL, ts_wall INTEGER NOT NULL, marks INTEGER NOT NULL,
-  detail TEXT NOT NULL);
+  detail TEXT NOT NULL, layout TEXT NOT NULL, book BLOB NOT NULL);
 CREATE TABLE checkpoint (ts_mark INTEGER PRIMARY KEY, digest TEXT NOT NULL, state BLOB NOT NULL);
 CREATE TRIGGER intent_is_immutable BEFORE UPDATE ON intent BEGIN SELECT RAISE(ABORT, 'an intent never changes'); END;
 CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'an intent is never deleted'); END;
 CREATE TRIGGER event_is_immutable BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
 CREATE TRIGGER event_stays BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END;
+CREATE TRIGGER applied_is_immutable BEFORE UPDATE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
+CREATE TRIGGER applied_stays BEFORE DELETE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
+CREATE TRIGGER trade_is_immutable BEFORE UPDATE ON trade BEGIN SELECT RAISE(ABORT, 'a trade never changes'); END;
+CREATE TRIGGER trade_stays BEFORE DELETE ON trade BEGIN SELECT RAISE(ABORT, 'a trade is never deleted'); END;
 """
 
 _INTENT_COLUMNS = (
     "id, strategy, mode, symbol, contract, ticker, role, side, quantity, cause, signal_price, ts_mark, seq"
 )
+
+
+_LAST_STATE = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
+_UNTOUCHED = "left untouched. Restore a backup or move it away"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -71,6 +81,14 @@ class Event(msgspec.Struct, frozen=True):
     ts_clock: int
     status: int
     detail: str
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The last finished mark, how many there were, and account and positions after it."""
+
+    ts_mark: int
+    marks: int
+    book: Book
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -88,50 +106,35 @@ class Ledger:
         """Open or create. Raises LedgerError and leaves the file as it is if it cannot be trusted."""
         self.path = path
         self._mutex = threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise LedgerError(f"{path}: {error.strerror}; not starting") from error
+        try:
+            self._hold(strategy)
+        except (sqlite3.Error, OSError, LedgerError) as error:
+            os.close(self._lock)
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerError(f"{path}: not a sound ledger: {error}; {_UNTOUCHED}") from error
+        self._seq = int(self._one("SELECT coalesce(max(seq), 0) FROM intent"))
+
+    def _hold(self, strategy: str) -> None:
+        """Take the lock, make the file if there is none, and open it if it is ours."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._lock)
             raise LedgerError(
-                f"{path}: another process works with this ledger; a strategy runs once. Not starting"
+                f"{self.path}: another process works with this ledger; a strategy runs once. Not starting"
             ) from None
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._prepare(strategy)
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise LedgerError(
-                f"{path}: not a sound ledger: {error}; left untouched. Restore a backup or move it away"
-            ) from error
-        except LedgerError:
-            self._db.close()
-            os.close(self._lock)
-            raise
-        self._seq = int(self._one("SELECT coalesce(max(seq), 0) FROM intent"))
-
-    def _prepare(self, strategy: str) -> None:
-        db = self._db
-        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
-        if application == 0 and version == 0 and self._one("SELECT count(*) FROM sqlite_master") == 0:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(
-                f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; {_SCHEMA} COMMIT;"
-            )
-            db.execute("INSERT INTO strategy VALUES (?, ?)", (strategy, time.time_ns()))
-        elif application != APPLICATION_ID:
-            raise LedgerError(f"{self.path}: a SQLite file of another program (id {application}); left untouched")
-        elif version != SCHEMA_VERSION:
-            raise LedgerError(
-                f"{self.path}: schema version {version}, this rooney writes {SCHEMA_VERSION}; left untouched"
-            )
-        if (problem := self._one("PRAGMA quick_check")) != "ok":
-            raise LedgerError(f"{self.path}: damaged: {problem}; left untouched. Restore a backup or move it away")
-        owner = self._one("SELECT name FROM strategy")
-        if owner != strategy:
-            raise LedgerError(f"{self.path}: the ledger of strategy {owner!r}, not of {strategy!r}; left untouched")
-        db.execute("PRAGMA foreign_keys=ON")
+        if self.path.exists():
+            _inspect(self.path, strategy)
+        else:
+            _create(self.path, strategy)
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
         """Fold the journal into the file and let others in."""
@@ -152,10 +155,11 @@ class Ledger:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def next_seq(self) -> int:
         """A number no intent has."""
@@ -176,6 +180,7 @@ class Ledger:
         marks: int,
         latency_ns: int,
         detail: dict[str, Any],
+        book: Book,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         """One mark, whole: its intents as planned, outcomes it took in, decisions, trades, and the tape position.
@@ -197,14 +202,17 @@ class Ledger:
             db.executemany("INSERT INTO applied VALUES (?, ?)", [(event, ts_mark) for event in applied])
             db.executemany(
                 "INSERT OR REPLACE INTO decision VALUES (?,?,?,?,?)",
-                [(ts_mark, e.symbol, e.reason.name.lower(), json.dumps(e.features), latency_ns) for e in evaluated],
+                [(ts_mark, e.symbol, e.reason.name.lower(), _json(e.features), latency_ns) for e in evaluated],
             )
             db.executemany(
                 "INSERT INTO trade (ts_mark, symbol, contract, side, quantity, entry_ts, entry_price, exit_ts,"
                 " exit_price, cause, pnl_usd, costs_usd, bars_held) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [(ts_mark, *msgspec.structs.astuple(trade)) for trade in trades],
             )
-            db.execute("INSERT OR REPLACE INTO status VALUES (1,?,?,?,?)", (ts_mark, now_ns, marks, json.dumps(detail)))
+            db.execute(
+                "INSERT OR REPLACE INTO status VALUES (1,?,?,?,?,?,?)",
+                (ts_mark, now_ns, marks, _json(detail), book.layout, book.data),
+            )
             if checkpoint is not None:
                 db.execute(
                     "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?)",
@@ -214,12 +222,19 @@ class Ledger:
                     "DELETE FROM checkpoint WHERE ts_mark NOT IN"
                     f" (SELECT ts_mark FROM checkpoint ORDER BY ts_mark DESC LIMIT {CHECKPOINTS_KEPT})"
                 )
+                db.execute("DELETE FROM decision WHERE ts_mark < ?", (ts_mark - DECISIONS_KEPT_NS,))
+            faults.point("in_mark_commit")
 
     @staticmethod
     def _event(
-        db: sqlite3.Connection, intent_id: str, state: State, ts_wall: int, ts_clock: int, receipt: Receipt | None = None,
+        db: sqlite3.Connection,
+        intent_id: str,
+        state: State,
+        ts_wall: int,
+        ts_clock: int,
+        receipt: Receipt | None = None,
         detail: str = "",
-    ) -> int:  # fmt: skip
+    ) -> int:
         status, remote_id, latency_ns, body = 0, "", 0, ""
         if receipt is not None:
             status, remote_id, body = receipt.status, receipt.remote_id, receipt.body
@@ -234,7 +249,10 @@ class Ledger:
     def record(
         self, intent: Intent, state: State, ts_clock: int, receipt: Receipt | None = None, detail: str = ""
     ) -> Event:
-        """Move an intent to `state`, durably. Raises IllegalMoveError for a move its life does not know."""
+        """Move an intent to `state`, durably. Raises IllegalMoveError for a move its life does not know.
+
+        An acknowledged exit resolves the entries of its contract whose fate was unknown, in the same transaction.
+        """
         now_ns = time.time_ns()
         with self._transaction(durable=True) as db:
             last = db.execute(
@@ -242,15 +260,22 @@ class Ledger:
             ).fetchone()
             check_move(intent.role, State(last[0]), state)
             seq = self._event(db, intent.id, state, now_ns, ts_clock, receipt, detail)
+            if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
+                for (entry,) in db.execute(
+                    f"SELECT id FROM intent i WHERE contract=? AND role=? AND seq<? AND {_LAST_STATE}=?",
+                    (intent.contract, int(Role.ENTRY), intent.seq, State.UNCONFIRMED.value),
+                ).fetchall():
+                    self._event(db, entry, State.RESOLVED, now_ns, ts_clock, detail=f"settled by exit {intent.id}")
         status, text = (receipt.status, receipt.detail) if receipt is not None else (0, detail)
         return Event(seq, intent.id, state, now_ns, ts_clock, status, text)
 
     # ── what a start reads ──
 
-    def position(self) -> int | None:
-        """ts_close of the last finished mark; None in a new ledger."""
-        found = self._one("SELECT ts_mark FROM status")
-        return None if found is None else int(found)
+    def finished(self) -> Finished | None:
+        """The last finished mark; None in a new ledger."""
+        with self._mutex:
+            row = self._db.execute("SELECT ts_mark, marks, layout, book FROM status").fetchone()
+        return None if row is None else Finished(row[0], row[1], Book(row[2], row[3]))
 
     def checkpoint(self) -> Checkpoint | None:
         """The newest one."""
@@ -262,22 +287,35 @@ class Ledger:
 
     def unfinished(self) -> list[tuple[Intent, list[Event]]]:
         """Intents whose life is not over, oldest first, each with all its events."""
-        final = {State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED}
-        found = []
-        for intent in self.intents():
-            events = self.events(intent.id)
-            state = events[-1].state
-            if state not in final and not (state is State.REFUSED and intent.role is Role.ENTRY):
-                found.append((intent, events))
-        return found
+        final = [state.value for state in (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)]
+        where = f"{_LAST_STATE} NOT IN (?,?,?) AND NOT (role=? AND {_LAST_STATE}=?)"
+        found = self._intents(where, (*final, int(Role.ENTRY), State.REFUSED.value))
+        return [(intent, self.events(intent.id)) for intent in found]
 
     def intents(self) -> list[Intent]:
         """All intents, oldest first."""
+        return self._intents("1", ())
+
+    def intent(self, intent_id: str) -> Intent:
+        """An intent that is in the ledger."""
+        return self._intents("id=?", (intent_id,))[0]
+
+    def last_intent(self) -> Intent | None:
+        """The newest one."""
+        found = self._intents("seq=(SELECT max(seq) FROM intent)", ())
+        return found[0] if found else None
+
+    def _intents(self, where: str, args: Sequence[Any]) -> list[Intent]:
         with self._mutex:
-            rows = self._db.execute(f"SELECT {_INTENT_COLUMNS} FROM intent ORDER BY seq").fetchall()
+            rows = self._db.execute(
+                f"SELECT {_INTENT_COLUMNS} FROM intent i WHERE {where} ORDER BY seq", args
+            ).fetchall()
         names = _INTENT_COLUMNS.split(", ")
         found = [dict(zip(names, row, strict=True)) for row in rows]
-        return [Intent(**row | {"role": Role(row["role"]), "side": Side(row["side"])}) for row in found]
+        for row in found:
+            price = math.nan if row["signal_price"] is None else row["signal_price"]  # SQLite keeps NaN as NULL
+            row |= {"role": Role(row["role"]), "side": Side(row["side"]), "signal_price": price}
+        return [Intent(**row) for row in found]
 
     def events(self, intent_id: str) -> list[Event]:
         """Everything that happened to an intent, in order."""
@@ -308,3 +346,42 @@ class Ledger:
                 names,
             ).fetchall()
         return [Event(row[0], row[1], State(row[2]), *row[3:]) for row in rows]
+
+
+def _json(values: dict[str, Any]) -> str:
+    """NaN becomes null: JSON knows no other name for it."""
+    return msgspec.json.encode(values).decode()
+
+
+def _create(path: Path, strategy: str) -> None:
+    """Make an empty ledger beside `path` and move it there, so that there is a whole one or none."""
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        header = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+        db.executescript(f"BEGIN; {header} {_SCHEMA} COMMIT;")
+        db.execute("INSERT INTO strategy VALUES (?, ?)", (strategy, time.time_ns()))
+    unfinished.replace(path)
+
+
+def _inspect(path: Path, strategy: str) -> None:
+    """Raises LedgerError unless this is a sound ledger of `strategy`; reads only, so that it stays as it is.
+
+    The header is read without SQLite, which would already change a foreign file: it folds a journal in.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    application, version = int.from_bytes(header[68:72]), int.from_bytes(header[60:64])
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise LedgerError(f"{path}: not a SQLite file; {_UNTOUCHED}")
+    if application != APPLICATION_ID:
+        raise LedgerError(f"{path}: a SQLite file of another program (id {application}); left untouched")
+    if version != SCHEMA_VERSION:
+        raise LedgerError(f"{path}: schema version {version}, this rooney writes {SCHEMA_VERSION}; left untouched")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
+        if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+            raise LedgerError(f"{path}: damaged: {problem}; {_UNTOUCHED}")
+        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
+    if owner != strategy:
+        raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {strategy!r}; left untouched")

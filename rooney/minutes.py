@@ -55,12 +55,12 @@ class RootState:
         self.last[contract] = last
 
     def decide(self, day: date, ts: int) -> Roll | None:
-        """Choose the front for a trade date, once; the roll if it changed."""
-        if self.front_day == day and self.front is not None:
-            return None
+        """Choose the front for a trade date, once, or take it from the mapping at any time; the roll if it changed."""
         old = self.front
         if self.fixed:
-            new, rule = max(self.listed, default=old), "mapping"
+            new, rule = max(self.listed, default=None), "mapping"
+        elif old is not None and self.front_day == day:
+            return None
         else:
             new, rule = rolls.front(day, old, self._volumes_before(day), self.listed)
         if old is not None and new is not None and new != old and new not in self.last:
@@ -82,7 +82,6 @@ class MinuteAssembler:
 
     def __init__(self, roots: Iterable[tuple[str, str, bool]]) -> None:
         self.roots = {root: RootState(root, group, fixed) for root, group, fixed in roots}
-        self._gap = False
 
     def list_contract(self, contract: Contract) -> None:
         """The feed knows this contract."""
@@ -90,23 +89,19 @@ class MinuteAssembler:
         if state is not None:
             state.listed.add(contract)
 
-    def mark_gap(self) -> None:
-        """Data before the next minute is lost for good."""
-        self._gap = True
-
     def assemble(self, closed: ClosedMinute, wall_ns: Callable[[], int]) -> Published:
         """The tape entry of one closed minute. `wall_ns` stamps the moment it is handed on."""
         ts_open = closed.ts_close - MINUTE_NS
         quality = MinuteFlag.REPAIRED if closed.repaired else MinuteFlag.NONE
-        if self._gap:
+        if closed.gap:
             quality |= MinuteFlag.GAP
-            self._gap = False
         traded: dict[str, list[ContractMinute]] = {}
         for contract in closed.contracts:
             traded.setdefault(contract.contract.root, []).append(contract)
         found_rolls: list[Roll] = []
         counts: list[ContractCount] = []
         minutes: list[Bar] = []
+        coarse: list[Bar] = []
         states: dict[str, int] = {}
         bar_flags = BarFlag.REPAIRED if closed.repaired else BarFlag.NONE
         for root, state in self.roots.items():
@@ -114,8 +109,12 @@ class MinuteAssembler:
             bar = None
             if window is not None or root in traded:
                 day = window.trade_date if window is not None else sessions.trade_date(ts_open)
-                if (roll := state.decide(day, closed.ts_close)) is not None:
-                    found_rolls.append(roll)
+                for part in traded.get(root, ()):
+                    state.last.setdefault(part.contract, part.open / PRICE_SCALE)
+                # Off session the old front stays: the roll belongs to the first entry of the next session.
+                if window is not None or state.front is None:
+                    roll = state.decide(day, closed.ts_close)
+                    found_rolls += [roll] if roll is not None else []
                 for part in traded.get(root, ()):
                     last = part.close / PRICE_SCALE
                     state.count(day, part.contract, part.volume, last)
@@ -123,6 +122,8 @@ class MinuteAssembler:
                     if part.contract == state.front:
                         flags = bar_flags if window is not None else bar_flags | BarFlag.OFF_SESSION
                         bar = part.bar(ts_open, flags, closed.ts_hub_ns)
+            if closed.gap:
+                coarse += state.coarse.close(ts_open, closed.ts_hub_ns)  # what ended within the gap
             if bar is not None:
                 minutes.append(bar)
                 state.coarse.fold(bar)
@@ -130,11 +131,10 @@ class MinuteAssembler:
                 states[root] = InstrumentState.CLOSED
             else:
                 states[root] = InstrumentState.OPEN if bar is not None else InstrumentState.QUIET
-        hours: list[Bar] = []
-        days: list[Bar] = []
         for state in self.roots.values():
-            for coarse in state.coarse.close(closed.ts_close, closed.ts_hub_ns):
-                (hours if coarse.timeframe == "hourly" else days).append(coarse)
+            coarse += state.coarse.close(closed.ts_close, closed.ts_hub_ns)
+        hours = [bar for bar in coarse if bar.timeframe == "hourly"]
+        days = [bar for bar in coarse if bar.timeframe == "daily"]
         minute = Minute(
             closed.ts_close,
             found_rolls,

@@ -1,12 +1,12 @@
 """An order's life: intent → receipt → outcome. Values and a transition table; nothing here sends anything.
 
-    planned ─gate→ dropped                       (entries only)
-    planned → sending → acknowledged             received by TradersPost; a fill is never reported
-                      → refused                  certainly not accepted
-                      → planned                  certainly not sent: may be tried again
-                      → unconfirmed              may be live: an entry is never sent again
-    unconfirmed → resolved                       by an operator or a settled exit
-    unconfirmed, refused → sending               exits only, after the settling time
+planned ─gate→ dropped                       (entries only)
+planned → sending → acknowledged             received by TradersPost; a fill is never reported
+                  → refused                  certainly not accepted
+                  → planned                  certainly not sent: may be tried again
+                  → unconfirmed              may be live: an entry is never sent again
+unconfirmed → resolved                       by an operator or a settled exit
+unconfirmed, refused → sending               exits only, after the settling time
 """
 
 import enum

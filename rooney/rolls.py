@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import cache
 
-from rooney.instruments import PRODUCTS, Contract, deadline
+from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
 
 # A contract is left this many days before its deadline, whatever its volume: weekends and holidays included.
 STOP_DAYS = 4
@@ -17,7 +18,7 @@ def front(
     current: the contract in use, None at the very first; it is never left for an earlier one
     volumes: contracts traded on the previous trade date; empty when unknown
     listed:  contracts the feed knows
-    return:  (None, "") when nothing is listed that may be held on `day`
+    return:  the current one, even None, is kept when nothing is listed that may be held on `day`
     """
     candidates = sorted(
         contract
@@ -37,7 +38,8 @@ def front(
     return candidates[0], "calendar" if current is None else "deadline"
 
 
+@cache
 def _months(root: str) -> frozenset[int]:
-    codes = "FGHJKMNQUVXZ"
     product = PRODUCTS.get(root)
-    return frozenset(codes.index(code) + 1 for code in (product.months if product else codes))
+    codes = product.months if product is not None else MONTH_CODES
+    return frozenset(MONTH_CODES.index(code) + 1 for code in codes)

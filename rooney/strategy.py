@@ -21,6 +21,7 @@ warm start loads machine code and compiles nothing, and a changed kernel never r
 import hashlib
 import importlib.util
 import inspect
+import keyword
 import os
 import sys
 from pathlib import Path
@@ -33,17 +34,21 @@ import numpy as np
 
 import rooney.kernels.dtypes as dtypes
 import rooney.kernels.indicators as indicators
+import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
-from rooney.errors import StrategyError
+from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature, ResolvedFeature, resolve
 from rooney.messages import TIMEFRAMES
 
-__all__ = ["Compiled", "Feature", "Param", "Strategy", "compile_strategy", "find", "load"]
+__all__ = ["Compiled", "Feature", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
 
+RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
 _RULES_IMPORT = (
     "from rooney.kernels.rules import fold, is_warm, shift, should_enter_long, should_enter_short, should_exit\n"
 )
+
+_STEP_IMPORT = "from rooney.kernels.step import step\n"
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -87,7 +92,7 @@ class Strategy:
 class Compiled(msgspec.Struct, frozen=True):
     """A strategy ready to run: its step and the layout of its state."""
 
-    name: str
+    path: Path
     strategy: type[Strategy]
     features: list[ResolvedFeature]
     n_slots: int
@@ -154,9 +159,21 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     strategy: type[Strategy] = found[0]
     if strategy.timeframe not in TIMEFRAMES:
         raise StrategyError(f"{path}: timeframe {strategy.timeframe!r} is none of {', '.join(TIMEFRAMES)}")
-    for rule in ("should_enter_long", "should_enter_short", "should_exit"):
-        if not isinstance(inspect.getattr_static(strategy, rule), staticmethod):
+    for kind, declared, what in (("params", strategy.params, Param), ("features", strategy.features, Feature)):
+        for name, item in declared.items():
+            # A field that is also a method of np.record would be the method where the JIT is off.
+            if not name.isidentifier() or keyword.iskeyword(name) or hasattr(np.record, name):
+                raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")
+            if not isinstance(item, what):
+                raise StrategyError(f"{path}: {kind}[{name!r}] must be a {what.__name__}(…), not {item!r}")
+    if not strategy.features:
+        raise StrategyError(f"{path}: declares no features, so its rules have nothing to read")
+    for rule, arguments in RULES.items():
+        given = inspect.getattr_static(strategy, rule)
+        if not isinstance(given, staticmethod):
             raise StrategyError(f"{path}: {rule} must be a @staticmethod: rules are compiled and have no self")
+        if len(inspect.signature(given.__func__).parameters) != arguments.count(",") + 1:
+            raise StrategyError(f"{path}: {rule} must be written as {rule}({arguments})")
     return strategy
 
 
@@ -168,7 +185,7 @@ def cache_dir() -> Path:
 
 def _source(module_name: str, class_name: str, features: list[ResolvedFeature]) -> str:
     """The text of the module with the step of one strategy."""
-    folds = {timeframe: "" for timeframe in range(len(TIMEFRAMES))}
+    folds = dict.fromkeys(range(len(TIMEFRAMES)), "")
     shifts = ""
     for feature in features:
         a, b = feature.first_slot, feature.past_slot
@@ -185,7 +202,7 @@ def _source(module_name: str, class_name: str, features: list[ResolvedFeature]) 
     rules = (
         f"from {module_name} import {class_name} as _strategy\n"
         + (f"from rooney.kernels.indicators import {kernels}\n" if kernels else "")
-        + "".join(f"{r} = njit(_strategy.{r})\n" for r in ("should_enter_long", "should_enter_short", "should_exit"))
+        + "".join(f"{rule} = njit(_strategy.{rule})\n" for rule in RULES)
         + f"@njit\ndef is_warm(f):\n    return {warm}\n"
         + f"@njit\ndef fold(timeframe, s, f, open_, high, low, close, volume):\n{fold}"
         + f"@njit\ndef shift(s, f, points):\n{shifts or '    pass' + chr(10)}"
@@ -202,7 +219,8 @@ def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRA
     params: every declared parameter with its value; those that give features their length are compiled in
     """
     strategy = load(name, local)
-    features = resolve(name, strategy.features, params)
+    path = find(name, local)
+    features = resolve(str(path), strategy.features, params)
     module_name = strategy.__module__
     text = _source(module_name, strategy.__name__, features)
     parts = [
@@ -213,17 +231,50 @@ def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRA
     ]
     parts += [numba.__version__, np.__version__, ",".join(strategy.params)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    step_name = f"rooney_step_{strategy.__name__.lower()}_{digest[:16]}"
+    # The scan over history comes along: a live worker never calls it, so it costs it nothing, and no digest.
+    text += inspect.getsource(scan_module).replace(_STEP_IMPORT, "")
+    step_name = f"rooney_step_{strategy.__name__.lower()}_{hashlib.sha256((digest + text).encode()).hexdigest()[:16]}"
     module = sys.modules.get(step_name)
     if module is None:
-        path = cache_dir() / f"{step_name}.py"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written = path.with_suffix(f".{os.getpid()}.tmp")
-            written.write_text(text)
-            written.replace(path)
-        module = _import(path, step_name)
+        module = _import(_written(cache_dir() / f"{step_name}.py", text), step_name)
     values_dtype = np.dtype((np.record, [(feature.name, np.float64) for feature in features]))
     params_dtype = np.dtype((np.record, [(param, np.float64) for param in strategy.params] or [("none", np.float64)]))
-    n_slots = features[-1].past_slot if features else 1
-    return Compiled(name, strategy, features, n_slots, values_dtype, params_dtype, module, digest)
+    return Compiled(path, strategy, features, features[-1].past_slot, values_dtype, params_dtype, module, digest)
+
+
+def _written(path: Path, text: str) -> Path:
+    """A file with this text; one that has it already keeps its time, which is what machine code is cached by."""
+    try:
+        if path.is_file() and path.read_text() == text:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: {error.strerror}; NUMBA_CACHE_DIR names a directory to write in") from error
+    return path
+
+
+def explain(compiled: Compiled, error: Exception, features: Any, params: Any, trade: Any) -> StrategyError:
+    """What a researcher should change: which rule does not compile, and why. The rest: one record of each kind."""
+    for rule, names in RULES.items():
+        arguments = tuple(zip(names.split(", "), (features, params, trade), strict=False))
+        try:
+            getattr(compiled.module, rule).compile(tuple(numba.typeof(record) for _, record in arguments))
+        except KeyError as missing:  # how numba reports a field that a record has not
+            known = ", ".join(f"{name}.{field}" for name, record in arguments for field in record.dtype.names)
+            return StrategyError(
+                f"{compiled.path}: {rule} uses .{missing.args[0]}, which does not exist; it can use {known}"
+            )
+        except Exception as found:  # noqa: BLE001 - numba raises what it likes for a function it cannot compile
+            return StrategyError(f"{compiled.path}: {rule} cannot be compiled: {_reason(found)}")
+    return StrategyError(f"{compiled.path}: its step cannot be compiled: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The line of a compiler's report that says what is wrong, and the line of the file if it names one."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Failed in", "During:", "File", ">>>"))]
+    where = [line.rstrip(":").rpartition(", ")[2] for line in lines if line.startswith("File") and ", line " in line]
+    return (said[0] if said else type(error).__name__) + (f" ({where[0]})" if where else "")

@@ -6,30 +6,31 @@ holds, sending nothing, then go on. Every minute ends in one transaction with it
 
 import atexit
 import contextlib
+import itertools
 import logging
+import math
 import os
 import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from rooney import codec, log, traderspost
+from rooney import codec, faults, log, traderspost
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config import Config, StrategyConfig
 from rooney.delivery import Delivery, Rules, outcome_kind
-from rooney.engine import Decided, Decisions, Engine, EngineInstrument, Limits, Outcome
-from rooney.errors import EXIT_OK, BusError, LedgerError, MessageError
+from rooney.engine import Book, Decided, Decisions, Engine, EngineInstrument, Limits, Outcome, Trade
+from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.instruments import group_of
-from rooney.ledger import Checkpoint, Event, Ledger
-from rooney.messages import TIMEFRAMES, Minute, MinuteFlag
+from rooney.ledger import Checkpoint, Event, Finished, Ledger
+from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Intent, Payload, Role, State, intent_id
+from rooney.orders import Intent, Payload, State, intent_id
 from rooney.sessions import MINUTE_NS
 from rooney.strategy import compile_strategy, load
 from rooney.traderspost import TradersPost
@@ -37,7 +38,6 @@ from rooney.traderspost import TradersPost
 logger = logging.getLogger(__name__)
 
 BLOCK_S = 1.0
-BUSY_BLOCK_S = 0.05
 REDIS_PAUSE_S = 0.5
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
@@ -71,8 +71,11 @@ class Worker:
         self._notifier = notifier
         self._clock = clock
         self._order_root = order_root
-        self._intents = {intent.id: intent for intent in ledger.intents()}
-        self._position_ns = 0
+        self._strategy = engine.compiled.strategy()
+        self._blank = engine.freeze()
+        self._position_ns = 0  # of the engine on the tape
+        self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
+        self._applied: dict[int, list[Event]] = {}
         self._stopping = False
         self._redis_ok = True
         self._said_ready = False
@@ -90,8 +93,7 @@ class Worker:
             return EXIT_OK
         self._delivery = self._make_delivery()
         for intent, events in self._ledger.unfinished():
-            if intent.role is Role.EXIT or events[-1].state is State.PLANNED:
-                self._delivery.add(intent, events)
+            self._delivery.add(intent, events)
         self._say()
         logger.info(
             "ready: %s mode, %d of %d instruments warm, tape position %s",
@@ -99,7 +101,9 @@ class Worker:
         )  # fmt: skip
         self._follow()
         self._notifier.stopping()
-        if not self._delivery.close(timeout_s=15):
+        if self._delivery.close(timeout_s=15):
+            self._ledger.close()
+        else:
             logger.error("stopping with a send in flight: it will be unconfirmed at the next start")
         for position in self._engine.positions():
             logger.warning("stopping with a position: %s %+d", position.contract, position.side * position.quantity)
@@ -129,97 +133,109 @@ class Worker:
                 why = "the process ended between sending and outcome"
                 self._ledger.record(intent, State.UNCONFIRMED, events[-1].ts_clock, detail=why)
                 log.event(logger, logging.CRITICAL, "order", f"{intent.ticker} unconfirmed: {why}", intent=intent.id)
-        position = self._ledger.position()
-        if position is None:
-            self._first_start()
+        finished, bounds = self._ledger.finished(), self._bus.tape_bounds()
+        if finished is None:
+            self._begin(bounds[1] if bounds else 0)
             return
+        self._check_mode(finished)
+        self._clock.on_mark(finished.ts_mark)
         checkpoint = self._ledger.checkpoint()
-        bounds = self._bus.tape_bounds()
-        same = checkpoint is not None and checkpoint.digest == self._engine.digest
-        if same and checkpoint and bounds and self._covers(bounds, checkpoint.ts_mark, position):
-            self._engine.restore(checkpoint.state)
-            self._step_again(checkpoint.ts_mark, position)
-            self._position_ns = position
-            self._clock.on_mark(position)
-            return
-        why = "code or configuration changed" if not same else "the tape no longer reaches back to the checkpoint"
-        logger.warning("%s: warming up afresh; positions kept", why)
-        if bounds is None or bounds[1] < position:
-            # The tape was lost: what it will hold from now on is all new.
-            self._warm_up(position)
-            self._position_ns = position
+        if checkpoint is None or checkpoint.digest != self._engine.digest:
+            self._begin_again(finished, bounds, "code or configuration changed")
+        elif bounds is not None and bounds[0] > checkpoint.ts_mark + MINUTE_NS:
+            self._begin_again(finished, bounds, "the tape no longer reaches back to the checkpoint")
         else:
-            self._warm_up(bounds[1])
-            self._position_ns = bounds[1]
-        if checkpoint is not None:
-            self._restore_positions(checkpoint)
-        self._clock.on_mark(self._position_ns)
+            self._engine.restore(checkpoint.state)
+            self._position_ns = checkpoint.ts_mark
+            self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
+            self._applied = {}
+            for ts_mark, event in self._ledger.applied_after(checkpoint.ts_mark):
+                self._applied.setdefault(ts_mark, []).append(event)
+            self._catch_up()
 
-    @staticmethod
-    def _covers(bounds: tuple[int, int], checkpoint_ns: int, position_ns: int) -> bool:
-        """Whether every minute after the checkpoint is still on the tape, up to the position."""
-        return bounds[0] <= checkpoint_ns + MINUTE_NS and bounds[1] >= position_ns or checkpoint_ns == position_ns
+    def _check_mode(self, finished: Finished) -> None:
+        """Another mode is another account: its positions would be orphaned."""
+        last = self._ledger.last_intent()
+        if last is None or last.mode == self._mode:
+            return
+        self._engine.keep(finished.book)
+        held = [position.contract for position in self._engine.positions()]
+        held += [intent.contract for intent, _ in self._ledger.unfinished()]
+        if held:
+            raise ConfigError(
+                f"strategies.{self.name}.mode: changed from {last.mode} to {self._mode} with positions or orders in "
+                f"{', '.join(dict.fromkeys(held))}; close them in mode {last.mode} first. Not starting"
+            )
 
-    def _restore_positions(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._engine.keep_positions(checkpoint.state)
-        except ValueError as error:
-            raise LedgerError(
-                f"{self._ledger.path}: the instruments changed while positions may be open: {error}; not starting"
-            ) from error
-
-    def _first_start(self) -> None:
-        bounds = self._bus.tape_bounds()
-        self._position_ns = bounds[1] if bounds else 0
-        self._warm_up(self._position_ns or None)
-        self._clock.on_mark(self._position_ns)
-        if self._position_ns:
-            self._commit(Decisions(self._position_ns, [], [], []), [], [], 0, checkpoint=True)
-
-    def _warm_up(self, until_ns: int | None) -> None:
-        """Fold history closed at or before `until_ns` into the features."""
-        bars, rolls = [], []
-        for index, timeframe in enumerate(TIMEFRAMES):
-            needs = [f.kernel.warm_up(f.length) for f in self._engine.compiled.features if f.timeframe == index]
-            if not needs:
-                continue
-            for instrument in self._engine.instruments:
-                bars += self._bus.history(instrument.symbol, timeframe, max(MIN_HISTORY_BARS, 10 * max(needs)))
-        for instrument in self._engine.instruments:
-            rolls += [codec.decode_roll(data) for data in self._bus.rolls(instrument.symbol)]
-        limit = until_ns if until_ns is not None else time.time_ns()
-        first = min((bar.ts_close for bar in bars), default=0)
-        self._engine.warm_up(
-            [bar for bar in bars if bar.ts_close <= limit], [roll for roll in rolls if first <= roll.ts <= limit]
-        )
-
-    def _step_again(self, after_ns: int, until_ns: int) -> None:
-        """Step minutes that are finished already, with the outcomes they had; nothing is sent or written."""
-        applied: dict[int, list[Event]] = {}
-        for ts_mark, event in self._ledger.applied_after(after_ns):
-            applied.setdefault(ts_mark, []).append(event)
-        position = after_ns
-        while position < until_ns:
-            entries = self._bus.read_tape(position, READ_AHEAD)
-            if not entries:
-                raise BusError("the tape ended before the ledger's position")
+    def _catch_up(self) -> None:
+        """Step again what the ledger has finished, as far as the tape reaches."""
+        while self._goal is not None:
+            entries = self._bus.read_tape(self._position_ns, READ_AHEAD)
+            if not entries or entries[0][0] > self._goal.ts_mark:
+                return  # the tape lost its end, or all: the hub may bring it back
             for ts_close, data in entries:
-                if ts_close > until_ns:
-                    return
-                decisions = self._engine.on_minute(self._decode(ts_close, data), self._heard(applied.get(ts_close, [])))
-                self._check_again(decisions)
-                position = ts_close
+                if self._goal is not None:
+                    self._step_again(ts_close, data, self._goal)
             self._notifier.extend_timeout(60)
 
-    def _check_again(self, decisions: Decisions) -> None:
-        """A step that decides differently the second time cannot be trusted with money."""
-        for decided in decisions.intents:
-            intent = self._intent(decided, decisions.ts_mark, seq=0)
-            if intent.id not in self._intents:
-                raise LedgerError(
-                    f"{self._ledger.path}: stepping {_utc(decisions.ts_mark)} again decided "
-                    f"{decided.role.name.lower()} {intent.ticker}, which is not in the ledger; not starting"
-                )
+    def _step_again(self, ts_close: int, data: bytes, goal: Finished) -> None:
+        """A minute that is finished already, with the outcomes it had; nothing is sent or written."""
+        if ts_close > goal.ts_mark:
+            self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
+            return
+        self._engine.on_minute(self._decode(ts_close, data), self._heard(self._applied.pop(ts_close, [])))
+        self._position_ns = ts_close
+        if ts_close < goal.ts_mark:
+            return
+        if self._engine.marks() != goal.marks:
+            self._begin_again(goal, None, "the tape has lost minutes")
+        elif self._engine.book() != goal.book:
+            raise LedgerError(
+                f"{self._ledger.path}: stepping the tape again up to {_utc(ts_close)} gave other positions than those "
+                "written down; a step that decides differently the second time is not trusted with money: not starting"
+            )
+        self._goal = None
+
+    def _begin_again(self, finished: Finished, bounds: tuple[int, int] | None, why: str) -> None:
+        """Warm up afresh and keep the positions: at the ledger's position if the tape goes on from there."""
+        lost = bounds is not None and bounds[0] > finished.ts_mark
+        at_ns = bounds[1] if bounds is not None and lost else finished.ts_mark
+        what = f"; minutes after {_utc(finished.ts_mark)} are lost" if lost else ""
+        logger.warning("%s: warming up afresh, positions kept%s", why, what)
+        self._begin(at_ns, finished.book)
+
+    def _begin(self, at_ns: int, book: Book | None = None) -> None:
+        """Take up work after the minute `at_ns`, features from history; 0 while there is no tape yet."""
+        bars, rolls = self._history(at_ns or time.time_ns())
+        self._engine.restore(self._blank)
+        self._engine.warm_up(bars, rolls)
+        if book is not None:
+            self._engine.keep(book)
+        self._position_ns, self._goal = at_ns, None
+        if at_ns:
+            self._clock.on_mark(at_ns)
+            self._commit(Decisions(at_ns, [], [], []), [], [], 0, checkpoint=True)
+
+    def _history(self, until_ns: int) -> tuple[list[Bar], list[Roll]]:
+        """What the features need, closed at or before `until_ns`."""
+        bars: list[Bar] = []
+        rolls: list[Roll] = []
+        for instrument in self._engine.instruments:
+            symbol = instrument.symbol
+            for index, timeframe in enumerate(TIMEFRAMES):
+                needs = [f.kernel.warm_up(f.length) for f in self._engine.compiled.features if f.timeframe == index]
+                if not needs:
+                    continue
+                try:
+                    bars += self._bus.history(symbol, timeframe, max(MIN_HISTORY_BARS, 10 * max(needs)))
+                except MessageError as error:
+                    logger.error("history of %s %s left out: %s", symbol, timeframe, error)
+            for data in self._bus.rolls(symbol):
+                with contextlib.suppress(MessageError):
+                    rolls.append(codec.decode_roll(data))
+        bars = [bar for bar in bars if bar.ts_close <= until_ns and _possible(bar)]
+        first_ns = min((bar.ts_close for bar in bars), default=0)
+        return bars, [roll for roll in rolls if first_ns <= roll.ts <= until_ns]
 
     # ── the loop ──
 
@@ -236,8 +252,15 @@ class Worker:
                 next_say = now + 1.0
             self._delivery.turn(wait=self._clock.replay)
             try:
-                block_s = BUSY_BLOCK_S if self._delivery.busy() else BLOCK_S
-                entries = self._bus.read_tape(self._position_ns, READ_AHEAD, block_s)
+                for ts_close, data in self._bus.read_tape(
+                    self._position_ns, READ_AHEAD, self._delivery.idle_s(BLOCK_S)
+                ):
+                    if self._stopping:
+                        break
+                    self._on_entry(ts_close, data)
+                    if time.monotonic() >= next_ping:
+                        self._notifier.watchdog()
+                        next_ping = time.monotonic() + interval_s
             except BusError as error:
                 if self._redis_ok:
                     logger.error("%s; no new entries until it is back", error)
@@ -247,31 +270,27 @@ class Worker:
             if not self._redis_ok:
                 logger.warning("Redis is back")
                 self._redis_ok = True
-            for ts_close, data in entries:
-                if self._stopping:
-                    break
-                self._on_entry(ts_close, data)
-                if time.monotonic() >= next_ping:
-                    self._notifier.watchdog()
-                    next_ping = time.monotonic() + interval_s
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
-            # The tape was empty at the first start: this is the state a restart has to come back to.
-            before = Decisions(ts_close - MINUTE_NS, [], [], [])
-            self._commit(before, [], [], 0, checkpoint=True)
+            # The tape was empty at the start; the hub has brought history since. A restart comes back to here.
+            self._begin(ts_close - MINUTE_NS)
+        if self._goal is not None:
+            self._step_again(ts_close, data, self._goal)
+            if ts_close <= self._position_ns:
+                return
         self._clock.on_mark(ts_close)
         self._delivery.turn(wait=self._clock.replay)
         minute = self._decode(ts_close, data)
         heard = self._delivery.outcomes()
-        outcomes = [event for event in heard if self._kind(event) is not None]
-        decisions = self._engine.on_minute(minute, self._heard(outcomes))
-        intents = [self._intent(decided, ts_close, self._ledger.next_seq()) for decided in decisions.intents]
+        decisions = self._engine.on_minute(minute, self._heard(heard))
+        intents: list[Intent] = []
+        for decided in decisions.intents:
+            intents.append(self._intent(decided, ts_close, {intent.id for intent in intents}))
         latency_ns = max(0, time.time_ns() - minute.ts_hub_ns) if minute.ts_hub_ns else 0
         self._position_ns = ts_close
         self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
         for intent, decided in zip(intents, decisions.intents, strict=True):
-            self._intents[intent.id] = intent
             self._delivery.add(intent, self._ledger.events(intent.id))
             what = f"{intent.role.name.lower()} {intent.ticker} {intent.side.name.lower()} x{intent.quantity}"
             text = f"{what} decided: {intent.cause}"
@@ -281,34 +300,41 @@ class Worker:
             log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
         # An intent that waits costs latency: what was just decided is started before the next read.
         self._delivery.turn(wait=self._clock.replay)
+        self._call_hooks(intents, decisions.trades)
+
+    def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
+        """What a strategy wants to be told; it can change no decision, and its errors are its own."""
+        for hook, items in ((self._strategy.on_order, intents), (self._strategy.on_trade, trades)):
+            for item in items:
+                try:
+                    hook(item)
+                except Exception as error:  # noqa: BLE001 - anything a researcher's code may raise
+                    logger.error("%s failed: %s: %s", hook.__qualname__, type(error).__name__, error)
 
     def _decode(self, ts_close: int, data: bytes) -> Minute:
         """The minute of a tape entry. One that cannot be read is a gap: nothing in it is known."""
         with contextlib.suppress(MessageError):
             minute = codec.decode_minute(data)
-            if minute.ts_close == ts_close:
+            if minute.ts_close == ts_close and all(map(_possible, minute.bars)):
                 return minute
         logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", _utc(ts_close), len(data))
         return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
 
-    def _kind(self, event: Event) -> Any:
-        return outcome_kind(self._intents[event.intent].role, event.state)
-
     def _heard(self, events: list[Event]) -> list[Outcome]:
         found = []
         for event in events:
-            intent = self._intents[event.intent]
+            intent = self._ledger.intent(event.intent)
             kind = outcome_kind(intent.role, event.state)
             if kind is not None:
-                found.append(Outcome(intent.symbol, intent.role, intent.ts_mark, kind))
+                found.append(Outcome(intent.symbol, intent.role, intent.ts_mark, kind, event.ts_clock))
         return found
 
-    def _intent(self, decided: Decided, ts_mark: int, seq: int) -> Intent:
-        contract = decided.contract
-        root = self._order_root(decided.symbol)
-        ordered = msgspec.structs.replace(contract, root=root)
+    def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
+        """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""
+        ordered = msgspec.structs.replace(decided.contract, root=self._order_root(decided.symbol))
+        ids = (intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark, n) for n in itertools.count())
         return Intent(
-            intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark),
+            next(id_ for id_ in ids if id_ not in taken and not self._ledger.has_intent(id_)),
             self.name,
             self._mode,
             decided.symbol,
@@ -320,7 +346,7 @@ class Worker:
             decided.cause.name.lower(),
             decided.price,
             ts_mark,
-            seq,
+            self._ledger.next_seq(),
         )
 
     def _commit(
@@ -343,13 +369,15 @@ class Worker:
             self._engine.marks(),
             latency_ns,
             detail,
+            self._engine.book(),
             Checkpoint(decisions.ts_mark, self._engine.digest, self._engine.freeze()) if checkpoint else None,
         )
+        faults.point("after_mark_commit")
 
     def _say(self) -> None:
         """READY until the manager has taken it, then STATUS, facts in a fixed order."""
         self._said_ready = self._said_ready or self._notifier.ready()
-        equity, day_pnl, halted = self._engine.equity()
+        _, day_pnl, halted = self._engine.equity()
         held = " ".join(f"{p.symbol} {p.side * p.quantity:+d}" for p in self._engine.positions() if p.side) or "flat"
         unconfirmed = len(self._delivery.unconfirmed())
         orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
@@ -358,6 +386,12 @@ class Worker:
             state = "ATTENTION Redis away"
         mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
         self._notifier.status(f"{state} {held} | day {day_pnl:+.2f} | orders {orders} | mark {mark}Z")
+
+
+def _possible(bar: Bar) -> bool:
+    """Whether such a bar can be; prices below zero can, they have been."""
+    prices = bar.open + bar.high + bar.low + bar.close
+    return 0 <= bar.ts_open < bar.ts_close < 1 << 62 and 0 <= bar.volume < 1 << 53 and math.isfinite(prices)
 
 
 def _utc(ts_ns: int) -> str:
@@ -372,6 +406,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))
         atexit.register(lock.close)
     engine = build_engine(strategy)
+    client = TradersPost(settings.account.url.reveal()) if settings.account is not None else None
     ledger = Ledger(state / "ledger.sqlite", name)
     clock = ReplayClock() if replay else Clock()
     block = strategy.settings
@@ -386,7 +421,6 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
         )
 
     def make_delivery() -> Delivery:
-        client = TradersPost(settings.account.url.reveal()) if settings.account is not None else None
         rules = Rules(block.stale_after_s, block.settle_s)
         return Delivery(ledger, client.send if client else None, payload, group_of, clock, rules)
 
@@ -403,24 +437,33 @@ def build_engine(strategy: StrategyConfig) -> Engine:
     declared = {key: (param.default, param.low, param.high) for key, param in cls.params.items()}
     params = strategy.params(declared)
     block = strategy.settings
-    instruments = [
-        EngineInstrument(
-            symbol,
-            group_of(symbol),
-            item.tick_size,
-            item.multiplier,
-            item.commission,
-            item.slippage_ticks,
-            item.size,
-            strategy.params(declared, symbol),
+    lengths = {feature.length for feature in cls.features.values() if isinstance(feature.length, str)}
+    instruments = []
+    for symbol, item in strategy.traded.items():
+        own = strategy.params(declared, symbol)
+        for name in sorted(lengths):
+            if own[name] != params[name]:
+                raise ConfigError(
+                    f"{strategy.path}.overrides.{symbol}.strategy_params.{name}: gives features their length, which is "
+                    "the same for all instruments of a strategy; use a second block for this instrument"
+                )
+        instruments.append(
+            EngineInstrument(
+                symbol,
+                group_of(symbol),
+                item.tick_size,
+                item.multiplier,
+                item.commission,
+                item.slippage_ticks,
+                item.size,
+                own,
+                int(own.get("time_stop_bars", 0)),
+            )
         )
-        for symbol, item in strategy.traded.items()
-    ]
     limits = Limits(
         starting_cash=block.starting_cash,
         max_positions=block.max_positions,
         daily_stop_loss=block.daily_stop_loss,
-        time_stop_bars=int(params.get("time_stop_bars", 0)),
         close_margin_s=block.close_margin_s,
         reentry_wait_s=block.reentry_wait_s,
         settle_s=block.settle_s,

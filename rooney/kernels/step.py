@@ -20,6 +20,15 @@ NONE, PENDING_ENTRY, PENDING_EXIT, UNCERTAIN = 0, 1, 2, 3
 ACKNOWLEDGED, CANCELLED, UNCONFIRMED = 1, 2, 3
 BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED = 1, 2, 3, 4, 5
 FLATTEN, MANAGE = 0, 1
+WARMING_UP, NO_SIGNAL, HOLD, ENTER_LONG, ENTER_SHORT, EXITING, SLOTS_FULL = 1, 2, 3, 4, 5, 6, 7
+DAILY_LOSS, AWAITED, REENTRY_WAIT, CLOSE_MARGIN, GAP, UNCERTAIN_ENTRY = 8, 9, 10, 11, 12, 13
+MINUTE_NS = 60_000_000_000
+
+
+@njit(cache=True)
+def _price(pos: Any, contract: int) -> float:
+    """Last price of the front contract, or of the one before it; a contract that was left has no bars any more."""
+    return pos.last_price if contract == pos.last_contract else pos.left_price
 
 
 @njit(cache=True)
@@ -33,14 +42,16 @@ def _decide(intents: Any, out: Any, i: int, pos: Any, role: int, side: int, quan
     intents[k].quantity = quantity
     intents[k].contract = contract
     intents[k].cause = cause
-    intents[k].price = pos.last_price
+    intents[k].price = _price(pos, contract)
     out.n_intents = k + 1
     pos.pending = PENDING_ENTRY if role == ENTRY else PENDING_EXIT
     pos.pending_side = side
+    pos.pending_quantity = quantity
     pos.pending_contract = contract
     pos.pending_mark = ts
     pos.pending_cause = cause
     pos.acknowledged = 0
+    pos.fill_from = ts
     pos.fill_price = math.nan
     pos.fill_ts = 0
 
@@ -68,7 +79,7 @@ def _clear(pos: Any, ts: int, wait_ns: int) -> None:
 def _fill_entry(pos: Any, instrument: Any, account: Any) -> None:
     """Book the entry at its fill price plus slippage against us."""
     pos.side = pos.pending_side
-    pos.quantity = instrument.quantity
+    pos.quantity = pos.pending_quantity
     pos.contract = pos.pending_contract
     pos.entry_ts = pos.fill_ts
     pos.entry_price = pos.fill_price + pos.side * instrument.slippage
@@ -119,6 +130,15 @@ def _roll(pos: Any, roll: Any, s: Any, f: Any, ts: int) -> None:
 
 
 @njit(cache=True)
+def _accept(pos: Any, ts: int) -> None:
+    """The order went out, at the latest at `ts`. The price of a bar that was over before then was not its fill."""
+    pos.acknowledged = 1
+    pos.fill_from = max(pos.fill_from, ts - MINUTE_NS)
+    if pos.fill_ts < pos.fill_from:
+        pos.fill_price = math.nan
+
+
+@njit(cache=True)
 def _hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
     """What became of the intent that is pending, if it is the one meant."""
     if pos.pending == NONE or pos.pending_mark != outcome.ts_mark:
@@ -126,7 +146,7 @@ def _hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
     if outcome.role == EXIT:
         # A refused or unconfirmed exit stays pending: delivery goes on with the same intent.
         if pos.pending == PENDING_EXIT and outcome.kind == ACKNOWLEDGED:
-            pos.acknowledged = 1
+            _accept(pos, outcome.ts)
         elif pos.pending == PENDING_EXIT and outcome.kind == CANCELLED:
             _settle(pos)
         return
@@ -134,11 +154,11 @@ def _hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
         return
     if outcome.kind == ACKNOWLEDGED:
         pos.pending = PENDING_ENTRY
-        pos.acknowledged = 1
+        _accept(pos, outcome.ts)
     elif outcome.kind == CANCELLED:
         _settle(pos)
     elif limits.on_unconfirmed == MANAGE:
-        pos.acknowledged = 1
+        _accept(pos, outcome.ts)
         pos.blocked_date = mark.trade_date
     else:
         pos.pending = UNCERTAIN
@@ -183,10 +203,18 @@ def step(
     for i in range(n):
         reasons[i] = 0
 
-    # 1 rolls
+    # 1 rolls, and last prices: after a start an hour may close before the first minute with a trade
     for i in range(n):
+        pos = positions[i]
         if rolls[i].valid:
-            _roll(positions[i], rolls[i], slots[i], values[i], now)
+            _roll(pos, rolls[i], slots[i], values[i], now)
+        for timeframe in (2, 1, 0):
+            bar = bars[timeframe, i]
+            if bar.valid:
+                if bar.contract != pos.last_contract:  # a roll nobody saw
+                    pos.left_price = pos.last_price
+                pos.last_contract = bar.contract
+                pos.last_price = bar.close
 
     if mark.warming == 0:
         # The trade date turns before anything of the new one is booked.
@@ -204,10 +232,8 @@ def step(
             pos, bar = positions[i], bars[0, i]
             if pos.pending != PENDING_ENTRY and pos.pending != PENDING_EXIT:
                 continue
-            if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.pending_mark:
-                # A contract that is no longer the front has no bars: its last price is all there is.
-                same = bar.contract == pos.pending_contract
-                pos.fill_price = bar.open if same else pos.left_price
+            if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
+                pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
                 pos.fill_ts = bar.ts_open
             if pos.acknowledged and not math.isnan(pos.fill_price):
                 if pos.pending == PENDING_ENTRY:
@@ -220,13 +246,10 @@ def step(
     # 3 mark to market
     equity = account.cash
     for i in range(n):
-        pos, bar = positions[i], bars[0, i]
-        if bar.valid:
-            pos.last_price = bar.close
-            pos.last_contract = bar.contract
+        pos = positions[i]
         if pos.side != 0:
-            price = pos.last_price if pos.contract == pos.last_contract else pos.left_price
-            equity += pos.side * pos.quantity * (price - pos.entry_price) * instruments[i].point_value
+            move = _price(pos, pos.contract) - pos.entry_price
+            equity += pos.side * pos.quantity * move * instruments[i].point_value
     account.equity = equity
 
     # 4 daily loss, latched until the trade date turns
@@ -245,35 +268,36 @@ def step(
     # 6 exits
     used = 0
     for i in range(n):
-        pos = positions[i]
-        decided = bars[limits.timeframe, i].valid
+        pos, bar = positions[i], bars[limits.timeframe, i]
         if pos.side != 0 or pos.pending != NONE:
             used += 1
+            if bar.valid:
+                reasons[i] = AWAITED if pos.pending != NONE else HOLD
         if pos.pending == UNCERTAIN:
-            reasons[i] = 13
+            if bar.valid:
+                reasons[i] = UNCERTAIN_ENTRY
             if limits.on_unconfirmed == FLATTEN and now >= pos.reentry_ts:
                 pos.contract = pos.pending_contract
                 _decide(intents, out, i, pos, EXIT, pos.pending_side, 0, BY_UNCONFIRMED, now)
-                pos.fill_price = pos.last_price
+                pos.fill_price = _price(pos, pos.contract)
                 pos.fill_ts = now
+                reasons[i] = EXITING
             continue
         if pos.side == 0:
             continue
-        if decided:
+        if bar.valid:
             pos.bars_held += 1
-            if pos.side * (bars[limits.timeframe, i].close - pos.best) > 0.0:
-                pos.best = bars[limits.timeframe, i].close
+            if pos.side * (bar.close - pos.best) > 0.0:
+                pos.best = bar.close
         if pos.pending != NONE:
-            reasons[i] = 9
             continue
         cause = 0
         if pos.contract != pos.last_contract:
             cause = BY_ROLL
         elif account.halted:
             cause = BY_DAILY_LOSS
-        elif decided:
-            reasons[i] = 3
-            if limits.time_stop_bars > 0 and pos.bars_held >= limits.time_stop_bars:
+        elif bar.valid:
+            if instruments[i].time_stop_bars > 0 and pos.bars_held >= instruments[i].time_stop_bars:
                 cause = BY_TIME_STOP
             if should_exit(values[i], params[i], pos):
                 cause = BY_RULE
@@ -282,17 +306,15 @@ def step(
             if cause == BY_ROLL:
                 pos.fill_price = pos.left_price
                 pos.fill_ts = now
-            reasons[i] = 6
+            reasons[i] = EXITING
 
     # 7 entries
     for i in range(n):
         pos = positions[i]
         if not bars[limits.timeframe, i].valid or pos.side != 0 or pos.pending != NONE:
-            if pos.pending == PENDING_ENTRY:
-                reasons[i] = 9
             continue
         if not is_warm(values[i]):
-            reasons[i] = 1
+            reasons[i] = WARMING_UP
             continue
         side = 0
         if should_enter_long(values[i], params[i]):
@@ -300,20 +322,20 @@ def step(
         elif should_enter_short(values[i], params[i]):
             side = -1
         if side == 0:
-            reasons[i] = 2
+            reasons[i] = NO_SIGNAL
         elif account.halted:
-            reasons[i] = 8
+            reasons[i] = DAILY_LOSS
         elif account.gap_date == mark.trade_date:
-            reasons[i] = 12
+            reasons[i] = GAP
         elif pos.blocked_date == mark.trade_date:
-            reasons[i] = 13
+            reasons[i] = UNCERTAIN_ENTRY
         elif now < pos.reentry_ts:
-            reasons[i] = 10
+            reasons[i] = REENTRY_WAIT
         elif sessions[i].is_open == 0 or now > sessions[i].ts_close - limits.close_margin_ns:
-            reasons[i] = 11
+            reasons[i] = CLOSE_MARGIN
         elif used >= limits.max_positions:
-            reasons[i] = 7
+            reasons[i] = SLOTS_FULL
         else:
             used += 1
             _decide(intents, out, i, pos, ENTRY, side, instruments[i].quantity, BY_RULE, now)
-            reasons[i] = 4 if side == 1 else 5
+            reasons[i] = ENTER_LONG if side == 1 else ENTER_SHORT

@@ -1,0 +1,239 @@
+"""`rooney backtest`: history → the step that trades live → trades, equity, measures, report."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from research import metrics
+from research.history import History
+from rooney.config import StrategyConfig
+from rooney.engine import Engine
+from rooney.instruments import contract_from_number, group_of
+from rooney.kernels import dtypes
+from rooney.kernels.dtypes import Cause
+from rooney.worker import build_engine
+
+_ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
+_DIGEST_START = 1_469_598_103_934_665_603
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One run. trades and equity as written to disk; daily: equity at the end of each trade date.
+
+    digest: one number for every decision of the run, 16 hex digits
+    """
+
+    strategy: str
+    trades: pl.DataFrame
+    equity: pl.DataFrame
+    daily: pl.DataFrame
+    measures: dict[str, Any]
+    digest: str
+    bars: int
+    marks: int
+    decisions: int
+    load_s: float
+    engine_s: float
+
+
+def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
+    """Step a strategy through history, exactly as a live worker would step the hub's minutes.
+
+    Every intent counts as acknowledged at once. progress: called with the share that is done
+    """
+    engine = build_engine(strategy)
+    scan = Scan(engine, history)
+    began = time.perf_counter()
+    engine_s = 0.0
+    for chunk in history.chunks():
+        started = time.perf_counter()
+        scan.step(chunk)
+        engine_s += time.perf_counter() - started
+        if progress is not None:
+            progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
+    load_s = time.perf_counter() - began - engine_s
+    trades, equity = scan.trades(), scan.equity()
+    daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
+    return Result(
+        strategy.name,
+        trades,
+        equity,
+        daily,
+        metrics.measure(trades, daily, strategy.settings.starting_cash),
+        f"{scan.digest:016x}",
+        history.bars,
+        scan.marks,
+        scan.decisions,
+        load_s,
+        engine_s,
+    )
+
+
+class Scan:
+    """The compiled scan with its arrays: an engine's state is advanced chunk by chunk."""
+
+    def __init__(self, engine: Engine, history: History, recorded: NDArray[np.void] | None = None) -> None:
+        self._engine = engine
+        n = len(engine.instruments)
+        symbols = [instrument.symbol for instrument in engine.instruments]
+        groups = sorted({group_of(symbol) for symbol in symbols})
+        windows = history.windows()
+        parts, first = [], [0]
+        for group in groups:
+            window = windows[group]
+            part = np.zeros(len(window.open_ns), dtypes.WINDOW)
+            for name in dtypes.WINDOW.names or ():
+                part[name] = getattr(window, name)
+            parts.append(part)
+            first.append(first[-1] + len(part))
+        self._windows = np.concatenate(parts)
+        self._first_window = np.array(first, np.int64)
+        self._window_at = self._first_window[:-1].copy()
+        self._group_of = np.array([groups.index(group_of(symbol)) for symbol in symbols], np.int64)
+        self._events = np.zeros(len(history.events), dtypes.ROLL_EVENT)
+        for k, event in enumerate(history.events):
+            self._events[k] = (
+                event.ts, symbols.index(event.root), event.contract, event.old_last, event.new_last
+            )  # fmt: skip
+        self._recorded = recorded if recorded is not None else np.zeros(0, dtypes.RECORDED)
+        self._hours = np.zeros(n, dtypes.SPAN)
+        self._days = np.zeros(n, dtypes.SPAN)
+        self._progress = np.zeros(1, dtypes.PROGRESS)
+        self._progress["ts_ns"] = history.start_ns - history.start_ns % 60_000_000_000
+        self._progress["digest"] = _DIGEST_START
+        self._end_ns = history.end_ns
+        self._found: list[NDArray[np.void]] = []
+        self._curve: list[NDArray[np.void]] = []
+        self.marks = 0
+
+    @property
+    def digest(self) -> int:
+        """FNV-1a over every decision so far."""
+        return int(self._progress["digest"][0])
+
+    @property
+    def decisions(self) -> int:
+        """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
+        return int(self._progress["decisions"][0])
+
+    def step(self, chunk: NDArray[np.void]) -> None:
+        """Advance through the minutes of a chunk; the last one ends it."""
+        progress = self._progress
+        progress["bar"] = 0
+        until_ns = int(chunk["ts_open"][-1]) // 60_000_000_000 * 60_000_000_000 + 60_000_000_000
+        span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
+        found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
+        curve = np.zeros(int(span_hours), dtypes.EQUITY)
+        progress["n_trades"] = progress["n_equity"] = 0
+        arrays = self._engine.arrays()
+        self.marks += self._engine.compiled.module.scan(
+            *arrays,
+            chunk,
+            self._windows,
+            self._first_window,
+            self._group_of,
+            self._events,
+            self._recorded,
+            self._hours,
+            self._days,
+            progress,
+            self._window_at,
+            found,
+            curve,
+            until_ns,
+        )
+        self._found.append(found[: int(progress["n_trades"][0])].copy())
+        self._curve.append(curve[: int(progress["n_equity"][0])].copy())
+
+    def trades(self) -> pl.DataFrame:
+        """Closed trades, in the order they were closed; `trades.parquet`."""
+        rows = np.concatenate(self._found) if self._found else np.zeros(0, dtypes.TRADE)
+        symbols = [instrument.symbol for instrument in self._engine.instruments]
+        symbol = [symbols[i] for i in rows["instrument"].tolist()]
+        raw = [contract_from_number(root, number).raw if number else root
+               for root, number in zip(symbol, rows["contract"].tolist(), strict=True)]  # fmt: skip
+        return pl.DataFrame(
+            {
+                "symbol": pl.Series(symbol, dtype=pl.String),
+                "contract": pl.Series(raw, dtype=pl.String),
+                "side": rows["side"],
+                "quantity": rows["quantity"],
+                "entry_ts": _times(rows["entry_ts"]),
+                "entry_price": rows["entry_price"],
+                "exit_ts": _times(rows["exit_ts"]),
+                "exit_price": rows["exit_price"],
+                "exit_reason": pl.Series([Cause(c).name.lower() for c in rows["cause"].tolist()], dtype=pl.String),
+                "pnl_usd": rows["pnl_usd"],
+                "costs_usd": rows["costs_usd"],
+                "bars_held": rows["bars_held"],
+                "ml_score": np.full(len(rows), math.nan),
+            }
+        )
+
+    def equity(self) -> pl.DataFrame:
+        """Equity at the end of each session hour, open positions marked; `equity.parquet` has ts, equity, drawdown."""
+        rows = np.concatenate(self._curve) if self._curve else np.zeros(0, dtypes.EQUITY)
+        peak = np.maximum.accumulate(np.concatenate(([self._engine.limits.starting_cash], rows["equity_usd"])))[1:]
+        return pl.DataFrame(
+            {
+                "ts": _times(rows["ts"]),
+                "trade_date": pl.Series(rows["trade_date"].astype(np.int32)).cast(pl.Date),
+                "equity_usd": rows["equity_usd"],
+                "drawdown_usd": peak - rows["equity_usd"],
+            }
+        )
+
+
+def _times(ns: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(ns.astype(np.int64)).cast(pl.Datetime("ns", "UTC"))
+
+
+def summary(result: Result, strategy: StrategyConfig, history: History) -> dict[str, Any]:
+    """`summary.json`: measures, what made them, and how to know the run again."""
+    block = strategy.settings
+    return {
+        "strategy": strategy.name,
+        "measures": {name: _plain(value) for name, value in result.measures.items()},
+        "per_instrument": metrics.by_instrument(result.trades).to_dicts(),
+        "per_month": metrics.by_period(result.daily, block.starting_cash).to_dicts(),
+        "parameters": dict(block.strategy_params),
+        "instruments": list(strategy.traded),
+        "fills": {"entry": "next minute's open", "stop_fill": block.stop_fill, "assumed": True},
+        "span": [_iso(history.start_ns), _iso(history.end_ns)],
+        "bars": result.bars,
+        "marks": result.marks,
+        "decisions": result.decisions,
+        "decision_digest": result.digest,
+        "data_sha256": history.digest(),
+        "load_s": round(result.load_s, 3),
+        "engine_s": round(result.engine_s, 3),
+    }
+
+
+def write(result: Result, found: dict[str, Any], starting_cash: float, out: Path) -> None:
+    """trades.parquet, equity.parquet, summary.json and report.html."""
+    from research.report import html
+
+    out.mkdir(parents=True, exist_ok=True)
+    result.trades.write_parquet(out / "trades.parquet")
+    result.equity.drop("trade_date").write_parquet(out / "equity.parquet")
+    (out / "summary.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
+    (out / "report.html").write_text(html(result, found, starting_cash))
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: a measure that does not exist is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _iso(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

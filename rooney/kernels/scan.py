@@ -1,0 +1,252 @@
+"""The step over history: one-minute bars in, trades and equity out, minute by minute exactly as a live worker.
+
+Like the hub, it visits every minute in which any instrument is in session (and others only if something traded), folds
+minutes into hours and days, and closes both with the last session minute they have. Like delivery on a good day, it
+tells the step at the next mark that its intents were acknowledged, unless recorded outcomes are given.
+
+History comes in chunks of whole minutes; everything that must outlive a chunk is in the arrays passed in.
+"""
+
+import math
+from typing import Any
+
+from numba import njit
+
+from rooney.kernels.step import step
+
+MINUTE_NS = 60_000_000_000
+HOUR_NS = 60 * MINUTE_NS
+ACKNOWLEDGED = 1
+FNV_PRIME = 1_099_511_628_211
+
+
+@njit(cache=True)
+def _fold_span(span: Any, bar: Any, ts_open: int, ts_close: int) -> None:
+    """Add a one-minute bar to an hour or day in progress, or begin one."""
+    if span.valid == 0:
+        span.valid = 1
+        span.ts_open = ts_open
+        span.ts_close = ts_close
+        span.open = bar.open
+        span.high = bar.high
+        span.low = bar.low
+        span.volume = 0.0
+    span.high = max(span.high, bar.high)
+    span.low = min(span.low, bar.low)
+    span.close = bar.close
+    span.contract = bar.contract
+    span.volume += bar.volume
+
+
+@njit(cache=True)
+def _hour_close(windows: Any, w: int, past: int, hour_end: int) -> int:
+    """End of the last session minute before `hour_end`, from window `w` on; a halt within the hour does not end it."""
+    while windows[w].close_ns < hour_end and w + 1 < past and windows[w + 1].open_ns < hour_end:
+        w += 1
+    return min(windows[w].close_ns, hour_end)
+
+
+@njit(cache=True)
+def _close_span(span: Any, bar: Any) -> None:
+    """Hand out a finished hour or day."""
+    bar.valid = 1
+    bar.ts_open = span.ts_open
+    bar.contract = span.contract
+    bar.open = span.open
+    bar.high = span.high
+    bar.low = span.low
+    bar.close = span.close
+    bar.volume = span.volume
+    span.valid = 0
+
+
+@njit(cache=True)
+def _mix(digest: int, word: int) -> int:
+    """One word into an FNV-1a hash, modulo 2**63 so that it stays a plain integer with the JIT off."""
+    return ((digest ^ (word & 0x7FFFFFFFFFFFFFFF)) * FNV_PRIME) & 0x7FFFFFFFFFFFFFFF
+
+
+@njit(cache=True)
+def scan(
+    limits: Any,
+    instruments: Any,
+    params: Any,
+    account: Any,
+    positions: Any,
+    slots: Any,
+    values: Any,
+    mark: Any,
+    sessions: Any,
+    bars: Any,
+    rolls: Any,
+    outcomes: Any,
+    intents: Any,
+    intent_words: Any,
+    trades: Any,
+    reasons: Any,
+    out: Any,
+    history: Any,
+    windows: Any,
+    first_window: Any,
+    group_of: Any,
+    events: Any,
+    recorded: Any,
+    hours: Any,
+    days: Any,
+    progress: Any,
+    window_at: Any,
+    found_trades: Any,
+    equity: Any,
+    until_ns: int,
+) -> int:
+    """Step every minute that ends after `progress.ts_ns`, up to and including `until_ns`; returns how many.
+
+    account … out: as in step
+    intent_words:  the intents again, seen as int64[intent, field], for the digest
+    history:       HISTORY, one-minute bars by time and then instrument
+    windows:       WINDOW of all groups, group after group; first_window: int64[group + 1], where each begins
+    group_of:      int64[instrument]
+    events:        ROLL_EVENT by time
+    recorded:      RECORDED outcomes by the mark at which they apply; empty: every intent is acknowledged at once
+    hours, days:   SPAN per instrument, in progress
+    progress:      PROGRESS, where the scan stands; its cursors count within this call's arrays
+    window_at:     int64[group], the window each group is in or waits for
+    found_trades:  TRADE, room for every trade; equity: EQUITY, room for one row an hour
+    """
+    at = progress[0]
+    n = len(positions)
+    n_groups = len(first_window) - 1
+    done = 0
+    ts_open = at.ts_ns
+    while ts_open < until_ns:
+        ts_close = ts_open + MINUTE_NS
+        in_session = False
+        for g in range(n_groups):
+            w = window_at[g]
+            while w < first_window[g + 1] and windows[w].close_ns <= ts_open:
+                w += 1
+            window_at[g] = w
+            if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
+                in_session = True
+        has_bars = at.bar < len(history) and history[at.bar].ts_open < ts_close
+        if not in_session and not has_bars:
+            # Nothing can happen before the next window opens or the next bar.
+            following = until_ns
+            for g in range(n_groups):
+                if window_at[g] < first_window[g + 1]:
+                    following = min(following, windows[window_at[g]].open_ns)
+            if at.bar < len(history):
+                minute = history[at.bar].ts_open
+                following = min(following, minute - minute % MINUTE_NS)
+            ts_open = max(following, ts_close)
+            continue
+
+        for i in range(n):
+            bars[0, i].valid = 0
+            bars[1, i].valid = 0
+            bars[2, i].valid = 0
+            rolls[i].valid = 0
+        while at.event < len(events) and events[at.event].ts <= ts_close:
+            event = events[at.event]
+            roll = rolls[event.instrument]
+            roll.valid = 1
+            roll.contract = event.contract
+            roll.old_last = event.old_last
+            roll.new_last = event.new_last
+            at.event += 1
+        while at.bar < len(history) and history[at.bar].ts_open < ts_close:
+            source = history[at.bar]
+            at.bar += 1
+            i = source.instrument
+            w = window_at[group_of[i]]
+            if w == first_window[group_of[i] + 1] or windows[w].open_ns > ts_open:
+                continue  # outside the session: in no hour and no day, and no price to act on
+            bar = bars[0, i]
+            bar.valid = 1
+            bar.ts_open = source.ts_open
+            bar.contract = source.contract
+            bar.open = source.open
+            bar.high = source.high
+            bar.low = source.low
+            bar.close = source.close
+            bar.volume = source.volume
+            hour_open = ts_open - ts_open % HOUR_NS
+            hour_close = _hour_close(windows, w, first_window[group_of[i] + 1], hour_open + HOUR_NS)
+            _fold_span(hours[i], bar, hour_open, hour_close)
+            _fold_span(days[i], bar, windows[w].day_open_ns, windows[w].day_close_ns)
+        for i in range(n):
+            if hours[i].valid and hours[i].ts_close <= ts_close:
+                _close_span(hours[i], bars[1, i])
+            if days[i].valid and days[i].ts_close <= ts_close:
+                _close_span(days[i], bars[2, i])
+
+        trade_date = at.trade_date
+        for g in range(n_groups):
+            w = window_at[g]
+            if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
+                trade_date = windows[w].trade_date
+        at.trade_date = trade_date
+        mark[0].ts_close = ts_close
+        mark[0].trade_date = trade_date
+        mark[0].gap = 0
+        mark[0].warming = 0
+        for i in range(n):
+            g = group_of[i]
+            w = window_at[g]
+            if w < first_window[g + 1] and windows[w].close_ns <= ts_close:
+                w += 1
+            if w < first_window[g + 1] and windows[w].open_ns <= ts_close:
+                sessions[i].is_open = 1
+                sessions[i].ts_close = windows[w].day_close_ns
+            else:
+                sessions[i].is_open = 0
+                sessions[i].ts_close = 0
+
+        n_outcomes = 0
+        if len(recorded) > 0:
+            while at.outcome < len(recorded) and recorded[at.outcome].ts_applied <= ts_close:
+                source_outcome = recorded[at.outcome]
+                outcome = outcomes[n_outcomes]
+                outcome.instrument = source_outcome.instrument
+                outcome.role = source_outcome.role
+                outcome.ts_mark = source_outcome.ts_mark
+                outcome.kind = source_outcome.kind
+                outcome.ts = source_outcome.ts
+                n_outcomes += 1
+                at.outcome += 1
+        else:
+            n_outcomes = at.n_pending
+        step(
+            limits, instruments, params, account, positions, slots, values, mark, sessions, bars, rolls,
+            outcomes, n_outcomes, intents, trades, reasons, out,
+        )  # fmt: skip
+        done += 1
+
+        n_intents = out[0].n_intents
+        for k in range(n_intents):
+            outcomes[k].instrument = intents[k].instrument
+            outcomes[k].role = intents[k].role
+            outcomes[k].ts_mark = ts_close
+            outcomes[k].kind = ACKNOWLEDGED
+            outcomes[k].ts = ts_close
+            at.digest = _mix(at.digest, ts_close)
+            for field in range(intent_words.shape[1]):
+                at.digest = _mix(at.digest, intent_words[k, field])
+        at.n_pending = n_intents
+        for i in range(n):
+            if reasons[i] != 0:
+                at.digest = _mix(_mix(at.digest, ts_close), i * 64 + reasons[i])
+                at.decisions += 1
+        for k in range(out[0].n_trades):
+            if at.n_trades < len(found_trades):
+                found_trades[at.n_trades] = trades[k]
+            at.n_trades += 1
+        if ts_close % HOUR_NS == 0 and not math.isnan(account[0].equity):
+            if at.n_equity < len(equity):
+                equity[at.n_equity].ts = ts_close
+                equity[at.n_equity].equity_usd = account[0].equity
+                equity[at.n_equity].trade_date = trade_date
+            at.n_equity += 1
+        ts_open = ts_close
+    at.ts_ns = ts_open
+    return done

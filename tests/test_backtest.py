@@ -1,0 +1,225 @@
+"""The backtest is the live worker's step in a loop: the same bytes, the same trades, the same files everywhere."""
+
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from research import backtest
+from research.history import History
+from rooney import sessions
+from rooney.bars import ClosedMinute, ContractMinute
+from rooney.config import load_config
+from rooney.engine import Engine, Outcome, Trade
+from rooney.errors import ConfigError
+from rooney.instruments import PRODUCTS, Contract, group_of
+from rooney.kernels.dtypes import OutcomeKind
+from rooney.minutes import MinuteAssembler
+from rooney.sessions import MINUTE_NS
+from rooney.worker import build_engine
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+GC_TRADES = DATA / "trades" / "GC_lean_2013-10-07_08.parquet"
+ROOTS = ["ES", "GC", "ZC"]
+DAY = date(2026, 3, 10)
+PARAMS = [
+    "strategies.ibs.strategy_params={time_stop_bars: 3}",
+    "strategies.breakout.strategy_params={breakout_lookback: 3, exit_lookback: 2, min_channel_atr: 0}",
+]
+
+
+def _strategy(name: str, roots: list[str] = ROOTS) -> Any:
+    overrides = [f"strategies.{name}.instruments=[{', '.join(roots)}]", "strategies.ibs.daily_stop_loss=800", *PARAMS]
+    return load_config(ROOT / "config.multi_alpha.yml", overrides).strategy(name)
+
+
+def _random_minutes(seed: int, roots: list[str], days: int = 2) -> pl.DataFrame:
+    """One-minute bars of some sessions; thin, with quiet hours, so that nothing is regular."""
+    generator = np.random.default_rng(seed)
+    start = sessions.session_open_ns("fx", DAY)
+    rows = []
+    for root in roots:
+        tick, price = PRODUCTS[root].tick_size, 4000
+        for ts in range(start, start + days * 24 * sessions.HOUR_NS, MINUTE_NS):
+            if sessions.window_at(group_of(root), ts) is None or generator.random() < 0.8:
+                continue
+            o = price + int(generator.integers(-3, 4))
+            c = o + int(generator.integers(-8, 9))
+            h, low = max(o, c) + int(generator.integers(0, 3)), min(o, c) - int(generator.integers(0, 3))
+            price = c
+            # As the hub makes them: an integer of 1e-9 over 1e9.
+            prices = [round(x * tick * 1e9) / 1e9 for x in (o, h, low, c)]
+            rows.append((root, f"{root}{'J' if root == 'GC' else 'K' if root == 'ZC' else 'H'}6", ts, *prices, 5))
+    names = ["root", "contract", "ts_open", "open", "high", "low", "close", "volume"]
+    frame = pl.DataFrame(rows, schema=names, orient="row")
+    return frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).sort("ts_open")
+
+
+def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
+    """The hub's assembler and the worker's engine, minute by minute; every intent acknowledged."""
+    assembler = MinuteAssembler((i.symbol, i.group, False) for i in engine.instruments)
+    by_minute: dict[int, list[ContractMinute]] = {}
+    for row in bars.with_columns(pl.col("ts_open").dt.timestamp("ns")).iter_rows(named=True):
+        month = {"H": 3, "J": 4, "K": 5}[row["contract"][-2]]
+        contract = Contract(row["root"], 2026, month)
+        assembler.list_contract(contract)
+        prices = [round(row[name] * 1e9) for name in ("open", "high", "low", "close")]
+        minute = ContractMinute(contract, *prices, int(row["volume"]), 1)
+        by_minute.setdefault(row["ts_open"], []).append(minute)
+    trades: list[Trade] = []
+    outcomes: list[Outcome] = []
+    groups = {instrument.group for instrument in engine.instruments}
+    for ts in range(min(by_minute), max(by_minute) + MINUTE_NS, MINUTE_NS):
+        if ts not in by_minute and not any(sessions.window_at(group, ts) for group in groups):
+            continue
+        closed = ClosedMinute(ts + MINUTE_NS, by_minute.get(ts, []), 0)
+        minute = assembler.assemble(closed, lambda: 0).minute
+        decisions = engine.on_minute(minute, outcomes)
+        trades += decisions.trades
+        outcomes = [
+            Outcome(intent.symbol, intent.role, minute.ts_close, OutcomeKind.ACKNOWLEDGED, minute.ts_close)
+            for intent in decisions.intents
+        ]
+    return trades
+
+
+@pytest.mark.parametrize("name", ["ibs", "breakout"])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_live_stepping_equals_the_backtest_scan(name: str, seed: int, tmp_path: Path) -> None:
+    """Minute by minute or in one scan: the same trades, and the same state to the last byte."""
+    bars = _random_minutes(seed, ROOTS)
+    bars.write_parquet(tmp_path / "bars.parquet")
+    strategy = _strategy(name)
+    live, scanned = build_engine(strategy), build_engine(strategy)
+    trades = _live(live, bars)
+    history = History(tmp_path / "bars.parquet", ROOTS)
+    scan = backtest.Scan(scanned, history)
+    for chunk in history.chunks():
+        scan.step(chunk)
+    assert scanned.freeze() == live.freeze()
+    found = scan.trades()
+    assert [(t.symbol, t.entry_price, t.exit_price, t.pnl_usd) for t in trades] == list(
+        found.select("symbol", "entry_price", "exit_price", "pnl_usd").iter_rows()
+    )
+
+
+@pytest.mark.parametrize("name", ["ibs", "breakout"])
+def test_the_random_market_makes_trades_to_compare(name: str, tmp_path: Path) -> None:
+    _random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    result = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS))
+    assert len(result.trades) > 2
+
+
+@pytest.mark.parametrize("name", ["ibs", "breakout"])
+def test_cutting_the_history_anywhere_changes_no_earlier_trade(name: str, tmp_path: Path) -> None:
+    """No look-ahead: what is not there yet cannot matter."""
+    bars = _random_minutes(3, ROOTS)
+    bars.write_parquet(tmp_path / "bars.parquet")
+    whole = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS)).trades
+    for share in (0.3, 0.5, 0.8):
+        cut = bars["ts_open"][int(len(bars) * share)]
+        part = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS, end=cut)).trades
+        assert part.equals(whole.filter(pl.col("exit_ts") < cut).head(len(part)))
+
+
+def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other(tmp_path: Path) -> None:
+    _random_minutes(1, ROOTS).write_parquet(tmp_path / "a.parquet")
+    _random_minutes(2, ROOTS).write_parquet(tmp_path / "b.parquet")
+    first, again, other = (
+        backtest.run(_strategy("ibs"), History(tmp_path / name, ROOTS)).digest
+        for name in ("a.parquet", "a.parquet", "b.parquet")
+    )
+    assert first == again != other
+
+
+def test_the_digest_is_the_same_with_the_jit_off(tmp_path: Path) -> None:
+    _random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
+    code = (
+        "import sys; sys.path.insert(0, 'tests');"
+        "from test_backtest import _strategy, History, backtest; from pathlib import Path;"
+        f"history = History(Path({str(tmp_path / 'bars.parquet')!r}), ['ES']);"
+        "print(backtest.run(_strategy('ibs', ['ES']), history).digest)"
+    )
+    digests = []
+    for disabled in ("0", "1"):
+        env = os.environ | {"NUMBA_DISABLE_JIT": disabled}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+        digests.append(done.stdout.strip())
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.skipif(not GC_TRADES.exists(), reason=f"real CME trades are not at {DATA}")
+def test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisions(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rooney", "demo", "--json", "--data", str(GC_TRADES), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["ok"]
+    config = load_config(
+        ROOT / "config.multi_alpha.yml",
+        ["strategies.ibs.instruments=[GC]", "strategies.breakout.instruments=[GC]",
+         "strategies.breakout.strategy_params={}"],
+    )  # fmt: skip
+    for name in ("ibs", "breakout"):
+        strategy = config.strategy(name)
+        result = backtest.run(strategy, History(tmp_path / "bars.parquet", ["GC"]))
+        with sqlite3.connect(tmp_path / f"{name}.sqlite") as db:
+            live = db.execute("SELECT contract, side, entry_ts, entry_price, exit_ts, exit_price, pnl_usd FROM trade")
+            rows = live.fetchall()
+            decisions = db.execute("SELECT count(*) FROM decision").fetchone()[0]
+        found = result.trades.with_columns(pl.col("entry_ts", "exit_ts").dt.timestamp("ns"))
+        columns = ["contract", "side", "entry_ts", "entry_price", "exit_ts", "exit_price", "pnl_usd"]
+        assert list(found.select(columns).iter_rows()) == rows
+        assert result.decisions == decisions
+
+
+@pytest.mark.skipif(not (DATA / "bars_1m").exists(), reason=f"real CME bars are not at {DATA}")
+def test_the_real_december_roll_is_one_event_with_both_prices() -> None:
+    history = History(DATA / "bars_1m" / "ES_lean_2013.parquet", ["ES"])
+    assert [(event.root, event.contract) for event in history.events] == [("ES", 201403)]
+    event = history.events[0]
+    assert datetime.fromtimestamp(event.ts / 1e9, UTC).date() == date(2013, 12, 17)
+    assert math.isfinite(event.old_last)
+    assert event.old_last != event.new_last
+
+
+def test_the_result_files_open_and_agree(tmp_path: Path) -> None:
+    _random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    command = [sys.executable, "-m", "rooney", "backtest", "ibs", "--data", str(tmp_path / "bars.parquet"), "--json"]
+    command += ["--config", str(ROOT / "config.multi_alpha.yml"), "--symbols", ",".join(ROOTS), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    summary = json.loads(done.stdout)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    trades = pl.read_parquet(tmp_path / "trades.parquet")
+    assert summary["measures"]["trades"] == len(trades)
+    assert summary["measures"]["net_pnl_usd"] == pytest.approx(trades["pnl_usd"].sum())
+    assert pl.read_parquet(tmp_path / "equity.parquet").columns == ["ts", "equity_usd", "drawdown_usd"]
+    page = (tmp_path / "report.html").read_text()
+    assert "plotly" in page
+    assert 'src="http' not in page
+
+
+def test_history_without_a_time_zone_is_refused_by_file(tmp_path: Path) -> None:
+    frame = _random_minutes(1, ["ES"], days=1).with_columns(pl.col("ts_open").dt.replace_time_zone(None))
+    frame.write_parquet(tmp_path / "naive.parquet")
+    with pytest.raises(ConfigError, match=r"naive\.parquet.*zone"):
+        History(tmp_path / "naive.parquet", ["ES"])
+
+
+def test_history_of_other_roots_is_refused_with_those_asked_for(tmp_path: Path) -> None:
+    _random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
+    with pytest.raises(ConfigError, match="NQ"):
+        History(tmp_path / "bars.parquet", ["NQ"])

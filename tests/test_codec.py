@@ -1,0 +1,103 @@
+"""Messages ↔ bytes."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rooney import codec
+from rooney.errors import MessageError
+from rooney.messages import Bar, HubStatus, Minute, Roll
+
+integers = st.integers(-(2**63), 2**64 - 1)
+prices = st.floats(allow_nan=False)
+texts = st.text(max_size=12)
+bars = st.builds(
+    Bar, texts, texts, st.sampled_from(["1min", "hourly", "daily"]), integers, integers, prices, prices, prices, prices,
+    integers, integers, integers, integers,
+)  # fmt: skip
+rolls = st.builds(Roll, texts, texts, texts, prices, prices, integers, texts)
+minutes = st.builds(
+    Minute, integers, st.lists(rolls, max_size=3), st.lists(bars, max_size=4),
+    st.dictionaries(texts, integers, max_size=4), integers, integers, integers,
+)  # fmt: skip
+statuses = st.builds(
+    HubStatus, texts, integers, integers, integers, integers, integers, st.dictionaries(texts, integers, max_size=4),
+    st.dictionaries(texts, texts, max_size=4), texts,
+)  # fmt: skip
+DECODERS = {Bar: codec.decode_bar, Minute: codec.decode_minute, Roll: codec.decode_roll, HubStatus: codec.decode_status}
+messages = st.one_of(bars, minutes, rolls, statuses)
+Message = Bar | Minute | Roll | HubStatus
+
+BAR = Bar("ES", "ESZ5", "1min", 60, 120, 1.0, 2.0, 0.5, 1.5, 10, 3)
+
+
+@given(messages)
+def test_a_message_comes_back_as_it_was(message: Message) -> None:
+    assert DECODERS[type(message)](codec.encode(message)) == message
+
+
+@given(
+    st.one_of(bars, minutes, rolls), st.lists(st.one_of(integers, texts, st.lists(integers)), min_size=1, max_size=3)
+)
+def test_fields_that_a_newer_hub_appends_are_ignored(message: Message, more: list[object]) -> None:
+    fields = msgspec.msgpack.decode(codec.encode(message))
+    assert DECODERS[type(message)](msgspec.msgpack.encode([*fields, *more])) == message
+
+
+def test_keys_that_a_newer_hub_adds_to_its_status_are_ignored() -> None:
+    status = HubStatus("live", 1, 2, 3, 4, 5, {"late": 1}, {"ES": "ESZ5"})
+    fields = msgspec.msgpack.decode(codec.encode(status)) | {"weather": "fine"}
+    assert codec.decode_status(msgspec.msgpack.encode(fields)) == status
+
+
+def test_fields_that_an_older_hub_did_not_have_take_their_defaults() -> None:
+    fields = msgspec.msgpack.decode(codec.encode(BAR))
+    assert codec.decode_bar(msgspec.msgpack.encode(fields[:11])) == BAR
+
+
+@given(messages, st.data())
+def test_truncated_bytes_are_a_message_error(message: Message, data: st.DataObject) -> None:
+    encoded = codec.encode(message)
+    cut = data.draw(st.integers(0, len(encoded) - 1))
+    with pytest.raises(MessageError):
+        DECODERS[type(message)](encoded[:cut])
+
+
+@given(st.sampled_from(list(DECODERS)), st.binary(max_size=200))
+def test_garbage_is_a_message_error_and_nothing_else(kind: type, data: bytes) -> None:
+    try:
+        DECODERS[kind](data)
+    except MessageError:
+        return
+
+
+@given(st.sampled_from([BAR, Minute(1, [], [BAR], {"ES": 1})]), st.data())
+def test_a_flipped_byte_is_another_message_or_a_message_error(message: Message, data: st.DataObject) -> None:
+    encoded = bytearray(codec.encode(message))
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        DECODERS[type(message)](bytes(encoded))
+    except MessageError:
+        return
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xdc\xff\xff" + b"\xa1\xff" * 70_000, b""]
+)
+@pytest.mark.parametrize("decode", DECODERS.values(), ids=[kind.__name__ for kind in DECODERS])
+def test_hostile_bytes_are_a_message_error(decode: object, data: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode(data)  # type: ignore[operator]
+
+
+def test_nested_garbage_after_the_known_fields_is_a_message_error() -> None:
+    fields = msgspec.msgpack.encode(list(msgspec.msgpack.decode(codec.encode(BAR))))
+    deep = bytes([fields[0] + 1]) + fields[1:] + b"\x91" * 100_000
+    with pytest.raises(MessageError):
+        codec.decode_bar(deep)
+
+
+def test_the_error_names_the_place() -> None:
+    with pytest.raises(MessageError, match=r"Minute.*\$\[0\]"):
+        codec.decode_minute(msgspec.msgpack.encode(["now", [], [], {}]))

@@ -1,0 +1,396 @@
+"""The ledger: append-only, one writer, sound after any kill, untouched when it cannot be trusted."""
+
+import hashlib
+import math
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from worker_support import ROOT, read_only, wait_for
+
+from rooney.engine import Book, Evaluated, Trade
+from rooney.errors import LedgerError
+from rooney.kernels.dtypes import Reason
+from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, SCHEMA_VERSION, Checkpoint, Ledger
+from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Side, State
+
+BOOK = Book("{}", b"book")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    opened = Ledger(path, "ibs")
+    yield opened
+    opened.close()
+
+
+def intent(seq: int = 1, role: Role = Role.ENTRY, **fields: Any) -> Intent:
+    base = Intent(
+        f"{seq:016x}", "ibs", "paper", "ES", "ESM6", "ESM2026", role, Side.LONG, 1, "rule", 101.25, 60 * seq, seq
+    )
+    return msgspec.structs.replace(base, **fields)
+
+
+def commit(ledger: Ledger, ts_mark: int, *intents: Intent, **fields: Any) -> None:
+    rest: dict[str, Any] = {"applied": [], "evaluated": [], "trades": [], "marks": 1, "latency_ns": 5, "detail": {}}
+    ledger.commit_mark(ts_mark, list(intents), **rest | {"book": BOOK} | fields)
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def advance(ledger: Ledger, one: Intent, *states: State) -> None:
+    for state in states:
+        ledger.record(one, state, 100)
+
+
+# ── what is written is there, and stays ──
+
+
+def test_an_intent_comes_back_as_it_was(ledger: Ledger) -> None:
+    ledger_intents = [intent(1), intent(2, Role.EXIT, side=Side.SHORT)]
+    commit(ledger, 60, *ledger_intents)
+    assert ledger.intents() == ledger_intents
+    assert ledger.intent(ledger_intents[1].id) == ledger_intents[1]
+    assert ledger.last_intent() == ledger_intents[1]
+    assert ledger.has_intent(ledger_intents[0].id)
+    assert not ledger.has_intent("0")
+
+
+def test_an_intent_without_a_price_comes_back_without_one(ledger: Ledger) -> None:
+    commit(ledger, 60, intent(1, Role.EXIT, signal_price=math.nan))
+    assert math.isnan(ledger.intents()[0].signal_price)
+
+
+def test_an_intent_begins_as_planned_at_its_mark(ledger: Ledger) -> None:
+    commit(ledger, 60, intent())
+    (event,) = ledger.events(intent().id)
+    assert (event.state, event.ts_clock) == (State.PLANNED, 60)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE intent SET quantity = 2",
+        "DELETE FROM intent",
+        "UPDATE event SET state = 'acknowledged'",
+        "DELETE FROM event",
+        "UPDATE applied SET ts_mark = 0",
+        "DELETE FROM applied",
+        "UPDATE trade SET pnl_usd = 0",
+        "DELETE FROM trade",
+    ],
+)
+def test_what_happened_cannot_be_changed_or_deleted(ledger: Ledger, path: Path, sql: str) -> None:
+    commit(ledger, 60, intent(), trades=[Trade("ES", "ESM6", 1, 1, 0, 1.0, 1, 2.0, "rule", 50.0, 0.0, 1)])
+    commit(ledger, 120, applied=[1])
+    with closing(sqlite3.connect(path)) as db, pytest.raises(sqlite3.IntegrityError, match=r"never|stays"):
+        db.execute(sql)
+
+
+def test_an_intent_id_is_taken_once(ledger: Ledger) -> None:
+    commit(ledger, 60, intent(1))
+    with pytest.raises(sqlite3.IntegrityError):
+        commit(ledger, 120, intent(2, id=intent(1).id))
+    assert ledger.finished().ts_mark == 60  # type: ignore[union-attr]
+
+
+def test_a_move_that_an_orders_life_does_not_know_is_refused_and_leaves_nothing(ledger: Ledger) -> None:
+    commit(ledger, 60, intent())
+    advance(ledger, intent(), State.SENDING, State.UNCONFIRMED)
+    with pytest.raises(IllegalMoveError):
+        ledger.record(intent(), State.SENDING, 200)
+    assert [event.state for event in ledger.events(intent().id)] == [State.PLANNED, State.SENDING, State.UNCONFIRMED]
+
+
+def test_an_acknowledged_exit_resolves_what_was_unconfirmed_before_it_on_its_contract(ledger: Ledger) -> None:
+    lost, other = intent(1), intent(2, contract="NQM6")
+    out, later = intent(3, Role.EXIT), intent(4)
+    commit(ledger, 60, lost, other, out, later)
+    for entry in (lost, other, later):
+        advance(ledger, entry, State.SENDING, State.UNCONFIRMED)
+    advance(ledger, out, State.SENDING, State.ACKNOWLEDGED)
+    last = {one.seq: ledger.events(one.id)[-1].state for one in (lost, other, out, later)}
+    assert last == {1: State.RESOLVED, 2: State.UNCONFIRMED, 3: State.ACKNOWLEDGED, 4: State.UNCONFIRMED}
+
+
+def test_the_cursor_moves_in_one_transaction_with_everything_of_its_mark(ledger: Ledger) -> None:
+    commit(ledger, 60)
+    trade = Trade("ES", "ESM6", 1, 1, 0, 1.0, 1, 2.0, "rule", 50.0, 0.0, 1)
+    evaluated = [Evaluated("ES", Reason.HOLD, {"ibs": 0.5})]
+    with pytest.raises(sqlite3.IntegrityError):
+        commit(ledger, 120, intent(1), applied=[99], trades=[trade], evaluated=evaluated)  # no event 99
+    with read_only(ledger.path) as db:
+        counts = [
+            db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("intent", "event", "trade", "decision")
+        ]
+        assert counts == [0, 0, 0, 0]
+    assert ledger.finished().ts_mark == 60  # type: ignore[union-attr]
+
+
+def test_features_that_have_no_value_are_null_in_json(ledger: Ledger, path: Path) -> None:
+    commit(ledger, 60, evaluated=[Evaluated("ES", Reason.WARMING_UP, {"rsi": math.nan, "close": 5000.25})])
+    with read_only(path) as db:
+        assert db.execute("SELECT features ->> 'rsi', features ->> 'close' FROM decision").fetchone() == (None, 5000.25)
+
+
+def test_only_the_newest_checkpoints_and_ninety_days_of_decisions_are_kept(ledger: Ledger, path: Path) -> None:
+    for ts in (1, 2, 3, DECISIONS_KEPT_NS + 2):
+        commit(ledger, ts, evaluated=[Evaluated("ES", Reason.HOLD, {})], checkpoint=Checkpoint(ts, "d", b"x"))
+    with read_only(path) as db:
+        assert db.execute("SELECT ts_mark FROM decision ORDER BY 1").fetchall() == [
+            (2,),
+            (3,),
+            (DECISIONS_KEPT_NS + 2,),
+        ]
+        assert db.execute("SELECT count(*) FROM checkpoint").fetchone() == (CHECKPOINTS_KEPT,)
+    assert ledger.checkpoint() == Checkpoint(DECISIONS_KEPT_NS + 2, "d", b"x")
+
+
+# ── what a start reads ──
+
+
+def test_numbers_of_intents_go_on_after_a_restart(path: Path) -> None:
+    first = Ledger(path, "ibs")
+    commit(first, 60, intent(first.next_seq()), intent(first.next_seq()))
+    first.close()
+    second = Ledger(path, "ibs")
+    assert second.next_seq() == 3
+    second.close()
+
+
+def test_the_last_mark_comes_back_with_its_book(ledger: Ledger) -> None:
+    assert ledger.finished() is None
+    commit(ledger, 60)
+    commit(ledger, 120, book=Book("layout", b"\0\1"), marks=7)
+    found = ledger.finished()
+    assert found is not None
+    assert (found.ts_mark, found.marks, found.book) == (120, 7, Book("layout", b"\0\1"))
+
+
+ENDS = {
+    "planned": ((), True, True),
+    "sending": ((State.SENDING,), True, True),
+    "not sent": ((State.SENDING, State.PLANNED), True, True),
+    "acknowledged": ((State.SENDING, State.ACKNOWLEDGED), False, False),
+    "refused": ((State.SENDING, State.REFUSED), False, True),
+    "unconfirmed": ((State.SENDING, State.UNCONFIRMED), True, True),
+    "resolved": ((State.SENDING, State.UNCONFIRMED, State.RESOLVED), False, False),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_intent_is_unfinished_as_long_as_something_can_still_happen_to_it(ledger: Ledger, end: str) -> None:
+    states, entry_open, exit_open = ENDS[end]
+    commit(ledger, 60, intent(1), intent(2, Role.EXIT, contract="NQM6"))
+    for one in (intent(1), intent(2, Role.EXIT, contract="NQM6")):
+        advance(ledger, one, *states)
+    wanted = [role for role, is_open in ((Role.ENTRY, entry_open), (Role.EXIT, exit_open)) if is_open]
+    assert [found.role for found, _ in ledger.unfinished()] == wanted
+
+
+def test_an_outcome_is_unapplied_until_a_mark_has_taken_it_in(ledger: Ledger) -> None:
+    commit(ledger, 60, intent())
+    ledger.record(intent(), State.SENDING, 60)
+    receipt = Receipt(State.UNCONFIRMED, 500, "HTTP 500", 1, 2)
+    event = ledger.record(intent(), State.UNCONFIRMED, 61, receipt)
+    assert ledger.unapplied([State.UNCONFIRMED]) == [event]
+    commit(ledger, 120, applied=[event.seq])
+    assert ledger.unapplied([State.UNCONFIRMED]) == []
+    assert ledger.applied_after(60) == [(120, event)]
+    assert ledger.applied_after(120) == []
+
+
+# ── who may open it ──
+
+
+def test_a_second_process_is_refused(ledger: Ledger, path: Path) -> None:
+    commit(ledger, 60)
+    code = f"from rooney.ledger import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "another process works with this ledger; a strategy runs once. Not starting" in done.stderr
+
+
+def test_the_lock_ends_with_its_process_however_it_ends(path: Path) -> None:
+    code = f"from rooney.ledger import Ledger; from pathlib import Path; import os, signal; Ledger(Path({str(path)!r}), 'ibs')"
+    subprocess.run([sys.executable, "-c", code + "; os.kill(os.getpid(), signal.SIGKILL)"], cwd=ROOT)
+    Ledger(path, "ibs").close()
+
+
+def written(path: Path) -> None:
+    opened = Ledger(path, "ibs")
+    commit(opened, 60, intent())
+    opened.close()
+
+
+def _zero(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _text(path: Path) -> None:
+    path.write_text("this was never a database\n" * 100)
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE theirs (a)")
+
+
+def _newer(path: Path) -> None:
+    written(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+
+
+def _torn(path: Path) -> None:
+    written(path)
+    data = bytearray(path.read_bytes())
+    for at in range(4096, len(data), 4096):
+        data[at : at + 64] = os.urandom(64)
+    path.write_bytes(data)
+
+
+def _cut(path: Path) -> None:
+    written(path)
+    path.write_bytes(path.read_bytes()[: 3 * 4096 + 100])
+
+
+def _other(path: Path) -> None:
+    Ledger(path, "breakout").close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_zero, "not a SQLite file; left untouched"),
+        (_text, "not a SQLite file; left untouched"),
+        (_foreign, "a SQLite file of another program (id 0); left untouched"),
+        (_newer, f"schema version {SCHEMA_VERSION + 1}, this rooney writes {SCHEMA_VERSION}; left untouched"),
+        (_torn, "left untouched. Restore a backup or move it away"),
+        (_cut, "left untouched. Restore a backup or move it away"),
+        (_other, "the ledger of strategy 'breakout', not of 'ibs'; left untouched"),
+    ],
+)
+def test_a_file_that_cannot_be_trusted_is_refused_and_stays_as_it_is(path: Path, spoil: Any, said: str) -> None:
+    spoil(path)
+    before = sha(path)
+    with pytest.raises(LedgerError) as error:
+        Ledger(path, "ibs")
+    assert str(error.value).startswith(str(path))
+    assert said in str(error.value)
+    assert sha(path) == before
+
+
+def test_a_foreign_file_with_a_journal_of_its_own_keeps_both(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE theirs (a)")
+        db.commit()
+        for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+            shutil.copy(tmp_path / name, tmp_path / f"{name}.copy")
+    for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+        shutil.move(tmp_path / f"{name}.copy", tmp_path / name)
+    before = sha(path), sha(tmp_path / "ledger.sqlite-wal")
+    with pytest.raises(LedgerError, match="of another program"):
+        Ledger(path, "ibs")
+    assert (sha(path), sha(tmp_path / "ledger.sqlite-wal")) == before
+
+
+def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite: (Not a directory|File exists); not starting"):
+        Ledger(tmp_path / "file" / "ledger.sqlite", "ibs")
+
+
+def test_a_creation_that_was_cut_short_is_no_ledger_and_does_no_harm(path: Path) -> None:
+    path.with_suffix(".new").write_bytes(b"half a file")
+    Ledger(path, "ibs").close()
+    assert not path.with_suffix(".new").exists()
+
+
+# ── while it is written ──
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_ledger import commit, intent
+from rooney.ledger import Checkpoint, Ledger
+from rooney.orders import State
+ledger = Ledger(Path({path!r}), "ibs")
+for k in itertools.count(1):
+    one = intent(ledger.next_seq())
+    commit(ledger, 60 * one.seq, one, marks=one.seq, checkpoint=Checkpoint(60 * one.seq, "d", bytes(5000)))
+    ledger.record(one, State.SENDING, 1)
+    ledger.record(one, State.ACKNOWLEDGED, 1)
+"""
+
+
+def test_killed_in_mid_write_it_is_sound_and_whole(path: Path) -> None:
+    for _ in range(4):
+        before = _rows(path)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER.format(tests=str(ROOT / "tests"), path=str(path))], cwd=ROOT
+        )
+        wait_for(lambda before=before: _rows(path) > before + 20)
+        time.sleep(0.003 * (before % 7))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        opened = Ledger(path, "ibs")
+        last = opened.last_intent()
+        finished = opened.finished()
+        assert last is not None
+        assert finished is not None
+        assert (finished.ts_mark, finished.marks) == (60 * last.seq, last.seq)
+        assert [one.seq for one in opened.intents()] == list(range(1, last.seq + 1))
+        assert all(opened.events(one.id)[0].state is State.PLANNED for one in opened.intents())
+        for one, _ in opened.unfinished():
+            opened.record(one, State.SENDING, 1) if opened.events(one.id)[-1].state is State.PLANNED else None
+            opened.record(one, State.ACKNOWLEDGED, 1)
+        opened.close()
+
+
+def _rows(path: Path) -> int:
+    try:
+        with read_only(path) as db:
+            return int(db.execute("SELECT count(*) FROM intent").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_it_is_read_while_it_is_written_without_holding_the_writer_up(ledger: Ledger, path: Path) -> None:
+    commit(ledger, 60)
+    with read_only(path) as db:
+        db.execute("BEGIN")
+        assert db.execute("SELECT ts_mark FROM status").fetchone() == (60,)
+        began = time.monotonic()
+        commit(ledger, 120, intent())
+        assert time.monotonic() - began < 1.0
+        assert db.execute("SELECT ts_mark FROM status").fetchone() == (60,)  # its own moment
+        db.execute("COMMIT")
+        assert db.execute("SELECT ts_mark FROM status").fetchone() == (120,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            db.execute("DELETE FROM status")
+
+
+def test_a_closed_ledger_is_one_file(path: Path) -> None:
+    written(path)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.lock", "ledger.sqlite"]

@@ -1,0 +1,204 @@
+"""Finding, checking and compiling a strategy file; a researcher's mistakes come back as one sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from worker_support import ROOT, SCRIPTED, engine
+
+from rooney import strategy as strategy_module
+from rooney.errors import StrategyError
+from rooney.strategy import compile_strategy, find, load
+
+GOOD = """
+from rooney.strategy import Feature, Param, Strategy
+
+
+class Mine(Strategy):
+    timeframe = "hourly"
+    params = {"low": Param(0.2), "n": Param(5, 1, 50)}
+    features = {"ibs": Feature("ibs"), "top": Feature("channel_high", "hourly", "n")}
+
+    @staticmethod
+    def should_enter_long(f, p):
+        return f.ibs <= p.low
+"""
+PARAMS = {"low": 0.2, "n": 5}
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Writes a strategy file, machine code next to it."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def put(text: str, name: str = "mine") -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        return path
+
+    return put
+
+
+def test_a_strategy_is_found_by_name_among_those_shipped() -> None:
+    assert find("ibs") == ROOT / "strategies" / "ibs.py"
+    assert load("ibs").__name__ == "Ibs"
+
+
+def test_a_local_strategy_comes_before_a_shipped_one(write) -> None:  # type: ignore[no-untyped-def]
+    path = write(GOOD, "ibs")
+    assert find("ibs", local=path.parent) == path
+
+
+def test_a_strategy_is_found_by_path() -> None:
+    assert load(SCRIPTED).__name__ == "Scripted"
+
+
+def test_a_file_is_loaded_once(write) -> None:  # type: ignore[no-untyped-def]
+    path = str(write(GOOD))
+    assert load(path) is load(path)
+
+
+def test_a_name_nobody_knows_says_where_was_looked(tmp_path: Path) -> None:
+    with pytest.raises(StrategyError) as error:
+        load("nonesuch", local=tmp_path)
+    assert str(error.value) == f"strategy 'nonesuch': no nonesuch.py in {tmp_path}, {ROOT / 'strategies'}"
+
+
+MISTAKES = {
+    "import error": (
+        GOOD.replace("from rooney", "import nonesuch\nfrom rooney", 1),
+        "ModuleNotFoundError while importing: No module named 'nonesuch'",
+    ),
+    "syntax error": (GOOD + "    def (", "SyntaxError while importing: "),
+    "error in the class body": (GOOD.replace("Param(0.2)", "Param()"), "TypeError while importing: "),
+    "two classes": (
+        GOOD + "\n\nclass Other(Mine):\n    pass\n",
+        "a strategy file holds exactly one subclass of Strategy, found Mine, Other",
+    ),
+    "no class": ("x = 1\n", "a strategy file holds exactly one subclass of Strategy, found none"),
+    "no staticmethod": (
+        GOOD.replace("    @staticmethod\n", "").replace("(f, p)", "(self, f, p)"),
+        "should_enter_long must be a @staticmethod: rules are compiled and have no self",
+    ),
+    "wrong arguments": (GOOD.replace("(f, p)", "(f)"), "should_enter_long must be written as should_enter_long(f, p)"),
+    "timeframe": (GOOD.replace('"hourly"', '"4h"', 1), "timeframe '4h' is none of 1min, hourly, daily"),
+    "unknown feature": (GOOD.replace('"ibs")', '"ibss")'), "feature 'ibs' asks for 'ibss'; the library has atr, "),
+    "unknown length": (GOOD.replace('"n")', '"m")'), "feature 'top' takes its length from 'm', no parameter"),
+    "feature of a wrong type": (GOOD.replace('Feature("ibs")', '"ibs"'), "features['ibs'] must be a Feature(…), not 'ibs'"),
+    "parameter of a wrong type": (GOOD.replace("Param(0.2)", "0.2"), "params['low'] must be a Param(…), not 0.2"),
+    "keyword": (GOOD.replace('"low"', '"class"'), "params: 'class' cannot be used as a name, choose another"),
+    "method of np.record": (GOOD.replace('"top"', '"max"'), "features: 'max' cannot be used as a name, choose another"),
+    "no features": (GOOD.replace("features = {", "features = {} and {"), "declares no features, so its rules have nothing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_file_is_a_sentence_that_names_the_file(write, mistake: str) -> None:  # type: ignore[no-untyped-def]
+    text, said = MISTAKES[mistake]
+    path = write(text)
+    with pytest.raises(StrategyError) as error:
+        compile_strategy(str(path), PARAMS)
+    assert str(error.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(error.value)
+
+
+NOT_COMPILABLE = {
+    "a feature that is not declared": (
+        "f.ibs <= p.low and f.rsi < 30",
+        "should_enter_long uses .rsi, which does not exist; it can use f.ibs, f.top, p.low, p.n",
+    ),
+    "a parameter that is not declared": ("f.ibs <= p.lowest", "should_enter_long uses .lowest, which does not exist; "),
+    "an object of Python": ("f.ibs <= OTHER.low", "should_enter_long cannot be compiled: Untyped global name 'OTHER': "),
+    "a name nobody defined": ("f.ibs <= lowest", "should_enter_long cannot be compiled: NameError: name 'lowest' is not"),
+    "an import inside": ("__import__('math').pi < f.ibs", "should_enter_long cannot be compiled: "),
+    "text compared with a number": ("f.ibs < 'low'", "should_enter_long cannot be compiled: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", NOT_COMPILABLE)
+def test_a_rule_that_does_not_compile_is_named_with_its_file_and_the_reason(write, mistake: str) -> None:  # type: ignore[no-untyped-def]
+    rule, said = NOT_COMPILABLE[mistake]
+    path = write(GOOD.replace("f.ibs <= p.low", rule).replace("class Mine", "OTHER = object()\n\n\nclass Mine"))
+    with pytest.raises(StrategyError) as error:
+        engine(("ES",), str(path)).compile()
+    assert str(error.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(error.value)
+
+
+COUNT = """
+import sys
+sys.path.insert(0, {tests!r})
+from numba.core import event
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, e): compiled.append(str(e.data["dispatcher"]))
+    def on_end(self, e): pass
+event.register("numba:compile", Listener())
+from worker_support import engine, run_random, random_tape
+e = engine(("ES", "NQ"), {name!r})
+e.compile()
+before = len(compiled)
+run_random(e, random_tape(1, 80, ("ES", "NQ")), 1)
+print(before, len(compiled) - before)
+"""
+
+
+def compilations(name: str, cache: Path) -> tuple[int, int]:
+    """(before, after) the end of `Engine.compile()`, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT.format(tests=str(ROOT / "tests"), name=name)],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = map(int, done.stdout.split())
+    return before, after
+
+
+def test_a_second_process_compiles_nothing_and_no_process_compiles_after_the_start(tmp_path: Path) -> None:
+    first, later = compilations("ibs", tmp_path)
+    assert first > 0
+    assert later == 0
+    assert compilations("ibs", tmp_path) == (0, 0)
+
+
+def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compile_strategy(SCRIPTED, {})
+    read = strategy_module.inspect.getsource
+    kernels = strategy_module.indicators
+    monkeypatch.setattr(
+        strategy_module.inspect, "getsource", lambda what: read(what) + ("# changed" if what is kernels else "")
+    )
+    after = compile_strategy(SCRIPTED, {})
+    assert after.module.__name__ != before.module.__name__
+    assert after.digest != before.digest
+
+
+def test_a_changed_length_gives_another_module_and_a_changed_threshold_does_not(write) -> None:  # type: ignore[no-untyped-def]
+    path = str(write(GOOD))
+    base = compile_strategy(path, PARAMS).digest
+    assert compile_strategy(path, PARAMS | {"n": 6}).digest != base
+    assert compile_strategy(path, PARAMS | {"low": 0.3}).digest == base
+
+
+def test_a_written_step_that_was_damaged_is_written_again(write) -> None:  # type: ignore[no-untyped-def]
+    path = str(write(GOOD))
+    written = Path(compile_strategy(path, PARAMS).module.__file__)
+    good = written.read_text()
+    written.write_text("torn")
+    sys.modules.pop(f"{written.stem}")
+    compile_strategy(path, PARAMS)
+    assert written.read_text() == good
+
+
+def test_the_written_step_is_the_common_step_with_one_import_replaced(write) -> None:  # type: ignore[no-untyped-def]
+    text = Path(compile_strategy(str(write(GOOD)), PARAMS).module.__file__).read_text()
+    common = Path(strategy_module.step_module.__file__).read_text()
+    head, tail = common.split(strategy_module._RULES_IMPORT)
+    assert text.startswith(head)
+    assert text.endswith(tail)
