@@ -8,7 +8,7 @@ orders go out one after the other; the first is judged.
 
 Stands for: the latency the system adds to a decision. Two commits of the ledger are synced to the disk before an order
 leaves; they are measured in the worker in the same run, printed, and left out of what is judged, because they measure
-the disk. Medians over stretches of 35 minutes; a second run is added when the first one misses the target.
+the disk. Medians over stretches of 30 minutes; a second run is added when the first one misses the target.
 Doubts: market time runs 240 times as fast as wall time, so that a run has enough minute ends; the worker therefore runs
 with `--clock replay`, or it would take every entry for stale. That changes what it does after the first order is on its
 way (it waits for the answers before it reads on), nothing before. Between two marks caches go cold, in reality for
@@ -27,7 +27,7 @@ from bench.measure import Row, median_of, percentile, report
 from bench.system import Load, Order, Run
 from rooney.sessions import MINUTE_NS
 
-STRETCHES, STRETCH = 3, 35
+STRETCHES, STRETCH = 3, 30
 MINUTES = STRETCHES * STRETCH
 SPEED = 240
 RATE = 50_000

@@ -82,6 +82,7 @@ def test_minute_to_intents(benchmark: Any) -> None:
 def _commit_ms(directory: Path, count: int) -> list[float]:
     """Milliseconds of each of COMMITS marks with `count` intents."""
     ledger = Ledger(directory / "ledger.sqlite", "bench")
+    book = _engine("ibs").book()
     fronts = data.fronts()
     took = []
     for mark in range(COMMITS):
@@ -108,7 +109,7 @@ def _commit_ms(directory: Path, count: int) -> list[float]:
                 )
             )
         started_ns = time.perf_counter_ns()
-        ledger.commit_mark(ts_mark, intents, [], [], [], mark, 0, {"equity_usd": 150_000.0})
+        ledger.commit_mark(ts_mark, intents, [], [], [], mark, 0, {"equity_usd": 150_000.0}, book)
         took.append((time.perf_counter_ns() - started_ns) / 1e6)
     ledger.close()
     return took

@@ -67,7 +67,6 @@ class DataHub(_Block, frozen=True):
     feed_dead_s:        no record and no heartbeat for so long, in session: the feed is dead
     gap_limit_s:        a gap not replayed after so long is given up
     ring_minutes:       minutes kept in memory while Redis is away
-    tape_sessions, history_*: what the streams on Redis keep at least
     """
 
     redis_host: Host = "localhost"
@@ -81,10 +80,6 @@ class DataHub(_Block, frozen=True):
     feed_dead_s: Positive = 15.0
     gap_limit_s: Positive = 300.0
     ring_minutes: Count = 1440
-    tape_sessions: Count = 10
-    history_1min_sessions: Count = 10
-    history_hourly_days: Count = 366
-    history_daily_days: Count = 1830
 
 
 class InstrumentBlock(_Block, frozen=True):

@@ -51,18 +51,14 @@ def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rul
     if intent.role is Role.ENTRY:
         if last.state is not State.PLANNED:
             return Next()
-        tries = sum(event.state is State.SENDING for event in events)
-        at_ns = last.ts_clock
-        if tries:
-            at_ns += int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
+        at_ns = _next_try(events, now_ns)
         age_s = (max(now_ns, at_ns) - intent.ts_mark) / 1e9
         if age_s > rules.stale_after_s:
             return Next(drop=f"stale: {age_s:.1f} s after its bar closed (limit {rules.stale_after_s:g} s)")
         return Next(at_ns=at_ns)
     if last.state is State.PLANNED:
-        tries = sum(event.state is State.SENDING for event in events)
-        pause_s = NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] if tries else 0.0
-    elif last.state is State.REFUSED:
+        return Next(at_ns=_next_try(events, now_ns))
+    if last.state is State.REFUSED:
         pause_s = RETRY_LATER_PAUSE_S if last.status == 429 else REFUSED_PAUSE_S
     elif last.state is State.UNCONFIRMED:
         if sum(event.state is State.UNCONFIRMED for event in events) >= MAX_UNCONFIRMED_EXITS:
@@ -71,6 +67,14 @@ def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rul
     else:
         return Next()
     return Next(at_ns=last.ts_clock + int(pause_s * 1e9))
+
+
+def _next_try(events: Sequence[Event], now_ns: int) -> int:
+    """When an intent that certainly did not leave is due: at once, also by a clock that is behind; then with pauses."""
+    tries = sum(event.state is State.SENDING for event in events)
+    if not tries:
+        return min(now_ns, events[-1].ts_clock)
+    return events[-1].ts_clock + int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
 
 
 def outcome_kind(role: Role, state: State) -> OutcomeKind | None:

@@ -8,6 +8,8 @@ The webhook URL is the password of the account: it leaves this module in no text
 its uuid.
 """
 
+import contextlib
+import ipaddress
 import json
 import logging
 import math
@@ -37,6 +39,13 @@ CONNECT_S = 3.0
 TOTAL_S = 10.0
 MAX_BODY = 64 * 1024  # bytes of an answer that are read; the vendor's are below 2 kB
 KEPT_BODY = 2000  # characters of an answer that a receipt keeps
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "rooney",
+}
 _EXPECTED = "expected https://HOST/trading/webhook/UUID/PASSWORD; what came is not shown, it may be the secret"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")  # where http may be used: a stand-in on this machine
 REJECT_AFTER_S = range(1, 31)  # what the vendor accepts
@@ -121,7 +130,8 @@ class TradersPost:
             parts = urlsplit(self._url)
             host, port = parts.hostname or "", parts.port
             host.encode("idna")
-            requests.Request("POST", self._url).prepare()
+            # Once, because the same work for each order would be done while the order waits.
+            self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
         except ValueError:  # its text would show the URL
             raise ConfigError(f"webhook URL: {_EXPECTED}") from None
         shape = re.fullmatch(r".*/trading/webhook/([^/]+)/([^/]+)", parts.path)
@@ -185,14 +195,8 @@ class TradersPost:
         else:
             pool = urllib3.HTTPConnectionPool(self._host, self._port, limit=limit)
             pool.ConnectionCls = _LimitedConnection
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            "User-Agent": "rooney",
-        }
-        request = requests.Request("POST", self._url, data=data, headers=headers).prepare()
+        request = self._prepared.copy()
+        request.prepare_body(data, None)
         # The adapter, not a Session: a Session reads the environment, keeps cookies and, even with
         # allow_redirects=False, parses a redirect's Location and reads its whole body.
         response = _OneShot(pool).send(request, stream=True, timeout=limit.total_s)
@@ -313,6 +317,8 @@ class _Limit:
 
     def watch(self, connection: socket.socket) -> None:
         """Start the clock on a connected socket, through a descriptor of our own: TLS takes the first one over."""
+        if self._timer is not None:
+            return
         self._twin = connection.dup()
         self._timer = threading.Timer(self.left(), self._strike)
         self._timer.daemon = True
@@ -365,11 +371,17 @@ class _LimitedConnection(HTTPConnection):
             connection.settimeout(seconds)
             connection.connect(address)
             connection.settimeout(self._limit.left())  # the TLS handshake and the order, too
-            self._limit.watch(connection)
+            if isinstance(self, HTTPSConnection):
+                self._limit.watch(connection)  # a handshake reads, and can be dripped
         except OSError:
             connection.close()
             raise
         return connection
+
+    def getresponse(self) -> Any:
+        if self.sock is not None:
+            self._limit.watch(self.sock)
+        return super().getresponse()
 
 
 class _LimitedTlsConnection(_LimitedConnection, HTTPSConnection):
@@ -378,7 +390,10 @@ class _LimitedTlsConnection(_LimitedConnection, HTTPSConnection):
 
 def _resolve(host: str, port: int, seconds: float) -> list[Any]:
     """`getaddrinfo` with a time limit; raises gaierror. It takes none itself, so a thread is left behind if it hangs:
-    that thread only looks up, it can send nothing later."""
+    that thread only looks up, it can send nothing later. An address needs no looking up."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     answer: queue.SimpleQueue[list[Any] | socket.gaierror] = queue.SimpleQueue()
 
     def look_up() -> None:

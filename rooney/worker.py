@@ -37,7 +37,7 @@ from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)
 
-BLOCK_S = 1.0
+BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200

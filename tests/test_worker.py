@@ -97,7 +97,7 @@ def entries_per_intent(one: Any) -> Counter[str]:
 
 
 def said(one: Rig, name: str = "a") -> str:
-    return one.log(name).read_text()
+    return one.log(name).read_text() if one.log(name).exists() else ""
 
 
 def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minute]:
@@ -118,7 +118,7 @@ def states(one: Rig, name: str = "a") -> list[str]:
 
 def start_both(one: Rig) -> tuple[Forked, Forked]:
     both = one.start("a"), one.start("b")
-    wait_for(lambda: all(one.log(name).exists() and "ready:" in said(one, name) for name in ("a", "b")))
+    wait_for(lambda: all("ready:" in said(one, name) for name in ("a", "b")))
     return both
 
 
@@ -209,7 +209,7 @@ def test_the_tape_of_these_tests_makes_orders_of_every_kind(whole: Any) -> None:
 
 
 OUTSIDE = [
-    ("in_mark_commit", 1), ("in_mark_commit", 32), ("in_mark_commit", 70), ("after_mark_commit", 1),
+    ("in_mark_commit", 2), ("in_mark_commit", 32), ("in_mark_commit", 70), ("after_mark_commit", 1),
     ("after_mark_commit", 2), ("after_mark_commit", 31), ("after_mark_commit", 32), ("after_mark_commit", 75),
     ("before_send", 1), ("before_send", 9), ("after_outcome", 1), ("after_outcome", 2), ("after_outcome", 8),
 ]  # fmt: skip
@@ -219,15 +219,13 @@ def test_killed_outside_of_a_send_the_ledger_is_the_same(whole: Any) -> None:
     one, wanted, _ = whole
     for place_, nth in OUTSIDE:
         same(killed(one, f"{place_}:{nth}"), wanted)
-    assert len(requests(one)) == len(set(entries_per_intent(one))) * (1 + len(OUTSIDE)) + sum(
-        r["payload"]["action"] == "exit" for r in requests(one)
-    )
+    assert set(entries_per_intent(one).values()) == {1 + len(OUTSIDE)}  # once in each run
 
 
 def test_killed_inside_a_send_it_is_one_unconfirmed_intent_more_and_its_policy(whole: Any, rig: Any) -> None:
     one, wanted, sends = whole
     first_exit = next(k for k, r in enumerate(requests(one), 1) if r["payload"]["action"] == "exit")
-    for nth in {1, 4, first_exit, sends - 2}:
+    for nth in {1, first_exit, sends - 2}:
         # The same outcome, had from a webhook that read the order and hung up.
         other = rig("a", faults=(Fault("close", at=(nth,)),))
         unknown = other.run(TAPE, f"closed-{nth}")
@@ -249,20 +247,19 @@ def test_killed_inside_a_send_it_is_one_unconfirmed_intent_more_and_its_policy(w
 @pytest.mark.parametrize("place_", ["in_mark_commit", "after_mark_commit", "before_send", "after_outcome"])
 def test_killed_at_every_point_outside_of_a_send_the_ledger_is_the_same(whole: Any, place_: str) -> None:
     one, wanted, sends = whole
-    for nth in range(1, (len(TAPE) if "commit" in place_ else sends) + 1):
+    for nth in range(2 if place_ == "in_mark_commit" else 1, (len(TAPE) if "commit" in place_ else sends) + 1):
         same(killed(one, f"{place_}:{nth}"), wanted)
 
 
 def test_killed_whenever_no_entry_goes_out_twice_and_the_end_is_sound(rig: Any) -> None:
     one = rig("a")
-    worker = one.begin(TAPE)
-    kills = 0
-    for k in range(12):
-        time.sleep(0.03 + 0.02 * k)
-        kills += worker.kill() == -signal.SIGKILL
+    worker = one.begin(TAPE[:10])
+    for k in range(10, 110, 10):
+        time.sleep(0.01 * (k % 7))
+        assert worker.kill() == -signal.SIGKILL
+        one.publish(TAPE[k : k + 10])
         worker = one.start()
     found = one.finish(worker, LAST)
-    assert kills >= 10
     assert max(entries_per_intent(one).values()) == 1
     assert [ts for ts, *_ in found["status"]] == [LAST]
     intents = [row[0] for row in found["intent"]]
@@ -294,7 +291,9 @@ def test_a_changed_configuration_keeps_positions_by_symbol_as_they_are_at_the_la
     one = rig("a")
     one.run(closes(BUY, QUIET, symbol="NQ"))  # long NQ since the last checkpoint
     one.blocks["a"] |= {"instruments": ["NQ", "ES"], "max_positions": 1}
-    more = closes(QUIET, BUY, start=START + 2 * MINUTE_NS) + closes(LEAVE, QUIET, symbol="NQ", start=START + 4 * MINUTE_NS)
+    more = closes(QUIET, BUY, start=START + 2 * MINUTE_NS) + closes(
+        LEAVE, QUIET, symbol="NQ", start=START + 4 * MINUTE_NS
+    )
     one.publish(more)
     found = one.resume(more[-1].ts_close)
     assert "code or configuration changed: warming up afresh, positions kept" in said(one)
@@ -325,8 +324,10 @@ def test_a_tape_that_was_trimmed_past_the_checkpoint_means_a_fresh_start_with_th
     one.run(closes(BUY, QUIET))
     one.publish(closes(QUIET, QUIET, QUIET, start=START + 2 * MINUTE_NS))
     one.bus._redis.xtrim("market:tape", maxlen=1, approximate=False)
+    worker = one.start()
+    wait_for(lambda: said(one).count("ready:") == 2)
     one.publish(closes(LEAVE, QUIET, start=START + 5 * MINUTE_NS))
-    found = one.resume(START + 7 * MINUTE_NS)
+    found = one.finish(worker, START + 7 * MINUTE_NS)
     assert "the tape no longer reaches back to the checkpoint: warming up afresh" in said(one)
     assert "minutes after 2026-03-11T15:02:00Z are lost" in said(one)
     assert len(found["trade"]) == 1
@@ -479,7 +480,11 @@ def test_a_webhook_that_is_down_at_the_start_costs_the_entry_and_not_the_worker(
         ({"strategy": "nonesuch"}, {}, "no nonesuch.py in"),
         ({"enabled": False}, {}, "strategies.a.enabled"),
         ({"strategy_params": {"bye": 1}}, {}, "strategies.a.strategy_params.bye: "),
-        ({"strategy": "breakout", "overrides": {"ES": {"strategy_params": {"exit_lookback": 3}}}}, {}, "the same for all"),
+        (
+            {"strategy": "breakout", "overrides": {"ES": {"strategy_params": {"exit_lookback": 3}}}},
+            {},
+            "the same for all",
+        ),
     ],
 )
 def test_a_wrong_configuration_or_credential_is_exit_78(rig: Any, change: Any, env: Any, said_: str) -> None:
@@ -513,14 +518,14 @@ def test_a_term_with_a_send_in_flight_ends_in_time_and_has_its_outcome(rig: Any)
 def test_hooks_are_told_after_the_commit_and_their_errors_hurt_nobody(rig: Any, tmp_path: Path) -> None:
     one = rig("a")
     text = Path(one.blocks["a"]["strategy"]).read_text()
-    text += '''
+    text += """
     def on_order(self, intent):
         print("ORDER", intent.contract, intent.role.name)
         raise RuntimeError("a bug of a researcher")
 
     def on_trade(self, trade):
         print("TRADE", trade.contract)
-'''
+"""
     (tmp_path / "hooked.py").write_text(text)
     one.blocks["a"]["strategy"] = str(tmp_path / "hooked.py")
     found = one.run(closes(BUY, LEAVE, QUIET))
@@ -553,7 +558,7 @@ def test_systemd_is_told_ready_after_the_warm_up_then_the_watchdog_and_stopping(
     one = rig("a")
     manager = Manager(place / "notify")
     one.publish(closes(QUIET, QUIET))
-    worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="300000", WATCHDOG_PID="")
+    worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="300000")
     wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 5)
     one.publish(closes(BUY, QUIET, start=START + 2 * MINUTE_NS))
     one.wait_position(START + 4 * MINUTE_NS)
@@ -573,7 +578,7 @@ def test_a_blocked_loop_pings_no_more(rig: Any, place: Path) -> None:
     one = rig("a")
     manager = Manager(place / "notify2")
     one.publish(closes(QUIET))
-    worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="150000", WATCHDOG_PID="")
+    worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="150000")
     wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 3)
     os.kill(worker.pid, signal.SIGSTOP)
     time.sleep(0.2)
@@ -627,7 +632,7 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: 
     from rooney.config import load_config
 
     class Shifted(Clock):
-        offset = START + MINUTE_NS - time.time_ns()
+        offset = START + 2 * MINUTE_NS - time.time_ns()
 
         def now_ns(self) -> int:
             return time.time_ns() + self.offset
@@ -638,7 +643,7 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: 
     monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
     process = worker_module.build(config, "a", state=one.state(), replay=False)
     one.publish(closes(QUIET))
-    thread = threading.Thread(target=process.run)
+    thread = threading.Thread(target=process.run, daemon=True)
     thread.start()
     one.wait_position(START + MINUTE_NS)  # a first start begins at the tape's end
     one.publish(closes(BUY, start=START + MINUTE_NS))
