@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,7 @@ def test_exits_overtake_entries(desk: Any) -> None:
     for role, contract in ((ENTRY, "ESM6"), (ENTRY, "NQM6"), (EXIT, "GCJ6"), (EXIT, "ZCK6")):
         d.plan(role, contract=contract, ticker=contract)
     held = threading.Event()
-    d._send = lambda payload: held.wait(5) and None or Receipt(A, 200, "", 1, 2)
+    d._send = lambda payload: (held.wait(5) and None) or Receipt(A, 200, "", 1, 2)
     d.delivery._start_due()
     held.set()
     d.work()
@@ -322,7 +323,7 @@ def test_an_exit_of_unknown_fate_is_repeated_after_settling_at_most_five_times(d
         clock.ns += 5 * S
     sent = [event.ts_clock for event in d.ledger.events(one.id) if event.state is G]
     assert len(sent) == MAX_UNCONFIRMED_EXITS
-    assert all(b - a >= 60 * S for a, b in zip(sent, sent[1:], strict=False))
+    assert all(b - a >= 60 * S for a, b in pairwise(sent))
     assert d.delivery.unconfirmed() == [one]
 
 
@@ -495,7 +496,7 @@ def test_an_exit_goes_on_through_faults_until_it_is_acknowledged(webhook: Any) -
     assert d.states(out) == [P, G, U, G, U, G, R, G, A]
     assert server.state()["accounts"]["ibs"]["positions"] == {}
     times = [event.ts_clock for event in d.ledger.events(out.id) if event.state is G]
-    assert all(b - a >= 60 * S for a, b in zip(times[:2], times[1:3], strict=True))
+    assert all(b - a >= 60 * S for a, b in pairwise(times[:3]))
 
 
 def test_a_webhook_that_hangs_never_holds_the_loop(webhook: Any) -> None:

@@ -629,6 +629,7 @@ def test_the_random_tape_makes_every_strategy_enter_and_exit(name: str) -> None:
 
 
 def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
+    renamed = {"EXIT": "EXITING", "PENDING": "AWAITED", "UNCERTAIN": "UNCERTAIN_ENTRY"}
     meant = {
         "NONE": Pending.NONE,
         "PENDING_ENTRY": Pending.ENTRY,
@@ -639,7 +640,7 @@ def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
         **{f"BY_{name}": Cause[name] for name in ("RULE", "TIME_STOP", "DAILY_LOSS", "ROLL", "UNCONFIRMED")},
         **{policy.name: policy for policy in dtypes.OnUnconfirmed if policy.name != "HOLD"},
         **{
-            {"EXIT": "EXITING", "PENDING": "AWAITED", "UNCERTAIN": "UNCERTAIN_ENTRY"}.get(reason.name, reason.name): reason
+            renamed.get(reason.name, reason.name): reason
             for reason in Reason
             if reason.name not in ("NOT_EVALUATED", "BLOCKED")
         },

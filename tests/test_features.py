@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def wilder(values: Sequence[float], n: int) -> list[float]:
 
 
 def reference_rsi(closes: Sequence[float], n: int) -> list[float]:
-    moves = [b - a for a, b in zip(closes, closes[1:], strict=False)]
+    moves = [b - a for a, b in pairwise(closes)]
     up, down = (wilder([max(sign * move, 0.0) for move in moves], n) for sign in (1, -1))
     found = [math.nan]
     for gain, loss in zip(up, down, strict=True):
@@ -68,7 +69,7 @@ def reference_rsi(closes: Sequence[float], n: int) -> list[float]:
 
 def reference_atr(bars: np.ndarray, n: int) -> list[float]:
     ranges = []
-    for before, (_, high, low, _) in zip(bars, bars[1:], strict=False):
+    for before, (_, high, low, _) in pairwise(bars):
         ranges.append(max(high - low, abs(high - before[3]), abs(low - before[3])))
     return [math.nan, *wilder(ranges, n)]
 

@@ -229,8 +229,8 @@ def test_a_second_process_is_refused(ledger: Ledger, path: Path) -> None:
 
 
 def test_the_lock_ends_with_its_process_however_it_ends(path: Path) -> None:
-    code = f"from rooney.ledger import Ledger; from pathlib import Path; import os, signal; Ledger(Path({str(path)!r}), 'ibs')"
-    subprocess.run([sys.executable, "-c", code + "; os.kill(os.getpid(), signal.SIGKILL)"], cwd=ROOT)
+    code = f"from rooney.ledger import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
+    subprocess.run([sys.executable, "-c", code + "; import os; os.kill(os.getpid(), 9)"], cwd=ROOT)
     Ledger(path, "ibs").close()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -28,13 +29,13 @@ def walk(role: Role, moves: list[State]) -> list[State]:
 @given(MOVES)
 def test_an_entry_is_never_sent_after_anything_but_planned(moves: list[State]) -> None:
     life = walk(Role.ENTRY, moves)
-    assert {before for before, new in zip(life, life[1:], strict=False) if new is State.SENDING} <= {State.PLANNED}
+    assert {before for before, new in pairwise(life) if new is State.SENDING} <= {State.PLANNED}
 
 
 @given(MOVES)
 def test_an_entry_that_may_be_live_can_only_be_resolved(moves: list[State]) -> None:
     life = walk(Role.ENTRY, moves)
-    assert all(new is State.RESOLVED for old, new in zip(life, life[1:], strict=False) if old is State.UNCONFIRMED)
+    assert all(new is State.RESOLVED for old, new in pairwise(life) if old is State.UNCONFIRMED)
 
 
 @given(MOVES)

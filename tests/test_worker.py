@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ from rooney import codec, faults
 from rooney.bus import Bus
 from rooney.errors import BusError
 from rooney.messages import Minute
+from rooney.orders import Role, intent_id
 from rooney.sessions import MINUTE_NS
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, running
 
 SYMBOLS = ("ES", "NQ")
@@ -422,6 +423,16 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(rig: Any) -> None:
         shutil.rmtree(own)
 
 
+def test_intents_that_share_all_their_fields_are_numbered(rig: Any) -> None:
+    one = rig("a")
+    one.blocks["a"]["order_symbol"] = {"ES": "NQ"}
+    now = START + MINUTE_NS
+    found = one.run([minute(now, bar("ES", now, BUY), bar("NQ", now, BUY))])
+    assert [row[0] for row in sorted(found["intent"], key=lambda row: row[-1])] == [
+        intent_id("a", "paper", "NQM6", Role.ENTRY, now, n) for n in (0, 1)
+    ]
+
+
 # ── what is on the tape ──
 
 
@@ -626,7 +637,7 @@ def test_the_command_itself_starts_trades_and_stops_without_a_heavy_library(rig:
 
 
 def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that runs, which the calendar of a test cannot: the worker in this process, its clock set into a session."""
+    """The worker in this process, its clock running and set into a session."""
     from rooney import worker as worker_module
     from rooney.clock import Clock
     from rooney.config import load_config

@@ -23,7 +23,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import yaml
 
-from rooney import codec
 from rooney.bus import TAPE, Bus
 from rooney.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
 from rooney.instruments import PRODUCTS
