@@ -41,14 +41,15 @@ def follow(path: str, port: int, count: int) -> None:
         connection.close()
 
 
-def test_bare_chain(benchmark: Any, redis_socket: str, tmp_path: Path) -> None:
+def measure(redis_socket: str, tmp_path: Path) -> list[float]:
+    """Milliseconds of each entry's way."""
     ready, log = tmp_path / "port", tmp_path / "webhooks.jsonl"
     argv = python("rooney.sim.traderspost", "--ready-file", str(ready), "--no-rate-limit", "--log", str(log))
     webhook = Part("traderspost", argv, tmp_path, {"ROONEY_SIM_ACCOUNTS": f"chain={ACCOUNT}"})
     entry = codec.encode(data.minutes(1)[0])
     added: list[int] = []
-
-    def once() -> None:
+    try:
+        webhook.wait("listening", ready.exists, 20.0)
         argv = [sys.executable, "-m", "bench.bench_chain", redis_socket, ready.read_text().strip(), str(COUNT)]
         client = redis.Redis(unix_socket_path=redis_socket)
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as reader:
@@ -59,15 +60,16 @@ def test_bare_chain(benchmark: Any, redis_socket: str, tmp_path: Path) -> None:
                 added.append(time.time_ns())
                 client.xadd(STREAM, {"n": number, "m": entry})
         assert reader.returncode == 0
-
-    try:
-        webhook.wait("listening", ready.exists, 20.0)
-        benchmark.pedantic(once, rounds=1, iterations=1)
+        client.delete(STREAM)
     finally:
         webhook.stop()
     requests = [json.loads(line) for line in log.read_text().splitlines()]
     assert [request["payload"]["extras"]["n"] for request in requests] == list(range(COUNT))
-    took = [(request["ts_first_ns"] - at_ns) / 1e6 for request, at_ns in zip(requests, added, strict=True)]
+    return [(request["ts_first_ns"] - at_ns) / 1e6 for request, at_ns in zip(requests, added, strict=True)]
+
+
+def test_bare_chain(benchmark: Any, redis_socket: str, tmp_path: Path) -> None:
+    took = benchmark.pedantic(measure, args=(redis_socket, tmp_path), rounds=1, iterations=1)
     text = f"{percentile(took, 0.50):.2f} / {percentile(took, 0.99):.2f} ms"
     report(benchmark, [Row("bare XADD → XREAD → http.client → webhook, no work, p50 / p99", text)])
 

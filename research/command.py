@@ -11,12 +11,14 @@ import click
 from research import backtest
 from research.history import History
 from rooney.config import StrategyConfig
+from rooney.worker import refuse_unbuilt
 
 
 def run_backtest(
     strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, out: Path | None, as_json: bool
 ) -> None:
     """Run, write and print."""
+    refuse_unbuilt(strategy)
     history = History(data, list(strategy.traded), start, end)
     if sys.stderr.isatty():
         with click.progressbar(length=1000, label=f"{history.bars:,} bars", file=sys.stderr) as bar:

@@ -7,7 +7,7 @@ from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings
-from rooney.worker import build_engine
+from rooney.worker import build_engine, refuse_unbuilt
 
 
 def findings(
@@ -27,6 +27,7 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
     try:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
+            refuse_unbuilt(strategy)
             build_engine(strategy).compile()
     except ConfigError as error:
         path, _, text = str(error).partition(": ")

@@ -182,11 +182,13 @@ class Ledger:
         detail: dict[str, Any],
         book: Book,
         checkpoint: Checkpoint | None = None,
-    ) -> None:
+    ) -> list[Event]:
         """One mark, whole: its intents as planned, outcomes it took in, decisions, trades, and the tape position.
 
         applied: sequence numbers of the events that reached the step at this mark
+        return:  the event that begins the life of each intent
         """
+        planned: list[Event] = []
         now_ns = time.time_ns()
         with self._transaction(durable=bool(intents or applied)) as db:
             for intent in intents:
@@ -198,7 +200,8 @@ class Ledger:
                         intent.ts_mark, intent.seq,
                     ),
                 )  # fmt: skip
-                self._event(db, intent.id, State.PLANNED, now_ns, ts_mark)
+                seq = self._event(db, intent.id, State.PLANNED, now_ns, ts_mark)
+                planned.append(Event(seq, intent.id, State.PLANNED, now_ns, ts_mark, 0, ""))
             db.executemany("INSERT INTO applied VALUES (?, ?)", [(event, ts_mark) for event in applied])
             db.executemany(
                 "INSERT OR REPLACE INTO decision VALUES (?,?,?,?,?)",
@@ -224,6 +227,7 @@ class Ledger:
                 )
                 db.execute("DELETE FROM decision WHERE ts_mark < ?", (ts_mark - DECISIONS_KEPT_NS,))
             faults.point("in_mark_commit")
+        return planned
 
     @staticmethod
     def _event(

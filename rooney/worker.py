@@ -25,6 +25,7 @@ from rooney.config import Config, StrategyConfig
 from rooney.delivery import Delivery, Rules, outcome_kind
 from rooney.engine import Book, Decided, Decisions, Engine, EngineInstrument, Limits, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
+from rooney.findings import worker_findings
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Event, Finished, Ledger
 from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
@@ -289,16 +290,18 @@ class Worker:
             intents.append(self._intent(decided, ts_close, {intent.id for intent in intents}))
         latency_ns = max(0, time.time_ns() - minute.ts_hub_ns) if minute.ts_hub_ns else 0
         self._position_ns = ts_close
-        self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
+        planned = self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
+        for intent, event in zip(intents, planned, strict=True):
+            self._delivery.add(intent, [event])
+        # An intent that waits costs latency: it is on its way before anything is said about it.
+        self._delivery.turn()
         for intent, decided in zip(intents, decisions.intents, strict=True):
-            self._delivery.add(intent, self._ledger.events(intent.id))
             what = f"{intent.role.name.lower()} {intent.ticker} {intent.side.name.lower()} x{intent.quantity}"
             text = f"{what} decided: {intent.cause}"
             log.event(logger, logging.INFO, "intent", text, symbol=decided.symbol, intent=intent.id)
         for trade in decisions.trades:
             text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
             log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
-        # An intent that waits costs latency: what was just decided is started before the next read.
         self._delivery.turn(wait=self._clock.replay)
         self._call_hooks(intents, decisions.trades)
 
@@ -351,7 +354,7 @@ class Worker:
 
     def _commit(
         self, decisions: Decisions, intents: list[Intent], heard: list[Event], latency_ns: int, checkpoint: bool
-    ) -> None:
+    ) -> list[Event]:
         equity, day_pnl, halted = self._engine.equity()
         detail = {
             "equity_usd": equity,
@@ -360,7 +363,7 @@ class Worker:
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "warm": self._engine.warm(),
         }
-        self._ledger.commit_mark(
+        planned = self._ledger.commit_mark(
             decisions.ts_mark,
             intents,
             [event.seq for event in heard],
@@ -373,6 +376,7 @@ class Worker:
             Checkpoint(decisions.ts_mark, self._engine.digest, self._engine.freeze()) if checkpoint else None,
         )
         faults.point("after_mark_commit")
+        return planned
 
     def _say(self) -> None:
         """READY until the manager has taken it, then STATUS, facts in a fixed order."""
@@ -402,6 +406,11 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     """The worker of one strategy. state: its own directory. Raises ConfigError or LedgerError (exit 78)."""
     settings = config.worker(name, credentials)
     strategy = settings.strategy
+    refuse_unbuilt(strategy)
+    for finding in worker_findings(settings):
+        logger.warning("%s: %s", finding.path, finding.text)
+    if strategy.models_path is not None:
+        logger.warning("%s.models_path: this version uses no models: every instrument trades unfiltered", strategy.path)
     if settings.account is not None:
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))
         atexit.register(lock.close)
@@ -429,6 +438,25 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     return Worker(
         name, block.mode, engine, ledger, bus, make_delivery, Notifier(), clock, lambda symbol: traded[symbol].root
     )
+
+
+def refuse_unbuilt(strategy: StrategyConfig) -> None:
+    """Keys whose part is not built yet: with money at stake they are refused, never ignored. Raises ConfigError."""
+    block = strategy.settings
+    wanted = {
+        "profile": block.profile == "v1",
+        "on_stop": block.on_stop == "flatten",
+        "on_roll": block.on_roll == "roll",
+        "stop_fill": block.stop_fill == "inside",
+        "broker_stop": block.broker_stop,
+        "drawdown_halt": block.drawdown_halt is not None,
+        "no_entry_windows": bool(block.no_entry_windows),
+    }
+    for key in (key for key, is_wanted in wanted.items() if is_wanted):
+        raise ConfigError(
+            f"{strategy.path}.{key}: {getattr(block, key)!r} is not available in this version; leave the key out. "
+            "Not starting"
+        )
 
 
 def build_engine(strategy: StrategyConfig) -> Engine:
