@@ -16,8 +16,9 @@ from redis.retry import Retry
 
 from rooney import codec
 from rooney.errors import BusError, MessageError
+from rooney.instruments import Contract
 from rooney.messages import Bar, HubStatus, Minute
-from rooney.minutes import Published
+from rooney.minutes import ContractCount, Published
 
 TAPE = "market:tape"
 STATUS = "hub:status"
@@ -160,6 +161,18 @@ class Bus:
                     )
                 added += sum(not isinstance(reply, Exception) for reply in pipe.execute(raise_on_error=False))
         return added
+
+    def add_contracts(self, counts: Iterable[ContractCount], fronts: Iterable[Contract]) -> None:
+        """What a hub knows of contracts before its first minute: volume and last price of a day, contracts in use."""
+        with self._errors("add contracts"):
+            pipe = self._redis.pipeline(transaction=True)
+            for count in counts:
+                root, number = count.contract.root, str(count.contract.number)
+                pipe.hincrby(f"hub:volume:{root}:{count.day.isoformat()}", number, count.volume)
+                pipe.hset(f"hub:last:{root}", number, repr(count.last))
+            for front in fronts:
+                pipe.hset("hub:front", front.root, str(front.number))
+            pipe.execute()
 
     def volumes(self, root: str, day: date) -> dict[int, int]:
         """Volume per contract number of one trade date."""

@@ -65,6 +65,17 @@ def test_a_session_has_every_minute_of_it_on_the_tape(session: tuple[dict[str, A
     assert summary["bars"]["daily"] == 18
 
 
+def test_the_currencies_roll_at_the_open_and_no_bar_is_of_the_old_contract(
+    session: tuple[dict[str, Any], Path],
+) -> None:
+    summary, out = session
+    assert summary["rolls"] == {root: f"{root}M6" for root in ("6A", "6B", "6C", "6M", "6N", "6S")}
+    contracts = pl.read_parquet(out / "bars.parquet").select("symbol", "contract").unique()
+    assert sorted(contracts.filter(pl.col("symbol").str.starts_with("6"))["contract"]) == [
+        "6AM6", "6BM6", "6CM6", "6MM6", "6NM6", "6SM6",
+    ]  # fmt: skip
+
+
 def test_a_session_takes_well_under_ninety_seconds(session: tuple[dict[str, Any], Path]) -> None:
     summary, _ = session
     assert summary["streamed_s"] < 90

@@ -15,28 +15,31 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import yaml
 
 from rooney import sessions
-from rooney.bars import Coarse
+from rooney.bars import PRICE_SCALE, Coarse
 from rooney.bus import Bus
 from rooney.config import load_config
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS, group_of
+from rooney.instruments import PRODUCTS, group_of, parse_contract
 from rooney.messages import TIMEFRAMES, Bar, Minute
+from rooney.minutes import ContractCount
 from rooney.sessions import MINUTE_NS
 from rooney.sim.gateway import DEMO_KEY
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.parts import Part, python, start_redis
-from rooney.sim.sources import read
+from rooney.sim.sources import previous_weekday, read
 from rooney.worker import build_engine
 
 STRATEGIES = ("ibs", "breakout")
+SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
 HISTORY_SESSIONS = 6
 
 
@@ -64,9 +67,9 @@ def plan(options: Options) -> Plan:
     """What to stream. Raises ConfigError for data that cannot be."""
     if options.data is None:
         roots = list(CHARACTERS)
-        start_ns = min(sessions.session_open_ns(group_of(root), FIRST_SESSION) for root in roots)
-        end_ns = max(sessions.session_close_ns(group_of(root), FIRST_SESSION) for root in roots)
-        market = ["--seed", str(options.seed), "--date", FIRST_SESSION.isoformat()]
+        start_ns = min(sessions.session_open_ns(group_of(root), SESSION) for root in roots)
+        end_ns = max(sessions.session_close_ns(group_of(root), SESSION) for root in roots)
+        market = ["--seed", str(options.seed), "--date", SESSION.isoformat()]
     else:
         recorded = read([options.data])
         found = {instrument.root for instrument in recorded.instruments}
@@ -198,7 +201,8 @@ class Demo:
         if self.options.data is not None or self._bus is None:
             return
         day = sessions.trade_date(what.start_ns)
-        history = Market(self.options.seed, FIRST_SESSION).history(day, HISTORY_SESSIONS)
+        history = Market(self.options.seed, SESSION).history(day, HISTORY_SESSIONS)
+        self._load_contracts(previous_weekday(day))
         self._say(f"loading {len(history):,} one-minute bars of {HISTORY_SESSIONS} earlier sessions")
         coarse = {root: Coarse(group_of(root)) for root in what.roots}
         kept: list[Bar] = []
@@ -213,6 +217,20 @@ class Demo:
             kept += coarse[root].close(what.start_ns, 0)
         kept.sort(key=lambda bar: (bar.ts_close, TIMEFRAMES.index(bar.timeframe)))
         self._bus.add_history(kept)
+
+    def _load_contracts(self, day: date) -> None:
+        """What the hub of the day before would have left: without its volumes there is no roll."""
+        assert self._bus is not None
+        market = Market(self.options.seed, day)
+        trades = np.concatenate(list(market.batches(0)))
+        counts = []
+        for instrument in market.instruments:
+            contract = parse_contract(instrument.raw, day)
+            mine = trades[trades["instrument_id"] == instrument.instrument_id]
+            if contract is not None and len(mine):
+                last = int(mine["price"][-1]) / PRICE_SCALE
+                counts.append(ContractCount(contract, day, int(mine["size"].sum()), last))
+        self._bus.add_contracts(counts, [market.held(root, day) for root in market.roots])
 
     # ── streaming ──
 
@@ -290,6 +308,7 @@ class Demo:
             "trades": {**counts, "pending": pending},
             "minutes": len(minutes),
             "bars": bars,
+            "rolls": {roll.symbol: roll.new_contract for minute in minutes for roll in minute.rolls},
             "intents": intents,
             "webhooks_received": len(requests),
             "latency_ms": {**_latency(requests, minutes, self._marks()), "label": "replay"},

@@ -75,6 +75,7 @@ def _table(summary: dict[str, Any]) -> None:
         ("trades received", f"{summary['trades_in']:,}"),
         ("minutes on the tape", f"{summary['minutes']:,}"),
         ("bars", bars),
+        ("rolls", ", ".join(f"{root} to {contract}" for root, contract in summary["rolls"].items()) or "none"),
         ("streamed in", f"{summary['streamed_s']} s"),
         ("requests at the webhook", f"{summary['webhooks_received']:,}"),
         ("closing record to webhook, replay", _latency_text(latency)),
