@@ -196,6 +196,22 @@ class Engine:
         self._trades = np.zeros(2 * n, dtypes.TRADE)
         self._reasons = np.zeros(n, np.int64)
         self._out = np.zeros(1, dtypes.OUT)
+        # The step's arguments in its order, around the number of outcomes and the intents.
+        self._given = (
+            self._limits,
+            self._instruments,
+            self._params,
+            self._account,
+            self._positions,
+            self._slots,
+            self._values,
+            self._mark,
+            self._sessions,
+            self._bars,
+            self._rolls,
+            self._outcomes,
+        )
+        self._found = (self._trades, self._reasons, self._out)
         self._windows: dict[str, sessions.Window | None] = {}
         self._session_of = [(i, instrument.group) for i, instrument in enumerate(self.instruments)]
 
@@ -335,46 +351,11 @@ class Engine:
 
     def arrays(self) -> tuple[Any, ...]:
         """The arrays a scan over history works on, in its order; its state is this engine's."""
-        return (
-            self._limits,
-            self._instruments,
-            self._params,
-            self._account,
-            self._positions,
-            self._slots,
-            self._values,
-            self._mark,
-            self._sessions,
-            self._bars,
-            self._rolls,
-            self._outcomes,
-            self._intents,
-            self._intents.view(np.int64).reshape(len(self._intents), -1),
-            self._trades,
-            self._reasons,
-            self._out,
-        )
+        words = self._intents.view(np.int64).reshape(len(self._intents), -1)
+        return *self._given, self._intents, words, *self._found
 
     def _step(self, n_outcomes: int) -> None:
-        self.compiled.module.step(
-            self._limits,
-            self._instruments,
-            self._params,
-            self._account,
-            self._positions,
-            self._slots,
-            self._values,
-            self._mark,
-            self._sessions,
-            self._bars,
-            self._rolls,
-            self._outcomes,
-            n_outcomes,
-            self._intents,
-            self._trades,
-            self._reasons,
-            self._out,
-        )
+        self.compiled.module.step(*self._given, n_outcomes, self._intents, *self._found)
 
     def _read(self, ts_mark: int) -> Decisions:
         out = self._out[0]

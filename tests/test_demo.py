@@ -150,14 +150,20 @@ def test_minute_bars_of_real_trades_equal_an_independent_group_by(trades: Path, 
     assert bars.select(expected.columns).sort("ts_open").equals(expected)
 
 
-def test_ctrl_c_ends_every_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    env = os.environ | {"TMPDIR": str(tmp_path)}
+def _streaming(directory: Path) -> subprocess.Popen[str]:
+    """A demo that streams slowly and keeps everything below `directory`."""
     command = [sys.executable, "-m", "rooney", "demo", "--speed", "60"]
+    env = os.environ | {"TMPDIR": str(directory)}
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
     assert demo.stdout is not None
     for line in demo.stdout:
         if "streaming" in line:
-            break
+            return demo
+    raise AssertionError("the demo ended before it streamed")
+
+
+def test_ctrl_c_ends_every_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    demo = _streaming(tmp_path)
     assert _children(str(tmp_path))
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 130
@@ -166,13 +172,7 @@ def test_ctrl_c_ends_every_process_and_leaves_nothing_behind(tmp_path: Path) -> 
 
 
 def test_a_demo_killed_outright_takes_its_processes_with_it(tmp_path: Path) -> None:
-    env = os.environ | {"TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "rooney", "demo", "--speed", "60"]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if "streaming" in line:
-            break
+    demo = _streaming(tmp_path)
     demo.kill()
     demo.wait()
     end = time.monotonic() + 30
@@ -182,15 +182,10 @@ def test_a_demo_killed_outright_takes_its_processes_with_it(tmp_path: Path) -> N
 
 
 def test_a_part_that_dies_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
-    env = os.environ | {"TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "rooney", "demo", "--speed", "60"]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if "streaming" in line:
-            break
+    demo = _streaming(tmp_path)
     worker = next(pid for pid in _children(str(tmp_path)) if b"breakout" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(worker, signal.SIGKILL)
+    assert demo.stdout is not None
     said = demo.stdout.read()
     assert demo.wait(60) == 2
     assert "breakout ended with status -9" in said
