@@ -470,9 +470,15 @@ def _traded(name: str, block: StrategyBlock, instruments: Mapping[str, Instrumen
                 raise unknown(
                     f"strategies.{name}.{join(key, root)}", "instrument of this strategy", root, block.instruments
                 )
-    traded = {}
+    traded: dict[str, Instrument] = {}
     for root in block.instruments:
         order = _order_instrument(f"strategies.{name}.order_symbol.{root}", root, block, instruments)
+        twin = next((other for other, item in traded.items() if item.root == order.root), None)
+        if twin is not None:  # an exit closes all there is of a product, so one position would close the other's
+            raise ConfigError(
+                f"strategies.{name}.order_symbol: the orders of {twin} and {root} would both go out in {order.root}; "
+                f"{REFUSED}"
+            )
         changed = block.overrides.get(root, Override())
         fields = {key: getattr(changed, key) for key in ("size", "commission", "margin", "slippage_ticks")}
         changes: Any = {key: value for key, value in fields.items() if value is not None}

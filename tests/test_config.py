@@ -223,6 +223,7 @@ REFUSED_VALUES = [
     ("strategies.ibs", "max_instruments", 1, "strategies.ibs.instruments: expected at most max_instruments (1)"),
     ("strategies.ibs", "no_entry_windows", ["8:30"], "strategies.ibs.no_entry_windows[0]: expected Chicago times"),
     ("strategies.ibs", "order_symbol", {"ES": "PL"}, "strategies.ibs.order_symbol.ES: PL is reference: true"),
+    ("strategies.ibs", "order_symbol", {"ES": "NQ"}, "strategies.ibs.order_symbol: the orders of ES and NQ"),
     ("strategies.ibs", "order_symbol", {"ES": "GC"}, "strategies.ibs.order_symbol.ES: expected a product with the"),
     ("strategies.ibs", "overrides", {"PL": {}}, "strategies.ibs.overrides.PL: unknown instrument of this strategy"),
     ("strategies.ibs.strategy_params", "x", [1], "strategies.ibs.strategy_params.x: expected a number, a text"),
