@@ -11,6 +11,8 @@ unconfirmed, refused → sending               exits only, after the settling ti
 
 import enum
 import hashlib
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -98,6 +100,14 @@ def intent_id(strategy: str, mode: str, contract: str, role: Role, ts_mark: int,
     """First 16 hex digits of sha256 over what makes an intent itself; `n` counts intents that share all of it."""
     text = "|".join((strategy, mode, contract, role.name.lower(), str(ts_mark), str(n)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def new_intent_id(
+    strategy: str, mode: str, contract: str, role: Role, ts_mark: int, is_taken: Callable[[str], bool]
+) -> str:
+    """The id of an intent that no earlier one has."""
+    ids = (intent_id(strategy, mode, contract, role, ts_mark, n) for n in itertools.count())
+    return next(id_ for id_ in ids if not is_taken(id_))
 
 
 class Receipt(msgspec.Struct, frozen=True):

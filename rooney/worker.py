@@ -6,7 +6,6 @@ holds, sending nothing, then go on. Every minute ends in one transaction with it
 
 import atexit
 import contextlib
-import itertools
 import logging
 import math
 import os
@@ -31,7 +30,7 @@ from rooney.ledger import Checkpoint, Event, Finished, Ledger
 from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Intent, Payload, State, intent_id
+from rooney.orders import Intent, Payload, State, new_intent_id
 from rooney.sessions import MINUTE_NS
 from rooney.strategy import compile_strategy, load
 from rooney.traderspost import TradersPost
@@ -335,9 +334,12 @@ class Worker:
     def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
         """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""
         ordered = msgspec.structs.replace(decided.contract, root=self._order_root(decided.symbol))
-        ids = (intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark, n) for n in itertools.count())
+
+        def is_taken(id_: str) -> bool:
+            return id_ in taken or self._ledger.has_intent(id_)
+
         return Intent(
-            next(id_ for id_ in ids if id_ not in taken and not self._ledger.has_intent(id_)),
+            new_intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark, is_taken),
             self.name,
             self._mode,
             decided.symbol,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney.orders import TRANSITIONS, IllegalMoveError, Role, State, check_move, intent_id
+from rooney.orders import TRANSITIONS, IllegalMoveError, Role, State, check_move, intent_id, new_intent_id
 
 MOVES = st.lists(st.sampled_from(State), max_size=30)
 
@@ -81,3 +81,12 @@ def test_the_intent_id_depends_on_every_field() -> None:
     assert len(ids) == 7
     assert all(len(found) == 16 and int(found, 16) >= 0 for found in ids)
     assert intent_id(*base) == hashlib.sha256(b"ibs|live|ESZ5|entry|60|0").hexdigest()[:16]  # type: ignore[arg-type]
+
+
+def test_intents_that_share_all_their_fields_are_numbered() -> None:
+    fields = ("ibs", "paper", "ESZ5", Role.ENTRY, 1_700_000_000_000_000_000)
+    taken: set[str] = set()
+    for n in range(3):
+        found = new_intent_id(*fields, taken.__contains__)
+        assert found == intent_id(*fields, n)
+        taken.add(found)

@@ -39,7 +39,6 @@ from rooney import codec, faults
 from rooney.bus import Bus
 from rooney.errors import BusError
 from rooney.messages import Minute
-from rooney.orders import Role, intent_id
 from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, running
@@ -421,16 +420,6 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(rig: Any) -> None:
     finally:
         server.stop()
         shutil.rmtree(own)
-
-
-def test_intents_that_share_all_their_fields_are_numbered(rig: Any) -> None:
-    one = rig("a")
-    one.blocks["a"]["order_symbol"] = {"ES": "NQ"}
-    now = START + MINUTE_NS
-    found = one.run([minute(now, bar("ES", now, BUY), bar("NQ", now, BUY))])
-    assert [row[0] for row in sorted(found["intent"], key=lambda row: row[-1])] == [
-        intent_id("a", "paper", "NQM6", Role.ENTRY, now, n) for n in (0, 1)
-    ]
 
 
 # ── what is on the tape ──
