@@ -451,7 +451,8 @@ def test_continuous_symbols_are_mapped_anew_in_the_daily_break() -> None:
     market = Market(first=tuesday, roots=["ES"], sessions=3, trades_per_minute=60, rolls={"ES": tuesday})
     begin = sessions.session_close_ns("equity", tuesday) - 5 * MINUTE_NS
     end = sessions.session_open_ns("equity", date(2026, 3, 12)) + 30 * MINUTE_NS
-    gateway = Gateway(Until(market, end), speed=36_000, begin_ns=begin, until_ns=end + 5 * SECOND)
+    # The half hour between the new mapping and the open has to outlast a new session on a busy machine: 0.3 s.
+    gateway = Gateway(Until(market, end), speed=6_000, begin_ns=begin, until_ns=end + 5 * SECOND)
     with running(gateway), rig_of(gateway, products=("ES.v.0",), start_ns=begin) as made:
         made.wait(end)
     # On Tuesday most volume moved: Wednesday's break is the first in which that shows.
