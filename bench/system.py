@@ -14,12 +14,12 @@ import msgspec
 import yaml
 
 from bench import data, gateway
+from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import load_config
 from rooney.messages import Minute
 from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis
-from rooney.worker import build_engine
 
 NAME = "often"
 STRATEGY = Path(__file__).with_name("often.py")

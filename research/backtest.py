@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
+from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.engine import Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
-from rooney.worker import build_engine
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
 _DIGEST_START = 1_469_598_103_934_665_603

@@ -10,8 +10,8 @@ import click
 
 from research import backtest
 from research.history import History
+from rooney.build import refuse_unbuilt
 from rooney.config import StrategyConfig
-from rooney.worker import refuse_unbuilt
 
 
 def run_backtest(

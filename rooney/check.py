@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from rooney.build import build_engine, refuse_unbuilt
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings
-from rooney.worker import build_engine, refuse_unbuilt
 
 
 def findings(

@@ -27,7 +27,6 @@ class Kernel(msgspec.Struct, frozen=True):
     warm_up:     bars before the first value, per length n
     price_slots: which slots hold prices, as (first, past the last): they move with the contract on a roll
     is_price:    the value itself is a price
-    needs_length: whether n means anything
     """
 
     name: str
@@ -38,7 +37,6 @@ class Kernel(msgspec.Struct, frozen=True):
     source: str
     price_slots: Callable[[int], tuple[int, int]] | None = None
     is_price: bool = False
-    needs_length: bool = True
 
 
 def _registry(*kernels: Kernel) -> dict[str, Kernel]:
@@ -48,7 +46,7 @@ def _registry(*kernels: Kernel) -> dict[str, Kernel]:
 KERNELS = _registry(
     Kernel(
         "ibs", "ibs", lambda n: 1, lambda n: 1, "(close - low) / (high - low), 0.5 without range",
-        "old system §2.1", needs_length=False,
+        "old system §2.1",
     ),
     Kernel(
         "rsi", "rsi", lambda n: 4, lambda n: n + 1, "100 g / (g + l), g and l Wilder averages of changes",
@@ -66,7 +64,7 @@ KERNELS = _registry(
         "channel_low", "channel_low", lambda n: n + 1, lambda n: n + 1, "min(low) of the n bars before this one",
         "Donchian", price_slots=lambda n: (1, n + 1), is_price=True,
     ),
-    Kernel("close", "last_close", lambda n: 1, lambda n: 1, "close", "", is_price=True, needs_length=False),
+    Kernel("close", "last_close", lambda n: 1, lambda n: 1, "close", "", is_price=True),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from research import backtest
 from research.history import History
 from rooney import sessions
 from rooney.bars import ClosedMinute, ContractMinute
+from rooney.build import build_engine
 from rooney.config import load_config
 from rooney.engine import Engine, Outcome, Trade
 from rooney.errors import ConfigError
@@ -27,7 +28,6 @@ from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.minutes import MinuteAssembler
 from rooney.sessions import MINUTE_NS
-from rooney.worker import build_engine
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

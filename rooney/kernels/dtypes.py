@@ -7,9 +7,6 @@ import enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-Records = NDArray[Any]
 
 N_TIMEFRAMES = 3  # 1min, hourly, daily: the first axis of the bars of a mark
 

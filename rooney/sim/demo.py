@@ -25,6 +25,7 @@ import yaml
 
 from rooney import sessions
 from rooney.bars import PRICE_SCALE, Coarse
+from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import load_config
 from rooney.errors import ConfigError
@@ -36,7 +37,6 @@ from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.parts import Part, python, start_redis
 from rooney.sim.sources import previous_weekday, read
-from rooney.worker import build_engine
 
 STRATEGIES = ("ibs", "breakout")
 SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
