@@ -57,17 +57,26 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an intent, named by instrument, role and the mark that decided it. ts: when it was so, UTC ns."""
+    """What became of an intent, named by instrument, role and the mark that decided it; or what the operator did.
+
+    ts: when it was so, UTC ns; side, quantity, price: see OutcomeKind.POSITION and CASH
+    """
 
     symbol: str
     role: Role
     ts_mark: int
     kind: OutcomeKind
     ts: int
+    side: int = 0
+    quantity: int = 0
+    price: float = math.nan
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """An intent as the step decided it. price: last close, in points; quantity 0 closes whatever is open."""
+    """An intent as the step decided it.
+
+    price: last close, in points; quantity 0 closes whatever is open; stop_price: of an entry, NaN without a stop
+    """
 
     symbol: str
     contract: Contract
@@ -76,6 +85,7 @@ class Decided(msgspec.Struct, frozen=True):
     quantity: int
     cause: Cause
     price: float
+    stop_price: float = math.nan
 
 
 class Trade(msgspec.Struct, frozen=True):
@@ -193,7 +203,7 @@ class Engine:
         self._rolls = np.zeros(n, dtypes.ROLL)
         self._outcomes = np.zeros(4 * n + 4, dtypes.OUTCOME)
         self._intents = np.zeros(2 * n, dtypes.INTENT)
-        self._trades = np.zeros(2 * n, dtypes.TRADE)
+        self._trades = np.zeros(6 * n + 4, dtypes.TRADE)  # as many as outcomes can close, and more
         self._reasons = np.zeros(n, np.int64)
         self._out = np.zeros(1, dtypes.OUT)
         # The step's arguments in its order, around the number of outcomes and the intents.
@@ -228,7 +238,10 @@ class Engine:
         """Advance by one tape minute. `outcomes` became known before it."""
         self._load(minute.ts_close, minute.bars, minute.rolls, bool(minute.quality & MinuteFlag.GAP), warming=False)
         for k, outcome in enumerate(outcomes):
-            self._outcomes[k] = (self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind, outcome.ts)
+            self._outcomes[k] = (
+                self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind, outcome.ts,
+                outcome.side, outcome.quantity, outcome.price,
+            )  # fmt: skip
         self._step(len(outcomes))
         return self._read(minute.ts_close)
 
@@ -379,6 +392,7 @@ class Engine:
             int(record["quantity"]),
             Cause(int(record["cause"])),
             float(record["price"]),
+            float(record["stop_price"]),
         )
 
     def _trade(self, record: Any) -> Trade:

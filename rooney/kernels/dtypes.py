@@ -51,6 +51,10 @@ class OutcomeKind(enum.IntEnum):
     ACKNOWLEDGED = 1
     CANCELLED = 2  # refused, dropped or resolved as not filled
     UNCONFIRMED = 3
+    FLATTENED = 4  # an exit the step did not decide was acknowledged: the operator's
+    RESUMED = 5  # the operator lifts what is latched
+    POSITION = 6  # the operator says what is open: side, quantity, price; side 0: closed at price
+    CASH = 7  # price is USD to add to the cash: real fills differed from the assumed ones
 
 
 class Pending(enum.IntEnum):
@@ -94,7 +98,16 @@ MARK = _record(
 )
 ROLL = _record(("valid", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
 SESSION = _record(("is_open", _I), ("ts_close", _I))  # of the trade date in progress
-OUTCOME = _record(("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I), ("ts", _I))  # ts: when it was so
+OUTCOME = _record(
+    ("instrument", _I),
+    ("role", _I),
+    ("ts_mark", _I),
+    ("kind", _I),
+    ("ts", _I),  # when it was so
+    ("side", _I),
+    ("quantity", _I),
+    ("price", _F),
+)
 INSTRUMENT = _record(
     ("tick_size", _F),
     ("point_value", _F),
@@ -154,6 +167,7 @@ INTENT = _record(
     ("contract", _I),
     ("cause", _I),
     ("price", _F),
+    ("stop_price", _F),  # of an entry; NaN without a stop
 )
 TRADE = _record(
     ("instrument", _I),
@@ -185,7 +199,7 @@ HISTORY = _record(
 )
 WINDOW = _record(("open_ns", _I), ("close_ns", _I), ("day_open_ns", _I), ("day_close_ns", _I), ("trade_date", _I))
 ROLL_EVENT = _record(("ts", _I), ("instrument", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
-RECORDED = _record(("ts_applied", _I), ("instrument", _I), ("role", _I), ("ts_mark", _I), ("kind", _I), ("ts", _I))
+RECORDED = _record(("ts_applied", _I), ("outcome", OUTCOME))
 SPAN = _record(
     ("valid", _I),
     ("ts_open", _I),

@@ -205,13 +205,7 @@ def scan(
         n_outcomes = 0
         if len(recorded) > 0:
             while at.outcome < len(recorded) and recorded[at.outcome].ts_applied <= ts_close:
-                source_outcome = recorded[at.outcome]
-                outcome = outcomes[n_outcomes]
-                outcome.instrument = source_outcome.instrument
-                outcome.role = source_outcome.role
-                outcome.ts_mark = source_outcome.ts_mark
-                outcome.kind = source_outcome.kind
-                outcome.ts = source_outcome.ts
+                outcomes[n_outcomes] = recorded[at.outcome].outcome
                 n_outcomes += 1
                 at.outcome += 1
         else:

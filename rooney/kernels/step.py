@@ -17,8 +17,8 @@ from rooney.kernels.rules import fold, is_warm, shift, should_enter_long, should
 # Plain integers: enums cost a compilation detour; a test holds them equal to `rooney.kernels.dtypes`.
 ENTRY, EXIT = 1, 2
 NONE, PENDING_ENTRY, PENDING_EXIT, UNCERTAIN = 0, 1, 2, 3
-ACKNOWLEDGED, CANCELLED, UNCONFIRMED = 1, 2, 3
-BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED = 1, 2, 3, 4, 5
+ACKNOWLEDGED, CANCELLED, UNCONFIRMED, FLATTENED, RESUMED, POSITION, CASH = 1, 2, 3, 4, 5, 6, 7
+BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED, BY_OPERATOR = 1, 2, 3, 4, 5, 9
 FLATTEN, MANAGE = 0, 1
 WARMING_UP, NO_SIGNAL, HOLD, ENTER_LONG, ENTER_SHORT, EXITING, SLOTS_FULL = 1, 2, 3, 4, 5, 6, 7
 DAILY_LOSS, AWAITED, REENTRY_WAIT, CLOSE_MARGIN, GAP, UNCERTAIN_ENTRY = 8, 9, 10, 11, 12, 13
@@ -43,6 +43,7 @@ def _decide(intents: Any, out: Any, i: int, pos: Any, role: int, side: int, quan
     intents[k].contract = contract
     intents[k].cause = cause
     intents[k].price = _price(pos, contract)
+    intents[k].stop_price = math.nan
     out.n_intents = k + 1
     pos.pending = PENDING_ENTRY if role == ENTRY else PENDING_EXIT
     pos.pending_side = side
@@ -139,6 +140,50 @@ def _accept(pos: Any, ts: int) -> None:
 
 
 @njit(cache=True)
+def _obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any) -> None:
+    """What the operator did; it holds whatever the step had decided."""
+    if outcome.kind == RESUMED:
+        account.halted = 0
+        account.gap_date = 0
+        pos.blocked_date = 0
+    elif outcome.kind == CASH:
+        account.cash += outcome.price
+    elif outcome.kind == FLATTENED:
+        if pos.side == 0 and pos.pending != NONE:
+            # An entry on its way was filled first, as far as can be known.
+            if math.isnan(pos.fill_price):
+                pos.fill_price = _price(pos, pos.pending_contract)
+                pos.fill_ts = outcome.ts
+            _fill_entry(pos, instrument, account)
+        if pos.side != 0:
+            pos.pending = PENDING_EXIT
+            pos.pending_mark = outcome.ts_mark
+            pos.pending_cause = BY_OPERATOR
+            pos.pending_contract = pos.contract
+            pos.fill_price = math.nan
+            pos.fill_from = outcome.ts
+            _accept(pos, outcome.ts)
+    elif outcome.kind == POSITION:
+        if pos.side != 0 and outcome.side == 0:
+            pos.pending_cause = BY_OPERATOR
+            pos.fill_price = outcome.price + pos.side * instrument.slippage  # a real price holds the slippage
+            pos.fill_ts = outcome.ts
+            _fill_exit(pos, instrument, account, trades, out, outcome.instrument, mark.ts_close, limits.reentry_wait_ns)
+            return
+        if pos.side == 0 and outcome.side != 0:
+            pos.contract = pos.last_contract
+            pos.entry_ts = outcome.ts
+            pos.bars_held = 0
+            pos.costs = 0.5 * instrument.commission * outcome.quantity
+            account.cash -= pos.costs
+        pos.side = outcome.side
+        pos.quantity = outcome.quantity
+        pos.entry_price = outcome.price
+        pos.best = outcome.price
+        _settle(pos)
+
+
+@njit(cache=True)
 def _hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
     """What became of the intent that is pending, if it is the one meant."""
     if pos.pending == NONE or pos.pending_mark != outcome.ts_mark:
@@ -227,7 +272,11 @@ def step(
 
         # 2 outcomes, then fills of what was decided, at this minute's open
         for k in range(n_outcomes):
-            _hear(positions[outcomes[k].instrument], outcomes[k], limits, mark)
+            i = outcomes[k].instrument
+            if outcomes[k].kind >= FLATTENED:
+                _obey(positions[i], outcomes[k], instruments[i], limits, account, mark, trades, out)
+            else:
+                _hear(positions[i], outcomes[k], limits, mark)
         for i in range(n):
             pos, bar = positions[i], bars[0, i]
             if pos.pending != PENDING_ENTRY and pos.pending != PENDING_EXIT:
