@@ -637,7 +637,7 @@ def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
         "UNCERTAIN": Pending.UNCERTAIN,
         **{name: Role[name] for name in ("ENTRY", "EXIT")},
         **{kind.name: kind for kind in OutcomeKind},
-        **{f"BY_{name}": Cause[name] for name in ("RULE", "TIME_STOP", "DAILY_LOSS", "ROLL", "UNCONFIRMED")},
+        **{f"BY_{name}": Cause[name] for name in ("RULE", "TIME_STOP", "DAILY_LOSS", "ROLL", "UNCONFIRMED", "OPERATOR")},
         **{policy.name: policy for policy in dtypes.OnUnconfirmed if policy.name != "HOLD"},
         **{
             renamed.get(reason.name, reason.name): reason
