@@ -28,7 +28,7 @@ COMMITS = 60
 
 
 def _engine(name: str) -> Engine:
-    params = {key: param.default for key, param in load(name).params.items()}
+    params = {key: param.default for key, param in load(name).declared().items()}
     instruments = [
         EngineInstrument(
             root, group_of(root), PRODUCTS[root].tick_size, PRODUCTS[root].point_value, 4.0, 1.0, 1, params

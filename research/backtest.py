@@ -110,7 +110,7 @@ class Scan:
         self._progress = np.zeros(1, dtypes.PROGRESS)
         self._progress["ts_ns"] = history.start_ns - history.start_ns % 60_000_000_000
         self._progress["digest"] = _DIGEST_START
-        self._end_ns = history.end_ns
+        self._sparse = int(history.sparse)
         self._found: list[NDArray[np.void]] = []
         self._curve: list[NDArray[np.void]] = []
         self.marks = 0
@@ -129,7 +129,7 @@ class Scan:
         """Advance through the minutes of a chunk; the last one ends it."""
         progress = self._progress
         progress["bar"] = 0
-        until_ns = int(chunk["ts_open"][-1]) // 60_000_000_000 * 60_000_000_000 + 60_000_000_000
+        until_ns = int(chunk["ts_close"][-1])
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
         found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
@@ -150,13 +150,18 @@ class Scan:
             found,
             curve,
             until_ns,
+            self._sparse,
         )
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
 
+    def closed(self) -> NDArray[np.void]:
+        """TRADE records of all closed trades, in the order they were closed."""
+        return np.concatenate(self._found) if self._found else np.zeros(0, dtypes.TRADE)
+
     def trades(self) -> pl.DataFrame:
         """Closed trades, in the order they were closed; `trades.parquet`."""
-        rows = np.concatenate(self._found) if self._found else np.zeros(0, dtypes.TRADE)
+        rows = self.closed()
         symbols = [instrument.symbol for instrument in self._engine.instruments]
         symbol = [symbols[i] for i in rows["instrument"].tolist()]
         raw = [contract_from_number(root, number).raw if number else root
@@ -175,7 +180,7 @@ class Scan:
                 "pnl_usd": rows["pnl_usd"],
                 "costs_usd": rows["costs_usd"],
                 "bars_held": rows["bars_held"],
-                "ml_score": np.full(len(rows), math.nan),
+                "ml_score": rows["score"],
             }
         )
 

@@ -48,6 +48,7 @@ class Windows(msgspec.Struct, frozen=True):
     trade_date: NDArray[np.int64]
     day_open_ns: NDArray[np.int64]
     day_close_ns: NDArray[np.int64]
+    utc_offset: NDArray[np.int64]
 
 
 def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
@@ -63,10 +64,11 @@ def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
                 (day - _EPOCH).days,
                 sessions.session_open_ns(group, day),
                 sessions.session_close_ns(group, day),
+                sessions.utc_offset_ns(window.open_ns),
             )
         )
         window = sessions.next_window(group, window.close_ns)
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    columns = np.array(rows, np.int64).reshape(-1, 6).T
     return Windows(*(np.ascontiguousarray(column) for column in columns))
 
 
@@ -77,7 +79,10 @@ class History:
     roots:  in the order of the strategy's instruments
     start, end: [start, end), UTC; None = all there is
     events: the rolls, by time
+    sparse: whether there are no minutes in it
     """
+
+    sparse = False
 
     def __init__(
         self, path: Path, roots: Sequence[str], start: datetime | None = None, end: datetime | None = None
@@ -202,6 +207,7 @@ class History:
             instrument, ts, number = instrument[order], ts[order], number[order]
         records = np.zeros(len(ts), dtypes.HISTORY)
         records["instrument"], records["ts_open"], records["contract"] = instrument, ts, number
+        records["ts_close"] = ts // sessions.MINUTE_NS * sessions.MINUTE_NS + sessions.MINUTE_NS
         for name in _PRICES:
             records[name] = columns[name] if order is None else columns[name][order]
         return records

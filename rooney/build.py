@@ -1,23 +1,29 @@
 """Configuration → engine: the very one for worker, backtest and check."""
 
-from rooney.config import StrategyConfig
-from rooney.engine import Engine, EngineInstrument, Limits
-from rooney.errors import ConfigError
+from collections.abc import Mapping
+from typing import Any
+
+from rooney import oldclock
+from rooney.config import FilterBlock, Instrument, StrategyConfig
+from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Logistic
+from rooney.errors import ConfigError, StrategyError
+from rooney.features import PAIRS, Feature
+from rooney.filters import Filter, filter_field
 from rooney.instruments import group_of
-from rooney.strategy import compile_strategy, load
+from rooney.layout import Layout
+from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.strategy import Strategy, compile_strategy, find, load
+
+FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
+V1_WARM_UP_BARS = 252  # old system §1.4
 
 
 def refuse_unbuilt(strategy: StrategyConfig) -> None:
     """Keys whose part is not built yet: with money at stake they are refused, never ignored. Raises ConfigError."""
     block = strategy.settings
     wanted = {
-        "profile": block.profile == "v1",
         "on_stop": block.on_stop == "flatten",
-        "on_roll": block.on_roll == "roll",
-        "stop_fill": block.stop_fill == "inside",
         "broker_stop": block.broker_stop,
-        "drawdown_halt": block.drawdown_halt is not None,
-        "no_entry_windows": bool(block.no_entry_windows),
     }
     for key in (key for key, is_wanted in wanted.items() if is_wanted):
         raise ConfigError(
@@ -26,42 +32,166 @@ def refuse_unbuilt(strategy: StrategyConfig) -> None:
         )
 
 
-def build_engine(strategy: StrategyConfig) -> Engine:
-    """Engine of a configured strategy: the very one for live and backtest."""
+def build_engine(
+    strategy: StrategyConfig,
+    more: Mapping[str, Feature] | None = None,
+    vetoes: Mapping[str, Logistic] | None = None,
+) -> Engine:
+    """Engine of a configured strategy: the very one for live and backtest.
+
+    Traded instruments come first, in the block's order, then those whose data their features read.
+    more: features beside those the strategy and its filters name; vetoes: models by symbol
+    """
     cls = load(strategy.strategy)
-    declared = {key: (param.default, param.low, param.high) for key, param in cls.params.items()}
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
     params = strategy.params(declared)
-    block = strategy.settings
-    lengths = {feature.length for feature in cls.features.values() if isinstance(feature.length, str)}
-    instruments = []
-    for symbol, item in strategy.traded.items():
-        own = strategy.params(declared, symbol)
-        for name in sorted(lengths):
-            if own[name] != params[name]:
+    filters = entry_filters(strategy, cls)
+    extra = {filter_field(name): item.feature for name, item in filters.items()} | dict(more or {})
+    own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
+    if any(each[key] for each in own.values() for key in ("stop_atr", "target_atr", "trail_atr")):
+        extra[STOP_ATR] = Feature("atr", cls.timeframe, "stop_atr_bars")
+    _check_lengths(strategy, cls, {**cls.features, **extra}, params, own)
+    limits = _limits(strategy, cls)
+    compiled = compile_strategy(strategy.strategy, params | {FIRST_BAR: max(1, limits.warm_up_bars)}, extra)
+    instruments = [_traded(symbol, item, own[symbol], strategy) for symbol, item in strategy.traded.items()]
+    for symbol in _read(strategy, compiled.layout):
+        instruments.append(_reference(symbol, strategy.instruments[symbol], params, strategy))
+    return Engine(compiled, instruments, limits, filters, vetoes)
+
+
+def entry_filters(strategy: StrategyConfig, cls: type[Strategy]) -> dict[str, Filter]:
+    """The filters that are on: those of the strategy file as the configuration changes them, then the new ones."""
+    found = {}
+    blocks = strategy.settings.filters
+    for name in dict.fromkeys((*cls.filters, *blocks)):
+        if not name.isidentifier():
+            raise ConfigError(f"{strategy.path}.filters.{name}: a filter's name is letters, digits and _; not starting")
+        block = blocks.get(name, FilterBlock())
+        if block.enabled:
+            try:
+                found[name] = _filter(block, cls.filters.get(name))
+            except StrategyError as error:
+                raise ConfigError(f"{strategy.path}.filters.{name}: {error}; not starting") from error
+    return found
+
+
+def _filter(block: FilterBlock, default: Filter | None) -> Filter:
+    if block.feature is None and default is None:
+        raise StrategyError("feature: expected the name of a feature, got nothing")
+    if block.feature is not None or default is None:
+        feature = _feature(block)
+    else:
+        feature = default.feature
+    bounds: dict[str, Any] = {}
+    for key in ("low", "high", "above", "below", "allowed", "missing"):
+        given = getattr(block, key)
+        if given is None and default is not None:
+            given = getattr(default, key)
+        if given is not None:
+            bounds[key] = given
+    return Filter(feature, **bounds)
+
+
+def _feature(block: FilterBlock) -> Feature:
+    name = block.feature or ""
+    length = block.length or 1
+    whole = int(length) if float(length).is_integer() else length
+    return Feature(name, block.timeframe or "hourly", whole, symbol=block.symbol or "")
+
+
+def _check_lengths(
+    strategy: StrategyConfig,
+    cls: type[Strategy],
+    features: Mapping[str, Feature],
+    params: Mapping[str, Any],
+    own: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Parameters that give features their length are compiled in, so they are the same for all instruments."""
+    lengths = {name for feature in features.values() for name in _length_params(feature)}
+    for name in sorted(lengths & set(params)):
+        for symbol, each in own.items():
+            if each[name] != params[name]:
                 raise ConfigError(
                     f"{strategy.path}.overrides.{symbol}.strategy_params.{name}: gives features their length, which is "
                     "the same for all instruments of a strategy; use a second block for this instrument"
                 )
-        instruments.append(
-            EngineInstrument(
-                symbol,
-                group_of(symbol),
-                item.tick_size,
-                item.multiplier,
-                item.commission,
-                item.slippage_ticks,
-                item.size,
-                own,
-                int(own.get("time_stop_bars", 0)),
+
+
+def _length_params(feature: Feature) -> set[str]:
+    given = feature.length if isinstance(feature.length, tuple) else (feature.length,)
+    found = {part for part in given if isinstance(part, str)}
+    return found.union(*map(_length_params, feature.of))
+
+
+def _traded(symbol: str, item: Instrument, params: dict[str, Any], strategy: StrategyConfig) -> EngineInstrument:
+    old = strategy.settings.profile == "v1"
+    return EngineInstrument(
+        symbol,
+        group_of(symbol),
+        item.tick_size,
+        item.multiplier,
+        item.commission,
+        item.slippage_ticks,
+        item.size,
+        params,
+        0.0 if old else item.margin,
+        clock_ns=oldclock.clock_ns(group_of(symbol)) if old else 0,
+    )
+
+
+def _reference(symbol: str, item: Instrument, params: dict[str, Any], strategy: StrategyConfig) -> EngineInstrument:
+    old = strategy.settings.profile == "v1"
+    group = group_of(symbol)
+    clock_ns = oldclock.clock_ns(group) if old else 0
+    return EngineInstrument(
+        symbol, group, item.tick_size, item.multiplier, 0.0, 0.0, 0, params, traded=False, clock_ns=clock_ns
+    )
+
+
+def _read(strategy: StrategyConfig, layout: Layout) -> list[str]:
+    """Instruments that features read and the strategy does not trade. Raises ConfigError for one not configured."""
+    wanted = [symbol for symbol in layout.symbols if symbol != "pair"]
+    for symbol in wanted:
+        if symbol not in strategy.instruments:
+            raise ConfigError(
+                f"{strategy.path}: features of {find(strategy.strategy)} or of its filters read {symbol}, which is not "
+                "among the instruments; add it there (reference: true for data without orders). Not starting"
             )
-        )
-    limits = Limits(
+    if "pair" in layout.symbols:
+        wanted += [PAIRS[symbol] for symbol in strategy.traded if PAIRS.get(symbol) in strategy.instruments]
+    return [symbol for symbol in dict.fromkeys(wanted) if symbol not in strategy.traded]
+
+
+def _limits(strategy: StrategyConfig, cls: type[Strategy]) -> Limits:
+    block = strategy.settings
+    old = block.profile == "v1"
+    windows = cls.entry_windows if block.entry_windows is None else block.entry_windows
+    auto_close = cls.auto_close or "off" if block.auto_close is None else block.auto_close
+    return Limits(
         starting_cash=block.starting_cash,
         max_positions=block.max_positions,
         daily_stop_loss=block.daily_stop_loss,
+        drawdown_halt_usd=block.drawdown_halt or 0.0,
         close_margin_s=block.close_margin_s,
-        reentry_wait_s=block.reentry_wait_s,
+        reentry_wait_s=0.0 if old else block.reentry_wait_s,
         settle_s=block.settle_s,
         on_unconfirmed_entry=block.on_unconfirmed_entry,
+        on_roll=block.on_roll,
+        fill=block.fill,
+        stop_fill=block.stop_fill,
+        entry_windows=tuple(map(_span_ns, windows)),
+        no_entry_windows=tuple(map(_span_ns, block.no_entry_windows)),
+        auto_close_ns=-1 if auto_close == "off" else _time_ns(auto_close),
+        warm_up_bars=V1_WARM_UP_BARS if old else cls.warm_up_bars,
+        profile=block.profile,
     )
-    return Engine(compile_strategy(strategy.strategy, params), instruments, limits)
+
+
+def _span_ns(span: str) -> tuple[int, int]:
+    begin, end = span.split("-")
+    return _time_ns(begin), _time_ns(end)
+
+
+def _time_ns(clock: str) -> int:
+    hour, minute = clock.split(":")
+    return int(hour) * HOUR_NS + int(minute) * MINUTE_NS

@@ -34,6 +34,9 @@ TimeSpan = Annotated[
         description='Chicago times such as "08:25-08:35"',
     ),
 ]
+TimeOfDay = Annotated[
+    str, Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|off)\Z", description='a Chicago time such as "15:00", or off')
+]
 Declared = Mapping[str, tuple[Scalar, float | None, float | None]]  # name → default, low, high
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -130,6 +133,28 @@ class Override(_Block, frozen=True):
     strategy_params: dict[str, Scalar] = {}
 
 
+class FilterBlock(_Block, frozen=True):
+    """One entry filter; absent keys keep what the strategy's file says of a filter of that name.
+
+    feature:    a feature of the catalogue, or a kernel of the library with its timeframe and length
+    symbol:     the instrument it is read from; pair: the instrument's pair
+    low, high:  inclusive; above, below: exclusive; allowed: whole numbers
+    missing:    what to do while the feature has no value
+    """
+
+    enabled: bool = True
+    feature: Text | None = None
+    timeframe: Literal["1min", "hourly", "daily"] | None = None
+    length: Positive | None = None
+    symbol: Text | None = None
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    allowed: tuple[int, ...] | None = None
+    missing: Literal["block", "pass"] | None = None
+
+
 class StrategyBlock(_Block, frozen=True):
     """One strategy as written.
 
@@ -141,6 +166,10 @@ class StrategyBlock(_Block, frozen=True):
     models_path:   directory of the models; relative to the configuration file
     *_s:           seconds; reject_after_s is TradersPost's own limit, 1 to 30
     no_entry_windows: Chicago times of day
+    entry_windows: Chicago times of day at which a bar that may enter begins; default: the strategy file's
+    auto_close:    Chicago time of day at which open trades are closed, or off; default: the strategy file's
+    filters:       entry filters by name, beside or instead of the strategy file's
+    fill:          assumed price of a decision: the next open, or the close that decided (research only)
     order_symbol:  signal root → root the orders are sent in
     overrides:     root → what differs for it
     """
@@ -173,6 +202,10 @@ class StrategyBlock(_Block, frozen=True):
     stop_fill: Literal["close", "inside"] = "close"
     broker_stop: bool = False
     no_entry_windows: tuple[TimeSpan, ...] = ()
+    entry_windows: tuple[TimeSpan, ...] | None = None
+    auto_close: TimeOfDay | None = None
+    filters: dict[str, FilterBlock] = {}
+    fill: Literal["next_open", "signal_close"] = "next_open"
 
 
 class Dashboard(_Block, frozen=True):
@@ -218,12 +251,6 @@ class StrategyConfig(msgspec.Struct, frozen=True):
     def path(self) -> str:
         """Key path of the block."""
         return f"strategies.{self.name}"
-
-    @property
-    def no_entry_minutes(self) -> tuple[tuple[int, int], ...]:
-        """no_entry_windows as minutes of the Chicago day: [begin, end), and over midnight where end < begin."""
-        halves = (window.split("-") for window in self.settings.no_entry_windows)
-        return tuple((_minute_of_day(begin), _minute_of_day(end)) for begin, end in halves)
 
     def params(self, declared: Declared, symbol: str | None = None) -> dict[str, Scalar]:
         """Every declared parameter with its value: default, then the block's, then the override of `symbol`."""
@@ -312,6 +339,11 @@ class Config:
         settings = strategy.settings
         if not settings.enabled:
             raise ConfigError(f"{strategy.path}.enabled: {name} is switched off in {self.path.name}; not starting")
+        if settings.fill != "next_open":
+            raise ConfigError(
+                f"{strategy.path}.fill: expected next_open, got {settings.fill}; a worker cannot trade at a close that "
+                "is over, so that fill exists in research only: not starting"
+            )
         if settings.stop_fill == "inside" and not settings.broker_stop:
             raise ConfigError(
                 f"{strategy.path}.stop_fill: expected close, got inside without broker_stop: true; a worker sees a bar "
@@ -396,11 +428,6 @@ def _check_dashboard(block: Dashboard, names: Iterable[str]) -> None:
     for index, name in enumerate(block.strategies):
         if name not in names:
             raise unknown(f"dashboard.strategies[{index}]", "strategy", name, names)
-
-
-def _minute_of_day(clock: str) -> int:
-    hour, minute = clock.split(":")
-    return 60 * int(hour) + int(minute)
 
 
 def _check_hub(block: DataHub) -> None:

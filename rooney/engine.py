@@ -6,31 +6,39 @@ bytes and restored exactly.
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from rooney import sessions
+from rooney import oldclock, sessions
 from rooney.errors import ConfigError
+from rooney.features import PAIRS
+from rooney.filters import Filter, filter_field
 from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.kernels import dtypes
-from rooney.kernels.dtypes import Cause, OnUnconfirmed, OutcomeKind, Pending, Reason
+from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason
 from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.orders import Role, Side
 from rooney.strategy import Compiled, explain
 
 _EPOCH = date(1970, 1, 1)
+STOPS = ("time_stop_bars", "stop_percent", "stop_atr", "target_percent", "target_atr", "trail_atr")
+STOP_ATR = "stop_atr"  # field of the average true range of stop, target and trailing stop
 _TIMEFRAME = {name: i for i, name in enumerate(TIMEFRAMES)}
 
 
 class EngineInstrument(msgspec.Struct, frozen=True):
     """What the step must know of an instrument.
 
-    slippage_ticks: per side; commission_usd: round turn per contract; time_stop_bars: 0 for none
+    slippage_ticks: per side; commission_usd: round turn per contract; margin_usd: per contract, 0 is not checked
+    params:         the strategy's, and the shared ones by name
+    traded:         False: data for the features of others
+    clock_ns:       the clock its bars are judged by, ahead of Chicago's
     """
 
     symbol: str
@@ -41,19 +49,49 @@ class EngineInstrument(msgspec.Struct, frozen=True):
     slippage_ticks: float
     quantity: int
     params: dict[str, Any]
-    time_stop_bars: int = 0
+    margin_usd: float = 0.0
+    traded: bool = True
+    clock_ns: int = 0
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Rules of the account; USD and seconds."""
+    """Rules of the account and of the day; USD, seconds, ns of the Chicago day.
+
+    drawdown_halt_usd: below the best equity; 0 never
+    entry_windows:     times at which a bar that may enter begins, (begin, end); none: all
+    no_entry_windows:  times at which nothing may be entered
+    auto_close_ns:     -1 never
+    warm_up_bars:      bars of the strategy's timeframe before its first decision
+    """
 
     starting_cash: float = 150_000.0
     max_positions: int = 2
     daily_stop_loss: float = 2_500.0
+    drawdown_halt_usd: float = 0.0
     close_margin_s: float = 120.0
     reentry_wait_s: float = 60.0
     settle_s: float = 60.0
     on_unconfirmed_entry: str = "flatten"
+    on_roll: str = "close"
+    fill: str = "next_open"
+    stop_fill: str = "close"
+    entry_windows: tuple[tuple[int, int], ...] = ()
+    no_entry_windows: tuple[tuple[int, int], ...] = ()
+    auto_close_ns: int = -1
+    warm_up_bars: int = 0
+    profile: str = "default"
+
+
+class Logistic(msgspec.Struct, frozen=True):
+    """A veto: an entry passes with a score of at least `threshold`; see `rooney.kernels.entries.score`.
+
+    features: (name, required, mean, deviation, weight) of each input
+    """
+
+    features: tuple[tuple[str, bool, float, float, float], ...]
+    intercept: float
+    clip: float
+    threshold: float
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -103,14 +141,19 @@ class Trade(msgspec.Struct, frozen=True):
     pnl_usd: float
     costs_usd: float
     bars_held: int
+    score: float = math.nan
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """Why an instrument did or did not act at a mark where its strategy decides, or exits; features by name."""
+    """Why an instrument did or did not act at a mark where its strategy decides, or exits; features by name.
+
+    score: of the veto, NaN where none was asked for
+    """
 
     symbol: str
     reason: Reason
     features: dict[str, float]
+    score: float = math.nan
 
 
 class Decisions(msgspec.Struct, frozen=True):
@@ -150,48 +193,93 @@ class Engine:
     `digest` names rules, kernels and settings: a frozen state only fits an engine with the same one.
     """
 
-    def __init__(self, compiled: Compiled, instruments: Sequence[EngineInstrument], limits: Limits) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        instruments: Sequence[EngineInstrument],
+        limits: Limits,
+        filters: Mapping[str, Filter] | None = None,
+        vetoes: Mapping[str, Logistic] | None = None,
+    ) -> None:
         self.compiled = compiled
         self.instruments = list(instruments)
         self.limits = limits
-        configured = msgspec.json.encode((self.instruments, limits))
+        self.filters = dict(filters or {})
+        configured = msgspec.msgpack.encode((self.instruments, limits, self.filters, dict(vetoes or {})))
         self.digest = hashlib.sha256(compiled.digest.encode() + configured).hexdigest()
         n = len(self.instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         self._groups = sorted({instrument.group for instrument in self.instruments})
         self._timeframe = _TIMEFRAME[compiled.strategy.timeframe]
+        self._old = limits.profile == "v1"
+        columns = {field: k for k, field in enumerate(compiled.values_dtype.names or ())}
         self._limits = np.zeros(1, dtypes.LIMITS)
         self._limits[0] = (
             self._timeframe,
+            _TIMEFRAME[compiled.strategy.stop_timeframe],
             limits.max_positions,
             limits.daily_stop_loss,
+            limits.drawdown_halt_usd,
             int(limits.close_margin_s * 1e9),
             int(limits.reentry_wait_s * 1e9),
             int(limits.settle_s * 1e9),
             OnUnconfirmed[limits.on_unconfirmed_entry.upper()],
+            limits.on_roll == "roll",
+            Fill[limits.fill.upper()],
+            limits.stop_fill == "inside",
+            limits.auto_close_ns,
+            limits.warm_up_bars,
+            columns.get(STOP_ATR, -1),
+            self._old,
         )
         self._instruments = np.zeros(n, dtypes.INSTRUMENT)
         self._params = np.zeros(n, compiled.params_dtype)
         for i, instrument in enumerate(self.instruments):
             self._instruments[i] = (
+                instrument.traded,
                 instrument.tick_size,
                 instrument.point_value,
                 instrument.commission_usd,
                 instrument.slippage_ticks * instrument.tick_size,
+                instrument.margin_usd,
                 instrument.quantity,
-                instrument.time_stop_bars,
+                instrument.clock_ns,
+                *(instrument.params.get(name, 0) for name in STOPS),
             )
             self._params[i] = compiled.params_record(instrument.params)[0]
+        symbols = compiled.layout.symbols
+        self._links = np.full((n, len(symbols)), -1, np.int64)
+        for i, instrument in enumerate(self.instruments):
+            for k, symbol in enumerate(symbols):
+                there = PAIRS.get(instrument.symbol, "") if symbol == "pair" else symbol
+                self._links[i, k] = self._index.get(there, -1)
+        self._filters = np.zeros((n, len(self.filters)), dtypes.FILTER)
+        for k, (name, item) in enumerate(self.filters.items()):
+            passes = item.missing == "pass"
+            column = columns[filter_field(name)]
+            self._filters[:, k] = (column, item.low, item.high, item.above, item.below, item.mask, passes)
+        self._vetoes = np.zeros(n, dtypes.VETO)
+        inputs: list[tuple[Any, ...]] = []
+        for symbol, veto in (vetoes or {}).items():
+            given = (1, veto.threshold, len(inputs), len(veto.features), veto.intercept, veto.clip)
+            self._vetoes[self._index[symbol]] = given
+            inputs += [(columns[name], *rest) for name, *rest in veto.features]
+        self._veto_inputs = np.array(inputs, dtypes.VETO_INPUT)
+        self._entry_windows = np.array(limits.entry_windows, np.int64).reshape(-1, 2)
+        self._no_entry = np.array(limits.no_entry_windows, np.int64).reshape(-1, 2)
         # State: all there is to freeze.
         self._account = np.zeros(1, dtypes.ACCOUNT)
         self._positions = np.zeros(n, dtypes.POSITION)
-        self._slots = np.zeros((n, compiled.n_slots))
+        self._days = np.zeros(n, dtypes.SPAN)  # the old days in progress, profile v1
+        self._slots = np.zeros((n, compiled.layout.n_slots))
         self._values = np.zeros(n, compiled.values_dtype)
-        self._account["cash"] = self._account["equity"] = self._account["day_start_equity"] = limits.starting_cash
-        for name in ("fill_price", "last_price", "left_price"):
+        for name in ("cash", "equity", "best_equity", "day_start_equity"):
+            self._account[name] = limits.starting_cash
+        for name in ("fill_price", "last_price", "left_price", "stop_price", "target_price", "score"):
             self._positions[name] = math.nan
         for name in compiled.values_dtype.names or ():
             self._values[name] = math.nan
+        self._held = np.zeros((dtypes.N_TIMEFRAMES, n), dtypes.BAR)
         self._numbers = self._values.view(np.float64).reshape(n, -1)
         records = (("account", dtypes.ACCOUNT), ("position", dtypes.POSITION))
         fields = {name: [(field, dtype[field].str) for field in dtype.names or ()] for name, dtype in records}
@@ -205,23 +293,32 @@ class Engine:
         self._intents = np.zeros(2 * n, dtypes.INTENT)
         self._trades = np.zeros(6 * n + 4, dtypes.TRADE)  # as many as outcomes can close, and more
         self._reasons = np.zeros(n, np.int64)
+        self._scores = np.zeros(n)
         self._out = np.zeros(1, dtypes.OUT)
         # The step's arguments in its order, around the number of outcomes and the intents.
         self._given = (
             self._limits,
             self._instruments,
             self._params,
+            self._links,
+            self._filters,
+            self._vetoes,
+            self._veto_inputs,
+            self._entry_windows,
+            self._no_entry,
             self._account,
             self._positions,
             self._slots,
             self._values,
+            self._numbers,
+            self._held,
             self._mark,
             self._sessions,
             self._bars,
             self._rolls,
             self._outcomes,
         )
-        self._found = (self._trades, self._reasons, self._out)
+        self._found = (self._trades, self._reasons, self._scores, self._out)
         self._windows: dict[str, sessions.Window | None] = {}
         self._session_of = [(i, instrument.group) for i, instrument in enumerate(self.instruments)]
 
@@ -256,6 +353,19 @@ class Engine:
             found_rolls = [item for item in items if isinstance(item, Roll)]
             self._load(ts_close, found_bars, found_rolls, gap=False, warming=True)
             self._step(0)
+
+    def values(self, symbol: str) -> NDArray[np.float64]:
+        """A copy of all values of an instrument, by `compiled.layout.fields`."""
+        return np.array(self._numbers[self._index[symbol]])
+
+    def history_bars(self, timeframe: int) -> int:
+        """Bars of a timeframe to warm up with, 0 for none: what the features and the strategy itself ask for."""
+        need = self.compiled.layout.warm_up_bars(timeframe)
+        if timeframe == self._timeframe:
+            need = max(need, self.limits.warm_up_bars)
+        if self._old and timeframe == _TIMEFRAME["hourly"]:
+            need = max(need, 24 * self.compiled.layout.warm_up_bars(_TIMEFRAME["daily"]))
+        return need
 
     def freeze(self) -> bytes:
         """The whole state as bytes; equal states give equal bytes."""
@@ -324,15 +434,16 @@ class Engine:
         return equity, equity - float(account["day_start_equity"]), bool(account["halted"])
 
     def warm(self) -> int:
-        """How many instruments have a value for every feature."""
-        return int((~np.isnan(self._numbers)).all(axis=1).sum())
+        """How many traded instruments have a value for every feature the strategy declares."""
+        own = self._numbers[:, : len(self.compiled.strategy.features)]
+        return int(((~np.isnan(own)).all(axis=1) & (self._instruments["traded"] > 0)).sum())
 
     def _state(self) -> tuple[Any, ...]:
-        return self._account, self._positions, self._slots, self._values
+        return self._account, self._positions, self._days, self._held, self._slots, self._values
 
     def _load(self, ts_close: int, bars: Sequence[Bar], rolls: Sequence[Roll], gap: bool, warming: bool) -> None:
         day = (sessions.trade_date(ts_close - 1) - _EPOCH).days
-        self._mark[0] = (ts_close, day, gap, warming)
+        self._mark[0] = (ts_close, day, sessions.utc_offset_ns(ts_close - 1), gap, warming)
         self._bars["valid"] = 0
         on = datetime.fromtimestamp(ts_close // 1_000_000_000, UTC).date()
         for bar in bars:
@@ -341,8 +452,10 @@ class Engine:
             if i is None or timeframe is None or contract is None or bar.flags & BarFlag.OFF_SESSION:
                 continue
             self._bars[timeframe, i] = (
-                1, bar.ts_open, contract.number, bar.open, bar.high, bar.low, bar.close, bar.volume,
+                1, bar.ts_open, bar.ts_close, contract.number, bar.open, bar.high, bar.low, bar.close, bar.volume,
             )  # fmt: skip
+        if self._old:
+            self._fold_old_days(ts_close)
         self._rolls["valid"] = 0
         for roll in rolls:
             i = self._index.get(roll.symbol)
@@ -358,9 +471,31 @@ class Engine:
         for i, group in self._session_of:
             window = self._windows[group]
             if window is None:
-                self._sessions[i] = (0, 0)
+                self._sessions[i] = (0, 0, 0)
             else:
-                self._sessions[i] = (1, sessions.session_close_ns(group, window.trade_date))
+                on_day = window.trade_date
+                opens, closes = sessions.session_open_ns(group, on_day), sessions.session_close_ns(group, on_day)
+                self._sessions[i] = (1, opens, closes)
+
+    def _fold_old_days(self, ts_close: int) -> None:
+        """Profile v1 has days of its own, folded from hours; those of the tape are another system's."""
+        self._bars[_TIMEFRAME["daily"]]["valid"] = 0
+        for i, instrument in enumerate(self.instruments):
+            span, bar, hour = self._days[i], self._bars[_TIMEFRAME["daily"], i], self._bars[_TIMEFRAME["hourly"], i]
+            if span["valid"] and hour["valid"] and hour["ts_open"] >= span["ts_close"]:
+                _hand_out(span, bar)
+            if hour["valid"]:
+                if not span["valid"]:
+                    for name in ("open", "high", "low"):
+                        span[name] = hour[name]
+                    span["valid"], span["volume"] = 1, 0.0
+                    span["ts_open"], span["ts_close"] = oldclock.day_at(instrument.group, int(hour["ts_open"]))
+                span["high"] = max(span["high"], hour["high"])
+                span["low"] = min(span["low"], hour["low"])
+                span["close"], span["contract"] = hour["close"], hour["contract"]
+                span["volume"] += hour["volume"]
+            if span["valid"] and span["ts_close"] <= ts_close and not bar["valid"]:
+                _hand_out(span, bar)
 
     def arrays(self) -> tuple[Any, ...]:
         """The arrays a scan over history works on, in its order; its state is this engine's."""
@@ -376,10 +511,13 @@ class Engine:
         trades = [self._trade(record) for record in self._trades[: int(out["n_trades"])]]
         decided_at = self._bars["valid"][self._timeframe]
         evaluated = []
-        names = self.compiled.values_dtype.names or ()
+        names = list(self.compiled.layout.names)
         for i in np.flatnonzero((self._reasons > 0) | (decided_at > 0)).tolist():
-            features = dict(zip(names, self._numbers[i].tolist(), strict=True))
-            evaluated.append(Evaluated(self.instruments[i].symbol, Reason(int(self._reasons[i])), features))
+            if not self._instruments[i]["traded"]:
+                continue
+            features = dict(zip(names, self._numbers[i].tolist(), strict=False))
+            reason, score = Reason(int(self._reasons[i])), float(self._scores[i])
+            evaluated.append(Evaluated(self.instruments[i].symbol, reason, features, score))
         return Decisions(ts_mark, intents, trades, evaluated)
 
     def _decided(self, record: Any) -> Decided:
@@ -410,7 +548,14 @@ class Engine:
             float(record["pnl_usd"]),
             float(record["costs_usd"]),
             int(record["bars_held"]),
+            float(record["score"]),
         )
+
+
+def _hand_out(span: Any, bar: Any) -> None:
+    for name in ("ts_open", "ts_close", "contract", "open", "high", "low", "close", "volume"):
+        bar[name] = span[name]
+    bar["valid"], span["valid"] = 1, 0
 
 
 def _take_over(record: Any, other: Any) -> None:

@@ -131,3 +131,14 @@ def hour_close_ns(group: str, ts_ns: int) -> int:
             return window.close_ns
         window = following
     return hour_end
+
+
+@lru_cache(maxsize=4096)
+def _offset_of_hour(hour: int) -> int:
+    offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(CHICAGO).utcoffset()
+    return int(offset.total_seconds()) * 1_000_000_000 if offset is not None else 0
+
+
+def utc_offset_ns(ts_ns: int) -> int:
+    """Chicago's offset from UTC at an instant, ns; negative."""
+    return _offset_of_hour(ts_ns // HOUR_NS)

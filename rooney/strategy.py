@@ -13,6 +13,9 @@ Rules are compiled: they see the features of one instrument (`f`), its parameter
 (`t`: side, entry_price, bars_held, best), all numbers by name. NaN means "not enough bars yet"; entries are only asked
 for when every feature has a value, and a comparison with NaN says no.
 
+What every strategy shares is configuration, and a strategy only states its defaults: stop, target, trailing stop and
+time stop (`SHARED_PARAMS`), the windows of the day in which it may enter, its auto-close and its entry filters.
+
 Compiling: rules passed to the step as arguments would be compiled anew in every process. So a module is written for
 each strategy, the step's own text with the rules imported by name, its file name carrying a hash of all sources: a
 warm start loads machine code and compiles nothing, and a changed kernel never runs stale.
@@ -23,7 +26,9 @@ import importlib.util
 import inspect
 import keyword
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -32,21 +37,19 @@ import msgspec
 import numba
 import numpy as np
 
-import rooney.kernels.dtypes as dtypes
-import rooney.kernels.indicators as indicators
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
 from rooney.errors import ConfigError, StrategyError
-from rooney.features import Feature, ResolvedFeature, resolve
+from rooney.features import Feature
+from rooney.filters import Filter
+from rooney.layout import Layout, lay_out, write
 from rooney.messages import TIMEFRAMES
 
-__all__ = ["Compiled", "Feature", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
+__all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
 
 RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
-_RULES_IMPORT = (
-    "from rooney.kernels.rules import fold, is_warm, shift, should_enter_long, should_enter_short, should_exit\n"
-)
+_RULES_IMPORT = re.compile(r"^from rooney\.kernels\.rules import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
 
 _STEP_IMPORT = "from rooney.kernels.step import step\n"
 
@@ -60,12 +63,42 @@ class Param(msgspec.Struct, frozen=True):
     help: str = ""
 
 
+SHARED_PARAMS = {
+    "time_stop_bars": Param(0, 0, 10_000, "exit after so many bars; 0 never"),
+    "stop_percent": Param(0.0, 0.0, 100.0, "stop, per cent of the entry price; 0 none"),
+    "stop_atr": Param(0.0, 0.0, 100.0, "stop, average true ranges from the entry; 0 none"),
+    "target_percent": Param(0.0, 0.0, 1000.0, "target, per cent of the entry price; 0 none"),
+    "target_atr": Param(0.0, 0.0, 100.0, "target, average true ranges from the entry; 0 none"),
+    "trail_atr": Param(0.0, 0.0, 100.0, "stop that follows the best close, average true ranges behind it; 0 none"),
+    "stop_atr_bars": Param(14, 1, 1000, "bars of the average true range of stop, target and trailing stop"),
+}
+
+
 class Strategy:
-    """Base of every strategy. Subclasses state what differs."""
+    """Base of every strategy. Subclasses state what differs.
+
+    timeframe:      of the bars it decides on
+    stop_timeframe: of the bars on whose close stop and target are judged
+    params:         its own, and its defaults for the shared ones
+    entry_windows:  times of the Chicago day at which a bar that may enter begins; none: all
+    auto_close:     time of the Chicago day at which an open trade is closed; "": never
+    warm_up_bars:   bars of its timeframe before the first decision
+    filters:        entry filters by name, on unless the configuration switches them off
+    """
 
     timeframe: ClassVar[str] = "hourly"
+    stop_timeframe: ClassVar[str] = "1min"
     params: ClassVar[dict[str, Param]] = {}
     features: ClassVar[dict[str, Feature]] = {}
+    entry_windows: ClassVar[tuple[str, ...]] = ()
+    auto_close: ClassVar[str] = ""
+    warm_up_bars: ClassVar[int] = 0
+    filters: ClassVar[dict[str, Filter]] = {}
+
+    @classmethod
+    def declared(cls) -> dict[str, Param]:
+        """Every parameter of the strategy, the shared ones included."""
+        return SHARED_PARAMS | cls.params
 
     @staticmethod
     def should_enter_long(f: Any, p: Any) -> bool:
@@ -94,8 +127,7 @@ class Compiled(msgspec.Struct, frozen=True):
 
     path: Path
     strategy: type[Strategy]
-    features: list[ResolvedFeature]
-    n_slots: int
+    layout: Layout
     values_dtype: Any
     params_dtype: Any
     module: Any
@@ -157,9 +189,14 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
         names = ", ".join(item.__name__ for item in found) or "none"
         raise StrategyError(f"{path}: a strategy file holds exactly one subclass of Strategy, found {names}")
     strategy: type[Strategy] = found[0]
-    if strategy.timeframe not in TIMEFRAMES:
-        raise StrategyError(f"{path}: timeframe {strategy.timeframe!r} is none of {', '.join(TIMEFRAMES)}")
-    for kind, declared, what in (("params", strategy.params, Param), ("features", strategy.features, Feature)):
+    for key in ("timeframe", "stop_timeframe"):
+        if getattr(strategy, key) not in TIMEFRAMES:
+            raise StrategyError(f"{path}: {key} {getattr(strategy, key)!r} is none of {', '.join(TIMEFRAMES)}")
+    for kind, declared, what in (
+        ("params", strategy.params, Param),
+        ("features", strategy.features, Feature),
+        ("filters", strategy.filters, Filter),
+    ):
         for name, item in declared.items():
             # A field that is also a method of np.record would be the method where the JIT is off.
             if not name.isidentifier() or keyword.iskeyword(name) or hasattr(np.record, name):
@@ -183,63 +220,51 @@ def cache_dir() -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rooney"
 
 
-def _source(module_name: str, class_name: str, features: list[ResolvedFeature]) -> str:
+def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     """The text of the module with the step of one strategy."""
-    folds = dict.fromkeys(range(len(TIMEFRAMES)), "")
-    shifts = ""
-    for feature in features:
-        a, b = feature.first_slot, feature.past_slot
-        call = f"{feature.kernel.update}(s[{a}:{b}], {feature.length}, open_, high, low, close, volume)"
-        folds[feature.timeframe] += f"        f.{feature.name} = {call}\n"
-        if feature.kernel.price_slots is not None:
-            first, past = feature.kernel.price_slots(feature.length)
-            shifts += f"    for i in range({a + first}, {a + past}):\n        s[i] += points\n"
-        if feature.kernel.is_price:
-            shifts += f"    f.{feature.name} += points\n"
-    fold = "".join(f"    if timeframe == {tf}:\n{body}" for tf, body in folds.items() if body) or "    pass\n"
-    warm = " and ".join(f"not math.isnan(f.{feature.name})" for feature in features) or "True"
-    kernels = ", ".join(sorted({feature.kernel.update for feature in features}))
+    warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
     rules = (
-        f"from {module_name} import {class_name} as _strategy\n"
-        + (f"from rooney.kernels.indicators import {kernels}\n" if kernels else "")
+        f"from {module_name} import {strategy.__name__} as _strategy\n"
         + "".join(f"{rule} = njit(_strategy.{rule})\n" for rule in RULES)
-        + f"@njit\ndef is_warm(f):\n    return {warm}\n"
-        + f"@njit\ndef fold(timeframe, s, f, open_, high, low, close, volume):\n{fold}"
-        + f"@njit\ndef shift(s, f, points):\n{shifts or '    pass' + chr(10)}"
+        + f"\n\n@njit\ndef is_warm(f):\n    return {warm}\n\n\n"
+        + write(layout, TIMEFRAMES.index(strategy.timeframe))
     )
-    text = inspect.getsource(step_module)
-    if text.count(_RULES_IMPORT) != 1:
-        raise StrategyError(f"{step_module.__file__}: the line that imports the rules has changed")
-    return text.replace(_RULES_IMPORT, rules)
+    text, found = _RULES_IMPORT.subn(lambda _: rules, inspect.getsource(step_module))
+    if found != 1:
+        raise StrategyError(f"{step_module.__file__}: the lines that import the rules have changed")
+    return text
 
 
-def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRATEGIES) -> Compiled:
+def _kernel_sources() -> list[str]:
+    """Text of every kernel: machine code of an older one must never run."""
+    return [file.read_text() for file in sorted(Path(step_module.__file__).parent.glob("*.py"))]
+
+
+def compile_strategy(
+    name: str, params: dict[str, Any], more: Mapping[str, Feature] | None = None, local: Path = LOCAL_STRATEGIES
+) -> Compiled:
     """Load a strategy and write its step; machine code comes with the first call, from the cache when it is warm.
 
     params: every declared parameter with its value; those that give features their length are compiled in
+    more:   features beside the strategy's own: of filters, stops and models
     """
     strategy = load(name, local)
     path = find(name, local)
-    features = resolve(str(path), strategy.features, params)
+    layout = lay_out(str(path), {**strategy.features, **(more or {})}, params)
     module_name = strategy.__module__
-    text = _source(module_name, strategy.__name__, features)
-    parts = [
-        text,
-        inspect.getsource(indicators),
-        inspect.getsource(dtypes),
-        inspect.getsource(sys.modules[module_name]),
-    ]
-    parts += [numba.__version__, np.__version__, ",".join(strategy.params)]
+    text = _source(module_name, strategy, layout)
+    declared = strategy.declared()
+    parts = [text, *_kernel_sources(), inspect.getsource(sys.modules[module_name])]
+    parts += [numba.__version__, np.__version__, ",".join(declared)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    # The scan over history comes along: a live worker never calls it, so it costs it nothing, and no digest.
+    # The scan over history comes along: a live worker never calls it, so it costs it nothing.
     text += inspect.getsource(scan_module).replace(_STEP_IMPORT, "")
     step_name = f"rooney_step_{strategy.__name__.lower()}_{hashlib.sha256((digest + text).encode()).hexdigest()[:16]}"
     module = sys.modules.get(step_name)
     if module is None:
         module = _import(_written(cache_dir() / f"{step_name}.py", text), step_name)
-    values_dtype = np.dtype((np.record, [(feature.name, np.float64) for feature in features]))
-    params_dtype = np.dtype((np.record, [(param, np.float64) for param in strategy.params] or [("none", np.float64)]))
-    return Compiled(path, strategy, features, features[-1].past_slot, values_dtype, params_dtype, module, digest)
+    params_dtype = np.dtype((np.record, [(param, np.float64) for param in declared]))
+    return Compiled(path, strategy, layout, layout.values_dtype(), params_dtype, module, digest)
 
 
 def _written(path: Path, text: str) -> Path:

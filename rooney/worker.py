@@ -223,11 +223,11 @@ class Worker:
         for instrument in self._engine.instruments:
             symbol = instrument.symbol
             for index, timeframe in enumerate(TIMEFRAMES):
-                needs = [f.kernel.warm_up(f.length) for f in self._engine.compiled.features if f.timeframe == index]
-                if not needs:
+                need = self._engine.history_bars(index)
+                if not need:
                     continue
                 try:
-                    bars += self._bus.history(symbol, timeframe, max(MIN_HISTORY_BARS, 10 * max(needs)))
+                    bars += self._bus.history(symbol, timeframe, max(MIN_HISTORY_BARS, 10 * need))
                 except MessageError as error:
                     logger.error("history of %s %s left out: %s", symbol, timeframe, error)
             for data in self._bus.rolls(symbol):

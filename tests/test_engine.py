@@ -36,7 +36,7 @@ from worker_support import (
 
 from rooney.engine import Decisions, Engine
 from rooney.errors import ConfigError
-from rooney.kernels import dtypes
+from rooney.kernels import book, dtypes, entries, exits
 from rooney.kernels import step as kernel
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.messages import BarFlag, Roll
@@ -359,7 +359,10 @@ def test_the_rule_comes_before_the_time_stop() -> None:
 
 def test_the_time_stop_is_each_instruments_own() -> None:
     base = engine(("ES", "NQ"))
-    own = [msgspec.structs.replace(item, time_stop_bars=n) for item, n in zip(base.instruments, (2, 0), strict=True)]
+    own = [
+        msgspec.structs.replace(item, params=item.params | {"time_stop_bars": n})
+        for item, n in zip(base.instruments, (2, 0), strict=True)
+    ]
     driver = Driver(Engine(base.compiled, own, base.limits))
     driver.close(ES=BUY, NQ=BUY)
     driver.close(ES=QUIET, NQ=QUIET)
@@ -630,21 +633,20 @@ def test_the_random_tape_makes_every_strategy_enter_and_exit(name: str) -> None:
 
 def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
     renamed = {"EXIT": "EXITING", "PENDING": "AWAITED", "UNCERTAIN": "UNCERTAIN_ENTRY"}
-    meant = {
+    known = {
         "NONE": Pending.NONE,
         "PENDING_ENTRY": Pending.ENTRY,
         "PENDING_EXIT": Pending.EXIT,
         "UNCERTAIN": Pending.UNCERTAIN,
         **{name: Role[name] for name in ("ENTRY", "EXIT")},
         **{kind.name: kind for kind in OutcomeKind},
-        **{f"BY_{name}": Cause[name] for name in ("RULE", "TIME_STOP", "DAILY_LOSS", "ROLL", "UNCONFIRMED", "OPERATOR")},
-        **{policy.name: policy for policy in dtypes.OnUnconfirmed if policy.name != "HOLD"},
-        **{
-            renamed.get(reason.name, reason.name): reason
-            for reason in Reason
-            if reason.name not in ("NOT_EVALUATED", "BLOCKED")
-        },
+        **{f"BY_{cause.name}": cause for cause in Cause},
+        **{policy.name: policy for policy in dtypes.OnUnconfirmed},
+        **{fill.name: fill for fill in dtypes.Fill},
+        **{renamed.get(reason.name, reason.name): reason for reason in Reason},
         "MINUTE_NS": MINUTE_NS,
-    }  # fmt: skip
-    written = {name: value for name, value in vars(kernel).items() if name.isupper() and isinstance(value, int)}
-    assert written == meant
+        "DAY_NS": 24 * 60 * MINUTE_NS,
+    }
+    for module in (kernel, book, entries, exits):
+        written = {name: value for name, value in vars(module).items() if name.isupper() and type(value) is int}
+        assert written == {name: int(known[name]) for name in written}

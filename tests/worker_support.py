@@ -49,17 +49,16 @@ def chicago(text: str) -> int:
 
 def compiled(name: str = SCRIPTED, **params: Any) -> Compiled:
     """A strategy with its defaults and `params`."""
-    declared = {key: param.default for key, param in load(name).params.items()}
+    declared = {key: param.default for key, param in load(name).declared().items()}
     return compile_strategy(name, declared | params)
 
 
 def engine(symbols: Sequence[str] = ("ES",), name: str = SCRIPTED, **changes: Any) -> Engine:
     """No slippage, no commission, unless `changes`, which go to instruments, parameters or limits by their name."""
-    params = {key: param.default for key, param in load(name).params.items()}
+    params = {key: param.default for key, param in load(name).declared().items()}
     params |= {key: changes.pop(key) for key in list(changes) if key in params}
     fixed: dict[str, Any] = {"commission_usd": 0.0, "slippage_ticks": 0.0, "quantity": 1}
     fixed |= {key: changes.pop(key) for key in list(changes) if key in EngineInstrument.__struct_fields__}
-    stop = int(params.get("time_stop_bars", 0))
     instruments = [
         EngineInstrument(
             symbol,
@@ -67,7 +66,6 @@ def engine(symbols: Sequence[str] = ("ES",), name: str = SCRIPTED, **changes: An
             PRODUCTS[symbol].tick_size,
             PRODUCTS[symbol].point_value,
             params=params,
-            time_stop_bars=stop,
             **fixed,
         )
         for symbol in symbols

@@ -8,6 +8,8 @@ from typing import Any
 
 from numba import njit
 
+LINKED = False  # whether any feature needs `link`
+
 
 @njit(cache=True)
 def should_enter_long(f: Any, p: Any) -> bool:
@@ -29,15 +31,45 @@ def should_exit(f: Any, p: Any, t: Any) -> bool:
 
 @njit(cache=True)
 def is_warm(f: Any) -> bool:
-    """Whether every feature has a value."""
+    """Whether every feature the strategy declares has a value."""
     return False
 
 
 @njit(cache=True)
-def fold(timeframe: int, s: Any, f: Any, open_: float, high: float, low: float, close: float, volume: float) -> None:
+def fold(
+    timeframe: int, s: Any, f: Any, local_ns: int, open_: float, high: float, low: float, close: float, volume: float
+) -> None:
     """Fold one closed bar of a timeframe into the feature state `s` and the values `f` of its instrument."""
+
+
+@njit(cache=True)
+def link(timeframe: int, s: Any, f: Any, values: Any, links: Any) -> None:
+    """After all bars of a mark: features that read other instruments or several timeframes.
+
+    links: for one instrument, index of each symbol that features read; -1 where there is none
+    """
+
+
+@njit(cache=True)
+def refresh(f: Any, values: Any, links: Any) -> None:
+    """Values read from other instruments, as they stand now."""
+
+
+@njit(cache=True)
+def again(s: Any, f: Any) -> None:
+    """Values that the old system changed when it looked at a bar a second time."""
+
+
+@njit(cache=True)
+def remember(f: Any) -> None:
+    """At the end of a complete evaluation: values that stay until the next one."""
 
 
 @njit(cache=True)
 def shift(s: Any, f: Any, points: float) -> None:
     """Move everything that is a price by `points`: the instrument's contract has changed."""
+
+
+@njit(cache=True)
+def shift_linked(k: int, s: Any, f: Any, points: float) -> None:
+    """As shift, when the contract of the k-th linked instrument has changed."""

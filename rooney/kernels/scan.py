@@ -1,8 +1,11 @@
-"""The step over history: one-minute bars in, trades and equity out, minute by minute exactly as a live worker.
+"""The step over history: bars in, trades and equity out, minute by minute exactly as a live worker.
 
 Like the hub, it visits every minute in which any instrument is in session (and others only if something traded), folds
 minutes into hours and days, and closes both with the last session minute they have. Like delivery on a good day, it
 tells the step at the next mark that its intents were acknowledged, unless recorded outcomes are given.
+
+Where history holds hours instead of minutes, they are folded into days alike; a history without any minutes has one
+mark per distinct end of a bar. Days from files stand for themselves.
 
 History comes in chunks of whole minutes; everything that must outlive a chunk is in the arrays passed in.
 """
@@ -22,7 +25,7 @@ FNV_PRIME = 1_099_511_628_211
 
 @njit(cache=True)
 def _fold_span(span: Any, bar: Any, ts_open: int, ts_close: int) -> None:
-    """Add a one-minute bar to an hour or day in progress, or begin one."""
+    """Add a finer bar to an hour or day in progress, or begin one."""
     if span.valid == 0:
         span.valid = 1
         span.ts_open = ts_open
@@ -51,6 +54,7 @@ def _close_span(span: Any, bar: Any) -> None:
     """Hand out a finished hour or day."""
     bar.valid = 1
     bar.ts_open = span.ts_open
+    bar.ts_close = span.ts_close
     bar.contract = span.contract
     bar.open = span.open
     bar.high = span.high
@@ -71,10 +75,18 @@ def scan(
     limits: Any,
     instruments: Any,
     params: Any,
+    links: Any,
+    filters: Any,
+    vetoes: Any,
+    veto_inputs: Any,
+    entry_windows: Any,
+    no_entry: Any,
     account: Any,
     positions: Any,
     slots: Any,
     values: Any,
+    numbers: Any,
+    held: Any,
     mark: Any,
     sessions: Any,
     bars: Any,
@@ -84,6 +96,7 @@ def scan(
     intent_words: Any,
     trades: Any,
     reasons: Any,
+    scores: Any,
     out: Any,
     history: Any,
     windows: Any,
@@ -98,12 +111,13 @@ def scan(
     found_trades: Any,
     equity: Any,
     until_ns: int,
+    sparse: int,
 ) -> int:
     """Step every minute that ends after `progress.ts_ns`, up to and including `until_ns`; returns how many.
 
-    account … out: as in step
+    limits … out: as in step
     intent_words:  the intents again, seen as int64[intent, field], for the digest
-    history:       HISTORY, one-minute bars by time and then instrument
+    history:       HISTORY by end, timeframe and instrument
     windows:       WINDOW of all groups, group after group; first_window: int64[group + 1], where each begins
     group_of:      int64[instrument]
     events:        ROLL_EVENT by time
@@ -112,6 +126,7 @@ def scan(
     progress:      PROGRESS, where the scan stands; its cursors count within this call's arrays
     window_at:     int64[group], the window each group is in or waits for
     found_trades:  TRADE, room for every trade; equity: EQUITY, room for one row an hour
+    sparse:        1: history has no minutes, so only minutes in which a bar ends are visited
     """
     at = progress[0]
     n = len(positions)
@@ -128,23 +143,21 @@ def scan(
             window_at[g] = w
             if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
                 in_session = True
-        has_bars = at.bar < len(history) and history[at.bar].ts_open < ts_close
-        if not in_session and not has_bars:
+        has_bars = at.bar < len(history) and history[at.bar].ts_close <= ts_close
+        if (sparse or not in_session) and not has_bars:
             # Nothing can happen before the next window opens or the next bar.
             following = until_ns
             for g in range(n_groups):
-                if window_at[g] < first_window[g + 1]:
+                if sparse == 0 and window_at[g] < first_window[g + 1]:
                     following = min(following, windows[window_at[g]].open_ns)
             if at.bar < len(history):
-                minute = history[at.bar].ts_open
-                following = min(following, minute - minute % MINUTE_NS)
+                following = min(following, history[at.bar].ts_close - MINUTE_NS)
             ts_open = max(following, ts_close)
             continue
 
         for i in range(n):
-            bars[0, i].valid = 0
-            bars[1, i].valid = 0
-            bars[2, i].valid = 0
+            for timeframe in range(len(bars)):
+                bars[timeframe, i].valid = 0
             rolls[i].valid = 0
         while at.event < len(events) and events[at.event].ts <= ts_close:
             event = events[at.event]
@@ -154,30 +167,35 @@ def scan(
             roll.old_last = event.old_last
             roll.new_last = event.new_last
             at.event += 1
-        while at.bar < len(history) and history[at.bar].ts_open < ts_close:
+        while at.bar < len(history) and history[at.bar].ts_close <= ts_close:
             source = history[at.bar]
             at.bar += 1
             i = source.instrument
             w = window_at[group_of[i]]
             if w == first_window[group_of[i] + 1] or windows[w].open_ns > ts_open:
                 continue  # outside the session: in no hour and no day, and no price to act on
-            bar = bars[0, i]
+            bar = bars[source.timeframe, i]
             bar.valid = 1
             bar.ts_open = source.ts_open
+            bar.ts_close = source.ts_close
             bar.contract = source.contract
             bar.open = source.open
             bar.high = source.high
             bar.low = source.low
             bar.close = source.close
             bar.volume = source.volume
-            hour_open = ts_open - ts_open % HOUR_NS
-            hour_close = _hour_close(windows, w, first_window[group_of[i] + 1], hour_open + HOUR_NS)
-            _fold_span(hours[i], bar, hour_open, hour_close)
-            _fold_span(days[i], bar, windows[w].day_open_ns, windows[w].day_close_ns)
+            if source.timeframe == 0:
+                hour_open = ts_open - ts_open % HOUR_NS
+                hour_close = _hour_close(windows, w, first_window[group_of[i] + 1], hour_open + HOUR_NS)
+                _fold_span(hours[i], bar, hour_open, hour_close)
+            if source.timeframe <= 1:
+                if days[i].valid and days[i].ts_close <= source.ts_open:
+                    _close_span(days[i], bars[2, i])  # the last hour of that day is missing
+                _fold_span(days[i], bar, windows[w].day_open_ns, windows[w].day_close_ns)
         for i in range(n):
             if hours[i].valid and hours[i].ts_close <= ts_close:
                 _close_span(hours[i], bars[1, i])
-            if days[i].valid and days[i].ts_close <= ts_close:
+            if days[i].valid and days[i].ts_close <= ts_close and bars[2, i].valid == 0:
                 _close_span(days[i], bars[2, i])
 
         trade_date = at.trade_date
@@ -185,9 +203,11 @@ def scan(
             w = window_at[g]
             if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
                 trade_date = windows[w].trade_date
+                at.utc_offset = windows[w].utc_offset
         at.trade_date = trade_date
         mark[0].ts_close = ts_close
         mark[0].trade_date = trade_date
+        mark[0].utc_offset = at.utc_offset
         mark[0].gap = 0
         mark[0].warming = 0
         for i in range(n):
@@ -197,9 +217,11 @@ def scan(
                 w += 1
             if w < first_window[g + 1] and windows[w].open_ns <= ts_close:
                 sessions[i].is_open = 1
+                sessions[i].ts_open = windows[w].day_open_ns
                 sessions[i].ts_close = windows[w].day_close_ns
             else:
                 sessions[i].is_open = 0
+                sessions[i].ts_open = 0
                 sessions[i].ts_close = 0
 
         n_outcomes = 0
@@ -211,8 +233,9 @@ def scan(
         else:
             n_outcomes = at.n_pending
         step(
-            limits, instruments, params, account, positions, slots, values, mark, sessions, bars, rolls,
-            outcomes, n_outcomes, intents, trades, reasons, out,
+            limits, instruments, params, links, filters, vetoes, veto_inputs, entry_windows, no_entry,
+            account, positions, slots, values, numbers, held, mark, sessions, bars, rolls,
+            outcomes, n_outcomes, intents, trades, reasons, scores, out,
         )  # fmt: skip
         done += 1
 

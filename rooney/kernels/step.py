@@ -1,7 +1,7 @@
 """The step: everything a strategy decides at one mark, live and in a backtest alike.
 
 Pure: no clock, socket, file or thread; time comes in with the mark. Phases over all instruments, always in this order:
-rolls, fills of what was decided, mark to market, daily loss, features, exits, entries.
+rolls, fills of what was decided and stops within the minute, mark to market, daily loss, features, exits, entries.
 
 This module's step runs the rules of `rooney.kernels.rules`, which never trade; `rooney.strategy` writes a copy of this
 text with one line changed, the import below, for each strategy.
@@ -12,111 +12,36 @@ from typing import Any
 
 from numba import njit
 
-from rooney.kernels.rules import fold, is_warm, shift, should_enter_long, should_enter_short, should_exit
+from rooney.kernels import book, entries, exits
+from rooney.kernels.rules import (
+    LINKED,
+    again,
+    fold,
+    is_warm,
+    link,
+    refresh,
+    remember,
+    shift,
+    shift_linked,
+    should_enter_long,
+    should_enter_short,
+    should_exit,
+)
 
 # Plain integers: enums cost a compilation detour; a test holds them equal to `rooney.kernels.dtypes`.
 ENTRY, EXIT = 1, 2
 NONE, PENDING_ENTRY, PENDING_EXIT, UNCERTAIN = 0, 1, 2, 3
-ACKNOWLEDGED, CANCELLED, UNCONFIRMED, FLATTENED, RESUMED, POSITION, CASH = 1, 2, 3, 4, 5, 6, 7
-BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED, BY_OPERATOR = 1, 2, 3, 4, 5, 9
-FLATTEN, MANAGE = 0, 1
+FLATTENED = 4
+BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED, BY_AUTO_CLOSE = 1, 2, 3, 4, 5, 8
+BY_STOP = 6
+FLATTEN = 0
 WARMING_UP, NO_SIGNAL, HOLD, ENTER_LONG, ENTER_SHORT, EXITING, SLOTS_FULL = 1, 2, 3, 4, 5, 6, 7
 DAILY_LOSS, AWAITED, REENTRY_WAIT, CLOSE_MARGIN, GAP, UNCERTAIN_ENTRY = 8, 9, 10, 11, 12, 13
-MINUTE_NS = 60_000_000_000
+FILTERED, VETOED, NO_SCORE, WINDOW, MARGIN, DRAWDOWN, ROLLING = 15, 16, 17, 18, 19, 20, 21
 
 
 @njit(cache=True)
-def _price(pos: Any, contract: int) -> float:
-    """Last price of the front contract, or of the one before it; a contract that was left has no bars any more."""
-    return pos.last_price if contract == pos.last_contract else pos.left_price
-
-
-@njit(cache=True)
-def _decide(intents: Any, out: Any, i: int, pos: Any, role: int, side: int, quantity: int, cause: int, ts: int) -> None:
-    """Write an intent and what the instrument now waits for."""
-    k = out.n_intents
-    contract = pos.contract if role == EXIT else pos.last_contract
-    intents[k].instrument = i
-    intents[k].role = role
-    intents[k].side = side
-    intents[k].quantity = quantity
-    intents[k].contract = contract
-    intents[k].cause = cause
-    intents[k].price = _price(pos, contract)
-    intents[k].stop_price = math.nan
-    out.n_intents = k + 1
-    pos.pending = PENDING_ENTRY if role == ENTRY else PENDING_EXIT
-    pos.pending_side = side
-    pos.pending_quantity = quantity
-    pos.pending_contract = contract
-    pos.pending_mark = ts
-    pos.pending_cause = cause
-    pos.acknowledged = 0
-    pos.fill_from = ts
-    pos.fill_price = math.nan
-    pos.fill_ts = 0
-
-
-@njit(cache=True)
-def _settle(pos: Any) -> None:
-    """Nothing is waited for any more."""
-    pos.pending = NONE
-    pos.acknowledged = 0
-    pos.fill_price = math.nan
-
-
-@njit(cache=True)
-def _clear(pos: Any, ts: int, wait_ns: int) -> None:
-    """Flat, and no new entry before the re-entry wait is over."""
-    pos.side = 0
-    pos.quantity = 0
-    pos.bars_held = 0
-    pos.costs = 0.0
-    pos.reentry_ts = ts + wait_ns
-    _settle(pos)
-
-
-@njit(cache=True)
-def _fill_entry(pos: Any, instrument: Any, account: Any) -> None:
-    """Book the entry at its fill price plus slippage against us."""
-    pos.side = pos.pending_side
-    pos.quantity = pos.pending_quantity
-    pos.contract = pos.pending_contract
-    pos.entry_ts = pos.fill_ts
-    pos.entry_price = pos.fill_price + pos.side * instrument.slippage
-    pos.best = pos.entry_price
-    pos.bars_held = 0
-    pos.costs = 0.5 * instrument.commission * pos.quantity
-    account.cash -= pos.costs
-    _settle(pos)
-
-
-@njit(cache=True)
-def _fill_exit(pos: Any, instrument: Any, account: Any, trades: Any, out: Any, i: int, ts: int, wait_ns: int) -> None:
-    """Book the exit at its fill price less slippage against us, and write the trade."""
-    price = pos.fill_price - pos.side * instrument.slippage
-    costs = 0.5 * instrument.commission * pos.quantity
-    gross = pos.side * pos.quantity * (price - pos.entry_price) * instrument.point_value
-    account.cash += gross - costs
-    trade = trades[out.n_trades]
-    trade.instrument = i
-    trade.contract = pos.contract
-    trade.side = pos.side
-    trade.quantity = pos.quantity
-    trade.entry_ts = pos.entry_ts
-    trade.entry_price = pos.entry_price
-    trade.exit_ts = pos.fill_ts
-    trade.exit_price = price
-    trade.cause = pos.pending_cause
-    trade.costs_usd = pos.costs + costs
-    trade.pnl_usd = gross - trade.costs_usd
-    trade.bars_held = pos.bars_held
-    out.n_trades += 1
-    _clear(pos, ts, wait_ns)
-
-
-@njit(cache=True)
-def _roll(pos: Any, roll: Any, s: Any, f: Any, ts: int) -> None:
+def _roll(i: int, pos: Any, roll: Any, slots: Any, values: Any, links: Any, ts: int) -> None:
     """A new front contract. What is pending in the old one can only be assumed to fill at its last price."""
     old_last = roll.old_last if not math.isnan(roll.old_last) else pos.last_price
     pos.left_price = old_last
@@ -125,90 +50,93 @@ def _roll(pos: Any, roll: Any, s: Any, f: Any, ts: int) -> None:
         pos.fill_ts = ts
     difference = roll.new_last - old_last
     if not math.isnan(difference):
-        shift(s, f, difference)
+        shift(slots[i], values[i], difference)
+        for j in range(len(links)):
+            for k in range(links.shape[1]):
+                if links[j, k] == i:
+                    shift_linked(k, slots[j], values[j], difference)
     pos.last_contract = roll.contract
     pos.last_price = roll.new_last
 
 
 @njit(cache=True)
-def _accept(pos: Any, ts: int) -> None:
-    """The order went out, at the latest at `ts`. The price of a bar that was over before then was not its fill."""
-    pos.acknowledged = 1
-    pos.fill_from = max(pos.fill_from, ts - MINUTE_NS)
-    if pos.fill_ts < pos.fill_from:
-        pos.fill_price = math.nan
+def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any, links: Any) -> None:
+    for timeframe in range(len(bars)):
+        for i in range(len(instruments)):
+            bar = bars[timeframe, i]
+            if bar.valid:
+                local_ns = bar.ts_open + mark.utc_offset + instruments[i].clock_ns
+                fold(timeframe, slots[i], values[i], local_ns, bar.open, bar.high, bar.low, bar.close, bar.volume)
+    if LINKED:
+        for timeframe in range(len(bars)):
+            for i in range(len(instruments)):
+                if bars[timeframe, i].valid:
+                    link(timeframe, slots[i], values[i], values, links[i])
 
 
 @njit(cache=True)
-def _obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any) -> None:
-    """What the operator did; it holds whatever the step had decided."""
-    if outcome.kind == RESUMED:
-        account.halted = 0
-        account.gap_date = 0
-        pos.blocked_date = 0
-    elif outcome.kind == CASH:
-        account.cash += outcome.price
-    elif outcome.kind == FLATTENED:
-        if pos.side == 0 and pos.pending != NONE:
-            # An entry on its way was filled first, as far as can be known.
-            if math.isnan(pos.fill_price):
-                pos.fill_price = _price(pos, pos.pending_contract)
-                pos.fill_ts = outcome.ts
-            _fill_entry(pos, instrument, account)
-        if pos.side != 0:
-            pos.pending = PENDING_EXIT
-            pos.pending_mark = outcome.ts_mark
-            pos.pending_cause = BY_OPERATOR
-            pos.pending_contract = pos.contract
-            pos.fill_price = math.nan
-            pos.fill_from = outcome.ts
-            _accept(pos, outcome.ts)
-    elif outcome.kind == POSITION:
-        if pos.side != 0 and outcome.side == 0:
-            pos.pending_cause = BY_OPERATOR
-            pos.fill_price = outcome.price + pos.side * instrument.slippage  # a real price holds the slippage
-            pos.fill_ts = outcome.ts
-            _fill_exit(pos, instrument, account, trades, out, outcome.instrument, mark.ts_close, limits.reentry_wait_ns)
-            return
-        if pos.side == 0 and outcome.side != 0:
-            pos.contract = pos.last_contract
-            pos.entry_ts = outcome.ts
-            pos.bars_held = 0
-            pos.costs = 0.5 * instrument.commission * outcome.quantity
-            account.cash -= pos.costs
-        pos.side = outcome.side
-        pos.quantity = outcome.quantity
-        pos.entry_price = outcome.price
-        pos.best = outcome.price
-        _settle(pos)
+def _look_again(bars: Any, limits: Any, positions: Any, slots: Any, values: Any, links: Any) -> None:
+    """The old system ran whenever any feed had a bar, on the last bar of those that had none."""
+    for i in range(len(positions)):
+        if bars[limits.timeframe, i].valid == 0 and positions[i].bars > 0:
+            again(slots[i], values[i])
+    for i in range(len(positions)):
+        if bars[limits.timeframe, i].valid == 0:
+            refresh(values[i], values, links[i])
 
 
 @njit(cache=True)
-def _hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
-    """What became of the intent that is pending, if it is the one meant."""
-    if pos.pending == NONE or pos.pending_mark != outcome.ts_mark:
-        return
-    if outcome.role == EXIT:
-        # A refused or unconfirmed exit stays pending: delivery goes on with the same intent.
-        if pos.pending == PENDING_EXIT and outcome.kind == ACKNOWLEDGED:
-            _accept(pos, outcome.ts)
-        elif pos.pending == PENDING_EXIT and outcome.kind == CANCELLED:
-            _settle(pos)
-        return
-    if pos.pending != PENDING_ENTRY and pos.pending != UNCERTAIN:
-        return
-    if outcome.kind == ACKNOWLEDGED:
-        pos.pending = PENDING_ENTRY
-        _accept(pos, outcome.ts)
-    elif outcome.kind == CANCELLED:
-        _settle(pos)
-    elif limits.on_unconfirmed == MANAGE:
-        _accept(pos, outcome.ts)
-        pos.blocked_date = mark.trade_date
-    else:
-        pos.pending = UNCERTAIN
-        pos.blocked_date = mark.trade_date
-        pos.reentry_ts = mark.ts_close + limits.settle_ns
+def _exit_cause(
+    pos: Any, bar: Any, judged: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, f: Any, p: Any
+) -> int:  # fmt: skip
+    """Why an open position is closed at this mark, 0 if it is not. The first reason that holds counts.
+
+    bar: of the strategy's timeframe; judged: the bar on whose close stop and target are judged
+    """
+    if pos.contract != pos.last_contract:
+        return BY_ROLL
+    if account.halted:
+        return BY_DAILY_LOSS
+    if limits.old and (bar.valid == 0 or bar.ts_open <= pos.entry_ts):
+        return 0  # the old system looked at exits only from the bar after the one that filled the entry
+    if judged.valid and limits.stop_inside == 0:
+        level = exits.crossed(pos, judged.close)
+        if level:
+            return level
+    if bar.valid:
+        if should_exit(f, p, pos):
+            return BY_RULE
+        if instrument.time_stop_bars > 0 and pos.bars_held >= instrument.time_stop_bars:
+            return BY_TIME_STOP
+    if exits.is_auto_close(pos, bar, limits, mark, session, instrument.clock_ns):
+        return BY_AUTO_CLOSE
+    return 0
+
+
+@njit(cache=True)
+def _refusal(
+    pos: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, windows: Any,
+    no_entry: Any,
+) -> int:  # fmt: skip
+    """Why no entry may be decided now whatever the signal, 0 if one may. Slots and margin are judged apart."""
+    now = mark.ts_close
+    if account.halted:
+        return DAILY_LOSS
+    if account.drawdown_halted:
+        return DRAWDOWN
+    if account.gap_date == mark.trade_date:
+        return GAP
+    if pos.blocked_date == mark.trade_date:
+        return UNCERTAIN_ENTRY
+    if now < pos.reentry_ts:
+        return REENTRY_WAIT
+    if len(windows) > 0 and not entries.in_any(windows, pos.last_open_ts + mark.utc_offset + instrument.clock_ns):
+        return WINDOW
+    if entries.in_any(no_entry, now + mark.utc_offset):
+        return WINDOW
+    if limits.old == 0 and (session.is_open == 0 or now > session.ts_close - limits.close_margin_ns):
+        return CLOSE_MARGIN
+    return 0
 
 
 @njit(cache=True)
@@ -216,10 +144,18 @@ def step(
     limits_: Any,
     instruments: Any,
     params: Any,
+    links: Any,
+    filters: Any,
+    vetoes: Any,
+    veto_inputs: Any,
+    windows: Any,
+    no_entry: Any,
     account_: Any,
     positions: Any,
     slots: Any,
     values: Any,
+    numbers: Any,
+    held: Any,
     mark_: Any,
     sessions: Any,
     bars: Any,
@@ -229,15 +165,21 @@ def step(
     intents: Any,
     trades: Any,
     reasons: Any,
+    scores: Any,
     out_: Any,
 ) -> None:
     """Advance a strategy by one mark.
 
     limits_, account_, mark_, out_: arrays of one record (LIMITS, ACCOUNT, MARK, OUT)
-    instruments, params, positions, values, sessions, rolls, reasons: one per instrument, in configured order
-    slots:   float64[instrument, slot], state of the features
-    bars:    BAR[timeframe, instrument]; those with `valid` closed at this mark
-    intents: INTENT, room for two per instrument; exits come before entries
+    instruments, params, positions, values, sessions, rolls, reasons, scores: one per instrument, traded ones first
+    links:    int64[instrument, symbol], index of every instrument the features of this one read; -1: none
+    filters:  FILTER[instrument, filter]; vetoes: VETO per instrument, veto_inputs: VETO_INPUT of all of them
+    windows, no_entry: int64[k, (begin, end)], ns of the day: bars that may enter (none given: all), times that may not
+    slots:    float64[instrument, slot], state of the features
+    numbers:  `values` again, seen as float64[instrument, column]
+    held:     BAR[timeframe, instrument], daily bars that come in at the next mark (profile v1)
+    bars:     BAR[timeframe, instrument]; those with `valid` closed at this mark
+    intents:  INTENT, room for two per instrument; exits come before entries
     """
     limits, account, mark, out = limits_[0], account_[0], mark_[0], out_[0]
     n = len(positions)
@@ -247,12 +189,13 @@ def step(
     account.marks += 1
     for i in range(n):
         reasons[i] = 0
+        scores[i] = math.nan
 
     # 1 rolls, and last prices: after a start an hour may close before the first minute with a trade
     for i in range(n):
         pos = positions[i]
         if rolls[i].valid:
-            _roll(pos, rolls[i], slots[i], values[i], now)
+            _roll(i, pos, rolls[i], slots, values, links, now)
         for timeframe in (2, 1, 0):
             bar = bars[timeframe, i]
             if bar.valid:
@@ -260,6 +203,12 @@ def step(
                     pos.left_price = pos.last_price
                 pos.last_contract = bar.contract
                 pos.last_price = bar.close
+        bar = bars[limits.timeframe, i]
+        if bar.valid:
+            pos.bars += 1
+            pos.last_open_ts = bar.ts_open
+            pos.last_high = bar.high
+            pos.last_low = bar.low
 
     if mark.warming == 0:
         # The trade date turns before anything of the new one is booked.
@@ -270,99 +219,148 @@ def step(
         if mark.gap:
             account.gap_date = mark.trade_date
 
-        # 2 outcomes, then fills of what was decided, at this minute's open
+        # 2 outcomes, fills of what was decided at the open of the finest bar there is, stops within that bar
         for k in range(n_outcomes):
             i = outcomes[k].instrument
             if outcomes[k].kind >= FLATTENED:
-                _obey(positions[i], outcomes[k], instruments[i], limits, account, mark, trades, out)
+                book.obey(positions[i], outcomes[k], instruments[i], limits, account, mark, trades, out)
             else:
-                _hear(positions[i], outcomes[k], limits, mark)
+                book.hear(positions[i], outcomes[k], limits, mark)
         for i in range(n):
-            pos, bar = positions[i], bars[0, i]
-            if pos.pending != PENDING_ENTRY and pos.pending != PENDING_EXIT:
+            pos = positions[i]
+            if pos.pending == NONE and (limits.stop_inside == 0 or pos.side == 0):
                 continue
-            if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
-                pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
-                pos.fill_ts = bar.ts_open
-            if pos.acknowledged and not math.isnan(pos.fill_price):
-                if pos.pending == PENDING_ENTRY:
-                    _fill_entry(pos, instruments[i], account)
-                elif pos.side == 0:
-                    _clear(pos, now, limits.reentry_wait_ns)  # it closed what may never have been open
-                else:
-                    _fill_exit(pos, instruments[i], account, trades, out, i, now, limits.reentry_wait_ns)
+            bar = bars[0, i] if bars[0, i].valid else bars[1, i]
+            if pos.pending == PENDING_ENTRY or pos.pending == PENDING_EXIT:
+                if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
+                    pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
+                    pos.fill_ts = bar.ts_open
+                if pos.acknowledged and not math.isnan(pos.fill_price):
+                    if pos.pending == PENDING_ENTRY:
+                        book.fill_entry(pos, instruments[i], limits, account)
+                    elif pos.side == 0:
+                        book.clear(pos, now, limits.reentry_wait_ns)  # it closed what may never have been open
+                    else:
+                        slippage = instruments[i].slippage
+                        book.fill_exit(pos, instruments[i], limits, account, trades, out, i, now, slippage)
+            if limits.stop_inside and pos.side != 0 and pos.pending == NONE and bar.valid:
+                cause = exits.touched_inside(pos, bar)
+                if cause and bar.contract == pos.contract:
+                    book.decide(intents, out, i, pos, limits, EXIT, pos.side, pos.quantity, cause, now)
+                    # A stop slips when it is booked; a target is a limit and does not.
+                    price = exits.inside_price(pos, bar, cause)
+                    pos.fill_price = price if cause == BY_STOP else price + pos.side * instruments[i].slippage
+                    pos.fill_ts = now
+                    reasons[i] = EXITING
 
     # 3 mark to market
     equity = account.cash
     for i in range(n):
         pos = positions[i]
         if pos.side != 0:
-            move = _price(pos, pos.contract) - pos.entry_price
+            move = book.price_of(pos, pos.contract) - pos.entry_price
             equity += pos.side * pos.quantity * move * instruments[i].point_value
     account.equity = equity
 
-    # 4 daily loss, latched until the trade date turns
-    if account.halted == 0 and mark.warming == 0 and equity - account.day_start_equity <= -limits.daily_stop_loss:
-        account.halted = 1
+    # 4 daily loss, latched until the trade date turns; drawdown, latched until an operator resumes
+    if mark.warming == 0:
+        if account.halted == 0 and equity - account.day_start_equity <= -limits.daily_stop_loss:
+            account.halted = 1
+        account.best_equity = max(account.best_equity, equity)
+        if limits.drawdown_halt > 0.0 and account.best_equity - equity >= limits.drawdown_halt:
+            account.drawdown_halted = 1
 
     # 5 features
-    for timeframe in range(3):
+    if limits.old:
+        _fold_all(held, instruments, mark, slots, values, links)
+        for timeframe in (2, 3):
+            for i in range(n):
+                # The old system read the daily bar before the one in progress: a day comes in after its last decision.
+                held[timeframe, i].valid = 0
+                if bars[timeframe, i].valid and bars[timeframe, i].ts_close == now:
+                    held[timeframe, i] = bars[timeframe, i]
+                    bars[timeframe, i].valid = 0
+    _fold_all(bars, instruments, mark, slots, values, links)
+    second_look = False
+    if limits.old:
         for i in range(n):
-            bar = bars[timeframe, i]
-            if bar.valid:
-                fold(timeframe, slots[i], values[i], bar.open, bar.high, bar.low, bar.close, bar.volume)
+            second_look = second_look or bars[limits.timeframe, i].valid != 0
+    if second_look:
+        _look_again(bars, limits, positions, slots, values, links)
     if mark.warming:
         return
 
     # 6 exits
     used = 0
+    margin = 0.0
     for i in range(n):
-        pos, bar = positions[i], bars[limits.timeframe, i]
-        if pos.side != 0 or pos.pending != NONE:
-            used += 1
-            if bar.valid:
-                reasons[i] = AWAITED if pos.pending != NONE else HOLD
+        pos = positions[i]
+        if pos.side == 0 and pos.pending == NONE and pos.roll_side == 0:
+            continue
+        used += 1
+        bar, instrument = bars[limits.timeframe, i], instruments[i]
+        quantity = pos.quantity if pos.side != 0 else max(pos.pending_quantity, pos.roll_quantity)
+        margin += quantity * instrument.margin
+        if bar.valid and reasons[i] == 0:
+            reasons[i] = AWAITED if pos.pending != NONE else HOLD
         if pos.pending == UNCERTAIN:
             if bar.valid:
                 reasons[i] = UNCERTAIN_ENTRY
             if limits.on_unconfirmed == FLATTEN and now >= pos.reentry_ts:
                 pos.contract = pos.pending_contract
-                _decide(intents, out, i, pos, EXIT, pos.pending_side, 0, BY_UNCONFIRMED, now)
-                pos.fill_price = _price(pos, pos.contract)
+                book.decide(intents, out, i, pos, limits, EXIT, pos.pending_side, 0, BY_UNCONFIRMED, now)
+                pos.fill_price = book.price_of(pos, pos.contract)
                 pos.fill_ts = now
                 reasons[i] = EXITING
             continue
         if pos.side == 0:
             continue
+        atr = math.nan
+        if limits.atr_column >= 0:
+            atr = numbers[i, limits.atr_column]
         if bar.valid:
-            pos.bars_held += 1
-            if pos.side * (bar.close - pos.best) > 0.0:
-                pos.best = bar.close
-        if pos.pending != NONE:
-            continue
-        cause = 0
-        if pos.contract != pos.last_contract:
-            cause = BY_ROLL
-        elif account.halted:
-            cause = BY_DAILY_LOSS
-        elif bar.valid:
-            if instruments[i].time_stop_bars > 0 and pos.bars_held >= instruments[i].time_stop_bars:
-                cause = BY_TIME_STOP
-            if should_exit(values[i], params[i], pos):
-                cause = BY_RULE
-        if cause:
-            _decide(intents, out, i, pos, EXIT, pos.side, pos.quantity, cause, now)
-            if cause == BY_ROLL:
-                pos.fill_price = pos.left_price
-                pos.fill_ts = now
-            reasons[i] = EXITING
+            if limits.old == 0 or bar.ts_open > pos.entry_ts:
+                pos.bars_held += 1
+            if limits.old:
+                exits.old_levels(pos, instrument, atr)
+        if pos.pending == NONE:
+            judged = bars[limits.stop_timeframe, i]
+            cause = _exit_cause(pos, bar, judged, instrument, limits, account, mark, sessions[i], values[i], params[i])
+            if cause:
+                book.decide(intents, out, i, pos, limits, EXIT, pos.side, pos.quantity, cause, now)
+                if cause == BY_ROLL:
+                    pos.fill_price = pos.left_price
+                    pos.fill_ts = now
+                    if limits.roll_over:
+                        pos.roll_side = pos.side
+                        pos.roll_quantity = pos.quantity
+                reasons[i] = EXITING
+            if bar.valid and not (limits.old and bar.ts_open <= pos.entry_ts):
+                remember(values[i])
+        if bar.valid and pos.side * (bar.close - pos.best) > 0.0:
+            pos.best = bar.close
+        if bar.valid:
+            exits.trail(pos, instrument, atr)
 
     # 7 entries
     for i in range(n):
-        pos = positions[i]
-        if not bars[limits.timeframe, i].valid or pos.side != 0 or pos.pending != NONE:
+        pos, bar, instrument = positions[i], bars[limits.timeframe, i], instruments[i]
+        is_looked_at = bar.valid != 0 or second_look
+        if not (is_looked_at or pos.roll_side != 0) or pos.side != 0 or pos.pending != NONE or instrument.traded == 0:
             continue
-        if not is_warm(values[i]):
+        if pos.roll_side != 0:
+            # Closed by a roll: open again in the new contract, in the slot it kept.
+            if bar.valid:
+                reasons[i] = ROLLING
+            if now >= pos.reentry_ts and sessions[i].is_open and (bars[0, i].valid or bars[1, i].valid):
+                side, quantity = pos.roll_side, pos.roll_quantity
+                pos.roll_side = 0
+                pos.roll_quantity = 0
+                if account.halted == 0 and account.drawdown_halted == 0 and account.gap_date != mark.trade_date:
+                    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, BY_ROLL, now)
+                    reasons[i] = ENTER_LONG if side == 1 else ENTER_SHORT
+            continue
+        if pos.bars < limits.warm_up_bars or not is_warm(values[i]):
             reasons[i] = WARMING_UP
             continue
         side = 0
@@ -370,21 +368,33 @@ def step(
             side = 1
         elif should_enter_short(values[i], params[i]):
             side = -1
+        reason = 0
         if side == 0:
-            reasons[i] = NO_SIGNAL
-        elif account.halted:
-            reasons[i] = DAILY_LOSS
-        elif account.gap_date == mark.trade_date:
-            reasons[i] = GAP
-        elif pos.blocked_date == mark.trade_date:
-            reasons[i] = UNCERTAIN_ENTRY
-        elif now < pos.reentry_ts:
-            reasons[i] = REENTRY_WAIT
-        elif sessions[i].is_open == 0 or now > sessions[i].ts_close - limits.close_margin_ns:
-            reasons[i] = CLOSE_MARGIN
-        elif used >= limits.max_positions:
-            reasons[i] = SLOTS_FULL
-        else:
+            reason = NO_SIGNAL
+        elif entries.first_refusing(filters[i], numbers[i]) >= 0:
+            reason = FILTERED
+        elif vetoes[i].kind != 0:
+            scores[i] = entries.score(vetoes[i], veto_inputs, numbers[i])
+            if math.isnan(scores[i]):
+                reason = NO_SCORE
+            elif scores[i] < vetoes[i].threshold:
+                reason = VETOED
+        if reason == 0:
+            reason = _refusal(pos, instrument, limits, account, mark, sessions[i], windows, no_entry)
+        if reason == 0 and used >= limits.max_positions:
+            reason = SLOTS_FULL
+        if reason == 0 and margin + instrument.quantity * instrument.margin > account.equity:
+            reason = MARGIN
+        if reason == 0:
             used += 1
-            _decide(intents, out, i, pos, ENTRY, side, instruments[i].quantity, BY_RULE, now)
-            reasons[i] = ENTER_LONG if side == 1 else ENTER_SHORT
+            margin += instrument.quantity * instrument.margin
+            book.decide(intents, out, i, pos, limits, ENTRY, side, instrument.quantity, BY_RULE, now)
+            pos.pending_score = scores[i]
+            if limits.atr_column >= 0:
+                pos.pending_atr = numbers[i, limits.atr_column]
+            intent = intents[out.n_intents - 1]
+            intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
+            reason = ENTER_LONG if side == 1 else ENTER_SHORT
+        reasons[i] = reason
+        if reason != SLOTS_FULL:
+            remember(values[i])

@@ -1,0 +1,357 @@
+"""`python -m research.parity DIR`: the real `ibs` strategy, profile v1, against recorded runs of the old system.
+
+DIR is laid out like the recorded set (its README): hourly and daily bars with naive exchange-local stamps, trade lists,
+values of indicators, features and scores. Stamps are taken as they are and compared across instruments as they are.
+The step is the one that trades: trades come out of the compiled scan, values out of the engine, bar by bar.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from research import old_system
+from research.backtest import Scan
+from research.history import Windows
+from research.old_system import Translation, translate
+from rooney.catalogue import catalogue
+from rooney.engine import Engine, EngineInstrument, Limits, Logistic
+from rooney.filters import filter_field
+from rooney.instruments import group_of
+from rooney.kernels import dtypes
+from rooney.registry import Feature
+from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.strategy import Compiled, compile_strategy, load
+
+FIRST_BAR = 252  # old system §1.4
+REASONS = {
+    "stop": "stop loss",
+    "target": "take profit",
+    "rule": "IBS exit",
+    "time_stop": "bar stop",
+    "auto_close": "auto close",
+}
+PRICE_TOLERANCE = 1e-9
+STANDARD = ("mom3_z", "mom3_z_pct")  # what the old code computed when its own alias gap was not in the way
+ASKED = ("rsixatrz", "rsixvolz")  # products, computed where what they are made of was asked for
+_DAY_NS = 24 * HOUR_NS
+_FOREVER_NS = 1 << 62
+
+
+class Trade(msgspec.Struct, frozen=True, order=True):
+    """One row of a trade list; stamps are starts of bars, ns of the naive clock."""
+
+    entry_signal: int
+    entry: int
+    entry_price: float
+    exit_signal: int
+    reason: str
+    exit: int
+    exit_price: float
+
+
+class Bars:
+    """The recorded bars, in the form a scan reads: every hour ends an hour after its stamp, every day with the next.
+
+    symbols: in the order they appear in the file
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.hourly = pl.read_parquet(folder / "bars_hourly.parquet").sort("datetime", "symbol")
+        self.daily = pl.read_parquet(folder / "bars_daily.parquet").sort("datetime", "symbol")
+        self.symbols = sorted(self.hourly["symbol"].unique().to_list())
+
+    def history(self, symbols: list[str]) -> "_History":
+        """All bars of these instruments, the first the traded one."""
+        parts = []
+        for i, symbol in enumerate(symbols):
+            hours = self.hourly.filter(pl.col("symbol") == symbol)
+            days = self.daily.filter(pl.col("symbol") == symbol)
+            opens = _stamps(hours)
+            parts.append(_rows(hours, i, 1, opens, opens + HOUR_NS))
+            opens = _stamps(days)
+            ends = np.append(opens[1:], opens[-1:] + _DAY_NS)
+            parts.append(_rows(days, i, 2, opens, ends))
+            parts.append(_rows(days, i, 3, opens, opens))  # complete at its start: what the old backtests looked at
+        rows = np.concatenate(parts)
+        return _History(rows[np.lexsort((rows["instrument"], rows["timeframe"], rows["ts_close"]))], symbols)
+
+
+class _History:
+    """What a Scan asks of a history; one endless session without rolls."""
+
+    sparse = True
+    events: tuple[()] = ()
+
+    def __init__(self, rows: NDArray[np.void], symbols: list[str]) -> None:
+        self.rows = rows
+        self._groups = sorted({group_of(symbol) for symbol in symbols})
+        self.start_ns = int(rows["ts_close"][0]) - MINUTE_NS
+        self.end_ns = int(rows["ts_close"][-1])
+
+    def windows(self) -> dict[str, Windows]:
+        columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0))
+        window = Windows(*columns)
+        return dict.fromkeys(self._groups, window)
+
+    def chunks(self) -> Iterator[NDArray[np.void]]:
+        yield self.rows
+
+
+def _stamps(frame: pl.DataFrame) -> NDArray[np.int64]:
+    return frame["datetime"].dt.timestamp("ns").to_numpy()
+
+
+def _rows(frame: pl.DataFrame, i: int, timeframe: int, opens: Any, closes: Any) -> NDArray[np.void]:
+    rows = np.zeros(len(frame), dtypes.HISTORY)
+    rows["instrument"], rows["timeframe"] = i, timeframe
+    rows["ts_open"], rows["ts_close"] = opens, closes
+    for name in ("open", "high", "low", "close", "volume"):
+        rows[name] = frame[name].to_numpy()
+    return rows
+
+
+class Harness:
+    """The strategy compiled once with every feature that any list asks for; each run switches on its own filters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bars = Bars(folder)
+        variants = json.loads((folder / "variants.json").read_text())
+        self.variants: dict[str, dict[str, Any]] = variants
+        self.models: dict[str, dict[str, Any]] = json.loads((folder / "ml_models.json").read_text())
+        self._features: dict[str, Feature] = {}
+        self._translations: dict[str, Translation] = {}
+        for key, variant in variants.items():
+            translation = translate(variant["old_params"])
+            self._translations[key] = self._named(translation)
+        self.columns = self._columns()
+        self._features |= {f"x_{name}": feature for name, feature in self.columns.items()}
+        for model in self.models.values():
+            self._features |= {f"m_{name}": _model_feature(name) for name in model["features"]}
+        self._features["stop_atr"] = Feature("atr", "hourly", 14)
+        self._default = self._named(translate({}))
+        params = {name: param.default for name, param in load("ibs").declared().items()}
+        self.compiled: Compiled = compile_strategy("ibs", params | {"first_bar": FIRST_BAR}, self._features)
+
+    def _named(self, translation: Translation) -> Translation:
+        """The same filters under names that no other list uses for another feature."""
+        filters = {}
+        for name, item in translation.filters.items():
+            number = 0
+            while self._features.setdefault(filter_field(f"{name}_{number}"), item.feature) != item.feature:
+                number += 1
+            filters[f"{name}_{number}"] = item
+        return msgspec.structs.replace(translation, filters=filters)
+
+    def _columns(self) -> dict[str, Feature]:
+        frame = pl.scan_parquet(self.folder / "features.parquet").collect_schema().names()
+        return {name: _column_feature(name) for name in frame if name not in ("symbol", "datetime")}
+
+    def engine(self, symbol: str, translation: Translation, fill: str = "next_open", ticks: float = 0.0,
+               veto: Logistic | None = None) -> Engine:  # fmt: skip
+        """One instrument alone, as the old runs were made; the others are there to be read."""
+        cls = load("ibs")
+        params = {name: param.default for name, param in cls.declared().items()} | translation.params
+        symbols = [symbol, *(other for other in self.bars.symbols if other != symbol)]
+        instruments = [
+            EngineInstrument(
+                name,
+                group_of(name),
+                old_system.TICKS.get(name, 0.01),
+                1.0,
+                0.0,
+                ticks,
+                1,
+                params,
+                traded=name == symbol,
+            )
+            for name in symbols
+        ]
+        limits = Limits(
+            starting_cash=1e12,
+            max_positions=1,
+            daily_stop_loss=1e12,
+            reentry_wait_s=0.0,
+            fill=fill,
+            entry_windows=tuple(map(_span_ns, translation.entry_windows)),
+            auto_close_ns=-1 if translation.auto_close == "off" else _time_ns(translation.auto_close),
+            warm_up_bars=FIRST_BAR,
+            profile="v1",
+        )
+        return Engine(self.compiled, instruments, limits, translation.filters, {symbol: veto} if veto else {})
+
+    def trades(self, engine: Engine) -> list[Trade]:
+        """Closed trades of a run."""
+        history = self.bars.history([instrument.symbol for instrument in engine.instruments])
+        scan = Scan(engine, history)
+        for chunk in history.chunks():
+            scan.step(chunk)
+        own = self.bars.hourly.filter(pl.col("symbol") == engine.instruments[0].symbol)
+        opens = _stamps(own)
+
+        def signal(ts_mark: int) -> int:
+            """Start of the bar that was looked at: the last one, also where the mark is another instrument's."""
+            return int(opens[np.searchsorted(opens, ts_mark - HOUR_NS, "right") - 1])
+
+        coc = engine.limits.fill == "signal_close"
+        found = []
+        for row in scan.closed():
+            signals = signal(int(row["entry_mark"])), signal(int(row["exit_mark"]))
+            fills = signals if coc else (int(row["entry_ts"]), int(row["exit_ts"]))
+            reason = REASONS[dtypes.Cause(int(row["cause"])).name.lower()]
+            prices = float(row["entry_price"]), float(row["exit_price"])
+            found.append(Trade(signals[0], fills[0], prices[0], signals[1], reason, fills[1], prices[1]))
+        return found
+
+    def run(self, name: str, symbol: str) -> list[Trade]:
+        """Trades of a list: default, coc_slip1, ml_hourly, ml_daily or a variant."""
+        if name == "default":
+            return self.trades(self.engine(symbol, self._default))
+        if name == "coc_slip1":
+            translation = msgspec.structs.replace(self._default, filters={})
+            return self.trades(self.engine(symbol, translation, "signal_close", 1.0))
+        if f"{name}:{symbol}" in self.models:
+            return self.trades(self.engine(symbol, self._default, veto=self.veto(name, symbol)))
+        return self.trades(self.engine(symbol, self._translations[f"{name}:{symbol}"]))
+
+    def veto(self, name: str, symbol: str) -> Logistic:
+        """A recorded model."""
+        model = self.models[f"{name}:{symbol}"]
+        inputs = []
+        for feature in model["features"]:
+            numbers = model["coef"][feature]
+            required = _model_feature(feature).kernel == "cross_z"
+            inputs.append((f"m_{feature}", required, numbers["mean"], numbers["sd"], numbers["weight"]))
+        return Logistic(tuple(inputs), model["intercept"], model["clip"], model["threshold"])
+
+    def values(self, symbol: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Stamp of every bar of `symbol` from the first that decides, and all values after it."""
+        engine = self.engine(symbol, self._default)
+        history = self.bars.history([instrument.symbol for instrument in engine.instruments])
+        return values_by_bar(engine, history.rows)
+
+
+def values_by_bar(engine: Engine, rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Step the engine mark by mark; its values as the decision of each bar of the first instrument saw them."""
+    scan = Scan(engine, _History(rows, [instrument.symbol for instrument in engine.instruments]))
+    stamps, found = [], []
+    ends, first = np.unique(rows["ts_close"], return_index=True)
+    bounds = np.append(first, len(rows))
+    for k in range(len(ends)):
+        chunk = rows[bounds[k] : bounds[k + 1]]
+        scan.step(chunk)
+        own = chunk[(chunk["instrument"] == 0) & (chunk["timeframe"] == 1)]
+        if len(own):
+            stamps.append(int(own["ts_open"][0]))
+            found.append(engine.values(engine.instruments[0].symbol))
+    return np.array(stamps, np.int64), np.array(found)
+
+
+def _model_feature(name: str) -> Feature:
+    return catalogue(f"{name}_v1")
+
+
+def _column_feature(name: str) -> Feature:
+    if name in STANDARD:
+        return catalogue(name)
+    return catalogue(f"{name}_asked_v1" if name in ASKED else f"{name}_v1")
+
+
+def _span_ns(span: str) -> tuple[int, int]:
+    begin, end = span.split("-")
+    return _time_ns(begin), _time_ns(end)
+
+
+def _time_ns(clock: str) -> int:
+    hour, minute = clock.split(":")
+    return int(hour) * HOUR_NS + int(minute) * MINUTE_NS
+
+
+def recorded(folder: Path) -> dict[tuple[str, str], list[Trade]]:
+    """Every trade list of a folder by (list, symbol); those the old code could not run are not there."""
+    frames = {"default": pl.read_csv(folder / "trades.csv").with_columns(pl.lit("default").alias("variant"))}
+    for name in ("trades_other.csv.gz", "trades_variants.csv.gz"):
+        with gzip.open(folder / name) as file:
+            frames[name] = pl.read_csv(file.read())
+    found: dict[tuple[str, str], list[Trade]] = {}
+    for frame in frames.values():
+        stamps = [
+            pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ns").dt.timestamp("ns")
+            for name in ("entry_signal_time", "entry_time", "exit_signal_time", "exit_time")
+        ]
+        rows = frame.with_columns(stamps).select(
+            "variant", "symbol", "entry_signal_time", "entry_time", "entry_price", "exit_signal_time", "exit_reason",
+            "exit_time", "exit_price",
+        )  # fmt: skip
+        for variant, symbol, *trade in rows.iter_rows():
+            found.setdefault((variant, symbol), []).append(Trade(*trade))
+    return found
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One list: how many trades were recorded, and how ours differ. same: up to PRICE_TOLERANCE in prices."""
+
+    expected: int
+    equal: int
+    missing: list[Trade]
+    extra: list[Trade]
+
+
+def compare(expected: list[Trade], ours: list[Trade]) -> Compared:
+    """Match by entry signal; a trade that differs in anything is missing and extra."""
+    by_signal = {trade.entry_signal: trade for trade in ours}
+    equal = {trade.entry_signal for trade in expected if _same(trade, by_signal.get(trade.entry_signal))}
+    return Compared(
+        len(expected),
+        len(equal),
+        [trade for trade in expected if trade.entry_signal not in equal],
+        [trade for trade in ours if trade.entry_signal not in equal],
+    )
+
+
+def _same(one: Trade, other: Trade | None) -> bool:
+    if other is None:
+        return False
+    stamps = (one.entry, one.exit_signal, one.reason, one.exit) == (
+        other.entry, other.exit_signal, other.reason, other.exit,
+    )  # fmt: skip
+    prices = ((one.entry_price, other.entry_price), (one.exit_price, other.exit_price))
+    return stamps and all(math.isclose(a, b, rel_tol=PRICE_TOLERANCE) for a, b in prices)
+
+
+def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
+    """Worst relative difference per column of indicators.parquet and features.parquet for one instrument."""
+    stamps, values = harness.values(symbol)
+    fields = {field: k for k, field in enumerate(harness.compiled.layout.fields)}
+    found: dict[str, dict[str, float]] = {}
+    for file, named in (("indicators", INDICATORS), ("features", harness.columns)):
+        frame = pl.read_parquet(harness.folder / f"{file}.parquet").filter(pl.col("symbol") == symbol)
+        at = np.searchsorted(stamps, _stamps(frame))
+        found[file] = {
+            name: worst(frame[name].cast(pl.Float64).to_numpy(), values[at, fields[_field(file, name)]])
+            for name in named
+            if name in frame.columns
+        }
+    return found
+
+
+def _field(file: str, name: str) -> str:
+    return f"{'i' if file == 'indicators' else 'x'}_{name}"
+
+
+def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
+    """Largest relative difference; infinite where one of the two has no value."""
+    missing = np.isnan(expected)
+    if (missing != np.isnan(ours)).any():
+        return math.inf
+    known, found = expected[~missing], ours[~missing]
+    scale = np.maximum(np.maximum(np.abs(known), np.abs(found)), 1e-12)
+    return float((np.abs(known - found) / scale).max()) if len(known) else 0.0

@@ -1,0 +1,111 @@
+"""Exits every strategy shares: stop, target, trailing stop, time stop, auto-close; each is configuration."""
+
+import math
+from typing import Any
+
+from numba import njit
+
+BY_STOP, BY_TARGET, BY_AUTO_CLOSE = 6, 7, 8
+DAY_NS = 86_400_000_000_000
+
+
+@njit(cache=True)
+def stop_level(side: int, entry: float, atr: float, instrument: Any) -> float:
+    """Stop of an entry at that price: per cent of it or average true ranges, the nearer one; NaN without."""
+    level = math.nan
+    if instrument.stop_percent > 0.0:
+        level = entry * (1.0 - side * instrument.stop_percent / 100.0)
+    if instrument.stop_atr > 0.0 and not math.isnan(atr):
+        by_atr = entry - side * (instrument.stop_atr * atr)
+        if math.isnan(level) or side * (by_atr - level) > 0.0:
+            level = by_atr
+    return level
+
+
+@njit(cache=True)
+def target_level(side: int, entry: float, atr: float, instrument: Any) -> float:
+    """As stop_level, on the other side."""
+    level = math.nan
+    if instrument.target_percent > 0.0:
+        level = entry * (1.0 + side * instrument.target_percent / 100.0)
+    if instrument.target_atr > 0.0 and not math.isnan(atr):
+        by_atr = entry + side * (instrument.target_atr * atr)
+        if math.isnan(level) or side * (level - by_atr) > 0.0:
+            level = by_atr
+    return level
+
+
+@njit(cache=True)
+def trail(pos: Any, instrument: Any, atr: float) -> None:
+    """Move the stop after the most favourable close, never back. atr: of the newest bar, NaN moves nothing."""
+    if instrument.trail_atr > 0.0 and not math.isnan(atr):
+        level = pos.best - pos.side * (instrument.trail_atr * atr)
+        if math.isnan(pos.stop_price) or pos.side * (level - pos.stop_price) > 0.0:
+            pos.stop_price = level
+
+
+@njit(cache=True)
+def old_levels(pos: Any, instrument: Any, atr: float) -> None:
+    """The old system measured stop and target with the ATR of the bar it checked, 0 while there is none."""
+    if math.isnan(atr):
+        atr = 0.0
+    if instrument.stop_atr > 0.0:
+        pos.stop_price = pos.entry_price - pos.side * (instrument.stop_atr * atr)
+    if instrument.target_atr > 0.0:
+        pos.target_price = pos.entry_price + pos.side * (instrument.target_atr * atr)
+
+
+@njit(cache=True)
+def crossed(pos: Any, close: float) -> int:
+    """Which level a close has reached: BY_STOP, BY_TARGET or 0. Both cannot be; NaN is no level."""
+    if pos.side * (close - pos.stop_price) <= 0.0:
+        return BY_STOP
+    if pos.side * (close - pos.target_price) >= 0.0:
+        return BY_TARGET
+    return 0
+
+
+@njit(cache=True)
+def touched_inside(pos: Any, bar: Any) -> int:
+    """Which level a bar has touched; the stop if it touched both, for nobody knows which came first."""
+    worst, best = (bar.low, bar.high) if pos.side > 0 else (bar.high, bar.low)
+    if pos.side * (worst - pos.stop_price) <= 0.0:
+        return BY_STOP
+    if pos.side * (best - pos.target_price) >= 0.0:
+        return BY_TARGET
+    return 0
+
+
+@njit(cache=True)
+def inside_price(pos: Any, bar: Any, cause: int) -> float:
+    """Fill at the level, or at the open of a bar that opened beyond it."""
+    level = pos.stop_price if cause == BY_STOP else pos.target_price
+    beyond = pos.side * (bar.open - level)
+    return bar.open if (cause == BY_STOP and beyond < 0.0) or (cause == BY_TARGET and beyond > 0.0) else level
+
+
+@njit(cache=True)
+def last_auto_close(limits: Any, mark: Any) -> int:
+    """The newest auto-close time at or before this mark, UTC ns."""
+    local = mark.ts_close + mark.utc_offset - limits.auto_close_ns
+    return local // DAY_NS * DAY_NS + limits.auto_close_ns - mark.utc_offset
+
+
+@njit(cache=True)
+def is_auto_close(pos: Any, bar: Any, limits: Any, mark: Any, session: Any, clock_ns: int) -> bool:
+    """Whether a position opened before today's auto-close time is past it.
+
+    Profile v1: only on the bar that is stamped with that time, on the exchange's clock, and once a date.
+    """
+    if limits.auto_close_ns < 0:
+        return False
+    if limits.old:
+        if not bar.valid:
+            return False
+        local = bar.ts_open + mark.utc_offset + clock_ns
+        if local % DAY_NS != limits.auto_close_ns or pos.auto_closed == local // DAY_NS:
+            return False
+        pos.auto_closed = local // DAY_NS
+        return True
+    at = last_auto_close(limits, mark)
+    return session.ts_open < at and pos.entry_ts < at
