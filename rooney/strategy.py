@@ -33,11 +33,11 @@ import numba
 import numpy as np
 
 import rooney.kernels.dtypes as dtypes
-import rooney.kernels.indicators as indicators
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature, ResolvedFeature, resolve
+from rooney.kernels import channels, indicators, patterns, pivots, trend
 from rooney.messages import TIMEFRAMES
 
 __all__ = ["Compiled", "Feature", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
@@ -189,19 +189,19 @@ def _source(module_name: str, class_name: str, features: list[ResolvedFeature]) 
     shifts = ""
     for feature in features:
         a, b = feature.first_slot, feature.past_slot
-        call = f"{feature.kernel.update}(s[{a}:{b}], {feature.length}, open_, high, low, close, volume)"
+        call = f"{feature.kernel.update.__name__}(s[{a}:{b}], {feature.length}, open_, high, low, close, volume)"
         folds[feature.timeframe] += f"        f.{feature.name} = {call}\n"
         if feature.kernel.price_slots is not None:
-            first, past = feature.kernel.price_slots(feature.length)
-            shifts += f"    for i in range({a + first}, {a + past}):\n        s[i] += points\n"
-        if feature.kernel.is_price:
+            for first, past in feature.kernel.price_slots(feature.length):
+                shifts += f"    for i in range({a + first}, {a + past}):\n        s[i] += points\n"
+        if feature.kernel.value == "price":
             shifts += f"    f.{feature.name} += points\n"
     fold = "".join(f"    if timeframe == {tf}:\n{body}" for tf, body in folds.items() if body) or "    pass\n"
     warm = " and ".join(f"not math.isnan(f.{feature.name})" for feature in features) or "True"
-    kernels = ", ".join(sorted({feature.kernel.update for feature in features}))
+    kernels = sorted({(feature.kernel.update.__module__, feature.kernel.update.__name__) for feature in features})
     rules = (
         f"from {module_name} import {class_name} as _strategy\n"
-        + (f"from rooney.kernels.indicators import {kernels}\n" if kernels else "")
+        + "".join(f"from {module} import {kernel}\n" for module, kernel in kernels)
         + "".join(f"{rule} = njit(_strategy.{rule})\n" for rule in RULES)
         + f"@njit\ndef is_warm(f):\n    return {warm}\n"
         + f"@njit\ndef fold(timeframe, s, f, open_, high, low, close, volume):\n{fold}"
@@ -225,7 +225,7 @@ def compile_strategy(name: str, params: dict[str, Any], local: Path = LOCAL_STRA
     text = _source(module_name, strategy.__name__, features)
     parts = [
         text,
-        inspect.getsource(indicators),
+        *(inspect.getsource(module) for module in (channels, indicators, patterns, pivots, trend)),
         inspect.getsource(dtypes),
         inspect.getsource(sys.modules[module_name]),
     ]
