@@ -1,6 +1,6 @@
 """The old system's bars, and features worked out on them as its clock had it: a stamp is the start of a bar, naive."""
 
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def read(feature: Feature, symbol: str, at: NDArray[np.int64]) -> F64:
     return np.where(index >= 0, values(feature, root)[np.maximum(index, 0)], np.nan)
 
 
-@lru_cache(maxsize=None)
+@cache
 def values(feature: Feature, root: str) -> F64:
     """Its value after each bar of its timeframe, on the instrument it is worked out on."""
     kernel, n = KERNELS[feature.kernel], feature.length
@@ -50,7 +50,12 @@ def values(feature: Feature, root: str) -> F64:
         return over_times(kernel.name, n, at)
     if kernel.inputs == "bar":
         frame = bars(root, feature.timeframe)
-        return over_bars(kernel.name, n, [frame[c].cast(float).to_numpy() for c in ("open", "high", "low", "close", "volume")])
+        return over_bars(
+            kernel.name, n, [frame[c].cast(float).to_numpy() for c in ("open", "high", "low", "close", "volume")]
+        )
     # An input is what is known when this bar is: a day that ends with it is not read before the next begins.
-    inputs = [values(of, root) if not of.symbol and of.timeframe == feature.timeframe else read(of, root, at) for of in feature.of]
+    inputs = [
+        values(of, root) if not of.symbol and of.timeframe == feature.timeframe else read(of, root, at)
+        for of in feature.of
+    ]
     return over_series(kernel.name, n, inputs[0]) if kernel.inputs == "series" else over_two(kernel.name, n, *inputs)

@@ -67,9 +67,7 @@ def adx(s: F64, n: int, open_: float, high: float, low: float, close: float, vol
 
 
 @njit(cache=True)
-def psar(
-    s: F64, n: tuple[float, float], open_: float, high: float, low: float, close: float, volume: float
-) -> float:
+def psar(s: F64, n: tuple[float, float], open_: float, high: float, low: float, close: float, volume: float) -> float:
     """Parabolic stop and reverse in points; from the second bar on. n: step of the acceleration, its maximum.
 
     Wilder (1978), section II. The first trend is that of the first two closes (up when equal), entered by a reversal
