@@ -57,9 +57,9 @@ def over_bars(name: str, n: Any, columns: list[F64]) -> F64:
     """A kernel of bars over open, high, low, close and volume."""
     state, out = _state(KERNELS[name], n), np.empty(len(columns[3]))
     if name in FAST:
-        FAST[name](n, *columns, out)
+        FAST[name](n, *columns[1:4], out)
     else:
-        arrays.over_bars(KERNELS[name].update, state, n, *columns, out)
+        arrays.over_bars(KERNELS[name].update, state, n, np.array(columns), out)
     return out
 
 

@@ -12,6 +12,8 @@ import difflib
 import re
 from collections.abc import Callable
 
+import msgspec
+
 from rooney.errors import StrategyError
 from rooney.registry import Feature
 
@@ -79,6 +81,7 @@ _NUMBER = _bar("bar_number")
 # Markers of the old percentiles: one value is taken for each change. Nothing was looked at before bar 252.
 _EACH_BAR = _of("from_number", _NUMBER, _NUMBER, length=FIRST_BAR_V1)
 _EACH_DAY = _of("from_number", _bar("bar_number", 1, DAILY), _NUMBER, length=FIRST_BAR_V1, timeframe=HOURLY)
+_EACH_PAIR_BAR = _of("from_number", _bar("bar_number", symbol="pair"), _NUMBER, length=FIRST_BAR_V1)
 _DATE_BEFORE = _of("from_number", _of("lag", _bar("date")), _NUMBER, length=FIRST_BAR_V1)
 
 
@@ -246,6 +249,10 @@ for _name in _RANKED:
     _old = _OLD.get(_name, _STANDARD[_name])
     if _old == _ZERO_V1:
         _OLD[f"{_name}_pct"] = _ZERO_V1
+    elif _name == "pair_ibs":  # one value for each bar of the pair
+        _OLD["pair_ibs_pct"] = msgspec.structs.replace(_rank_v1(_STANDARD["ibs"]), symbol="pair")
+    elif _name == "pair_z":
+        _OLD["pair_z_pct"] = _rank_v1(_STANDARD["pair_z"], _EACH_PAIR_BAR)
     elif _name == "ibs":  # one value a day: the first bar looked at after the date of the bar before has changed
         _OLD["ibs_pct"] = _rank_v1(_old, _DATE_BEFORE)
     else:

@@ -305,7 +305,7 @@ _ring(
 )  # fmt: skip
 _ring("lag", statistics.lag, bars, "x n before", "", "as input", lambda n: bars(n) + 1)
 _ring("change", statistics.change, bars, "x - x n before", "old system §2.4", warm_up=lambda n: bars(n) + 1)
-_ring("return_pct", statistics.return_pct, bars, "100 (x / x n before - 1)", "old system §1.7",
+_ring("return_pct", statistics.return_pct, bars, "100 (x - x n before) / x n before", "old system §1.7",
       warm_up=lambda n: bars(n) + 1)  # fmt: skip
 _ring(
     "drift", statistics.drift, lambda n: bars(n, 2) + 1, "(x / x n before - 1) / sample stdev of n returns",
@@ -352,7 +352,6 @@ _REGISTERED["remembered_v1"] = Kernel(
     "remembered_v1", statistics.lag, "series", _one, _one, "x when the last evaluation ended", "old system §1.7", None,
     "as input",
 )  # fmt: skip
-
 for _name, _again in (("rsi_v1", again.rsi_v1), ("pivot_higher_high", again.pivot_higher_high)):
     _REGISTERED[_name] = msgspec.structs.replace(_REGISTERED[_name], again=_again)
 

@@ -25,11 +25,10 @@ BLOCK = 1024  # bars; a block of the output stays in the first-level cache
 
 
 @njit
-def over_bars(
-    update: Update, s: F64, n: Any, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64
-) -> None:
+def over_bars(update: Update, s: F64, n: Any, bars: NDArray[np.float64], out: F64) -> None:
+    """bars: float64[(open, high, low, close, volume), bar]; one array is compiled much faster than five."""
     for i in range(len(out)):
-        out[i] = update(s, n, open_[i], high[i], low[i], close[i], volume[i])
+        out[i] = update(s, n, bars[0, i], bars[1, i], bars[2, i], bars[3, i], bars[4, i])
 
 
 @njit
@@ -59,14 +58,14 @@ def _warming(out: F64, n: int) -> bool:
 
 
 @njit(cache=True)
-def ibs(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def ibs(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     for i in range(len(out)):
         span = high[i] - low[i]
         out[i] = (close[i] - low[i]) / span if span > 0.0 else 0.5
 
 
 @njit(cache=True)
-def true_range(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def true_range(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, 1):
         return
     high, low, before, out = high[1:], low[1:], close[:-1], out[1:]
@@ -75,7 +74,7 @@ def true_range(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64,
 
 
 @njit(cache=True)
-def rsi(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def rsi(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, n):
         return
     gain, loss = 0.0, 0.0
@@ -95,7 +94,7 @@ def rsi(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F
 
 
 @njit(cache=True)
-def atr(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def atr(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, n):
         return
     average = 0.0
@@ -110,7 +109,7 @@ def atr(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F
 
 
 @njit(cache=True)
-def adx(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def adx(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, 2 * n - 1):
         return
     spread, plus, minus, average = 0.0, 0.0, 0.0, 0.0
@@ -142,7 +141,7 @@ def adx(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F
 
 
 @njit(cache=True)
-def channel_high(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def channel_high(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, n):
         return
     at = -1  # of the first highest bar of the window
@@ -158,7 +157,7 @@ def channel_high(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F6
 
 
 @njit(cache=True)
-def channel_low(n: int, open_: F64, high: F64, low: F64, close: F64, volume: F64, out: F64) -> None:
+def channel_low(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     if _warming(out, n):
         return
     at = -1
@@ -188,7 +187,7 @@ def return_pct(n: int, x: F64, out: F64) -> None:
         return
     past, x, out = x[:-n], x[n:], out[n:]
     for i in range(len(out)):
-        out[i] = 100.0 * (x[i] / past[i] - 1.0) if past[i] != 0.0 else math.nan
+        out[i] = (x[i] - past[i]) / past[i] * 100.0 if past[i] != 0.0 else math.nan
 
 
 @njit(cache=True)

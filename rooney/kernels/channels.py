@@ -75,7 +75,7 @@ def channel_side_v1(s: F64, n: int, open_: float, high: float, low: float, close
 
 @njit(cache=True)
 def channel_distance(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Points from the close to the nearer edge of the channel of the n bars before this one. State: `channel_side`'s."""
+    """Points from the close to the nearer edge of the channel of the n bars before. State as of `channel_side`."""
     seen = int(s[0])
     distance = math.nan
     if seen >= n:

@@ -53,7 +53,7 @@ def pivot_low(s: F64, n: Sides, open_: float, high: float, low: float, close: fl
 
 @njit(cache=True)
 def pivot_position(s: F64, n: Sides, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """1 when the close is above the last pivot high, 3 below the last pivot low, else 2; NaN until both exist.
+    """1 when the close is above the last pivot high, 3 below the last pivot low, else (or without pivot) 2.
 
     State: bars, then the stretches of both pivots.
     """
@@ -61,9 +61,11 @@ def pivot_position(s: F64, n: Sides, open_: float, high: float, low: float, clos
     _confirm(s, 1, n, int(s[0]), high, 1.0)
     _confirm(s, second, n, int(s[0]), low, -1.0)
     s[0] += 1.0
-    if s[1] == 0.0 or s[second] == 0.0:
+    if s[0] < max(n[0] + n[1] + 1, n[2]):
         return math.nan
-    return 1.0 if close > s[2] else 3.0 if close < s[second + 1] else 2.0
+    if s[1] > 0.0 and close > s[2]:
+        return 1.0
+    return 3.0 if s[second] > 0.0 and close < s[second + 1] else 2.0
 
 
 @njit(cache=True)

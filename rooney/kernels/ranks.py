@@ -15,11 +15,14 @@ F64 = NDArray[np.float64]
 def _counts(s: F64, size: int, n: int, x: float) -> tuple[int, int]:
     """How many of the newest n values are below x, and how many at or below it."""
     first = (int(s[0]) - n) % size
+    past = first + n
     below, up_to = 0, 0
-    for k in range(n):
-        value = s[1 + (first + k) % size]
-        below += value < x
-        up_to += value <= x
+    for i in range(first, min(past, size)):
+        below += s[1 + i] < x
+        up_to += s[1 + i] <= x
+    for i in range(past - size):
+        below += s[1 + i] < x
+        up_to += s[1 + i] <= x
     return below, up_to
 
 

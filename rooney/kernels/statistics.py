@@ -38,7 +38,7 @@ def seeded(average: float, x: float, seen: int) -> float:
 
 @njit(cache=True)
 def ema(s: F64, n: int, x: float) -> float:
-    """Exponential average with weight 2 / (n + 1), seeded with the mean of the first n values. State: number, average."""
+    """Exponential average with weight 2 / (n + 1), seeded with the mean of the first n. State: number, average."""
     if math.isnan(x):
         return math.nan
     seen = int(s[0]) + 1
@@ -133,11 +133,11 @@ def change(s: F64, n: int, x: float) -> float:
 
 @njit(cache=True)
 def return_pct(s: F64, n: int, x: float) -> float:
-    """100 (x / value n before - 1); NaN where that value is 0."""
+    """100 (x - value n before) / that value; NaN where that value is 0."""
     if math.isnan(x):
         return math.nan
     past = _before(s, n, x)
-    return 100.0 * (x / past - 1.0) if past != 0.0 else math.nan
+    return (x - past) / past * 100.0 if past != 0.0 else math.nan
 
 
 @njit(cache=True)
