@@ -10,8 +10,9 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import click
 import msgspec
 import numpy as np
 import polars as pl
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from research import old_system
 from research.backtest import Scan
-from research.history import Windows
+from research.history import History, Windows
 from research.old_system import Translation, translate
 from rooney.catalogue import catalogue
 from rooney.engine import Engine, EngineInstrument, Limits, Logistic
+from rooney.errors import RooneyError
 from rooney.filters import filter_field
 from rooney.instruments import group_of
 from rooney.kernels import dtypes
@@ -39,6 +41,30 @@ REASONS = {
     "auto_close": "auto close",
 }
 PRICE_TOLERANCE = 1e-9
+_CLOSE, _DAILY_CLOSE = Feature("close"), Feature("close", "daily")
+INDICATORS = {  # those the strategy's values hold; the other columns are bars and what follows from trades
+    "ibs": Feature("ibs"),
+    "daily_ibs": catalogue("daily_ibs_v1"),
+    "prev_daily_ibs": catalogue("prev_daily_ibs_v1"),
+    "prev_day_pct": catalogue("prev_day_pct_v1"),
+    "prev_bar_pct": catalogue("prev_bar_pct_v1"),
+    "pivot_high": Feature("pivot_high", "hourly", old_system.PIVOT_V1),
+    "pivot_low": Feature("pivot_low", "hourly", old_system.PIVOT_V1),
+    "h_sma20": Feature("sma", "hourly", 20, (_CLOSE,)),
+    "h_ema20": Feature("ema", "hourly", 20, (_CLOSE,)),
+    "h_rsi14": Feature("rsi_v1", "hourly", 14),
+    "h_rsi2": Feature("rsi_v1", "hourly", 2),
+    "h_atr14": Feature("atr", "hourly", 14),
+    "h_std20": Feature("stdev", "hourly", 20, (_CLOSE,)),
+    "h_adx14": Feature("adx", "hourly", 14),
+    "h_psar": Feature("psar", "hourly", (0.02, 0.2)),
+    "h_mom3": Feature("change", "hourly", 3, (_CLOSE,)),
+    "d_sma20": Feature("sma", "daily", 20, (_DAILY_CLOSE,)),
+    "d_rsi14": Feature("rsi", "daily", 14),
+    "d_rsi2": Feature("rsi", "daily", 2),
+    "d_atr14": Feature("atr", "daily", 14),
+    "d_sma200": Feature("sma", "daily", 200, (_DAILY_CLOSE,)),
+}
 STANDARD = ("mom3_z", "mom3_z_pct")  # what the old code computed when its own alias gap was not in the way
 ASKED = ("rsixatrz", "rsixvolz")  # products, computed where what they are made of was asked for
 _DAY_NS = 24 * HOUR_NS
@@ -119,34 +145,31 @@ def _rows(frame: pl.DataFrame, i: int, timeframe: int, opens: Any, closes: Any) 
 
 
 class Harness:
-    """The strategy compiled once with every feature that any list asks for; each run switches on its own filters."""
+    """The strategy compiled once per kind of list, with every feature its lists ask for; a run switches on its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bars = Bars(folder)
-        variants = json.loads((folder / "variants.json").read_text())
-        self.variants: dict[str, dict[str, Any]] = variants
         self.models: dict[str, dict[str, Any]] = json.loads((folder / "ml_models.json").read_text())
-        self._features: dict[str, Feature] = {}
-        self._translations: dict[str, Translation] = {}
-        for key, variant in variants.items():
-            translation = translate(variant["old_params"])
-            self._translations[key] = self._named(translation)
+        self._filters: dict[str, Feature] = {}
+        variants = json.loads((folder / "variants.json").read_text())
+        self._translations = {key: self._named(translate(item["old_params"])) for key, item in variants.items()}
+        self.default = self._named(translate({}))
         self.columns = self._columns()
-        self._features |= {f"x_{name}": feature for name, feature in self.columns.items()}
-        for model in self.models.values():
-            self._features |= {f"m_{name}": _model_feature(name) for name in model["features"]}
-        self._features["stop_atr"] = Feature("atr", "hourly", 14)
-        self._default = self._named(translate({}))
-        params = {name: param.default for name, param in load("ibs").declared().items()}
-        self.compiled: Compiled = compile_strategy("ibs", params | {"first_bar": FIRST_BAR}, self._features)
+        models = {f"m_{name}": _model_feature(name) for model in self.models.values() for name in model["features"]}
+        columns = {_field("features", name): feature for name, feature in self.columns.items()}
+        columns |= {_field("indicators", name): feature for name, feature in INDICATORS.items()}
+        gate = {filter_field(name): item.feature for name, item in self.default.filters.items()}
+        self.of_variants = _compile(self._filters)
+        self.of_models = _compile(gate | models)
+        self.of_columns = _compile(gate | models | columns)
 
     def _named(self, translation: Translation) -> Translation:
         """The same filters under names that no other list uses for another feature."""
         filters = {}
         for name, item in translation.filters.items():
             number = 0
-            while self._features.setdefault(filter_field(f"{name}_{number}"), item.feature) != item.feature:
+            while self._filters.setdefault(filter_field(f"{name}_{number}"), item.feature) != item.feature:
                 number += 1
             filters[f"{name}_{number}"] = item
         return msgspec.structs.replace(translation, filters=filters)
@@ -155,8 +178,10 @@ class Harness:
         frame = pl.scan_parquet(self.folder / "features.parquet").collect_schema().names()
         return {name: _column_feature(name) for name in frame if name not in ("symbol", "datetime")}
 
-    def engine(self, symbol: str, translation: Translation, fill: str = "next_open", ticks: float = 0.0,
-               veto: Logistic | None = None) -> Engine:  # fmt: skip
+    def engine(
+        self, compiled: Compiled, symbol: str, translation: Translation, fill: str = "next_open", ticks: float = 0.0,
+        veto: Logistic | None = None,
+    ) -> Engine:  # fmt: skip
         """One instrument alone, as the old runs were made; the others are there to be read."""
         cls = load("ibs")
         params = {name: param.default for name, param in cls.declared().items()} | translation.params
@@ -186,12 +211,12 @@ class Harness:
             warm_up_bars=FIRST_BAR,
             profile="v1",
         )
-        return Engine(self.compiled, instruments, limits, translation.filters, {symbol: veto} if veto else {})
+        return Engine(compiled, instruments, limits, translation.filters, {symbol: veto} if veto else {})
 
     def trades(self, engine: Engine) -> list[Trade]:
         """Closed trades of a run."""
         history = self.bars.history([instrument.symbol for instrument in engine.instruments])
-        scan = Scan(engine, history)
+        scan = Scan(engine, cast("History", history))
         for chunk in history.chunks():
             scan.step(chunk)
         own = self.bars.hourly.filter(pl.col("symbol") == engine.instruments[0].symbol)
@@ -214,13 +239,13 @@ class Harness:
     def run(self, name: str, symbol: str) -> list[Trade]:
         """Trades of a list: default, coc_slip1, ml_hourly, ml_daily or a variant."""
         if name == "default":
-            return self.trades(self.engine(symbol, self._default))
+            return self.trades(self.engine(self.of_variants, symbol, self.default))
         if name == "coc_slip1":
-            translation = msgspec.structs.replace(self._default, filters={})
-            return self.trades(self.engine(symbol, translation, "signal_close", 1.0))
+            translation = msgspec.structs.replace(self.default, filters={})
+            return self.trades(self.engine(self.of_variants, symbol, translation, "signal_close", 1.0))
         if f"{name}:{symbol}" in self.models:
-            return self.trades(self.engine(symbol, self._default, veto=self.veto(name, symbol)))
-        return self.trades(self.engine(symbol, self._translations[f"{name}:{symbol}"]))
+            return self.trades(self.engine(self.of_models, symbol, self.default, veto=self.veto(name, symbol)))
+        return self.trades(self.engine(self.of_variants, symbol, self._translations[f"{name}:{symbol}"]))
 
     def veto(self, name: str, symbol: str) -> Logistic:
         """A recorded model."""
@@ -234,14 +259,15 @@ class Harness:
 
     def values(self, symbol: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Stamp of every bar of `symbol` from the first that decides, and all values after it."""
-        engine = self.engine(symbol, self._default)
+        engine = self.engine(self.of_columns, symbol, self.default)
         history = self.bars.history([instrument.symbol for instrument in engine.instruments])
         return values_by_bar(engine, history.rows)
 
 
 def values_by_bar(engine: Engine, rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Step the engine mark by mark; its values as the decision of each bar of the first instrument saw them."""
-    scan = Scan(engine, _History(rows, [instrument.symbol for instrument in engine.instruments]))
+    history = _History(rows, [instrument.symbol for instrument in engine.instruments])
+    scan = Scan(engine, cast("History", history))
     stamps, found = [], []
     ends, first = np.unique(rows["ts_close"], return_index=True)
     bounds = np.append(first, len(rows))
@@ -253,6 +279,12 @@ def values_by_bar(engine: Engine, rows: NDArray[np.void]) -> tuple[NDArray[np.in
             stamps.append(int(own["ts_open"][0]))
             found.append(engine.values(engine.instruments[0].symbol))
     return np.array(stamps, np.int64), np.array(found)
+
+
+def _compile(features: dict[str, Feature]) -> Compiled:
+    params = {name: param.default for name, param in load("ibs").declared().items()}
+    stop = {"stop_atr": Feature("atr", "hourly", 14)}
+    return compile_strategy("ibs", params | {"first_bar": FIRST_BAR}, features | stop)
 
 
 def _model_feature(name: str) -> Feature:
@@ -328,9 +360,9 @@ def _same(one: Trade, other: Trade | None) -> bool:
 
 
 def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
-    """Worst relative difference per column of indicators.parquet and features.parquet for one instrument."""
+    """Worst relative difference of each column of indicators and features, and of the scores, for one instrument."""
     stamps, values = harness.values(symbol)
-    fields = {field: k for k, field in enumerate(harness.compiled.layout.fields)}
+    fields = {field: k for k, field in enumerate(harness.of_columns.layout.fields)}
     found: dict[str, dict[str, float]] = {}
     for file, named in (("indicators", INDICATORS), ("features", harness.columns)):
         frame = pl.read_parquet(harness.folder / f"{file}.parquet").filter(pl.col("symbol") == symbol)
@@ -340,6 +372,13 @@ def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
             for name in named
             if name in frame.columns
         }
+    scored = pl.read_parquet(harness.folder / "ml_inputs.parquet").filter(pl.col("symbol") == symbol)
+    found["scores"] = {}
+    for (name,), frame in scored.group_by("variant", maintain_order=True):
+        engine = harness.engine(harness.of_columns, symbol, harness.default, veto=harness.veto(str(name), symbol))
+        at = np.searchsorted(stamps, _stamps(frame))
+        ours = np.array([engine.score(symbol, values[k]) for k in at])
+        found["scores"][str(name)] = worst(frame["ml_score"].to_numpy(), ours)
     return found
 
 
@@ -355,3 +394,84 @@ def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
     known, found = expected[~missing], ours[~missing]
     scale = np.maximum(np.maximum(np.abs(known), np.abs(found)), 1e-12)
     return float((np.abs(known - found) / scale).max()) if len(known) else 0.0
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of tables")
+def main(folder: Path, as_json: bool) -> None:
+    """Compare the ibs strategy (profile v1) with the recorded runs of the old system in FOLDER."""
+    try:
+        harness = Harness(folder)
+        lists = recorded(folder)
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError, RooneyError) as error:
+        raise click.ClickException(f"{folder}: not laid out like the recorded set: {error}") from error
+    report = Report(harness, lists, as_json)
+    differing = report.trades()
+    report.values()
+    if as_json:
+        click.echo(json.dumps(report.found))
+    raise SystemExit(1 if differing else 0)
+
+
+class Report:
+    """Runs everything and says it, as it goes or at the end."""
+
+    def __init__(self, harness: Harness, lists: dict[tuple[str, str], list[Trade]], quiet: bool) -> None:
+        self._harness = harness
+        self._lists = lists
+        self._quiet = quiet
+        self.found: dict[str, Any] = {"trades": {}, "values": {}}
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text)
+
+    def trades(self) -> int:
+        """How many lists differ."""
+        self._say(f"{'list':<24}{'symbol':<8}{'expected':>9}{'equal':>9}{'missing':>9}{'extra':>9}")
+        differing = 0
+        for (name, symbol), expected in self._lists.items():
+            result = compare(expected, self._harness.run(name, symbol))
+            row = {
+                "expected": result.expected,
+                "equal": result.equal,
+                "missing": len(result.missing),
+                "extra": len(result.extra),
+            }
+            self.found["trades"].setdefault(name, {})[symbol] = row
+            self._say(f"{name:<24}{symbol:<8}" + "".join(f"{number:>9}" for number in row.values()))
+            for word, trades in (("missing", result.missing), ("extra", result.extra)):
+                for trade in trades[:3]:
+                    self._say(f"    {word}: {_described(trade)}")
+            differing += bool(result.missing or result.extra)
+        total = [sum(row[key] for rows in self.found["trades"].values() for row in rows.values()) for key in
+                 ("expected", "equal", "missing", "extra")]  # fmt: skip
+        self._say(f"{'all':<32}" + "".join(f"{number:>9}" for number in total))
+        return differing
+
+    def values(self) -> None:
+        """Worst relative difference of every column, over all instruments."""
+        worst_of: dict[str, dict[str, float]] = {}
+        for symbol in dict.fromkeys(symbol for _, symbol in self._lists):
+            for file, found in columns(self._harness, symbol).items():
+                for name, difference in found.items():
+                    known = worst_of.setdefault(file, {})
+                    known[name] = max(known.get(name, 0.0), difference)
+        self.found["values"] = {
+            file: {name: number if math.isfinite(number) else None for name, number in found.items()}
+            for file, found in worst_of.items()
+        }
+        for file, found in worst_of.items():
+            self._say(f"\n{file}: worst relative difference")
+            for name, difference in found.items():
+                self._say(f"  {name:<40}{difference:.1e}")
+
+
+def _described(trade: Trade) -> str:
+    entry, out = (np.datetime64(ts, "ns").astype("datetime64[m]") for ts in (trade.entry_signal, trade.exit_signal))
+    return f"{entry} at {trade.entry_price:g}, {out} at {trade.exit_price:g}, {trade.reason}"
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ from rooney.errors import ConfigError
 from rooney.features import PAIRS
 from rooney.filters import Filter, filter_field
 from rooney.instruments import Contract, contract_from_number, parse_contract
-from rooney.kernels import dtypes
+from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason
 from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.orders import Role, Side
@@ -357,6 +357,11 @@ class Engine:
     def values(self, symbol: str) -> NDArray[np.float64]:
         """A copy of all values of an instrument, by `compiled.layout.fields`."""
         return np.array(self._numbers[self._index[symbol]])
+
+    def score(self, symbol: str, values: NDArray[np.float64]) -> float:
+        """Score of an instrument's veto on `values` (by `compiled.layout.fields`); NaN without one, or not enough."""
+        veto = self._vetoes[self._index[symbol]]
+        return float(entries.score(veto, self._veto_inputs, values)) if veto["kind"] else math.nan
 
     def history_bars(self, timeframe: int) -> int:
         """Bars of a timeframe to warm up with, 0 for none: what the features and the strategy itself ask for."""

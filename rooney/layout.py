@@ -6,6 +6,7 @@ the functions the step asks for: `fold` for what an instrument computes from its
 what reads other instruments or mixes timeframes and so comes after all bars of a mark, `shift` for rolls.
 """
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -110,8 +111,9 @@ class _Builder:
             return self._node(field, None, timeframe, 0, (source,), feature.symbol, linked=True, slots=0, moves=moves)
         kernel = KERNELS.get(feature.kernel)
         if kernel is None:
-            known = ", ".join(sorted(KERNELS))
-            self._refuse(name, f"asks for {feature.kernel!r}; the library has {known}")
+            near = difflib.get_close_matches(feature.kernel, KERNELS, n=3)
+            known = f"did you mean {' or '.join(near)}?" if near else f"the library has {', '.join(sorted(KERNELS))}"
+            self._refuse(name, f"asks for {feature.kernel!r}; {known}")
         wanted = {"bar": 0, "time": 0, "series": 1, "two": 2}[kernel.inputs]
         if len(feature.of) != wanted:
             self._refuse(
