@@ -141,35 +141,39 @@ def adx(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
 
 
 @njit(cache=True)
-def channel_high(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
+def _highest(n: int, sign: float, x: F64, out: F64) -> None:
+    """Largest of the n values before each (smallest for sign -1), after van Herk: in three comparisons, whatever n.
+
+    x is cut into stretches of n; any window is the end of one and the beginning of the next.
+    """
     if _warming(out, n):
         return
-    at = -1  # of the first highest bar of the window
-    for i in range(n, len(out)):
-        if at < i - n:
-            at = i - n
-            for k in range(i - n + 1, i):
-                if high[k] > high[at]:
-                    at = k
-        elif high[i - 1] > high[at]:
-            at = i - 1
-        out[i] = high[at]
+    ends = np.empty(n)
+    for first in range(0, len(out) - n, n):
+        ends[n - 1] = x[first + n - 1]
+        for k in range(n - 2, -1, -1):
+            value, best = x[first + k], ends[k + 1]
+            ends[k] = value if sign * value > sign * best else best
+        past = x[first + n :]
+        block = out[first + n : first + 2 * n]
+        beginning = ends[0]
+        for k in range(len(block)):
+            best = ends[k]
+            if k > 0:
+                value = past[k - 1]
+                beginning = value if k == 1 or sign * value > sign * beginning else beginning
+                best = beginning if sign * beginning > sign * best else best
+            block[k] = best
+
+
+@njit(cache=True)
+def channel_high(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
+    _highest(n, 1.0, high, out)
 
 
 @njit(cache=True)
 def channel_low(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
-    if _warming(out, n):
-        return
-    at = -1
-    for i in range(n, len(out)):
-        if at < i - n:
-            at = i - n
-            for k in range(i - n + 1, i):
-                if low[k] < low[at]:
-                    at = k
-        elif low[i - 1] < low[at]:
-            at = i - 1
-        out[i] = low[at]
+    _highest(n, -1.0, low, out)
 
 
 @njit(cache=True)
