@@ -224,7 +224,7 @@ def _pivot(old: Old) -> dict[str, Filter]:
     if setting != "inside range":
         return {}
     sides = PIVOT_V1 if timeframe == HOURLY else PIVOT
-    return {"pivot": Filter(Feature("pivot_position", timeframe, sides), allowed=(2,))}
+    return {"pivot": Filter(Feature("inside_pivots", timeframe, sides), allowed=(1,))}
 
 
 _STRATEGY_KEYS = {

@@ -65,7 +65,6 @@ INDICATORS = {  # those the strategy's values hold; the other columns are bars a
     "d_atr14": Feature("atr", "daily", 14),
     "d_sma200": Feature("sma", "daily", 200, (_DAILY_CLOSE,)),
 }
-STANDARD = ("mom3_z", "mom3_z_pct")  # what the old code computed when its own alias gap was not in the way
 ASKED = ("rsixatrz", "rsixvolz")  # products, computed where what they are made of was asked for
 _DAY_NS = 24 * HOUR_NS
 _FOREVER_NS = 1 << 62
@@ -292,8 +291,11 @@ def _model_feature(name: str) -> Feature:
 
 
 def _column_feature(name: str) -> Feature:
-    if name in STANDARD:
+    if name == "mom3_z":  # what the old code computed where its own alias gap was not in the way
         return catalogue(name)
+    if name == "mom3_z_pct":
+        ranked = catalogue("volz_pct_v1")
+        return msgspec.structs.replace(ranked, of=(catalogue("mom3_z"), *ranked.of[1:]))
     return catalogue(f"{name}_asked_v1" if name in ASKED else f"{name}_v1")
 
 
@@ -392,7 +394,9 @@ def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
     if (missing != np.isnan(ours)).any():
         return math.inf
     known, found = expected[~missing], ours[~missing]
-    scale = np.maximum(np.maximum(np.abs(known), np.abs(found)), 1e-12)
+    # A difference of two numbers that should be 0 is judged by the size of the column, not by its own.
+    floor = 0.01 * float(np.median(np.abs(known))) if len(known) else 0.0
+    scale = np.maximum(np.maximum(np.abs(known), np.abs(found)), max(floor, 1e-12))
     return float((np.abs(known - found) / scale).max()) if len(known) else 0.0
 
 

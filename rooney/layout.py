@@ -20,6 +20,7 @@ from rooney.registry import KERNELS, Feature, Kernel
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
 FEATURE_TIMEFRAMES = (*TIMEFRAMES, "daily_ahead")
+STATELESS = ("difference", "product", "ratio", "above", "below", "absolute")
 REMEMBERED = "remembered_v1"  # holds its input as it was when the last evaluation ended
 
 
@@ -215,7 +216,16 @@ def write(layout: Layout, timeframe: int) -> str:
     if refresh:
         links.setdefault(timeframe, [])
         links = {tf: ["refresh(f, values, links)", *lines] for tf, lines in links.items()}
-    again = [f"f.{node.field} = {_call_again(node)}" for node in layout.nodes if node.kernel and node.kernel.again]
+    again = [f"f.{node.field} = {_call_again(node, [])}" for node in layout.nodes
+             if node.kernel and node.kernel.again and not node.linked and node.kernel.inputs == "bar"]  # fmt: skip
+    relink = list(refresh)
+    for node in layout.nodes:
+        if node.kernel and node.linked and node.timeframe == timeframe:
+            inputs = [f"f.{layout.nodes[i].field}" for i in node.inputs]
+            if node.kernel.again:
+                relink.append(f"f.{node.field} = {_call_again(node, inputs)}")
+            elif node.kernel.name in STATELESS:
+                relink.append(f"f.{node.field} = {_call(node, inputs)}")
     own, others = _shifts(layout)
     return (
         "".join(imports)
@@ -223,6 +233,7 @@ def write(layout: Layout, timeframe: int) -> str:
         + _function("fold(timeframe, s, f, local_ns, open_, high, low, close, volume)", "timeframe", folds)
         + _function("refresh(f, values, links)", "", {0: refresh})
         + _function("again(s, f)", "", {0: again})
+        + _function("relink(s, f, values, links)", "", {0: relink})
         + _function("link(timeframe, s, f, values, links)", "timeframe", links)
         + _function("remember(f)", "", {0: remembered})
         + _function("shift(s, f, points)", "", {0: own})
@@ -252,9 +263,9 @@ def _call(node: Node, inputs: list[str]) -> str:
     return f"{_local(node.kernel.update)}({', '.join([_state(node), repr(node.length), *given])})"
 
 
-def _call_again(node: Node) -> str:
+def _call_again(node: Node, inputs: list[str]) -> str:
     assert node.kernel is not None
-    return f"{_local(node.kernel.again)}({_state(node)}, {node.length!r})"
+    return f"{_local(node.kernel.again)}({', '.join([_state(node), repr(node.length), *inputs])})"
 
 
 def _state(node: Node) -> str:

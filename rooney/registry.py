@@ -40,7 +40,8 @@ class Kernel(msgspec.Struct, frozen=True):
     value:         "number", "price", "as input" (a price if the input is), "difference" (a price moved by what input 0
                    moves less what input 1 moves)
     research_only: reads the future or cannot be known live
-    again:         update(s, n): its value when the old system looked at the same bar a second time; None: the same
+    again:         update(s, n), over a series update(s, n, x): its value when the old system looked at the same bar a
+                   second time; None: the same
 
     `slots`, `warm_up` and `price_slots` raise StrategyError for a length that cannot be.
     """
@@ -240,6 +241,11 @@ _bar(
 )  # fmt: skip
 _bar("channel_side_v1", channels.channel_side_v1, _one, bars, "3", "old system §1.7")
 _bar(
+    "fresh_break", channels.fresh_break, lambda n: 2 * bars(n) + 3, lambda n: bars(n) + 1,
+    "1 first close above the channel of the n bars before since one beyond its middle, -1 first below, else 0",
+    "Donchian", lambda n: ((3, 2 * bars(n) + 3),),
+)  # fmt: skip
+_bar(
     "channel_distance", channels.channel_distance, lambda n: 2 * bars(n) + 1, lambda n: bars(n) + 1,
     "points from the close to the nearer edge of the channel of the n bars before", "old system §1.7",
     lambda n: ((1, 2 * bars(n) + 1),),
@@ -257,6 +263,11 @@ _bar(
 _bar(
     "pivot_position", pivots.pivot_position, lambda n: 2 * _sides(n) + 7, lambda n: max(_sides(n), n[2]),
     "1 close above the last pivot high, 3 below the last pivot low, else 2", "old system §1.7",
+    lambda n: ((2, _sides(n) + 4), (_sides(n) + 5, 2 * _sides(n) + 7)),
+)  # fmt: skip
+_bar(
+    "inside_pivots", pivots.inside_pivots, lambda n: 2 * _sides(n) + 7, lambda n: max(_sides(n), n[2]),
+    "1 last pivot low <= close <= last pivot high, else 2", "old system §1.7",
     lambda n: ((2, _sides(n) + 4), (_sides(n) + 5, 2 * _sides(n) + 7)),
 )  # fmt: skip
 _bar(
@@ -352,7 +363,11 @@ _REGISTERED["remembered_v1"] = Kernel(
     "remembered_v1", statistics.lag, "series", _one, _one, "x when the last evaluation ended", "old system §1.7", None,
     "as input",
 )  # fmt: skip
-for _name, _again in (("rsi_v1", again.rsi_v1), ("pivot_higher_high", again.pivot_higher_high)):
+for _name, _again in (
+    ("rsi_v1", again.rsi_v1),
+    ("pivot_higher_high", again.pivot_higher_high),
+    ("zscore", again.zscore),
+):
     _REGISTERED[_name] = msgspec.structs.replace(_REGISTERED[_name], again=_again)
 
 KERNELS = _REGISTERED

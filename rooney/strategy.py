@@ -42,6 +42,7 @@ import rooney.kernels.step as step_module
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.filters import Filter
+from rooney.kernels import jit
 from rooney.layout import Layout, lay_out, write
 from rooney.messages import TIMEFRAMES
 
@@ -214,12 +215,6 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     return strategy
 
 
-def cache_dir() -> Path:
-    """Where written steps and machine code are kept: $NUMBA_CACHE_DIR, else the user's cache."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rooney"
-
-
 def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     """The text of the module with the step of one strategy."""
     warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
@@ -233,11 +228,6 @@ def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     if found != 1:
         raise StrategyError(f"{step_module.__file__}: the lines that import the rules have changed")
     return text
-
-
-def _kernel_sources() -> list[str]:
-    """Text of every kernel: machine code of an older one must never run."""
-    return [file.read_text() for file in sorted(Path(step_module.__file__).parent.glob("*.py"))]
 
 
 def compile_strategy(
@@ -254,15 +244,14 @@ def compile_strategy(
     module_name = strategy.__module__
     text = _source(module_name, strategy, layout)
     declared = strategy.declared()
-    parts = [text, *_kernel_sources(), inspect.getsource(sys.modules[module_name])]
-    parts += [numba.__version__, np.__version__, ",".join(declared)]
+    parts = [text, *jit.sources(), inspect.getsource(sys.modules[module_name]), np.__version__, ",".join(declared)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     # The scan over history comes along: a live worker never calls it, so it costs it nothing.
     text += inspect.getsource(scan_module).replace(_STEP_IMPORT, "")
     step_name = f"rooney_step_{strategy.__name__.lower()}_{hashlib.sha256((digest + text).encode()).hexdigest()[:16]}"
     module = sys.modules.get(step_name)
     if module is None:
-        module = _import(_written(cache_dir() / f"{step_name}.py", text), step_name)
+        module = _import(_written(jit.cache_dir() / f"{step_name}.py", text), step_name)
     params_dtype = np.dtype((np.record, [(param, np.float64) for param in declared]))
     return Compiled(path, strategy, layout, layout.values_dtype(), params_dtype, module, digest)
 

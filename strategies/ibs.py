@@ -31,7 +31,7 @@ class Ibs(Strategy):
     entry_windows = ("00:00-15:00", "17:00-00:00")
     auto_close = "15:00"
     filters = {
-        "pivot": Filter(Feature("pivot_position", "hourly", ("pivot_bars", "pivot_bars", "first_bar")), allowed=(2,)),
+        "pivot": Filter(Feature("inside_pivots", "hourly", ("pivot_bars", "pivot_bars", "first_bar")), allowed=(1,)),
     }
 
     @staticmethod

@@ -361,11 +361,6 @@ def test_a_block_may_name_the_file_it_runs() -> None:
     assert config_of(changed("strategies.ibs", "strategy", "breakout")).strategy("ibs").strategy == "breakout"
 
 
-def test_no_entry_windows_are_minutes_of_the_day() -> None:
-    tree = changed("strategies.ibs", "no_entry_windows", ["07:25-07:35", "23:50-00:10"])
-    assert config_of(tree).strategy("ibs").no_entry_minutes == ((445, 455), (1430, 10))
-
-
 def test_models_are_looked_for_beside_the_configuration() -> None:
     assert load_config(SEED).strategy("ibs").models_path == SEED.parent / "src/models/ibs"
 

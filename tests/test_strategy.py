@@ -10,6 +10,7 @@ from worker_support import ROOT, SCRIPTED, engine
 
 from rooney import strategy as strategy_module
 from rooney.errors import StrategyError
+from rooney.kernels import jit
 from rooney.strategy import compile_strategy, find, load
 
 GOOD = """
@@ -84,7 +85,7 @@ MISTAKES = {
     ),
     "wrong arguments": (GOOD.replace("(f, p)", "(f)"), "should_enter_long must be written as should_enter_long(f, p)"),
     "timeframe": (GOOD.replace('"hourly"', '"4h"', 1), "timeframe '4h' is none of 1min, hourly, daily"),
-    "unknown feature": (GOOD.replace('"ibs")', '"ibss")'), "feature 'ibs' asks for 'ibss'; the library has atr, "),
+    "unknown feature": (GOOD.replace('"ibs")', '"ibss")'), "feature 'ibs' asks for 'ibss'; did you mean ibs"),
     "unknown length": (GOOD.replace('"n")', '"m")'), "feature 'top' takes its length from 'm', no parameter"),
     "feature of a wrong type": (GOOD.replace('Feature("ibs")', '"ibs"'), "features['ibs'] must be a Feature(…), not"),
     "parameter of a wrong type": (GOOD.replace("Param(0.2)", "0.2"), "params['low'] must be a Param(…), not 0.2"),
@@ -107,7 +108,7 @@ def test_a_mistake_in_a_file_is_a_sentence_that_names_the_file(write, mistake: s
 NOT_COMPILABLE = {
     "a feature that is not declared": (
         "f.ibs <= p.low and f.rsi < 30",
-        "should_enter_long uses .rsi, which does not exist; it can use f.ibs, f.top, p.low, p.n",
+        "should_enter_long uses .rsi, which does not exist; it can use f.ibs, f.top, p.time_stop_bars, ",
     ),
     "a parameter that is not declared": ("f.ibs <= p.lowest", "should_enter_long uses .lowest, which does not exist; "),
     "an object of Python": ("f.ibs <= OTHER.low", "should_enter_long cannot be compiled: Untyped global name 'OTH"),
@@ -169,11 +170,8 @@ def test_a_second_process_compiles_nothing_and_no_process_compiles_after_the_sta
 
 def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
     before = compile_strategy(SCRIPTED, {})
-    read = strategy_module.inspect.getsource
-    kernels = strategy_module.indicators
-    monkeypatch.setattr(
-        strategy_module.inspect, "getsource", lambda what: read(what) + ("# changed" if what is kernels else "")
-    )
+    texts = jit.sources()
+    monkeypatch.setattr(jit, "sources", lambda: [*texts[:-1], texts[-1] + "# changed"])
     after = compile_strategy(SCRIPTED, {})
     assert after.module.__name__ != before.module.__name__
     assert after.digest != before.digest
@@ -199,6 +197,6 @@ def test_a_written_step_that_was_damaged_is_written_again(write) -> None:  # typ
 def test_the_written_step_is_the_common_step_with_one_import_replaced_and_what_else_comes_along_after_it(write) -> None:  # type: ignore[no-untyped-def]
     text = Path(compile_strategy(str(write(GOOD)), PARAMS).module.__file__).read_text()
     common = Path(strategy_module.step_module.__file__).read_text()
-    head, tail = common.split(strategy_module._RULES_IMPORT)
+    head, tail = strategy_module._RULES_IMPORT.split(common)
     assert text.startswith(head)
     assert tail in text

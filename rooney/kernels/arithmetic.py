@@ -6,8 +6,9 @@ NaN in, NaN out.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 

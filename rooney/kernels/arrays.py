@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rooney.kernels.indicators import strength, wilder
+from rooney.kernels.jit import njit
 from rooney.kernels.statistics import TINY, seeded, smoothed
 from rooney.kernels.trend import directional
 

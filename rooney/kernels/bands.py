@@ -6,10 +6,10 @@ Step forms as in `rooney.kernels.statistics`.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rooney.kernels import windows
+from rooney.kernels.jit import njit
 from rooney.kernels.statistics import deviation
 
 F64 = NDArray[np.float64]

@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from numba import njit
-
 from rooney.kernels import exits
+from rooney.kernels.jit import njit
 
 # Plain integers: enums cost a compilation detour; a test holds them equal to `rooney.kernels.dtypes`.
 ENTRY, EXIT = 1, 2

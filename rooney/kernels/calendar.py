@@ -4,8 +4,9 @@ local_ns: nanoseconds since 1970-01-01 00:00 as the wall clock of the exchange s
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 DAY_NS = 86_400_000_000_000

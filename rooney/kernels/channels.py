@@ -6,8 +6,9 @@ The channel is that of the n bars before this one: a close can only be beyond a 
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 
@@ -84,3 +85,28 @@ def channel_distance(s: F64, n: int, open_: float, high: float, low: float, clos
     s[1 + n + seen % n] = low
     s[0] = seen + 1.0
     return distance
+
+
+@njit(cache=True)
+def fresh_break(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
+    """1 on the first close above the channel of the n bars before, -1 on the first below it, else 0.
+
+    A side that has broken is armed again by a close beyond the middle of the channel the other way. State: bars,
+    whether the upper and the lower side have broken, then rings of n highs and of n lows.
+    """
+    seen = int(s[0])
+    signal = math.nan
+    if seen >= n:
+        top, bottom = _highest(s, 3, n), _lowest(s, 3 + n, n)
+        middle = 0.5 * (top + bottom)
+        signal = 0.0
+        if close > top and s[1] == 0.0:
+            signal = 1.0
+        elif close < bottom and s[2] == 0.0:
+            signal = -1.0
+        s[1] = 1.0 if close > top else 0.0 if close < middle else s[1]
+        s[2] = 1.0 if close < bottom else 0.0 if close > middle else s[2]
+    s[3 + seen % n] = high
+    s[3 + n + seen % n] = low
+    s[0] = seen + 1.0
+    return signal

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 DAY_NS = 86_400_000_000_000
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from numba import njit
+from rooney.kernels.jit import njit
 
 BY_STOP, BY_TARGET, BY_AUTO_CLOSE = 6, 7, 8
 DAY_NS = 86_400_000_000_000

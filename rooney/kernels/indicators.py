@@ -8,8 +8,9 @@ form is a loop over the step form, so both are the same numbers.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 

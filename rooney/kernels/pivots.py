@@ -8,8 +8,9 @@ the bar with the number `first`: the old system began to look at its 252nd.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 Sides = tuple[int, int, int]
@@ -66,6 +67,21 @@ def pivot_position(s: F64, n: Sides, open_: float, high: float, low: float, clos
     if s[1] > 0.0 and close > s[2]:
         return 1.0
     return 3.0 if s[second] > 0.0 and close < s[second + 1] else 2.0
+
+
+@njit(cache=True)
+def inside_pivots(s: F64, n: Sides, open_: float, high: float, low: float, close: float, volume: float) -> float:
+    """1 when the close lies between the last pivot low and the last pivot high, else 2; NaN until both exist.
+
+    State as of `pivot_position`.
+    """
+    second = 5 + n[0] + n[1]
+    _confirm(s, 1, n, int(s[0]), high, 1.0)
+    _confirm(s, second, n, int(s[0]), low, -1.0)
+    s[0] += 1.0
+    if s[1] == 0.0 or s[second] == 0.0:
+        return math.nan
+    return 1.0 if s[second + 1] <= close <= s[2] else 2.0
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ only functions imported by name can be compiled once and loaded from the cache b
 
 from typing import Any
 
-from numba import njit
+from rooney.kernels.jit import njit
 
 LINKED = False  # whether any feature needs `link`
 
@@ -51,13 +51,13 @@ def link(timeframe: int, s: Any, f: Any, values: Any, links: Any) -> None:
 
 
 @njit(cache=True)
-def refresh(f: Any, values: Any, links: Any) -> None:
-    """Values read from other instruments, as they stand now."""
+def again(s: Any, f: Any) -> None:
+    """Own values that the old system changed when it looked at a bar a second time."""
 
 
 @njit(cache=True)
-def again(s: Any, f: Any) -> None:
-    """Values that the old system changed when it looked at a bar a second time."""
+def relink(s: Any, f: Any, values: Any, links: Any) -> None:
+    """As `again`, of what reads other instruments."""
 
 
 @njit(cache=True)

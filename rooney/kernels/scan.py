@@ -13,8 +13,7 @@ History comes in chunks of whole minutes; everything that must outlive a chunk i
 import math
 from typing import Any
 
-from numba import njit
-
+from rooney.kernels.jit import njit
 from rooney.kernels.step import step
 
 MINUTE_NS = 60_000_000_000

@@ -7,10 +7,10 @@ otherwise: number of values, then a ring of them (`rooney.kernels.windows`).
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rooney.kernels import windows
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 TINY = 1e-12

@@ -10,16 +10,15 @@ text with one line changed, the import below, for each strategy.
 import math
 from typing import Any
 
-from numba import njit
-
 from rooney.kernels import book, entries, exits
+from rooney.kernels.jit import njit
 from rooney.kernels.rules import (
     LINKED,
     again,
     fold,
     is_warm,
     link,
-    refresh,
+    relink,
     remember,
     shift,
     shift_linked,
@@ -60,29 +59,30 @@ def _roll(i: int, pos: Any, roll: Any, slots: Any, values: Any, links: Any, ts: 
 
 
 @njit(cache=True)
-def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any, links: Any) -> None:
+def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any) -> None:
     for timeframe in range(len(bars)):
         for i in range(len(instruments)):
             bar = bars[timeframe, i]
             if bar.valid:
                 local_ns = bar.ts_open + mark.utc_offset + instruments[i].clock_ns
                 fold(timeframe, slots[i], values[i], local_ns, bar.open, bar.high, bar.low, bar.close, bar.volume)
-    if LINKED:
-        for timeframe in range(len(bars)):
-            for i in range(len(instruments)):
-                if bars[timeframe, i].valid:
-                    link(timeframe, slots[i], values[i], values, links[i])
 
 
 @njit(cache=True)
-def _look_again(bars: Any, limits: Any, positions: Any, slots: Any, values: Any, links: Any) -> None:
+def _link_all(bars: Any, slots: Any, values: Any, links: Any) -> None:
+    for timeframe in range(len(bars)):
+        for i in range(len(values)):
+            if bars[timeframe, i].valid:
+                link(timeframe, slots[i], values[i], values, links[i])
+
+
+@njit(cache=True)
+def _is_second_look(bars: Any, limits: Any) -> bool:
     """The old system ran whenever any feed had a bar, on the last bar of those that had none."""
-    for i in range(len(positions)):
-        if bars[limits.timeframe, i].valid == 0 and positions[i].bars > 0:
-            again(slots[i], values[i])
-    for i in range(len(positions)):
-        if bars[limits.timeframe, i].valid == 0:
-            refresh(values[i], values, links[i])
+    for i in range(bars.shape[1]):
+        if limits.old and bars[limits.timeframe, i].valid:
+            return True
+    return False
 
 
 @njit(cache=True)
@@ -272,7 +272,9 @@ def step(
 
     # 5 features
     if limits.old:
-        _fold_all(held, instruments, mark, slots, values, links)
+        _fold_all(held, instruments, mark, slots, values)
+        if LINKED:
+            _link_all(held, slots, values, links)
         for timeframe in (2, 3):
             for i in range(n):
                 # The old system read the daily bar before the one in progress: a day comes in after its last decision.
@@ -280,13 +282,18 @@ def step(
                 if bars[timeframe, i].valid and bars[timeframe, i].ts_close == now:
                     held[timeframe, i] = bars[timeframe, i]
                     bars[timeframe, i].valid = 0
-    _fold_all(bars, instruments, mark, slots, values, links)
-    second_look = False
-    if limits.old:
-        for i in range(n):
-            second_look = second_look or bars[limits.timeframe, i].valid != 0
+    _fold_all(bars, instruments, mark, slots, values)
+    second_look = _is_second_look(bars, limits)
     if second_look:
-        _look_again(bars, limits, positions, slots, values, links)
+        for i in range(n):
+            if bars[limits.timeframe, i].valid == 0 and positions[i].bars > 0:
+                again(slots[i], values[i])
+    if LINKED:
+        _link_all(bars, slots, values, links)
+    if second_look:
+        for i in range(n):
+            if bars[limits.timeframe, i].valid == 0 and positions[i].bars > 0:
+                relink(slots[i], values[i], values, links[i])
     if mark.warming:
         return
 

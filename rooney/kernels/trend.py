@@ -3,10 +3,10 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rooney.kernels.indicators import wilder
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 

@@ -5,8 +5,9 @@ been running, and adding a number to the ring is the same as having seen shifted
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
 
