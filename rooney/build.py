@@ -12,10 +12,8 @@ def refuse_unbuilt(strategy: StrategyConfig) -> None:
     block = strategy.settings
     wanted = {
         "profile": block.profile == "v1",
-        "on_stop": block.on_stop == "flatten",
         "on_roll": block.on_roll == "roll",
         "stop_fill": block.stop_fill == "inside",
-        "broker_stop": block.broker_stop,
         "drawdown_halt": block.drawdown_halt is not None,
         "no_entry_windows": bool(block.no_entry_windows),
     }

@@ -15,6 +15,7 @@ A worker that is down takes its commands, in the order of their names, when it s
 import contextlib
 import enum
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -103,19 +104,31 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return f"{self.ts_ns}-{self.verb}"
 
 
+class Act(msgspec.Struct, frozen=True):
+    """A command as it stands in the ledger. ts_clock: the worker's clock when it was journalled, UTC ns."""
+
+    seq: int
+    ts_clock: int
+    command: Command
+
+
 def missing(command: Command) -> str:
     """What a command lacks to be obeyed, or nothing."""
     match command.verb:
         case Verb.RESOLVE if not command.intent or command.outcome is None:
             return "resolve needs an intent and an outcome (filled or not_filled)"
         case Verb.POSITION:
-            if not command.symbol or command.price is None or command.side not in (-1, 0, 1):
+            if not command.symbol or not _is_number(command.price) or command.side not in (-1, 0, 1):
                 return "position needs a symbol, a side (1, -1 or 0) and a price"
             if (command.side != 0) != (command.quantity > 0):
                 return "position needs a quantity of 1 or more with a side, and 0 without"
-        case Verb.CASH if command.usd is None:
+        case Verb.CASH if not _is_number(command.usd):
             return "cash needs usd"
     return "" if command.who and command.reason else "a command needs who and reason"
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def control_directory(environ: Mapping[str, str]) -> Path:

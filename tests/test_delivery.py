@@ -16,11 +16,12 @@ from worker_support import chicago
 
 from rooney import traderspost
 from rooney.clock import Clock, ReplayClock
-from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, Rules, next_action, outcome_kind
+from rooney.control import Switch
+from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
+from rooney.gates import Rules
 from rooney.instruments import group_of
-from rooney.kernels.dtypes import OutcomeKind
-from rooney.ledger import Event, Ledger
-from rooney.orders import TRANSITIONS, Intent, Payload, Receipt, Role, State
+from rooney.ledger import Ledger
+from rooney.orders import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
 from rooney.sim.traderspost import Account, Fault, running
 from rooney.traderspost import TradersPost
 
@@ -127,20 +128,6 @@ def test_an_exit_is_never_dropped_and_never_forgotten(life_: list[Event], now: f
     assert action != Next() or over or unknown >= MAX_UNCONFIRMED_EXITS
 
 
-def test_the_step_hears_of_an_entry_that_is_over_and_of_an_exit_that_is_acknowledged() -> None:
-    assert {state: outcome_kind(ENTRY, state) for state in State} == {
-        State.PLANNED: None,
-        State.SENDING: None,
-        State.ACKNOWLEDGED: OutcomeKind.ACKNOWLEDGED,
-        State.REFUSED: OutcomeKind.CANCELLED,
-        State.UNCONFIRMED: OutcomeKind.UNCONFIRMED,
-        State.DROPPED: OutcomeKind.CANCELLED,
-        State.RESOLVED: OutcomeKind.CANCELLED,
-    }
-    heard = {state for state in State if outcome_kind(EXIT, state) is not None}
-    assert heard == {State.ACKNOWLEDGED}
-
-
 # ── with a ledger, and a thread that sends ──
 
 
@@ -161,7 +148,11 @@ class Desk:
         self.ledger, self.clock = ledger, clock
         self.sent: list[Payload] = []
         self._send = send
-        self.delivery = Delivery(ledger, self._record, self._payload, group_of, clock, RULES)
+        self.switches: list[Switch] = []
+        self.feed = ""
+        self.delivery = Delivery(
+            ledger, self._record, self._payload, group_of, clock, RULES, lambda: self.switches, lambda symbol: self.feed
+        )
 
     def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
         return traderspost.payload(one, reject_after_s=15, tick_size=0.25, ts_decided_ns=ts_decided_ns)
@@ -228,20 +219,20 @@ def test_outcomes_are_given_once_and_in_order(desk: Any) -> None:
     d.plan()
     d.plan(EXIT, symbol="NQ", contract="NQM6")
     d.work()
-    heard = d.delivery.outcomes()
+    heard = d.delivery.outcomes(99)
     assert [event.state for event in heard] == [A, A]
     assert [event.seq for event in heard] == sorted(event.seq for event in heard)
-    assert d.delivery.outcomes() == []
+    assert d.delivery.outcomes(99) == []
 
 
 def test_outcomes_that_no_mark_has_taken_in_come_again_after_a_restart(desk: Any, ledger: Ledger) -> None:
     first = desk(says(U))
     one = first.plan()
     first.work()
-    (event,) = desk(says(U)).delivery.outcomes()
+    (event,) = desk(says(U)).delivery.outcomes(99)
     assert (event.intent, event.state) == (one.id, U)
     commit(ledger, OPEN + 60 * S, applied=[event.seq])
-    assert desk(says(U)).delivery.outcomes() == []
+    assert desk(says(U)).delivery.outcomes(99) == []
 
 
 def test_exits_overtake_entries(desk: Any) -> None:
@@ -270,7 +261,7 @@ def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropp
     assert d.states(first) == [P, G, A]
     assert d.states(second) == [P, State.DROPPED]
     assert len(d.sent) == 1
-    assert [event.state for event in d.delivery.outcomes()] == [A, State.DROPPED]
+    assert [event.state for event in d.delivery.outcomes(99)] == [A, State.DROPPED]
 
 
 def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(desk: Any) -> None:
@@ -334,10 +325,11 @@ def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(desk: An
     assert d.delivery.unconfirmed() == [entry]
     d._send = says(A, 200)
     d.plan(EXIT)
+    d.clock.ns += 60 * S
     d.work()
     assert d.delivery.unconfirmed() == []
     assert d.states(entry) == [P, G, U, State.RESOLVED]
-    assert [event.state for event in d.delivery.outcomes()] == [U, A, State.RESOLVED]
+    assert [event.state for event in d.delivery.outcomes(99)] == [U, A, State.RESOLVED]
 
 
 def test_an_entry_that_makes_no_sense_is_dropped_and_nothing_else_suffers(desk: Any) -> None:
@@ -356,7 +348,7 @@ def test_an_exit_without_a_price_goes_out(desk: Any) -> None:
 
 
 def test_mode_dry_sends_nothing_and_acknowledges(ledger: Ledger) -> None:
-    d = Delivery(ledger, None, lambda one, ts: {}, group_of, HandClock(), RULES)
+    d = Delivery(ledger, None, lambda one, ts: {}, group_of, HandClock(), RULES, list, lambda symbol: "")
     one = intent(ts_mark=OPEN)
     commit(ledger, OPEN, one)
     d.add(one, ledger.events(one.id))
@@ -519,7 +511,7 @@ def test_a_webhook_that_is_down_is_tried_again_while_the_entry_is_fresh(ledger: 
         port = server.port
     url = f"http://127.0.0.1:{port}{account.path}"
     d = Desk(ledger, HandClock(), TradersPost(url).send)
-    fresh, out = d.plan(), d.plan(EXIT, contract="NQM6")
+    fresh, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
     for _ in range(80):
         d.work()
         d.clock.ns += S // 4

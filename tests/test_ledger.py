@@ -21,7 +21,8 @@ from worker_support import ROOT, read_only, wait_for
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
-from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, SCHEMA_VERSION, Checkpoint, Ledger
+from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
+from rooney.ledgerfile import SCHEMA_VERSION
 from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Side, State
 
 BOOK = Book("{}", b"book")
