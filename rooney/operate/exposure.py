@@ -83,7 +83,7 @@ def _exposure(held: Held, orders: list[Order], stated: Act | None) -> Exposure |
 
 
 def _newest(orders: list[Order], role: Role) -> Order | None:
-    return next((o for o in reversed(orders) if o.role is role and o.state is not State.DROPPED), None)
+    return next((order for order in reversed(orders) if order.role is role), None)
 
 
 def _is_closed_by(exit_: Order, stated: Act | None) -> bool:
