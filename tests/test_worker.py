@@ -83,6 +83,7 @@ def rig(place: Path, redis: Part, zygote: Zygote, tmp_path: Path) -> Iterator[An
             server = stack.enter_context(running(one.accounts, log=log, faults=faults, rate_limit=False))
             one.webhook({account.name: server.url(account.name) for account in one.accounts})
             one.requests = log  # type: ignore[attr-defined]
+            one.vendor = server  # type: ignore[attr-defined]
             return one
 
         yield make
