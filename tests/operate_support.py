@@ -31,7 +31,7 @@ def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minut
     ]
 
 
-ENTERED = closes(QUIET, BUY, 104.0, 104.25)  # long 1 ES at 104.25, the open after the third minute's
+ENTERED = closes(QUIET, BUY, 104.0, 104.25)  # long 1 ES at 104.25, where the minute after the acknowledgement opened
 
 
 class Bench:
@@ -79,6 +79,10 @@ class Bench:
         worker = self.rig.begin(minutes, name=name)
         self.rig.wait_position(minutes[-1].ts_close, name)
         return worker
+
+    def obeyed(self, name: str = "a") -> None:
+        """Wait until the worker has taken what was left for it."""
+        wait_for(lambda: not list((self.control / name / "commands").glob("*.json")))
 
     def more(self, *prices: float, name: str = "a") -> None:
         """Minutes that follow the last one, finished."""

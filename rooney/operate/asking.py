@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import sys
 
 import click
 
@@ -35,7 +36,7 @@ def confirm(question: str, is_sure: bool) -> None:
     except click.Abort:
         click.echo("no answer (--yes answers for a script)", err=True)
     click.echo("nothing was done", err=True)
-    raise click.exceptions.Exit(EXIT_ATTENTION)
+    sys.exit(EXIT_ATTENTION)
 
 
 def _one_line(text: str) -> str:

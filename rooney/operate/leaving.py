@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+from rooney.clock import Clock
 from rooney.control import Command, Control, ControlError, control_directory, put_command
 from rooney.operate import units
 from rooney.operate.reading import Reading, is_worked_on
 
 
-def leave(reading: Reading, command: Command) -> str:
+def leave(reading: Reading, command: Command, clock: Clock) -> str:
     """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError."""
     path = put_command(control_directory(os.environ), reading.name, command)
     if is_worked_on(reading.path):
@@ -18,7 +19,7 @@ def leave(reading: Reading, command: Command) -> str:
         return f"left for the worker of {reading.name}, which takes it when it starts: {path}"
     from rooney.operate.standin import StandIn  # compiled parts come with it
 
-    with StandIn(reading) as stand_in:
+    with StandIn(reading, clock) as stand_in:
         stand_in.obey()
     refused = path.with_suffix(".refused")
     if refused.exists():

@@ -3,6 +3,7 @@
 import math
 import time
 
+from rooney.clock import Clock
 from rooney.control import Command, Resolution, Verb
 from rooney.errors import ConfigError
 from rooney.operate import showing
@@ -36,8 +37,8 @@ def plan(name: str, order: Order, filled: float | None) -> list[str]:
     return [*lines, f"  {remark}"] if remark else lines
 
 
-def resolve(reading: Reading, order: Order, filled: float | None, who: str, reason: str) -> str:
+def resolve(reading: Reading, order: Order, filled: float | None, who: str, reason: str, clock: Clock) -> str:
     """Say it; what happens now, as a sentence. Raises ControlError."""
     outcome = Resolution.NOT_FILLED if filled is None else Resolution.FILLED
     command = Command(time.time_ns(), Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)
-    return leave(reading, command)
+    return leave(reading, command, clock)

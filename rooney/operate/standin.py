@@ -42,13 +42,13 @@ class StandIn:
     def __init__(
         self,
         reading: Reading,
-        clock: Clock | None = None,
+        clock: Clock,
         rules: Rules | None = None,
         send: Callable[[Payload], Receipt] | None = None,
         payload: Callable[[Intent, int], Payload] = _no_payload,
     ) -> None:
         """reading: of the ledger, for its name, mode and instruments; send, payload: as in Delivery."""
-        self._clock = clock or Clock()
+        self._clock = clock
         self._clock.on_mark(reading.ts_mark)
         symbols = [held.symbol for held in reading.held]
         self._ledger = Ledger(reading.path, reading.name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rooney.clock import Clock
 from rooney.control import Command, Verb
 from rooney.errors import ConfigError
 from rooney.operate import showing
@@ -63,9 +64,9 @@ def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
     )  # fmt: skip
 
 
-def state(reading: Reading, one: Stated, who: str, reason: str) -> str:
+def state(reading: Reading, one: Stated, who: str, reason: str, clock: Clock) -> str:
     """Say it; what happens now, as a sentence. Raises ControlError."""
-    return leave(reading, command(one, who, reason, time.time_ns()))
+    return leave(reading, command(one, who, reason, time.time_ns()), clock)
 
 
 def _held(reading: Reading, symbol: str) -> Held:

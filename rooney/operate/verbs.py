@@ -2,9 +2,10 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +15,7 @@ from rooney.operate.places import credential_store, ledger_names, ledger_path, s
 from rooney.options import configured, load
 
 if TYPE_CHECKING:
+    from rooney.clock import Clock
     from rooney.operate.reading import Order, Reading
 
 _STATE = click.option(
@@ -24,6 +26,9 @@ _STATE = click.option(
 )
 _CREDENTIALS = click.option(
     "--credentials", type=click.Path(path_type=Path), help="Directory of the credentials [/etc/rooney/credentials]."
+)
+_CLOCK = click.option(
+    "--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -41,10 +46,17 @@ def _acting(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _say(as_json: bool, found: dict[str, Any], lines: list[str], code: int) -> None:
+def _clock(name: str) -> "Clock":
+    """As the worker's own --clock."""
+    from rooney.clock import Clock, ReplayClock
+
+    return ReplayClock() if name == "replay" else Clock()
+
+
+def _say(as_json: bool, found: dict[str, Any], lines: list[str], code: int) -> NoReturn:
     """The result, for a program or a person, and the exit status."""
     click.echo(json.dumps({"exit": code} | found) if as_json else "\n".join(lines))
-    raise click.exceptions.Exit(code)
+    sys.exit(code)
 
 
 def _show(as_json: bool, lines: list[str]) -> None:
@@ -114,11 +126,13 @@ def _find_order(state: Path, wanted: str) -> "tuple[Reading, Order]":
 @click.argument("order_id", metavar="ID")
 @click.option("--filled", type=float, metavar="PRICE", help="It was filled at this price, in points.")
 @click.option("--not-filled", is_flag=True, help="Nothing came of it.")
+@_CLOCK
 @_acting
 def resolve(
     order_id: str,
     filled: float | None,
     not_filled: bool,
+    clock: str,
     state: Path | None,
     reason: str | None,
     yes: bool,
@@ -134,7 +148,7 @@ def resolve(
     why = asking.reason(reason)
     _show(as_json, act.plan(reading.name, order, filled))
     asking.confirm("Write this?", yes)
-    done = act.resolve(reading, order, filled, asking.who(), why)
+    done = act.resolve(reading, order, filled, asking.who(), why, _clock(clock))
     _say(as_json, {"strategy": reading.name, "intent": order.id, "done": done}, [done], EXIT_OK)
 
 
@@ -142,11 +156,13 @@ def resolve(
 @click.argument("name")
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL … | SYMBOL QUANTITY]")
 @click.option("--price", type=float, help="At which it was opened, or closed if QUANTITY is 0; points.")
+@_CLOCK
 @_acting
 def position(
     name: str,
     symbols: tuple[str, ...],
     price: float | None,
+    clock: str,
     state: Path | None,
     reason: str | None,
     yes: bool,
@@ -164,7 +180,7 @@ def position(
         why = asking.reason(reason)
         _show(as_json, state_position.plan(reading, stated))
         asking.confirm("Write this?", yes)
-        done = state_position.state(reading, stated, asking.who(), why)
+        done = state_position.state(reading, stated, asking.who(), why, _clock(clock))
         _say(as_json, {"strategy": name, "symbol": stated.symbol, "done": done}, [done], EXIT_OK)
     state_position.check_symbols(reading, symbols)
     open_now = exposures(reading)
@@ -237,7 +253,7 @@ def resume(name: str | None, is_all: bool, state: Path | None, reason: str | Non
     "--hung-after", "hung_after_s", type=click.FloatRange(min=0), default=15.0, show_default=True,
     help="Seconds after which a worker that takes no command counts as hung.",
 )  # fmt: skip
-@click.option("--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's.")
+@_CLOCK
 @_acting
 def flatten(
     name: str | None,
@@ -260,7 +276,6 @@ def flatten(
     A worker that lives does it. For one that is down or hangs this command sends the exits itself, from the ledger.
     """
     from rooney import log
-    from rooney.clock import Clock, ReplayClock
     from rooney.operate import flatten as act
     from rooney.operate.reading import read
     from rooney.operate.state_position import check_symbols
@@ -281,7 +296,7 @@ def flatten(
         act.Means(
             lambda one, mode: load(config_path, (*overrides, f"strategies.{one}.mode={mode}"), env_file),
             credential_store(credentials),
-            ReplayClock() if clock == "replay" else Clock(),
+            _clock(clock),
         ),
     )
     lines = [line for one in found for line in one.lines]
@@ -295,6 +310,7 @@ def flatten(
 @click.option("--zone", help="Time zone of times that do not say theirs, such as America/Chicago.")
 @click.option("--account", default="", help="Whose fills, where the file has several accounts.")
 @click.option("--apply", is_flag=True, help="Replace the assumed fills by the real ones.")
+@_CLOCK
 @_acting
 def reconcile(
     name: str,
@@ -302,6 +318,7 @@ def reconcile(
     zone: str | None,
     account: str,
     apply: bool,
+    clock: str,
     state: Path | None,
     reason: str | None,
     yes: bool,
@@ -332,7 +349,7 @@ def reconcile(
     _show(as_json, act.lines(comparison))
     asking.confirm("Write these corrections?", yes)
     commands = act.commands(comparison, asking.who(), why, time.time_ns())
-    done = [leave(reading, command) for command in commands]
+    done = [leave(reading, command, _clock(clock)) for command in commands]
     _say(as_json, act.as_json(comparison) | {"done": done}, done, comparison.code)
 
 
