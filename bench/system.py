@@ -153,6 +153,7 @@ def _configuration(directory: Path, gateway_port: int, positions: int) -> dict[s
     block = {
         "strategy": str(STRATEGY), "mode": "paper", "broker_account": "${WEBHOOK}", "instruments": list(data.ROOTS),
         "max_positions": positions, "daily_stop_loss": 1e12, "starting_cash": 1e12, "reentry_wait_s": 0,
+        "requests_per_minute": 10**6, "requests_per_hour": 10**6,
     }  # fmt: skip
     return {
         "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": gateway_port},

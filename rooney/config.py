@@ -140,7 +140,7 @@ class StrategyBlock(_Block, frozen=True):
     max_instruments: upper limit for the list of instruments
     models_path:   directory of the models; relative to the configuration file
     *_s:           seconds; reject_after_s is TradersPost's own limit, 1 to 30
-    entries_per_*: of the webhook's 60 requests a minute and 500 an hour; the rest is kept for exits
+    requests_per_*: what TradersPost takes of one webhook; entries may use a third of a minute's and 2/5 of an hour's
     no_entry_windows: Chicago times of day
     order_symbol:  signal root → root the orders are sent in
     overrides:     root → what differs for it
@@ -166,8 +166,8 @@ class StrategyBlock(_Block, frozen=True):
     reject_after_s: Annotated[int, Meta(ge=1, le=30)] = 15
     settle_s: NotNegative = 60.0
     reentry_wait_s: NotNegative = 60.0
-    entries_per_minute: Count = 20
-    entries_per_hour: Count = 200
+    requests_per_minute: Count = 60
+    requests_per_hour: Count = 500
     close_margin_s: NotNegative = 120.0
     on_stop: Literal["keep", "flatten"] = "keep"
     on_unconfirmed_entry: Literal["flatten", "manage", "hold"] = "flatten"

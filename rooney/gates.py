@@ -26,18 +26,31 @@ class Rules(msgspec.Struct, frozen=True):
 
     stale_after_s: oldest an entry may be when it is sent; settle_s: wait between two exits of a contract
     mode:          of the account that is sent to; size_caps: most contracts of an entry, by symbol, absent for none
-    entries_per_*, requests_per_*: of one webhook, whose vendor allows 60 a minute and 500 an hour and counts refused
-                   ones; what entries may not use is kept for exits
+    requests_per_*: what the vendor takes of one webhook, refused ones included
     """
 
     stale_after_s: float = 15.0
     settle_s: float = 60.0
     mode: str = "paper"
     size_caps: dict[str, int] = {}
-    entries_per_minute: int = 20
-    entries_per_hour: int = 200
-    requests_per_minute: int = 55
-    requests_per_hour: int = 480
+    requests_per_minute: int = 60
+    requests_per_hour: int = 500
+
+    @property
+    def entry_limits(self) -> tuple[tuple[int, str, int], ...]:
+        """(span in ns, its name, entries in it): what is left is kept for exits."""
+        return (
+            (MINUTE_NS, "minute", max(1, self.requests_per_minute // 3)),
+            (HOUR_NS, "hour", max(1, self.requests_per_hour * 2 // 5)),
+        )
+
+    @property
+    def request_limits(self) -> tuple[tuple[int, int], ...]:
+        """(span in ns, requests in it): a little less than the vendor's, whose clock is not ours."""
+        return (
+            (MINUTE_NS, max(1, self.requests_per_minute * 9 // 10)),
+            (HOUR_NS, max(1, self.requests_per_hour * 9 // 10)),
+        )
 
 
 class Breaker(msgspec.Struct, frozen=True):
@@ -167,12 +180,8 @@ class Traffic:
 
     def busy(self, now_ns: int) -> str:
         """Why there is no room for an entry, or empty."""
-        rules = self._rules
         with self._mutex:
-            for span_ns, limit, name in (
-                (MINUTE_NS, rules.entries_per_minute, "minute"),
-                (HOUR_NS, rules.entries_per_hour, "hour"),
-            ):
+            for span_ns, name, limit in self._rules.entry_limits:
                 if (sent := _since(self._entries, now_ns - span_ns)) >= limit:
                     return f"{sent} entries within the last {name} (limit {limit}); the rest is kept for exits"
         return ""
@@ -182,10 +191,7 @@ class Traffic:
         rules, waits = self._rules, [0]
         with self._mutex:
             last = self._last.get(intent.contract)
-            for span_ns, limit in (
-                (MINUTE_NS, rules.requests_per_minute),
-                (HOUR_NS, rules.requests_per_hour),
-            ):
+            for span_ns, limit in rules.request_limits:
                 if len(self._requests) >= limit:
                     waits.append(self._requests[-limit] + span_ns)
         if last is not None:

@@ -506,8 +506,8 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
             settle_s=block.settle_s,
             mode=block.mode,
             size_caps=caps,
-            entries_per_minute=block.entries_per_minute,
-            entries_per_hour=block.entries_per_hour,
+            requests_per_minute=block.requests_per_minute,
+            requests_per_hour=block.requests_per_hour,
         )
         send = client.send if client else None
         return Delivery(ledger, send, payload, group_of, clock, rules, desk.switches, feed)
