@@ -31,7 +31,7 @@ def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minut
     ]
 
 
-ENTERED = closes(QUIET, BUY, 104.0, 104.25)  # long 1 ES at 104.25, where the minute after the acknowledgement opened
+ENTERED = closes(QUIET, BUY, 104.0, 104.25)  # long 1 ES at 104.25: 104.0, and a tick of slippage
 
 
 class Bench:
