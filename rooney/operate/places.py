@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rooney.errors import ConfigError
-from rooney.findings import CREDENTIAL_STORE
 
 STATE_DIRECTORY = Path("/var/lib/rooney")
 LEDGER = "ledger.sqlite"
@@ -23,6 +22,8 @@ def credential_store(given: Path | None) -> Path | None:
         if not given.is_dir():
             raise ConfigError(f"--credentials {given}: no such directory; nothing was done")
         return given
+    from rooney.findings import CREDENTIAL_STORE  # with the configuration, which looking does not need
+
     return CREDENTIAL_STORE if CREDENTIAL_STORE.is_dir() and os.access(CREDENTIAL_STORE, os.R_OK | os.X_OK) else None
 
 
