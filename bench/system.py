@@ -114,6 +114,7 @@ def _run(directory: Path, parts: list[Part], source: gateway.Gateway, load: Load
         "DATABENTO_API_KEY": gateway.KEY,
         "WEBHOOK": f"http://127.0.0.1:{int(ready.read_text())}/trading/webhook/{account}",
         "ROONEY_RUNTIME_DIRECTORY": str(directory),
+        "ROONEY_CONTROL_DIRECTORY": str(directory / "control"),
     }
     config = directory / "config.yml"
     config.write_text(yaml.safe_dump(_configuration(directory, source.port, load.positions)))

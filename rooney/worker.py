@@ -304,9 +304,11 @@ class Worker:
                 next_say = now + 1.0
             self._serve()
             try:
-                for ts_close, data in self._bus.read_tape(
-                    self._position_ns, READ_AHEAD, self._delivery.idle_s(BLOCK_S)
-                ):
+                entries = self._bus.read_tape(self._position_ns, READ_AHEAD, self._delivery.idle_s(BLOCK_S))
+                if not self._redis_ok:  # said before the entries it brings, for those may be traded
+                    logger.warning("Redis is back")
+                    self._redis_ok = True
+                for ts_close, data in entries:
                     if self._stopping:
                         break
                     self._on_entry(ts_close, data)
@@ -318,10 +320,6 @@ class Worker:
                     logger.error("%s; no new entries until it is back", error)
                 self._redis_ok = False
                 time.sleep(REDIS_PAUSE_S)
-                continue
-            if not self._redis_ok:
-                logger.warning("Redis is back")
-                self._redis_ok = True
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:

@@ -16,10 +16,10 @@ from worker_support import chicago
 
 from rooney import traderspost
 from rooney.clock import Clock, ReplayClock
-from rooney.control import Switch
+from rooney.control import Level, Switch
 from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
-from rooney.gates import Rules
-from rooney.instruments import group_of
+from rooney.gates import ENTRY_FILL_S, Rules
+from rooney.instruments import PRODUCTS, group_of
 from rooney.ledger import Ledger
 from rooney.orders import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
 from rooney.sim.traderspost import Account, Fault, running
@@ -520,6 +520,93 @@ def test_a_webhook_that_is_down_is_tried_again_while_the_entry_is_fresh(ledger: 
     assert d.states(out)[-1] is P
     assert 3 < d.states(out).count(G) < 10
     assert d.delivery.close(12)
+
+
+def test_nineteen_positions_are_flattened_within_the_rate_budget_beside_a_minute_full_of_entries(
+    ledger: Ledger,
+) -> None:
+    roots = [*PRODUCTS][:19]
+    account = Account("ibs", str(uuid.uuid4()), "secret")
+    with running([account]) as server:  # its limit is on: 60 requests a minute
+        d = Desk(ledger, HandClock(), TradersPost(server.url("ibs")).send)
+
+        def plan(root: str, role: Role) -> Intent:
+            return d.plan(role, symbol=root, contract=f"{root}M6", ticker=f"{root}M2026", ts_mark=d.clock.ns)
+
+        entries = [plan(root, ENTRY) for root in (*roots, "MES", "MNQ")]
+        d.work()
+        assert [d.states(one)[-1] for one in entries] == [A] * 20 + [State.DROPPED]  # the rest is kept for exits
+        d.clock.ns += int(ENTRY_FILL_S * S)
+        exits = [plan(root, EXIT) for root in roots]
+        d.work()
+        assert [d.states(one) for one in exits] == [[P, G, A]] * 19
+        assert set(server.state()["accounts"]["ibs"]["positions"]) <= {"MESM2026", "MNQM2026"}
+        assert d.delivery.close(12)
+
+
+@pytest.mark.parametrize(
+    ("switch", "feed", "reason"),
+    [
+        (Level.HALT, "", "kill switch: halt of ibs"),
+        (Level.FLATTEN, "", "kill switch: flatten of ibs"),
+        (Level.STOP, "", "kill switch: stop of ibs"),
+        (None, "Redis is away", "feed: Redis is away"),
+    ],
+)
+def test_what_holds_entries_back_lets_exits_go_but_for_stop(
+    desk: Any, switch: Level | None, feed: str, reason: str
+) -> None:
+    d = desk(says(A, 200))
+    d.switches, d.feed = [Switch(switch, "ibs")] if switch else [], feed
+    entry, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
+    d.work()
+    (dropped,) = [event.detail for event in d.ledger.events(entry.id) if event.state is State.DROPPED]
+    assert dropped == reason
+    assert d.states(out)[-1] is (P if switch is Level.STOP else A)
+    d.switches = []
+    d.work()
+    assert d.states(out)[-1] is A
+
+
+def test_two_exits_of_one_contract_keep_the_settling_time_between_them(desk: Any) -> None:
+    clock = HandClock()
+    d = desk(says(A, 200), clock)
+    first = d.plan(EXIT)
+    d.work()
+    second = d.plan(EXIT)
+    clock.ns += 59 * S
+    d.work()
+    assert (d.states(first)[-1], d.states(second)[-1]) == (A, P)
+    clock.ns += S
+    d.work()
+    assert d.states(second)[-1] is A
+
+
+def test_an_exit_after_an_entry_waits_until_the_entry_has_filled(desk: Any) -> None:
+    clock = HandClock()
+    d = desk(says(A, 200), clock)
+    d.plan()
+    d.work()
+    out = d.plan(EXIT)
+    d.work()
+    assert d.states(out)[-1] is P
+    clock.ns += int(ENTRY_FILL_S * S)
+    d.work()
+    assert d.states(out)[-1] is A
+
+
+def test_people_are_told_of_an_exit_that_does_not_get_through(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
+    clock = HandClock()
+    d = desk(says(U), clock)
+    d.plan(EXIT)
+    for _ in range(100):
+        d.work()
+        clock.ns += 5 * S
+    told = [r.message for r in caplog.records if r.levelname == "CRITICAL" and "unconfirmed" not in r.message]
+    assert told == [
+        "exit ESM2026 is not acknowledged after 35 s; going on",
+        "exit ESM2026 is of unknown fate after 5 requests: look there",
+    ]
 
 
 def test_no_part_of_the_url_is_in_the_ledger(webhook: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from test_worker import place, redis, requests, rig, said, zygote  # noqa: F401
-from worker_support import Rig, chicago, minute, random_tape, read_only, wait_for
+from worker_support import NEXT, QUIET, Rig, bar, chicago, minute, random_tape, read_only, wait_for
 
 from rooney import sessions
 from rooney.control import ALL, Level, clear_switches, set_switch
@@ -39,8 +39,13 @@ def day(seed: int) -> list[Any]:
     """The last hour of a session, the break, the first hour of the next one, and quiet minutes to settle in."""
     made = random_tape(seed, 180, SYMBOLS, "2026-03-11 15:00", gap=False)
     open_ = [m for m in made if not CLOSE < m.ts_close <= OPEN]
-    quiet = [minute(open_[-1].ts_close + k * MINUTE_NS) for k in range(1, 20)]
-    return open_ + quiet
+    return open_ + quiet(open_[-1].ts_close, 19)
+
+
+def quiet(after_ns: int, count: int) -> list[Any]:
+    """Minutes at a price that decides nothing; their bars are what an exit is booked at."""
+    marks = [after_ns + k * MINUTE_NS for k in range(1, count + 1)]
+    return [minute(ts, *(bar(symbol, ts, QUIET, contract=NEXT[symbol]) for symbol in SYMBOLS)) for ts in marks]
 
 
 def script(rng: random.Random) -> tuple[Fault, ...]:
@@ -81,7 +86,7 @@ def run(one: Rig, seed: int) -> int:
         assert worker.wait() == -signal.SIGKILL, said(one)[-3000:]
         kills += 1
     lift(one)
-    more = [minute(end + k * MINUTE_NS) for k in range(1, 15)]  # for exits that a switch has held back
+    more = quiet(end, 14)  # for exits that a switch has held back
     one.publish(more)
     one.finish(one.start(), more[-1].ts_close)
     check(one)
@@ -135,7 +140,9 @@ def check(one: Any) -> None:
     text = said(one)
     for symbol in SYMBOLS:
         if broker[symbol] != held.get(symbol, 0):
-            assert symbol in unclear, f"{symbol}: {broker[symbol]} at the broker, {held.get(symbol)} believed, no alert"
+            assert symbol in unclear, (
+                f"{one.label} {symbol}: {broker[symbol]} at the broker, {held.get(symbol)} believed, no alert"
+            )
             assert "unconfirmed" in text or "is of unknown fate" in text
     # no secret
     account = one.accounts[0]
