@@ -114,6 +114,7 @@ def _run(directory: Path, parts: list[Part], source: gateway.Gateway, load: Load
         "DATABENTO_API_KEY": gateway.KEY,
         "WEBHOOK": f"http://127.0.0.1:{int(ready.read_text())}/trading/webhook/{account}",
         "ROONEY_RUNTIME_DIRECTORY": str(directory),
+        "ROONEY_CONTROL_DIRECTORY": str(directory / "control"),
     }
     config = directory / "config.yml"
     config.write_text(yaml.safe_dump(_configuration(directory, source.port, load.positions)))
@@ -153,6 +154,7 @@ def _configuration(directory: Path, gateway_port: int, positions: int) -> dict[s
     block = {
         "strategy": str(STRATEGY), "mode": "paper", "broker_account": "${WEBHOOK}", "instruments": list(data.ROOTS),
         "max_positions": positions, "daily_stop_loss": 1e12, "starting_cash": 1e12, "reentry_wait_s": 0,
+        "requests_per_minute": 10**6, "requests_per_hour": 10**6,
     }  # fmt: skip
     return {
         "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": gateway_port},

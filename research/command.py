@@ -10,7 +10,6 @@ import click
 
 from research import backtest
 from research.history import History
-from rooney.build import refuse_unbuilt
 from rooney.config import StrategyConfig
 
 
@@ -18,7 +17,6 @@ def run_backtest(
     strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, out: Path | None, as_json: bool
 ) -> None:
     """Run, write and print."""
-    refuse_unbuilt(strategy)
     history = History(data, list(strategy.traded), start, end)
     if sys.stderr.isatty():
         with click.progressbar(length=1000, label=f"{history.bars:,} bars", file=sys.stderr) as bar:

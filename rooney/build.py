@@ -18,20 +18,6 @@ FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
 V1_WARM_UP_BARS = 252  # old system §1.4
 
 
-def refuse_unbuilt(strategy: StrategyConfig) -> None:
-    """Keys whose part is not built yet: with money at stake they are refused, never ignored. Raises ConfigError."""
-    block = strategy.settings
-    wanted = {
-        "on_stop": block.on_stop == "flatten",
-        "broker_stop": block.broker_stop,
-    }
-    for key in (key for key, is_wanted in wanted.items() if is_wanted):
-        raise ConfigError(
-            f"{strategy.path}.{key}: {getattr(block, key)!r} is not available in this version; leave the key out. "
-            "Not starting"
-        )
-
-
 def build_engine(
     strategy: StrategyConfig,
     more: Mapping[str, Feature] | None = None,

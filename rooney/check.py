@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney.build import build_engine, refuse_unbuilt
+from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
@@ -27,7 +27,6 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
     try:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
-            refuse_unbuilt(strategy)
             build_engine(strategy).compile()
     except ConfigError as error:
         path, _, text = str(error).partition(": ")

@@ -6,10 +6,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -23,6 +22,9 @@ from rooney.errors import (
     LedgerError,
     RooneyError,
 )
+from rooney.operate.verbs import VERBS
+from rooney.options import configured as _configured
+from rooney.options import load as _load
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from rooney.bus import Bus
     from rooney.config import Config
     from rooney.messages import Bar
-
-DEFAULT_CONFIG = "/etc/rooney/config.multi_alpha.yml"
 
 
 class _Process(Protocol):
@@ -64,27 +64,8 @@ def cli() -> None:
     """Trade CME futures with several independent strategies."""
 
 
-def _configured(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        click.option("--config", "config_path", envvar="ROONEY_CONFIG", help=f"Configuration file [{DEFAULT_CONFIG}]."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one configuration key."),
-        click.option("--env-file", type=click.Path(path_type=Path), help="Variables for a terminal session."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
-    from rooney.config import load_config
-    from rooney.secrets import read_env_file
-
-    if env_file is not None:
-        read_env_file(env_file, os.environ)
-    if config_path is None:
-        here = Path("config.multi_alpha.yml")
-        config_path = str(here) if here.is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
-    return load_config(config_path, overrides)
+for _verb in VERBS:
+    cli.add_command(_verb)
 
 
 def _run(process: _Process) -> None:

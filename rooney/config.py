@@ -165,6 +165,7 @@ class StrategyBlock(_Block, frozen=True):
     max_instruments: upper limit for the list of instruments
     models_path:   directory of the models; relative to the configuration file
     *_s:           seconds; reject_after_s is TradersPost's own limit, 1 to 30
+    requests_per_*: what TradersPost takes of one webhook; entries may use a third of a minute's and 2/5 of an hour's
     no_entry_windows: Chicago times of day
     entry_windows: Chicago times of day at which a bar that may enter begins; default: the strategy file's
     auto_close:    Chicago time of day at which open trades are closed, or off; default: the strategy file's
@@ -194,6 +195,8 @@ class StrategyBlock(_Block, frozen=True):
     reject_after_s: Annotated[int, Meta(ge=1, le=30)] = 15
     settle_s: NotNegative = 60.0
     reentry_wait_s: NotNegative = 60.0
+    requests_per_minute: Count = 60
+    requests_per_hour: Count = 500
     close_margin_s: NotNegative = 120.0
     on_stop: Literal["keep", "flatten"] = "keep"
     on_unconfirmed_entry: Literal["flatten", "manage", "hold"] = "flatten"

@@ -1,23 +1,25 @@
 """Getting intents to the webhook: what to do next with each is decided here, purely; one thread does the sending.
 
 Entries go out at most once. Exits go out until one is acknowledged, never two at a time and never within the settling
-time of one whose fate is unknown. Every state is in the ledger before the next thing happens, and nothing here ever
-blocks the worker's loop.
+time of another one of the contract. Every state is in the ledger before the next thing happens, the gates are asked at
+the moment of sending, and nothing here ever blocks the worker's loop.
 """
 
 import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults, log, sessions
+from rooney import faults, gates, log, sessions
 from rooney.clock import Clock
-from rooney.kernels.dtypes import OutcomeKind
-from rooney.ledger import Event, Ledger
-from rooney.orders import Intent, Payload, Receipt, Role, State
+from rooney.control import Switch
+from rooney.gates import Rules, Traffic, View
+from rooney.ledger import Ledger
+from rooney.orders import Event, Intent, Payload, Receipt, Role, State
+from rooney.outcomes import OUTCOME_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +27,10 @@ NOT_SENT_PAUSES_S = (0.3, 1.0, 2.0, 5.0, 15.0)
 REFUSED_PAUSE_S = 60.0
 RETRY_LATER_PAUSE_S = 20.0
 MAX_UNCONFIRMED_EXITS = 5
+EXIT_ALARM_S = 30.0  # an exit that could go out and is not acknowledged after so long is told to people
 IN_FLIGHT_S = 0.05
-OUTCOME_STATES = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
-
+_NEVER = 1 << 62
 FINAL = (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """stale_after_s: oldest an entry may be when it is sent; settle_s: wait after an exit of unknown fate."""
-
-    stale_after_s: float = 15.0
-    settle_s: float = 60.0
 
 
 class Next(msgspec.Struct, frozen=True):
@@ -54,19 +49,24 @@ def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rul
         at_ns = _next_try(events, now_ns)
         age_s = (max(now_ns, at_ns) - intent.ts_mark) / 1e9
         if age_s > rules.stale_after_s:
-            return Next(drop=f"stale: {age_s:.1f} s after its bar closed (limit {rules.stale_after_s:g} s)")
+            return Next(drop=gates.stale(age_s, rules))
         return Next(at_ns=at_ns)
     if last.state is State.PLANNED:
         return Next(at_ns=_next_try(events, now_ns))
     if last.state is State.REFUSED:
         pause_s = RETRY_LATER_PAUSE_S if last.status == 429 else REFUSED_PAUSE_S
     elif last.state is State.UNCONFIRMED:
-        if sum(event.state is State.UNCONFIRMED for event in events) >= MAX_UNCONFIRMED_EXITS:
-            return Next()  # an operator has to look
+        if is_given_up(event.state for event in events):
+            return Next()
         pause_s = rules.settle_s
     else:
         return Next()
     return Next(at_ns=last.ts_clock + int(pause_s * 1e9))
+
+
+def is_given_up(states: Iterable[State]) -> bool:
+    """Whether an exit that went through `states` was of unknown fate so often that an operator has to look."""
+    return sum(state is State.UNCONFIRMED for state in states) >= MAX_UNCONFIRMED_EXITS
 
 
 def _next_try(events: Sequence[Event], now_ns: int) -> int:
@@ -77,24 +77,15 @@ def _next_try(events: Sequence[Event], now_ns: int) -> int:
     return events[-1].ts_clock + int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
 
 
-def outcome_kind(role: Role, state: State) -> OutcomeKind | None:
-    """What the step is told when an intent reaches `state`; None when it need not know."""
-    if state is State.ACKNOWLEDGED:
-        return OutcomeKind.ACKNOWLEDGED
-    if role is Role.EXIT:
-        return None  # still wanted, whatever happened to the attempt
-    if state in (State.REFUSED, State.DROPPED, State.RESOLVED):
-        return OutcomeKind.CANCELLED
-    return OutcomeKind.UNCONFIRMED if state is State.UNCONFIRMED else None
-
-
 class _Order:
-    __slots__ = ("events", "in_flight", "intent")
+    __slots__ = ("events", "in_flight", "intent", "said", "wanted_ns")
 
     def __init__(self, intent: Intent, events: list[Event]) -> None:
         self.intent = intent
         self.events = events
         self.in_flight = False
+        self.wanted_ns = 0  # since when an exit could have gone out
+        self.said: set[str] = set()  # alarms that were raised
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -111,6 +102,8 @@ class Delivery:
     send:     posts a payload and says what is known (rooney.traderspost); None in mode dry: assumed acknowledged
     payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
     group_of: session group per symbol; nothing is sent while its instrument is closed
+    switches: the operator's, read anew for each request
+    feed:     why the market data of a symbol cannot be trusted now, or empty
     """
 
     def __init__(
@@ -121,6 +114,8 @@ class Delivery:
         group_of: Callable[[str], str],
         clock: Clock,
         rules: Rules,
+        switches: Callable[[], Sequence[Switch]],
+        feed: Callable[[str], str],
     ) -> None:
         self._ledger = ledger
         self._send = send
@@ -128,6 +123,10 @@ class Delivery:
         self._group_of = group_of
         self._clock = clock
         self._rules = rules
+        self._switches = switches
+        self._feed = feed
+        recent = ledger.attempts_since(clock.now_ns() - gates.HOUR_NS)
+        self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard: list[Event] = ledger.unapplied(OUTCOME_STATES)
         self._in_flight = 0
@@ -142,20 +141,42 @@ class Delivery:
     def add(self, intent: Intent, events: list[Event]) -> None:
         """Take charge of an intent that is in the ledger."""
         self._orders[intent.id] = _Order(intent, events)
+        self._traffic.know(intent, events[-1].state)
+
+    def resume(self) -> None:
+        """The operator closes the breaker."""
+        self._traffic.resume()
+
+    def breaker(self) -> str:
+        """Why entries are held back after failures, or empty."""
+        return self._traffic.breaker()
+
+    def is_in_flight(self, symbol: str) -> bool:
+        """Whether a request for a symbol is with the sending thread now."""
+        return any(order.in_flight and order.intent.symbol == symbol for order in self._orders.values())
+
+    def open_orders(self) -> list[tuple[Intent, list[Event]]]:
+        """Orders whose life is not over, each with what has happened to it."""
+        return [(order.intent, order.events) for order in self._orders.values()]
+
+    def moved(self, intent: Intent) -> None:
+        """The ledger moved an order that is not in flight: take in what it says now."""
+        order = self._orders.setdefault(intent.id, _Order(intent, self._ledger.events(intent.id)[:-1]))
+        self._catch_up(order)
 
     def idle_s(self, longest_s: float) -> float:
         """Seconds until the next turn has something to do, as far as can be known; at most `longest_s`."""
         if self._in_flight:
             return min(IN_FLIGHT_S, longest_s)
         now_ns = self._clock.now_ns()
-        due = [next_action(order.intent, order.events, now_ns, self._rules).at_ns for order in self._orders.values()]
-        waits = [(at_ns - now_ns) / 1e9 for at_ns in due if at_ns is not None]
+        waits = [(self._at_ns(order, now_ns) - now_ns) / 1e9 for order in self._orders.values()]
         return min([longest_s, *(max(wait, IN_FLIGHT_S) for wait in waits if wait > 0)])
 
-    def outcomes(self) -> list[Event]:
+    def outcomes(self, at_most: int) -> list[Event]:
         """Outcomes the step has not heard of yet, in order; asked once per mark."""
-        heard, self._heard = self._heard, []
-        return sorted(heard, key=lambda event: event.seq)
+        self._heard.sort(key=lambda event: event.seq)
+        heard, self._heard = self._heard[:at_most], self._heard[at_most:]
+        return heard
 
     def unconfirmed(self) -> list[Intent]:
         """Orders whose fate is unknown."""
@@ -184,39 +205,79 @@ class Delivery:
 
     def _start_due(self) -> None:
         now_ns = self._clock.now_ns()
+        stopped = gates.stopped(self._switches()) if self._orders else ""
         for order in list(self._orders.values()):
             if order.in_flight:
                 continue
-            action = next_action(order.intent, order.events, now_ns, self._rules)
+            intent = order.intent
+            action = next_action(intent, order.events, now_ns, self._rules)
             if action.drop:
-                self._take(order, self._ledger.record(order.intent, State.DROPPED, now_ns, detail=action.drop))
-            elif self._due(order.intent, action, now_ns):
+                self._take(order, self._ledger.record(intent, State.DROPPED, now_ns, detail=action.drop))
+                continue
+            if intent.role is Role.EXIT:
+                self._watch(order, now_ns, stopped)
+            # Under `stop` an entry goes to the gates, which drop it; an exit waits.
+            if self._at_ns(order, now_ns) <= now_ns and not (stopped and intent.role is Role.EXIT):
                 order.in_flight = True
                 self._in_flight += 1
-                self._outbox.put((-order.intent.role, next(self._turns), order.intent, order.events))
+                self._outbox.put((-intent.role, next(self._turns), intent, order.events))
 
-    def _due(self, intent: Intent, action: Next, now_ns: int) -> bool:
-        """Nothing is sent while the instrument is closed: TradersPost would queue it for the open."""
-        open_now = sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
-        return action.at_ns is not None and action.at_ns <= now_ns and open_now
+    def _at_ns(self, order: _Order, now_ns: int) -> int:
+        """When an order may go out, UTC ns; never, while its instrument is closed: TradersPost would queue it."""
+        action = next_action(order.intent, order.events, now_ns, self._rules)
+        if action.at_ns is None or not self._is_open(order.intent, now_ns):
+            return _NEVER
+        return max(action.at_ns, self._traffic.exit_from(order.intent) if order.intent.role is Role.EXIT else 0)
+
+    def _is_open(self, intent: Intent, now_ns: int) -> bool:
+        return sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
+
+    def _watch(self, order: _Order, now_ns: int, stopped: str) -> None:
+        """Tell people of an exit that does not get through, each reason once."""
+        if not self._is_open(order.intent, now_ns):
+            order.wanted_ns = 0
+            return
+        order.wanted_ns = order.wanted_ns or now_ns
+        waited_s = (now_ns - order.wanted_ns) / 1e9
+        if stopped:
+            self._alarm(order, "stop", f"is held back by {stopped}")
+        elif is_given_up(event.state for event in order.events):
+            self._alarm(order, "given up", f"is of unknown fate after {MAX_UNCONFIRMED_EXITS} requests: look there")
+        elif waited_s > EXIT_ALARM_S:
+            self._alarm(order, "late", f"is not acknowledged after {waited_s:.0f} s; going on")
+
+    @staticmethod
+    def _alarm(order: _Order, kind: str, text: str) -> None:
+        if kind not in order.said:
+            order.said.add(kind)
+            intent = order.intent
+            what = f"exit {intent.ticker} {text}"
+            log.event(logger, logging.CRITICAL, "exit", what, symbol=intent.symbol, intent=intent.id)
 
     def _take(self, order: _Order, event: Event) -> None:
         intent = order.intent
-        level = logging.INFO if event.state is State.ACKNOWLEDGED else logging.WARNING
+        unknown = event.state is State.UNCONFIRMED or (intent.role is Role.EXIT and event.state is State.REFUSED)
+        fine = event.state is State.ACKNOWLEDGED
+        level = logging.CRITICAL if unknown else logging.INFO if fine else logging.WARNING
         text = f"{intent.role.name.lower()} {intent.ticker} {event.state.value} {event.status or ''} {event.detail}"
         log.event(logger, level, "order", " ".join(text.split()), symbol=intent.symbol, intent=intent.id)
         touched = [order]
         if intent.role is Role.EXIT and event.state is State.ACKNOWLEDGED:
-            # It resolved what was unconfirmed before it on its contract.
+            # It resolved what was not settled before it on its contract.
             others = [other for other in self._orders.values() if other is not order and not other.in_flight]
             touched += [other for other in others if other.intent.contract == intent.contract]
         for one in touched:
-            known = one.events[-1].seq
-            one.events = self._ledger.events(one.intent.id)
-            self._heard += [e for e in one.events if e.seq > known and e.state in OUTCOME_STATES]
-            last = one.events[-1].state
-            if last in FINAL or (one.intent.role is Role.ENTRY and last is State.REFUSED):
-                del self._orders[one.intent.id]
+            self._catch_up(one)
+
+    def _catch_up(self, order: _Order) -> None:
+        """Take in what the ledger has of an order."""
+        known, intent = order.events[-1].seq, order.intent
+        order.events = self._ledger.events(intent.id)
+        self._heard += [e for e in order.events if e.seq > known and e.state in OUTCOME_STATES]
+        last = order.events[-1].state
+        self._traffic.know(intent, last)
+        if last in FINAL or (intent.role is Role.ENTRY and last is State.REFUSED):
+            del self._orders[intent.id]
 
     # ── on the sending thread ──
 
@@ -236,21 +297,37 @@ class Delivery:
         # It may have waited behind an order that hung, so what holds is what holds now.
         action = next_action(intent, events, now_ns, self._rules)
         if action.drop:
-            return self._ledger.record(intent, State.DROPPED, now_ns, detail=action.drop)
-        if not self._due(intent, action, now_ns):
+            return self._record(intent, State.DROPPED, action.drop)
+        if action.at_ns is None or action.at_ns > now_ns or not self._is_open(intent, now_ns):
             return None
+        if reason := self._held_back(intent, now_ns):
+            return None if intent.role is Role.EXIT else self._record(intent, State.DROPPED, reason)
         try:
             payload = self._payload(intent, events[0].ts_wall)
         except ValueError as error:  # an entry that makes no sense; an exit always has a payload
             if intent.role is Role.EXIT:
                 raise
-            return self._ledger.record(intent, State.DROPPED, now_ns, detail=str(error))
-        self._ledger.record(intent, State.SENDING, now_ns)
+            return self._record(intent, State.DROPPED, str(error))
+        self._record(intent, State.SENDING)
         if self._send is None:
-            return self._ledger.record(intent, State.ACKNOWLEDGED, now_ns, detail="dry: not sent")
+            return self._record(intent, State.ACKNOWLEDGED, "dry: not sent")
         faults.point("after_sending")
         receipt = self._send(payload)
         faults.point("after_post")
-        event = self._ledger.record(intent, receipt.state, self._clock.now_ns(), receipt)
+        event = self._record(intent, receipt.state, receipt=receipt)
         faults.point("after_outcome")
+        return event
+
+    def _held_back(self, intent: Intent, now_ns: int) -> str:
+        """Why it must not go out now, or empty."""
+        switches, traffic = self._switches(), self._traffic
+        if intent.role is Role.EXIT:
+            return gates.stopped(switches) or ("settling" if traffic.exit_from(intent) > now_ns else "")
+        feed, busy = self._feed(intent.symbol), traffic.busy(now_ns)
+        view = View(now_ns, switches, traffic.breaker(), feed, traffic.unclear(intent), busy)
+        return gates.refusal(intent, view, self._rules)
+
+    def _record(self, intent: Intent, state: State, detail: str = "", receipt: Receipt | None = None) -> Event:
+        event = self._ledger.record(intent, state, self._clock.now_ns(), receipt, detail)
+        self._traffic.note(intent, event)
         return event

@@ -1,4 +1,4 @@
-"""The ledger of one strategy: one SQLite file, append-only. The only importer of sqlite3.
+"""The ledger of one strategy: one SQLite file, append-only.
 
 What was decided at a mark and the position on the tape are committed in one transaction, so a restart continues
 exactly there. Intents and outcomes are synced to the disk before anything acts on them; a mark without either is not,
@@ -12,75 +12,25 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rooney import faults
+from rooney import faults, ledgerfile
+from rooney.control import Act, Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
-from rooney.orders import Intent, Receipt, Role, Side, State, check_move
+from rooney.ledgerfile import UNTOUCHED
+from rooney.orders import Event, Intent, Receipt, Role, Said, Side, State, check_move
 
-APPLICATION_ID = 0x526F6F6E  # "Roon"
-SCHEMA_VERSION = 1
 CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
-_SCHEMA = """
-CREATE TABLE strategy (name TEXT NOT NULL, created_ns INTEGER NOT NULL);
-CREATE TABLE intent (
-  id TEXT PRIMARY KEY, strategy TEXT NOT NULL, mode TEXT NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL,
-  ticker TEXT NOT NULL, role INTEGER NOT NULL, side INTEGER NOT NULL, quantity INTEGER NOT NULL, cause TEXT NOT NULL,
-  signal_price REAL, ts_mark INTEGER NOT NULL, seq INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
-CREATE TABLE event (
-  seq INTEGER PRIMARY KEY, intent TEXT NOT NULL REFERENCES intent(id), state TEXT NOT NULL, ts_wall INTEGER NOT NULL,
-  ts_clock INTEGER NOT NULL, status INTEGER NOT NULL, detail TEXT NOT NULL, remote_id TEXT NOT NULL,
-  latency_ns INTEGER NOT NULL, body TEXT NOT NULL);
-CREATE INDEX event_intent ON event(intent, seq);
-CREATE TABLE applied (event INTEGER PRIMARY KEY REFERENCES event(seq), ts_mark INTEGER NOT NULL);
-CREATE TABLE decision (
-  ts_mark INTEGER NOT NULL, symbol TEXT NOT NULL, reason TEXT NOT NULL, features TEXT NOT NULL,
-  latency_ns INTEGER NOT NULL, PRIMARY KEY (ts_mark, symbol)) WITHOUT ROWID;
-CREATE TABLE trade (
-  seq INTEGER PRIMARY KEY, ts_mark INTEGER NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL,
-  side INTEGER NOT NULL, quantity INTEGER NOT NULL, entry_ts INTEGER NOT NULL, entry_price REAL NOT NULL,
-  exit_ts INTEGER NOT NULL, exit_price REAL NOT NULL, cause TEXT NOT NULL, pnl_usd REAL NOT NULL,
-  costs_usd REAL NOT NULL, bars_held INTEGER NOT NULL);
-CREATE TABLE status (
-  one INTEGER PRIMARY KEY CHECK (one = 1), ts_mark INTEGER NOT NULL, ts_wall INTEGER NOT NULL, marks INTEGER NOT NULL,
-  detail TEXT NOT NULL, layout TEXT NOT NULL, book BLOB NOT NULL);
-CREATE TABLE checkpoint (ts_mark INTEGER PRIMARY KEY, digest TEXT NOT NULL, state BLOB NOT NULL);
-CREATE TRIGGER intent_is_immutable BEFORE UPDATE ON intent BEGIN SELECT RAISE(ABORT, 'an intent never changes'); END;
-CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'an intent is never deleted'); END;
-CREATE TRIGGER event_is_immutable BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
-CREATE TRIGGER event_stays BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END;
-CREATE TRIGGER applied_is_immutable BEFORE UPDATE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
-CREATE TRIGGER applied_stays BEFORE DELETE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
-CREATE TRIGGER trade_is_immutable BEFORE UPDATE ON trade BEGIN SELECT RAISE(ABORT, 'a trade never changes'); END;
-CREATE TRIGGER trade_stays BEFORE DELETE ON trade BEGIN SELECT RAISE(ABORT, 'a trade is never deleted'); END;
-"""
-
-_INTENT_COLUMNS = (
-    "id, strategy, mode, symbol, contract, ticker, role, side, quantity, cause, signal_price, ts_mark, seq"
-)
-
+_INTENT_COLUMNS = ", ".join(Intent.__struct_fields__)
 
 _LAST_STATE = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
-_UNTOUCHED = "left untouched. Restore a backup or move it away"
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One step in an intent's life. ts_clock: the worker's clock, mark time on a replay."""
-
-    seq: int
-    intent: str
-    state: State
-    ts_wall: int
-    ts_clock: int
-    status: int
-    detail: str
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -89,6 +39,16 @@ class Finished(msgspec.Struct, frozen=True):
     ts_mark: int
     marks: int
     book: Book
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
+
+    contract: str
+    role: Role
+    state: State
+    status: int
+    ts_clock: int
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -117,7 +77,7 @@ class Ledger:
             os.close(self._lock)
             if isinstance(error, LedgerError):
                 raise
-            raise LedgerError(f"{path}: not a sound ledger: {error}; {_UNTOUCHED}") from error
+            raise LedgerError(f"{path}: not a sound ledger: {error}; {UNTOUCHED}") from error
         self._seq = int(self._one("SELECT coalesce(max(seq), 0) FROM intent"))
 
     def _hold(self, strategy: str) -> None:
@@ -128,13 +88,9 @@ class Ledger:
             raise LedgerError(
                 f"{self.path}: another process works with this ledger; a strategy runs once. Not starting"
             ) from None
-        if self.path.exists():
-            _inspect(self.path, strategy)
-        else:
-            _create(self.path, strategy)
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA foreign_keys=ON")
+        if not self.path.exists():
+            ledgerfile.create(self.path, strategy)
+        self._db = ledgerfile.connect(self.path, ledgerfile.inspect(self.path, strategy))
 
     def close(self) -> None:
         """Fold the journal into the file and let others in."""
@@ -182,34 +138,26 @@ class Ledger:
         detail: dict[str, Any],
         book: Book,
         checkpoint: Checkpoint | None = None,
+        obeyed: Sequence[int] = (),
     ) -> list[Event]:
         """One mark, whole: its intents as planned, outcomes it took in, decisions, trades, and the tape position.
 
-        applied: sequence numbers of the events that reached the step at this mark
+        applied, obeyed: sequence numbers of the events and of the operator's acts that reached the step at this mark
         return:  the event that begins the life of each intent
         """
-        planned: list[Event] = []
         now_ns = time.time_ns()
-        with self._transaction(durable=bool(intents or applied)) as db:
-            for intent in intents:
-                db.execute(
-                    f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                    (
-                        intent.id, intent.strategy, intent.mode, intent.symbol, intent.contract, intent.ticker,
-                        int(intent.role), int(intent.side), intent.quantity, intent.cause, intent.signal_price,
-                        intent.ts_mark, intent.seq,
-                    ),
-                )  # fmt: skip
-                seq = self._event(db, intent.id, State.PLANNED, now_ns, ts_mark)
-                planned.append(Event(seq, intent.id, State.PLANNED, now_ns, ts_mark, 0, ""))
+        with self._transaction(durable=bool(intents or applied or obeyed)) as db:
+            planned = [self._plan(db, intent, now_ns, ts_mark) for intent in intents]
             db.executemany("INSERT INTO applied VALUES (?, ?)", [(event, ts_mark) for event in applied])
+            db.executemany("INSERT INTO obeyed VALUES (?, ?)", [(act, ts_mark) for act in obeyed])
             db.executemany(
-                "INSERT OR REPLACE INTO decision VALUES (?,?,?,?,?)",
-                [(ts_mark, e.symbol, e.reason.name.lower(), _json(e.features), latency_ns) for e in evaluated],
+                "INSERT OR REPLACE INTO decision (ts_mark, symbol, reason, features, latency_ns, score)"
+                " VALUES (?,?,?,?,?,?)",
+                [(ts_mark, e.symbol, e.reason.name.lower(), _json(e.features), latency_ns, e.score) for e in evaluated],
             )
             db.executemany(
                 "INSERT INTO trade (ts_mark, symbol, contract, side, quantity, entry_ts, entry_price, exit_ts,"
-                " exit_price, cause, pnl_usd, costs_usd, bars_held) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " exit_price, cause, pnl_usd, costs_usd, bars_held, score) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [(ts_mark, *msgspec.structs.astuple(trade)) for trade in trades],
             )
             db.execute(
@@ -229,6 +177,15 @@ class Ledger:
             faults.point("in_mark_commit")
         return planned
 
+    def _plan(self, db: sqlite3.Connection, intent: Intent, ts_wall: int, ts_clock: int) -> Event:
+        """Begin the life of an intent."""
+        db.execute(
+            f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES ({','.join('?' * len(Intent.__struct_fields__))})",
+            [value.value if isinstance(value, Role | Side) else value for value in msgspec.structs.astuple(intent)],
+        )
+        seq = self._event(db, intent.id, State.PLANNED, ts_wall, ts_clock)
+        return Event(seq, intent.id, State.PLANNED, ts_wall, ts_clock, 0, "")
+
     @staticmethod
     def _event(
         db: sqlite3.Connection,
@@ -238,15 +195,16 @@ class Ledger:
         ts_clock: int,
         receipt: Receipt | None = None,
         detail: str = "",
+        said: Said = Said.NOBODY,
     ) -> int:
         status, remote_id, latency_ns, body = 0, "", 0, ""
         if receipt is not None:
             status, remote_id, body = receipt.status, receipt.remote_id, receipt.body
             latency_ns, detail = receipt.ts_done_ns - receipt.ts_sent_ns, receipt.detail
         cursor = db.execute(
-            "INSERT INTO event (intent, state, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body)"
-            " VALUES (?,?,?,?,?,?,?,?,?)",
-            (intent_id, state.value, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body),
+            "INSERT INTO event (intent, state, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body, said)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (intent_id, state.value, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body, said.value),
         )
         return int(cursor.lastrowid or 0)
 
@@ -255,23 +213,68 @@ class Ledger:
     ) -> Event:
         """Move an intent to `state`, durably. Raises IllegalMoveError for a move its life does not know.
 
-        An acknowledged exit resolves the entries of its contract whose fate was unknown, in the same transaction.
+        An acknowledged exit resolves, in the same transaction, what came before it on its contract: entries whose
+        fate was unknown, and other exits that were still wanted.
         """
         now_ns = time.time_ns()
         with self._transaction(durable=True) as db:
-            last = db.execute(
-                "SELECT state FROM event WHERE intent=? ORDER BY seq DESC LIMIT 1", (intent.id,)
-            ).fetchone()
-            check_move(intent.role, State(last[0]), state)
-            seq = self._event(db, intent.id, state, now_ns, ts_clock, receipt, detail)
+            seq = self._move(db, intent, state, now_ns, ts_clock, receipt, detail)
             if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
-                for (entry,) in db.execute(
-                    f"SELECT id FROM intent i WHERE contract=? AND role=? AND seq<? AND {_LAST_STATE}=?",
-                    (intent.contract, int(Role.ENTRY), intent.seq, State.UNCONFIRMED.value),
-                ).fetchall():
-                    self._event(db, entry, State.RESOLVED, now_ns, ts_clock, detail=f"settled by exit {intent.id}")
+                for (settled,) in db.execute(
+                    f"SELECT id FROM intent i WHERE contract=? AND seq<? AND ({_LAST_STATE}=?"
+                    f" OR role=? AND {_LAST_STATE} IN (?,?))",
+                    (
+                        intent.contract, intent.seq, State.UNCONFIRMED.value,
+                        int(Role.EXIT), State.PLANNED.value, State.REFUSED.value,
+                    ),
+                ).fetchall():  # fmt: skip
+                    self._event(db, settled, State.RESOLVED, now_ns, ts_clock, detail=f"settled by exit {intent.id}")
         status, text = (receipt.status, receipt.detail) if receipt is not None else (0, detail)
         return Event(seq, intent.id, state, now_ns, ts_clock, status, text)
+
+    def _move(
+        self,
+        db: sqlite3.Connection,
+        intent: Intent,
+        state: State,
+        ts_wall: int,
+        ts_clock: int,
+        receipt: Receipt | None = None,
+        detail: str = "",
+        said: Said = Said.NOBODY,
+    ) -> int:
+        last = db.execute("SELECT state FROM event WHERE intent=? ORDER BY seq DESC LIMIT 1", (intent.id,)).fetchone()
+        check_move(intent.role, State(last[0]), state)
+        return self._event(db, intent.id, state, ts_wall, ts_clock, receipt, detail, said)
+
+    def journal(
+        self,
+        command: Command,
+        ts_clock: int,
+        intents: Sequence[Intent] = (),
+        moves: Sequence[tuple[Intent, State, Said]] = (),
+    ) -> Act:
+        """What an operator said, durably, with the intents it plans and the orders it moves.
+
+        Raises IllegalMoveError, and writes nothing, for a move an order's life does not know.
+        """
+        now_ns = time.time_ns()
+        with self._transaction(durable=True) as db:
+            seq = db.execute(
+                "INSERT INTO operator (name, verb, who, reason, ts_wall, ts_clock, after_event, command)"
+                " VALUES (?,?,?,?,?,?,(SELECT coalesce(max(seq), 0) FROM event),?)",
+                (
+                    command.name, command.verb.value, command.who, command.reason, now_ns, ts_clock,
+                    msgspec.json.encode(command).decode(),
+                ),
+            ).lastrowid  # fmt: skip
+            for intent in intents:
+                self._plan(db, intent, now_ns, ts_clock)
+            for intent, state, said in moves:
+                text = f"{command.verb} by {command.who}: {command.reason}"
+                self._move(db, intent, state, now_ns, ts_clock, detail=text, said=said)
+            faults.point("in_act_commit")
+        return Act(int(seq or 0), ts_clock, command)
 
     # ── what a start reads ──
 
@@ -314,78 +317,89 @@ class Ledger:
             rows = self._db.execute(
                 f"SELECT {_INTENT_COLUMNS} FROM intent i WHERE {where} ORDER BY seq", args
             ).fetchall()
-        names = _INTENT_COLUMNS.split(", ")
-        found = [dict(zip(names, row, strict=True)) for row in rows]
+        found = [dict(zip(Intent.__struct_fields__, row, strict=True)) for row in rows]
         for row in found:
-            price = math.nan if row["signal_price"] is None else row["signal_price"]  # SQLite keeps NaN as NULL
-            row |= {"role": Role(row["role"]), "side": Side(row["side"]), "signal_price": price}
+            row |= {"role": Role(row["role"]), "side": Side(row["side"])}
+            # SQLite keeps NaN as NULL
+            row |= {name: math.nan for name in ("signal_price", "stop_price") if row[name] is None}
         return [Intent(**row) for row in found]
 
     def events(self, intent_id: str) -> list[Event]:
         """Everything that happened to an intent, in order."""
-        with self._mutex:
-            rows = self._db.execute(
-                "SELECT seq, intent, state, ts_wall, ts_clock, status, detail FROM event WHERE intent=? ORDER BY seq",
-                (intent_id,),
-            ).fetchall()
-        return [Event(row[0], row[1], State(row[2]), *row[3:]) for row in rows]
+        return [event for _, event in self._events("0", "event e WHERE e.intent=? ORDER BY e.seq", (intent_id,))]
 
     def applied_after(self, ts_mark: int) -> list[tuple[int, Event]]:
         """(mark, event) of every outcome that reached the step after a mark, in order."""
-        with self._mutex:
-            rows = self._db.execute(
-                "SELECT a.ts_mark, e.seq, e.intent, e.state, e.ts_wall, e.ts_clock, e.status, e.detail FROM applied a"
-                " JOIN event e ON e.seq = a.event WHERE a.ts_mark > ? ORDER BY a.ts_mark, e.seq",
-                (ts_mark,),
-            ).fetchall()
-        return [(row[0], Event(row[1], row[2], State(row[3]), *row[4:])) for row in rows]
+        source = "applied a JOIN event e ON e.seq = a.event WHERE a.ts_mark > ? ORDER BY a.ts_mark, e.seq"
+        return self._events("a.ts_mark", source, (ts_mark,))
 
     def unapplied(self, states: Iterable[State]) -> list[Event]:
         """Outcomes that have not reached the step yet, in order."""
         names = [state.value for state in states]
+        source = (
+            f"event e WHERE e.state IN ({','.join('?' * len(names))})"
+            " AND e.seq NOT IN (SELECT event FROM applied) ORDER BY e.seq"
+        )
+        return [event for _, event in self._events("0", source, names)]
+
+    def _events(self, first: str, source: str, args: Sequence[Any]) -> list[tuple[int, Event]]:
+        columns = ", ".join(f"e.{name}" for name in Event.__struct_fields__)
+        with self._mutex:
+            rows = self._db.execute(f"SELECT {first}, {columns} FROM {source}", args).fetchall()
+        return [
+            (row[0], Event(row[1], row[2], State(row[3]), row[4], row[5], row[6], row[7], Said(row[8]))) for row in rows
+        ]
+
+    def last_event(self) -> int:
+        """Number of the newest event, 0 before the first."""
+        return int(self._one("SELECT coalesce(max(seq), 0) FROM event"))
+
+    def has_act(self, name: str) -> bool:
+        """Whether a command of this name was journalled."""
+        return self._one("SELECT 1 FROM operator WHERE name = ?", (name,)) is not None
+
+    def obeyed_after(self, ts_mark: int) -> list[tuple[int, Act]]:
+        """(mark, act) of everything an operator did that reached the step after a mark, in order."""
+        return self._acts("o.ts_mark", "obeyed o JOIN operator a ON a.seq = o.operator WHERE o.ts_mark > ?", (ts_mark,))
+
+    def unobeyed(self) -> list[Act]:
+        """What an operator did that has not reached the step yet, in order."""
+        source = "operator a WHERE a.seq NOT IN (SELECT operator FROM obeyed)"
+        return [act for _, act in self._acts("0", source, ())]
+
+    def _acts(self, first: str, source: str, args: Sequence[Any]) -> list[tuple[int, Act]]:
+        with self._mutex:
+            sql = f"SELECT {first}, a.seq, a.ts_clock, a.command FROM {source} ORDER BY 1, a.seq"
+            rows = self._db.execute(sql, args).fetchall()
+        return [(row[0], Act(row[1], row[2], msgspec.json.decode(row[3], type=Command))) for row in rows]
+
+    # ── what the gates of delivery begin with ──
+
+    def attempts_since(self, ts_clock: int) -> list[Attempt]:
+        """Requests and what may have come of them, from a time on by the worker's clock, in order."""
+        states = [state.value for state in (State.SENDING, State.ACKNOWLEDGED, State.UNCONFIRMED)]
+        return self._attempts("e.state IN (?,?,?) AND e.ts_clock >= ?", (*states, ts_clock))
+
+    def answers_since_resume(self) -> list[Attempt]:
+        """Outcomes of requests since the last acknowledged exit and the operator's last resume, in order."""
+        states = [state.value for state in (State.ACKNOWLEDGED, State.REFUSED, State.UNCONFIRMED)]
+        return self._attempts(
+            "e.state IN (?,?,?) AND e.seq > (SELECT coalesce(max(after_event), 0) FROM operator WHERE verb = ?)"
+            " AND e.seq > (SELECT coalesce(max(x.seq), 0) FROM event x JOIN intent y ON y.id = x.intent"
+            " WHERE x.state = ? AND y.role = ?)",
+            (*states, Verb.RESUME.value, State.ACKNOWLEDGED.value, int(Role.EXIT)),
+        )
+
+    def _attempts(self, where: str, args: Sequence[Any]) -> list[Attempt]:
         with self._mutex:
             rows = self._db.execute(
-                "SELECT seq, intent, state, ts_wall, ts_clock, status, detail FROM event WHERE state IN"
-                f" ({','.join('?' * len(names))}) AND seq NOT IN (SELECT event FROM applied) ORDER BY seq",
-                names,
+                "SELECT i.contract, i.role, e.state, e.status, e.ts_clock FROM event e JOIN intent i ON i.id = e.intent"
+                f" WHERE {where} ORDER BY e.seq",
+                args,
             ).fetchall()
-        return [Event(row[0], row[1], State(row[2]), *row[3:]) for row in rows]
+        return [Attempt(row[0], Role(row[1]), State(row[2]), row[3], row[4]) for row in rows]
 
 
 def _json(values: dict[str, Any]) -> str:
     """NaN becomes null: JSON knows no other name for it."""
     return msgspec.json.encode(values).decode()
-
-
-def _create(path: Path, strategy: str) -> None:
-    """Make an empty ledger beside `path` and move it there, so that there is a whole one or none."""
-    unfinished = path.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
-    with closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
-        db.execute("PRAGMA synchronous=FULL")
-        header = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-        db.executescript(f"BEGIN; {header} {_SCHEMA} COMMIT;")
-        db.execute("INSERT INTO strategy VALUES (?, ?)", (strategy, time.time_ns()))
-    unfinished.replace(path)
-
-
-def _inspect(path: Path, strategy: str) -> None:
-    """Raises LedgerError unless this is a sound ledger of `strategy`; reads only, so that it stays as it is.
-
-    The header is read without SQLite, which would already change a foreign file: it folds a journal in.
-    """
-    with path.open("rb") as file:
-        header = file.read(100)
-    application, version = int.from_bytes(header[68:72]), int.from_bytes(header[60:64])
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise LedgerError(f"{path}: not a SQLite file; {_UNTOUCHED}")
-    if application != APPLICATION_ID:
-        raise LedgerError(f"{path}: a SQLite file of another program (id {application}); left untouched")
-    if version != SCHEMA_VERSION:
-        raise LedgerError(f"{path}: schema version {version}, this rooney writes {SCHEMA_VERSION}; left untouched")
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
-        if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise LedgerError(f"{path}: damaged: {problem}; {_UNTOUCHED}")
-        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
-    if owner != strategy:
-        raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {strategy!r}; left untouched")

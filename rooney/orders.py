@@ -5,13 +5,15 @@ planned → sending → acknowledged             received by TradersPost; a fill
                   → refused                  certainly not accepted
                   → planned                  certainly not sent: may be tried again
                   → unconfirmed              may be live: an entry is never sent again
-unconfirmed → resolved                       by an operator or a settled exit
+unconfirmed → resolved                       by an operator, or by an exit that was acknowledged after it
 unconfirmed, refused → sending               exits only, after the settling time
+planned, refused → resolved                  exits only: another one closed the position, or the operator says so
 """
 
 import enum
 import hashlib
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +64,15 @@ TRANSITIONS: dict[Role, dict[State, frozenset[State]]] = {
 }
 
 
+class Said(enum.StrEnum):
+    """Who resolved an order, and to what; empty for every other state."""
+
+    NOBODY = ""  # an exit that was acknowledged after it closed whatever it may have opened
+    FILLED = "filled"  # the operator: it was filled
+    NOT_FILLED = "not_filled"  # the operator: it was not
+    SUPERSEDED = "superseded"  # the operator stated the position: what came of this order no longer matters
+
+
 class IllegalMoveError(RooneyError):
     """An order was about to change state in a way its life does not know."""
 
@@ -79,6 +90,7 @@ class Intent(msgspec.Struct, frozen=True):
 
     contract: raw symbol (ESZ5); ticker: TradersPost's spelling (ESZ2025)
     signal_price: close of the deciding bar, on the tick grid; ts_mark: end of the deciding minute, UTC ns
+    stop_price: of the protective stop an entry carries to the broker, points; NaN without one
     """
 
     id: str
@@ -94,6 +106,20 @@ class Intent(msgspec.Struct, frozen=True):
     signal_price: float
     ts_mark: int
     seq: int
+    stop_price: float = math.nan
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One step in an intent's life. ts_clock: the worker's clock, mark time on a replay."""
+
+    seq: int
+    intent: str
+    state: State
+    ts_wall: int
+    ts_clock: int
+    status: int
+    detail: str
+    said: Said = Said.NOBODY
 
 
 def intent_id(strategy: str, mode: str, contract: str, role: Role, ts_mark: int, n: int = 0) -> str:

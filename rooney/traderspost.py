@@ -58,14 +58,14 @@ for _name in [name for name in logging.root.manager.loggerDict if name.partition
 
 
 def payload(
-    intent: Intent, *, reject_after_s: int, tick_size: float, ts_decided_ns: int, stop_price: float | None = None
+    intent: Intent, *, reject_after_s: int, tick_size: float, ts_decided_ns: int, broker_stop: bool = False
 ) -> Payload:
     """The JSON object for one intent. Raises ValueError if an entry makes no sense; an exit always has a payload.
 
     reject_after_s: 1 to 30, how old the signal may be when TradersPost plans it; entries only
     tick_size:      of the ordered product, price units
     ts_decided_ns:  when rooney decided, UTC ns
-    stop_price:     price of a protective stop order at the broker; entries only
+    broker_stop:    an entry must carry its protective stop order, and makes no sense without its price
     """
     common: Payload = {
         "ticker": intent.ticker,
@@ -92,8 +92,13 @@ def payload(
         "quantityType": "fixed_quantity",
         "rejectAfter": reject_after_s,
     }
-    if stop_price is not None:
-        entry["stopLoss"] = {"type": "stop", "stopPrice": _on_tick(stop_price, tick_size)}
+    if broker_stop:
+        if not math.isfinite(intent.stop_price):
+            raise ValueError(
+                f"intent {intent.id}: broker_stop is on, and the strategy gives no stop price; an unprotected entry is "
+                "not sent"
+            )
+        entry["stopLoss"] = {"type": "stop", "stopPrice": _on_tick(intent.stop_price, tick_size)}
     return entry
 
 

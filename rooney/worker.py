@@ -18,21 +18,25 @@ import msgspec
 
 from rooney import codec, faults, log, traderspost
 from rooney.accounts import AccountLock, runtime_directory
-from rooney.build import build_engine, refuse_unbuilt
+from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config import Config
-from rooney.delivery import Delivery, Rules, outcome_kind
+from rooney.control import Act, Control, control_directory
+from rooney.delivery import Delivery
+from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.findings import worker_findings
+from rooney.gates import Rules, stopped
 from rooney.instruments import group_of
-from rooney.ledger import Checkpoint, Event, Finished, Ledger
-from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
+from rooney.ledger import Checkpoint, Finished, Ledger
+from rooney.messages import TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Intent, Payload, State, new_intent_id
-from rooney.sessions import MINUTE_NS
+from rooney.orders import Event, Intent, Payload, State, new_intent_id
+from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
+from rooney.sessions import MINUTE_NS, window_at
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ REDIS_PAUSE_S = 0.5
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
+STOP_S = 60.0  # on_stop: flatten: how long the exits of a worker that ends may take
+STOP_REPLAY_S = 2.0  # a replay's clock stands still: what is not due at once never will be
 
 
 class Worker:
@@ -57,10 +63,12 @@ class Worker:
         engine: Engine,
         ledger: Ledger,
         bus: Bus,
-        make_delivery: Callable[[], Delivery],
+        make_delivery: Callable[[Desk, Callable[[str], str]], Delivery],
+        control: Control,
         notifier: Notifier,
         clock: Clock,
         order_root: Callable[[str], str],
+        on_stop: str,
     ) -> None:
         self.name = name
         self._mode = mode
@@ -71,11 +79,15 @@ class Worker:
         self._notifier = notifier
         self._clock = clock
         self._order_root = order_root
+        self._on_stop = on_stop
+        self._symbols = [instrument.symbol for instrument in engine.instruments]
+        self._desk = Desk(name, mode, self._symbols, ledger, control, clock)
+        self._dead: frozenset[str] = frozenset()
         self._strategy = engine.compiled.strategy()
         self._blank = engine.freeze()
         self._position_ns = 0  # of the engine on the tape
         self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
-        self._applied: dict[int, list[Event]] = {}
+        self._applied: dict[int, list[Outcome]] = {}
         self._stopping = False
         self._redis_ok = True
         self._said_ready = False
@@ -89,18 +101,17 @@ class Worker:
         """Until stopped."""
         self._notifier.extend_timeout(120)
         self._engine.compile()
-        if not self._until_redis(self._recover):
-            return EXIT_OK
-        self._delivery = self._make_delivery()
-        for intent, events in self._ledger.unfinished():
-            self._delivery.add(intent, events)
-        self._say()
-        logger.info(
-            "ready: %s mode, %d of %d instruments warm, tape position %s",
-            self._mode, self._engine.warm(), len(self._engine.instruments), _utc(self._position_ns),
-        )  # fmt: skip
-        self._follow()
+        self._take_over()
+        if self._until_redis(self._recover):
+            self._say()
+            logger.info(
+                "ready: %s mode, %d of %d instruments warm, tape position %s",
+                self._mode, self._engine.warm(), len(self._engine.instruments), _utc(self._position_ns),
+            )  # fmt: skip
+            self._follow()
         self._notifier.stopping()
+        if self._on_stop == "flatten":
+            self._flatten()
         if self._delivery.close(timeout_s=15):
             self._ledger.close()
         else:
@@ -109,6 +120,33 @@ class Worker:
             logger.warning("stopping with a position: %s %+d", position.contract, position.side * position.quantity)
         logger.info("stopped at tape position %s after %d marks", _utc(self._position_ns), self._engine.marks())
         return EXIT_OK
+
+    def _flatten(self) -> None:
+        """Close everything before ending, as far as markets are open and the time to stop allows."""
+        self._notifier.extend_timeout(STOP_S + 20)
+        self._desk.leave("on_stop: flatten")
+        end = time.monotonic() + (STOP_REPLAY_S if self._clock.replay else STOP_S)
+        while True:
+            self._serve()
+            exposed = [one.symbol for one in self._desk.exposed()]
+            is_open = any(window_at(group_of(symbol), self._clock.now_ns()) is not None for symbol in exposed)
+            if not is_open or time.monotonic() > end or stopped(self._desk.switches()):
+                break
+            self._notifier.watchdog()
+            time.sleep(0.05)
+        if exposed:
+            logger.critical("on_stop: flatten: %s may still be open; exits go on at the next start", ", ".join(exposed))
+
+    def _serve(self) -> None:
+        """The operator, and what is due to be sent."""
+        self._desk.turn()
+        self._delivery.turn(wait=self._clock.replay)
+
+    def _feed(self, symbol: str) -> str:
+        """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
+        if not self._redis_ok:
+            return "Redis is away"
+        return f"{symbol} has no live data" if symbol in self._dead else ""
 
     # ── start ──
 
@@ -121,24 +159,36 @@ class Worker:
                 logger.error("%s; waiting for it", error)
                 self._notifier.status("waiting for Redis")
                 self._notifier.extend_timeout(30)
+                self._serve()
                 time.sleep(REDIS_PAUSE_S)
             else:
                 return True
         return False
 
-    def _recover(self) -> None:
-        """Bring engine and tape position to where the last process ended."""
+    def _take_over(self) -> None:
+        """Take charge of the orders of the last process; from the ledger alone, so that Redis may be away."""
+        finished = self._ledger.finished()
+        if finished is not None:
+            self._check_mode(finished)
+            self._clock.on_mark(finished.ts_mark)
         for intent, events in self._ledger.unfinished():
             if events[-1].state is State.SENDING:
                 why = "the process ended between sending and outcome"
-                self._ledger.record(intent, State.UNCONFIRMED, events[-1].ts_clock, detail=why)
+                # It was on its way until the process ended, which was before now: settling counts from here.
+                at_ns = max(events[-1].ts_clock, self._clock.now_ns())
+                self._ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
                 log.event(logger, logging.CRITICAL, "order", f"{intent.ticker} unconfirmed: {why}", intent=intent.id)
+        self._delivery = self._make_delivery(self._desk, self._feed)
+        self._desk.attach(self._delivery)
+        for intent, events in self._ledger.unfinished():
+            self._delivery.add(intent, events)
+
+    def _recover(self) -> None:
+        """Bring engine and tape position to where the last process ended."""
         finished, bounds = self._ledger.finished(), self._bus.tape_bounds()
         if finished is None:
             self._begin(bounds[1] if bounds else 0)
             return
-        self._check_mode(finished)
-        self._clock.on_mark(finished.ts_mark)
         checkpoint = self._ledger.checkpoint()
         if checkpoint is None or checkpoint.digest != self._engine.digest:
             self._begin_again(finished, bounds, "code or configuration changed")
@@ -150,7 +200,9 @@ class Worker:
             self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
             self._applied = {}
             for ts_mark, event in self._ledger.applied_after(checkpoint.ts_mark):
-                self._applied.setdefault(ts_mark, []).append(event)
+                self._applied.setdefault(ts_mark, []).extend(self._heard([event], []))
+            for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
+                self._applied.setdefault(ts_mark, []).extend(self._heard([], [act]))
             self._catch_up()
 
     def _check_mode(self, finished: Finished) -> None:
@@ -183,7 +235,7 @@ class Worker:
         if ts_close > goal.ts_mark:
             self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
             return
-        self._engine.on_minute(self._decode(ts_close, data), self._heard(self._applied.pop(ts_close, [])))
+        self._engine.on_minute(self._decode(ts_close, data), self._applied.pop(ts_close, []))
         self._position_ns = ts_close
         if ts_close < goal.ts_mark:
             return
@@ -214,7 +266,7 @@ class Worker:
         self._position_ns, self._goal = at_ns, None
         if at_ns:
             self._clock.on_mark(at_ns)
-            self._commit(Decisions(at_ns, [], [], []), [], [], 0, checkpoint=True)
+            self._commit(Decisions(at_ns, [], [], []), [], [], [], 0, checkpoint=True)
 
     def _history(self, until_ns: int) -> tuple[list[Bar], list[Roll]]:
         """What the features need, closed at or before `until_ns`."""
@@ -250,11 +302,13 @@ class Worker:
             if now >= next_say:
                 self._say()
                 next_say = now + 1.0
-            self._delivery.turn(wait=self._clock.replay)
+            self._serve()
             try:
-                for ts_close, data in self._bus.read_tape(
-                    self._position_ns, READ_AHEAD, self._delivery.idle_s(BLOCK_S)
-                ):
+                entries = self._bus.read_tape(self._position_ns, READ_AHEAD, self._delivery.idle_s(BLOCK_S))
+                if not self._redis_ok:  # said before the entries it brings, for those may be traded
+                    logger.warning("Redis is back")
+                    self._redis_ok = True
+                for ts_close, data in entries:
                     if self._stopping:
                         break
                     self._on_entry(ts_close, data)
@@ -266,10 +320,6 @@ class Worker:
                     logger.error("%s; no new entries until it is back", error)
                 self._redis_ok = False
                 time.sleep(REDIS_PAUSE_S)
-                continue
-            if not self._redis_ok:
-                logger.warning("Redis is back")
-                self._redis_ok = True
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
@@ -282,14 +332,20 @@ class Worker:
         self._clock.on_mark(ts_close)
         self._delivery.turn(wait=self._clock.replay)
         minute = self._decode(ts_close, data)
-        heard = self._delivery.outcomes()
-        decisions = self._engine.on_minute(minute, self._heard(heard))
+        self._dead = frozenset(s for s, state in minute.states.items() if state == InstrumentState.DEAD)
+        # What does not fit into one mark waits for the next; an operator's act finds room in any.
+        room = OUTCOMES_PER_MARK * len(self._symbols)
+        heard = self._delivery.outcomes(room - len(self._symbols))
+        acts = self._desk.acts(room - len(heard))
+        decisions = self._engine.on_minute(minute, self._heard(heard, acts))
         intents: list[Intent] = []
         for decided in decisions.intents:
             intents.append(self._intent(decided, ts_close, {intent.id for intent in intents}))
         latency_ns = max(0, time.time_ns() - minute.ts_hub_ns) if minute.ts_hub_ns else 0
         self._position_ns = ts_close
-        planned = self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
+        planned = self._commit(
+            decisions, intents, heard, acts, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0
+        )
         for intent, event in zip(intents, planned, strict=True):
             self._delivery.add(intent, [event])
         # An intent that waits costs latency: it is on its way before anything is said about it.
@@ -322,14 +378,11 @@ class Worker:
         logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", _utc(ts_close), len(data))
         return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
 
-    def _heard(self, events: list[Event]) -> list[Outcome]:
-        found = []
-        for event in events:
-            intent = self._ledger.intent(event.intent)
-            kind = outcome_kind(intent.role, event.state)
-            if kind is not None:
-                found.append(Outcome(intent.symbol, intent.role, intent.ts_mark, kind, event.ts_clock))
-        return found
+    def _heard(self, events: list[Event], acts: list[Act]) -> list[Outcome]:
+        """What the step is told; of instruments that are no longer traded nothing."""
+        found = [of_event(self._ledger.intent(event.intent), event) for event in events]
+        known = [outcome for outcome in found if outcome is not None and outcome.symbol in self._symbols]
+        return known + [outcome for act in acts for outcome in of_act(act, self._symbols)]
 
     def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
         """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""
@@ -352,10 +405,17 @@ class Worker:
             decided.price,
             ts_mark,
             self._ledger.next_seq(),
+            decided.stop_price,
         )
 
     def _commit(
-        self, decisions: Decisions, intents: list[Intent], heard: list[Event], latency_ns: int, checkpoint: bool
+        self,
+        decisions: Decisions,
+        intents: list[Intent],
+        heard: list[Event],
+        acts: list[Act],
+        latency_ns: int,
+        checkpoint: bool,
     ) -> list[Event]:
         equity, day_pnl, halted = self._engine.equity()
         detail = {
@@ -376,6 +436,7 @@ class Worker:
             detail,
             self._engine.book(),
             Checkpoint(decisions.ts_mark, self._engine.digest, self._engine.freeze()) if checkpoint else None,
+            [act.seq for act in acts],
         )
         faults.point("after_mark_commit")
         return planned
@@ -388,6 +449,10 @@ class Worker:
         unconfirmed = len(self._delivery.unconfirmed())
         orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
         state = "HALTED daily loss" if halted else self._mode
+        if self._delivery.breaker():
+            state = "HALTED breaker"
+        if switches := self._desk.switches():
+            state = f"HALTED {switches[0].level}"
         if not self._redis_ok:
             state = "ATTENTION Redis away"
         mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
@@ -408,7 +473,6 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     """The worker of one strategy. state: its own directory. Raises ConfigError or LedgerError (exit 78)."""
     settings = config.worker(name, credentials)
     strategy = settings.strategy
-    refuse_unbuilt(strategy)
     for finding in worker_findings(settings):
         logger.warning("%s: %s", finding.path, finding.text)
     if strategy.models_path is not None:
@@ -429,14 +493,34 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
             reject_after_s=block.reject_after_s,
             tick_size=traded[intent.symbol].tick_size,
             ts_decided_ns=ts_decided_ns,
+            broker_stop=block.broker_stop,
         )
 
-    def make_delivery() -> Delivery:
-        rules = Rules(block.stale_after_s, block.settle_s)
-        return Delivery(ledger, client.send if client else None, payload, group_of, clock, rules)
+    def make_delivery(desk: Desk, feed: Callable[[str], str]) -> Delivery:
+        caps = {symbol: instrument.size for symbol, instrument in traded.items()}
+        rules = Rules(
+            stale_after_s=block.stale_after_s,
+            settle_s=block.settle_s,
+            mode=block.mode,
+            size_caps=caps,
+            requests_per_minute=block.requests_per_minute,
+            requests_per_hour=block.requests_per_hour,
+        )
+        send = client.send if client else None
+        return Delivery(ledger, send, payload, group_of, clock, rules, desk.switches, feed)
 
     hub = settings.data_hub
     bus = Bus(hub.redis_host, hub.redis_port, hub.redis_socket)
     return Worker(
-        name, block.mode, engine, ledger, bus, make_delivery, Notifier(), clock, lambda symbol: traded[symbol].root
+        name,
+        block.mode,
+        engine,
+        ledger,
+        bus,
+        make_delivery,
+        Control(control_directory(os.environ), name),
+        Notifier(),
+        clock,
+        lambda symbol: traded[symbol].root,
+        block.on_stop,
     )

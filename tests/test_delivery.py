@@ -16,11 +16,12 @@ from worker_support import chicago
 
 from rooney import traderspost
 from rooney.clock import Clock, ReplayClock
-from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, Rules, next_action, outcome_kind
-from rooney.instruments import group_of
-from rooney.kernels.dtypes import OutcomeKind
-from rooney.ledger import Event, Ledger
-from rooney.orders import TRANSITIONS, Intent, Payload, Receipt, Role, State
+from rooney.control import Level, Switch
+from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
+from rooney.gates import ENTRY_FILL_S, Rules
+from rooney.instruments import PRODUCTS, group_of
+from rooney.ledger import Ledger
+from rooney.orders import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
 from rooney.sim.traderspost import Account, Fault, running
 from rooney.traderspost import TradersPost
 
@@ -127,20 +128,6 @@ def test_an_exit_is_never_dropped_and_never_forgotten(life_: list[Event], now: f
     assert action != Next() or over or unknown >= MAX_UNCONFIRMED_EXITS
 
 
-def test_the_step_hears_of_an_entry_that_is_over_and_of_an_exit_that_is_acknowledged() -> None:
-    assert {state: outcome_kind(ENTRY, state) for state in State} == {
-        State.PLANNED: None,
-        State.SENDING: None,
-        State.ACKNOWLEDGED: OutcomeKind.ACKNOWLEDGED,
-        State.REFUSED: OutcomeKind.CANCELLED,
-        State.UNCONFIRMED: OutcomeKind.UNCONFIRMED,
-        State.DROPPED: OutcomeKind.CANCELLED,
-        State.RESOLVED: OutcomeKind.CANCELLED,
-    }
-    heard = {state for state in State if outcome_kind(EXIT, state) is not None}
-    assert heard == {State.ACKNOWLEDGED}
-
-
 # ── with a ledger, and a thread that sends ──
 
 
@@ -161,7 +148,11 @@ class Desk:
         self.ledger, self.clock = ledger, clock
         self.sent: list[Payload] = []
         self._send = send
-        self.delivery = Delivery(ledger, self._record, self._payload, group_of, clock, RULES)
+        self.switches: list[Switch] = []
+        self.feed = ""
+        self.delivery = Delivery(
+            ledger, self._record, self._payload, group_of, clock, RULES, lambda: self.switches, lambda symbol: self.feed
+        )
 
     def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
         return traderspost.payload(one, reject_after_s=15, tick_size=0.25, ts_decided_ns=ts_decided_ns)
@@ -228,20 +219,20 @@ def test_outcomes_are_given_once_and_in_order(desk: Any) -> None:
     d.plan()
     d.plan(EXIT, symbol="NQ", contract="NQM6")
     d.work()
-    heard = d.delivery.outcomes()
+    heard = d.delivery.outcomes(99)
     assert [event.state for event in heard] == [A, A]
     assert [event.seq for event in heard] == sorted(event.seq for event in heard)
-    assert d.delivery.outcomes() == []
+    assert d.delivery.outcomes(99) == []
 
 
 def test_outcomes_that_no_mark_has_taken_in_come_again_after_a_restart(desk: Any, ledger: Ledger) -> None:
     first = desk(says(U))
     one = first.plan()
     first.work()
-    (event,) = desk(says(U)).delivery.outcomes()
+    (event,) = desk(says(U)).delivery.outcomes(99)
     assert (event.intent, event.state) == (one.id, U)
     commit(ledger, OPEN + 60 * S, applied=[event.seq])
-    assert desk(says(U)).delivery.outcomes() == []
+    assert desk(says(U)).delivery.outcomes(99) == []
 
 
 def test_exits_overtake_entries(desk: Any) -> None:
@@ -270,7 +261,7 @@ def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropp
     assert d.states(first) == [P, G, A]
     assert d.states(second) == [P, State.DROPPED]
     assert len(d.sent) == 1
-    assert [event.state for event in d.delivery.outcomes()] == [A, State.DROPPED]
+    assert [event.state for event in d.delivery.outcomes(99)] == [A, State.DROPPED]
 
 
 def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(desk: Any) -> None:
@@ -334,10 +325,11 @@ def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(desk: An
     assert d.delivery.unconfirmed() == [entry]
     d._send = says(A, 200)
     d.plan(EXIT)
+    d.clock.ns += 60 * S
     d.work()
     assert d.delivery.unconfirmed() == []
     assert d.states(entry) == [P, G, U, State.RESOLVED]
-    assert [event.state for event in d.delivery.outcomes()] == [U, A, State.RESOLVED]
+    assert [event.state for event in d.delivery.outcomes(99)] == [U, A, State.RESOLVED]
 
 
 def test_an_entry_that_makes_no_sense_is_dropped_and_nothing_else_suffers(desk: Any) -> None:
@@ -356,7 +348,7 @@ def test_an_exit_without_a_price_goes_out(desk: Any) -> None:
 
 
 def test_mode_dry_sends_nothing_and_acknowledges(ledger: Ledger) -> None:
-    d = Delivery(ledger, None, lambda one, ts: {}, group_of, HandClock(), RULES)
+    d = Delivery(ledger, None, lambda one, ts: {}, group_of, HandClock(), RULES, list, lambda symbol: "")
     one = intent(ts_mark=OPEN)
     commit(ledger, OPEN, one)
     d.add(one, ledger.events(one.id))
@@ -519,7 +511,7 @@ def test_a_webhook_that_is_down_is_tried_again_while_the_entry_is_fresh(ledger: 
         port = server.port
     url = f"http://127.0.0.1:{port}{account.path}"
     d = Desk(ledger, HandClock(), TradersPost(url).send)
-    fresh, out = d.plan(), d.plan(EXIT, contract="NQM6")
+    fresh, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
     for _ in range(80):
         d.work()
         d.clock.ns += S // 4
@@ -528,6 +520,93 @@ def test_a_webhook_that_is_down_is_tried_again_while_the_entry_is_fresh(ledger: 
     assert d.states(out)[-1] is P
     assert 3 < d.states(out).count(G) < 10
     assert d.delivery.close(12)
+
+
+def test_nineteen_positions_are_flattened_within_the_rate_budget_beside_a_minute_full_of_entries(
+    ledger: Ledger,
+) -> None:
+    roots = [*PRODUCTS][:19]
+    account = Account("ibs", str(uuid.uuid4()), "secret")
+    with running([account]) as server:  # its limit is on: 60 requests a minute
+        d = Desk(ledger, HandClock(), TradersPost(server.url("ibs")).send)
+
+        def plan(root: str, role: Role) -> Intent:
+            return d.plan(role, symbol=root, contract=f"{root}M6", ticker=f"{root}M2026", ts_mark=d.clock.ns)
+
+        entries = [plan(root, ENTRY) for root in (*roots, "MES", "MNQ")]
+        d.work()
+        assert [d.states(one)[-1] for one in entries] == [A] * 20 + [State.DROPPED]  # the rest is kept for exits
+        d.clock.ns += int(ENTRY_FILL_S * S)
+        exits = [plan(root, EXIT) for root in roots]
+        d.work()
+        assert [d.states(one) for one in exits] == [[P, G, A]] * 19
+        assert set(server.state()["accounts"]["ibs"]["positions"]) <= {"MESM2026", "MNQM2026"}
+        assert d.delivery.close(12)
+
+
+@pytest.mark.parametrize(
+    ("switch", "feed", "reason"),
+    [
+        (Level.HALT, "", "kill switch: halt of ibs"),
+        (Level.FLATTEN, "", "kill switch: flatten of ibs"),
+        (Level.STOP, "", "kill switch: stop of ibs"),
+        (None, "Redis is away", "feed: Redis is away"),
+    ],
+)
+def test_what_holds_entries_back_lets_exits_go_but_for_stop(
+    desk: Any, switch: Level | None, feed: str, reason: str
+) -> None:
+    d = desk(says(A, 200))
+    d.switches, d.feed = [Switch(switch, "ibs")] if switch else [], feed
+    entry, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
+    d.work()
+    (dropped,) = [event.detail for event in d.ledger.events(entry.id) if event.state is State.DROPPED]
+    assert dropped == reason
+    assert d.states(out)[-1] is (P if switch is Level.STOP else A)
+    d.switches = []
+    d.work()
+    assert d.states(out)[-1] is A
+
+
+def test_two_exits_of_one_contract_keep_the_settling_time_between_them(desk: Any) -> None:
+    clock = HandClock()
+    d = desk(says(A, 200), clock)
+    first = d.plan(EXIT)
+    d.work()
+    second = d.plan(EXIT)
+    clock.ns += 59 * S
+    d.work()
+    assert (d.states(first)[-1], d.states(second)[-1]) == (A, P)
+    clock.ns += S
+    d.work()
+    assert d.states(second)[-1] is A
+
+
+def test_an_exit_after_an_entry_waits_until_the_entry_has_filled(desk: Any) -> None:
+    clock = HandClock()
+    d = desk(says(A, 200), clock)
+    d.plan()
+    d.work()
+    out = d.plan(EXIT)
+    d.work()
+    assert d.states(out)[-1] is P
+    clock.ns += int(ENTRY_FILL_S * S)
+    d.work()
+    assert d.states(out)[-1] is A
+
+
+def test_people_are_told_of_an_exit_that_does_not_get_through(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
+    clock = HandClock()
+    d = desk(says(U), clock)
+    d.plan(EXIT)
+    for _ in range(100):
+        d.work()
+        clock.ns += 5 * S
+    told = [r.message for r in caplog.records if r.levelname == "CRITICAL" and "unconfirmed" not in r.message]
+    assert told == [
+        "exit ESM2026 is not acknowledged after 35 s; going on",
+        "exit ESM2026 is of unknown fate after 5 requests: look there",
+    ]
 
 
 def test_no_part_of_the_url_is_in_the_ledger(webhook: Any, tmp_path: Path) -> None:

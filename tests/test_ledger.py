@@ -18,11 +18,14 @@ import msgspec
 import pytest
 from worker_support import ROOT, read_only, wait_for
 
+from rooney import ledgerfile
+from rooney.control import Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
-from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, SCHEMA_VERSION, Checkpoint, Ledger
-from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Side, State
+from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
+from rooney.ledgerfile import SCHEMA_VERSION
+from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 
 BOOK = Book("{}", b"book")
 
@@ -394,3 +397,136 @@ def test_it_is_read_while_it_is_written_without_holding_the_writer_up(ledger: Le
 def test_a_closed_ledger_is_one_file(path: Path) -> None:
     written(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.lock", "ledger.sqlite"]
+
+
+# ── schema versions ──
+
+
+def older(path: Path) -> Path:
+    """A ledger that the release with schema 1 wrote: an entry and an exit that were acknowledged, one unconfirmed."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "golden" / "ledger_v1.sql").read_text())
+        db.execute("PRAGMA journal_mode=WAL")
+    return path
+
+
+def schema(path: Path) -> list[Any]:
+    with read_only(path) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+        columns = [(name, db.execute(f"PRAGMA table_info({name})").fetchall()) for name in tables]
+        others = db.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE type <> 'table' ORDER BY 1, 2")
+        return [columns, others.fetchall(), db.execute("PRAGMA user_version").fetchone()]
+
+
+def test_a_ledger_of_the_schema_before_is_brought_up_to_date_with_all_it_holds(path: Path, tmp_path: Path) -> None:
+    opened = Ledger(older(path), "ibs")
+    new = Ledger(tmp_path / "new.sqlite", "ibs")
+    assert schema(path) == schema(tmp_path / "new.sqlite")
+    assert [(one.seq, one.contract, math.isnan(one.stop_price)) for one in opened.intents()] == [
+        (1, "ESM6", True), (2, "ESM6", True), (3, "NQM6", True),
+    ]  # fmt: skip
+    assert [(e.state, e.said) for e in opened.events(intent(3).id)] == [
+        (State.PLANNED, Said.NOBODY), (State.SENDING, Said.NOBODY), (State.UNCONFIRMED, Said.NOBODY),
+    ]  # fmt: skip
+    assert opened.finished().ts_mark == 180  # type: ignore[union-attr]
+    commit(opened, 240, intent(4, stop_price=99.5))
+    assert opened.intent(intent(4).id).stop_price == 99.5
+    opened.journal(Command(1, Verb.RESUME, "ann", "r"), 250)
+    opened.close()
+    new.close()
+
+
+def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older(path)
+    before = schema(path)
+    monkeypatch.setattr(ledgerfile, "_VERSIONS", (*ledgerfile._VERSIONS[:1], "CREATE TABLE half (a); nonsense;"))
+    with pytest.raises(LedgerError, match="left untouched"):
+        Ledger(path, "ibs")
+    assert schema(path) == before
+
+
+def test_a_released_schema_never_changes(path: Path) -> None:
+    """The script of version 1 still makes what the release with version 1 made."""
+    older(path)
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(ledgerfile._VERSIONS[0])
+        ours = {
+            (name, " ".join(sql.split()))
+            for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE sql > ''")
+        }
+    with read_only(path) as db:
+        theirs = {
+            (name, " ".join(sql.split()))
+            for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE sql > ''")
+        }
+    assert ours == theirs
+
+
+def test_a_newer_schema_that_stands_in_the_journal_only_is_refused(path: Path) -> None:
+    Ledger(path, "ibs").close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+        assert path.with_name("ledger.sqlite-wal").stat().st_size > 0
+        with pytest.raises(LedgerError, match=f"schema version {SCHEMA_VERSION + 1}, this rooney writes"):
+            Ledger(path, "ibs")
+
+
+# ── the operator's acts ──
+
+
+def test_an_act_and_the_orders_it_changes_are_one_transaction(ledger: Ledger) -> None:
+    commit(ledger, 60, intent(1))
+    advance(ledger, intent(1), State.SENDING, State.ACKNOWLEDGED)
+    with pytest.raises(IllegalMoveError):
+        ledger.journal(
+            Command(1, Verb.FLATTEN, "ann", "r"), 70, [intent(2, Role.EXIT)], [(intent(1), State.RESOLVED, Said.FILLED)]
+        )
+    assert not ledger.has_act("1-flatten")
+    assert not ledger.has_intent(intent(2).id)
+    act = ledger.journal(Command(1, Verb.FLATTEN, "ann", "r"), 70, [intent(2, Role.EXIT)])
+    assert ledger.has_act("1-flatten")
+    assert [e.state for e in ledger.events(intent(2).id)] == [State.PLANNED]
+    assert ledger.unobeyed() == [act]
+
+
+def test_an_act_is_unobeyed_until_a_mark_has_taken_it_in(ledger: Ledger) -> None:
+    act = ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 70)
+    commit(ledger, 120, obeyed=[act.seq])
+    assert ledger.unobeyed() == []
+    assert ledger.obeyed_after(60) == [(120, act)]
+    assert ledger.obeyed_after(120) == []
+
+
+def test_a_command_is_journalled_once(ledger: Ledger) -> None:
+    ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 70)
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 71)
+
+
+@pytest.mark.parametrize("sql", ["UPDATE operator SET who = 'bob'", "DELETE FROM operator", "DELETE FROM obeyed"])
+def test_what_an_operator_did_stays(ledger: Ledger, path: Path, sql: str) -> None:
+    act = ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 70)
+    commit(ledger, 120, obeyed=[act.seq])
+    with closing(sqlite3.connect(path)) as db, pytest.raises(sqlite3.IntegrityError, match=r"never|stays"):
+        db.execute(sql)
+
+
+def test_an_acknowledged_exit_resolves_the_exits_before_it_that_were_still_wanted(ledger: Ledger) -> None:
+    planned, refused, unknown, last = (intent(k, Role.EXIT) for k in range(1, 5))
+    commit(ledger, 60, planned, refused, unknown, last)
+    advance(ledger, refused, State.SENDING, State.REFUSED)
+    advance(ledger, unknown, State.SENDING, State.UNCONFIRMED)
+    advance(ledger, last, State.SENDING, State.ACKNOWLEDGED)
+    assert [ledger.events(one.id)[-1].state for one in (planned, refused, unknown)] == [State.RESOLVED] * 3
+
+
+def test_a_closed_ledger_is_read_where_nothing_can_be_written(path: Path) -> None:
+    written(path)
+    path.chmod(0o440)
+    path.parent.chmod(0o550)
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
+            assert db.execute("SELECT count(*) FROM intent").fetchone()[0] > 0
+    finally:
+        path.parent.chmod(0o750)

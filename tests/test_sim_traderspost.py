@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from test_traderspost import certificate  # noqa: F401 - a fixture
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.orders import State
@@ -474,6 +475,17 @@ def test_a_fault_is_named_in_the_log(tmp_path: Path) -> None:
 def test_a_fault_for_an_account_nobody_has_is_refused() -> None:
     with pytest.raises(ConfigError, match="nobody"), running([IBS], faults=[Fault("hang", account="nobody")]):
         pass
+
+
+def test_a_handshake_or_a_name_that_fails_reaches_no_book(certificate: Any) -> None:  # noqa: F811
+    cert, context = certificate
+    with running([IBS], tls=context, faults=[Fault("html500", at=(2,))]) as vendor:
+        assert TradersPost(vendor.url("ibs")).send(BUY).state is State.PLANNED  # a certificate it does not trust
+        assert TradersPost(vendor.url("ibs", "nowhere.invalid")).send(BUY).state is State.PLANNED
+        assert vendor.state()["requests"] == 0
+        client = TradersPost(vendor.url("ibs"), ca_file=str(cert))
+        assert [client.send(BUY).state for _ in range(2)] == [State.ACKNOWLEDGED, State.UNCONFIRMED]
+        assert vendor.state()["accounts"]["ibs"]["positions"] == {"ESZ2025": 2}
 
 
 # --- process ---------------------------------------------------------------------------------------------------------

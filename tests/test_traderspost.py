@@ -51,6 +51,9 @@ EXIT = msgspec.structs.replace(ENTRY, role=Role.EXIT, side=Side.FLAT)
 
 def paid(intent: Intent, **changes: object) -> dict[str, object]:
     options = {"reject_after_s": 15, "tick_size": 0.25, "ts_decided_ns": DECIDED_NS} | changes
+    if "stop_price" in options:
+        intent = msgspec.structs.replace(intent, stop_price=options.pop("stop_price"))
+        options["broker_stop"] = True
     return payload(intent, **options)  # type: ignore[arg-type]
 
 

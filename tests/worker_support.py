@@ -347,7 +347,11 @@ class Rig:
             }
             for name in names
         }
-        self.env = {"ROONEY_RUNTIME_DIRECTORY": str(directory / "run")}
+        self.control = directory / "control"
+        self.env = {
+            "ROONEY_RUNTIME_DIRECTORY": str(directory / "run"),
+            "ROONEY_CONTROL_DIRECTORY": str(self.control),
+        }
         self.started: list[Forked] = []
         self.label = "run"  # ledgers and logs of one run are kept apart by it
         self.bus._redis.flushall()
@@ -459,8 +463,10 @@ def wait_for(done: Any, timeout_s: float = 30.0, said: Any = lambda: "") -> None
 
 TABLES = {
     "intent": "*",
-    "event": "seq, intent, state, ts_clock, status",
+    "event": "seq, intent, state, ts_clock, status, said",
     "applied": "*",
+    "operator": "seq, name, verb, who, reason, ts_clock, after_event, command",
+    "obeyed": "*",
     "decision": "ts_mark, symbol, reason, features",
     "trade": "*",
     "status": "ts_mark, marks, layout, book",

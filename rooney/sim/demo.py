@@ -122,6 +122,7 @@ class Demo:
         environment = {
             "DATABENTO_API_KEY": DEMO_KEY,
             "ROONEY_RUNTIME_DIRECTORY": str(self.directory),
+            "ROONEY_CONTROL_DIRECTORY": str(self.directory / "control"),
             **{f"TRADERSPOST_{name.upper()}_WEBHOOK": url for name, url in webhooks.items()},
         }
         config_path = self.directory / "config.multi_alpha.yml"

@@ -1,0 +1,293 @@
+"""What an operator asks of the workers, as files: read with Redis down, and `touch` is enough to write one.
+
+    CONTROL/                        ROONEY_CONTROL_DIRECTORY, default /var/lib/rooney/control; 0770
+    ├── all/halt                    a switch for every strategy
+    └── ibs/
+        ├── halt | flatten | stop   a switch for one; it holds for as long as the file is there
+        └── commands/TS-VERB.json   a command for the worker: journalled in its ledger, obeyed, then deleted
+
+halt: no entries. flatten: close everything now, then no entries. stop: nothing at all is sent, exits included.
+A switch is its name. Its content, one JSON line {ts_ns, who, reason}, is for people and may be missing. What cannot be
+read counts as `halt`: it fails closed for entries, never for exits.
+A worker that is down takes its commands, in the order of their names, when it starts.
+"""
+
+import contextlib
+import enum
+import logging
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney.errors import RooneyError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DIRECTORY = Path("/var/lib/rooney/control")
+ALL = "all"  # the folder for every strategy; a strategy of that name would share it
+MODE = 0o770
+_READ_BYTES = 4096  # of a switch or a command; nobody writes more
+
+
+class ControlError(RooneyError):
+    """A control file cannot be written, read or removed; the message names it."""
+
+
+class Level(enum.StrEnum):
+    """What a switch holds back; the file's name."""
+
+    HALT = "halt"
+    FLATTEN = "flatten"
+    STOP = "stop"
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """A switch that is on. scope: a strategy's name or `all`; ts_ns: 0, who, reason: empty when nobody said."""
+
+    level: Level
+    scope: str
+    ts_ns: int = 0
+    who: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        said = " ".join(f"{self.reason} ({self.who})".split()) if self.who else self.reason
+        return f"{self.level} of {self.scope}" + (f": {said}" if said else "")
+
+
+class Verb(enum.StrEnum):
+    """What a running worker can be told."""
+
+    RESUME = "resume"  # lift what is latched: daily loss, drawdown, gap, breaker
+    RESOLVE = "resolve"  # say what became of an order: intent, outcome, price
+    POSITION = "position"  # say what is open: symbol, side, quantity, price
+    CASH = "cash"  # correct the cash: usd
+    FLATTEN = "flatten"  # close now: symbols, or all
+
+
+class Resolution(enum.StrEnum):
+    """What an operator found out about an order."""
+
+    FILLED = "filled"
+    NOT_FILLED = "not_filled"
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One command; which fields belong to which verb: see Verb.
+
+    ts_ns: wall clock, when it was given, UTC ns
+    side:  1 long, -1 short, 0 flat; quantity in contracts; price in points of the ordered product
+    usd:   added to the cash
+    """
+
+    ts_ns: int
+    verb: Verb
+    who: str
+    reason: str
+    intent: str = ""
+    outcome: Resolution | None = None
+    symbol: str = ""
+    side: int = 0
+    quantity: int = 0
+    price: float | None = None
+    usd: float | None = None
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its file's name without the ending: the key under which the ledger knows it."""
+        return f"{self.ts_ns}-{self.verb}"
+
+
+class Act(msgspec.Struct, frozen=True):
+    """A command as it stands in the ledger. ts_clock: the worker's clock when it was journalled, UTC ns."""
+
+    seq: int
+    ts_clock: int
+    command: Command
+
+
+def missing(command: Command) -> str:
+    """What a command lacks to be obeyed, or nothing."""
+    match command.verb:
+        case Verb.RESOLVE if not command.intent or command.outcome is None:
+            return "resolve needs an intent and an outcome (filled or not_filled)"
+        case Verb.POSITION:
+            if not command.symbol or not _is_number(command.price) or command.side not in (-1, 0, 1):
+                return "position needs a symbol, a side (1, -1 or 0) and a price"
+            if (command.side != 0) != (command.quantity > 0):
+                return "position needs a quantity of 1 or more with a side, and 0 without"
+        case Verb.CASH if not _is_number(command.usd):
+            return "cash needs usd"
+    return "" if command.who and command.reason else "a command needs who and reason"
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def control_directory(environ: Mapping[str, str]) -> Path:
+    """Where switches and commands are."""
+    return Path(environ.get("ROONEY_CONTROL_DIRECTORY") or DEFAULT_DIRECTORY)
+
+
+# ── what an operator does ──
+
+
+def set_switch(root: Path, scope: str, level: Level, who: str, reason: str) -> Path:
+    """Turn a switch on. Raises ControlError."""
+    content = {"ts_ns": time.time_ns(), "who": who, "reason": reason}
+    return _put(root / scope / level.value, content)
+
+
+def clear_switches(root: Path, scope: str, levels: Iterable[Level] = tuple(Level)) -> list[Level]:
+    """Turn switches off; those that were on. Raises ControlError."""
+    found = []
+    for level in levels:
+        path = root / scope / level.value
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror}; it still holds") from None
+        found.append(level)
+    return found
+
+
+def put_command(root: Path, name: str, command: Command) -> Path:
+    """Leave a command for the worker of a strategy. Raises ControlError, also for a command that lacks something."""
+    if lack := missing(command):
+        raise ControlError(f"{lack}; nothing was written")
+    return _put(root / name / "commands" / f"{command.name}.json", command)
+
+
+def _put(path: Path, content: Any) -> Path:
+    """A whole file or none, for the group that may operate."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        for directory in (path.parent.parent, path.parent):
+            if not directory.is_dir():
+                directory.mkdir(parents=True, exist_ok=True)
+                directory.chmod(MODE)  # mkdir's own mode is cut by the umask
+        unfinished.write_bytes(msgspec.json.encode(content) + b"\n")
+        unfinished.chmod(0o660)
+        unfinished.rename(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise ControlError(f"{path}: {error.strerror}; nothing was written") from None
+    return path
+
+
+# ── what a worker reads ──
+
+
+def switches(root: Path, name: str) -> list[Switch]:
+    """The switches that hold for a strategy; one that cannot be read is a halt that says so."""
+    found: list[Switch] = []
+    for scope in dict.fromkeys((ALL, name)):
+        try:
+            names = os.listdir(root / scope)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            found.append(Switch(Level.HALT, scope, reason=f"{root / scope} cannot be read: {error.strerror}"))
+            continue
+        found += [_switch(root / scope / level.value, level, scope) for level in Level if level.value in names]
+    return found
+
+
+def _switch(path: Path, level: Level, scope: str) -> Switch:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_READ_BYTES)
+    except OSError as error:
+        return Switch(Level.HALT, scope, reason=f"{path} cannot be read: {error.strerror}")
+    try:
+        said = msgspec.json.decode(data, type=_Said)
+    except msgspec.DecodeError:
+        return Switch(level, scope, reason=" ".join(data.decode(errors="replace").split())[:200])
+    return Switch(level, scope, said.ts_ns, said.who, said.reason)
+
+
+class _Said(msgspec.Struct, frozen=True):
+    ts_ns: int = 0
+    who: str = ""
+    reason: str = ""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A command file. command: None if it cannot be understood, and `lack` says why."""
+
+    path: Path
+    command: Command | None
+    lack: str = ""
+
+
+class Control:
+    """A worker's view of its part of the directory. What cannot be read is logged once."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._root = root
+        self._name = name
+        self._complained: set[str] = set()
+
+    def switches(self) -> list[Switch]:
+        """As they are now."""
+        found = switches(self._root, self._name)
+        self._complain({s.reason for s in found if s.level is Level.HALT and "cannot be read" in s.reason})
+        return found
+
+    def commands(self) -> list[Waiting]:
+        """What waits, oldest first. A file that is no command has none, and should be refused."""
+        directory = self._root / self._name / "commands"
+        try:
+            names = [name for name in os.listdir(directory) if name.endswith(".json") and not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self._complain({f"{directory} cannot be read: {error.strerror}"})
+            return []
+        return [self._waiting(directory / name) for name in sorted(names, key=_by_time)]
+
+    @staticmethod
+    def _waiting(path: Path) -> Waiting:
+        try:
+            command = msgspec.json.decode(path.read_bytes(), type=Command)
+        except (OSError, msgspec.DecodeError) as error:
+            return Waiting(path, None, str(error))
+        if command.name != path.stem:
+            return Waiting(path, None, f"it says it is {command.name}")
+        lack = missing(command)
+        return Waiting(path, None if lack else command, lack)
+
+    def done(self, waiting: Waiting) -> None:
+        """Take a command that is in the ledger away. One that stays is known by its name and not obeyed twice."""
+        try:
+            waiting.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._complain({f"{waiting.path} cannot be removed: {error.strerror}; it is not obeyed again"})
+
+    def refuse(self, waiting: Waiting, why: str) -> None:
+        """Put a command aside as NAME.refused, which says that and why it did nothing."""
+        logger.error("%s refused: %s; nothing was done", waiting.path, why)
+        try:
+            waiting.path.rename(waiting.path.with_suffix(".refused"))
+        except OSError as error:
+            self._complain({f"{waiting.path} cannot be put aside: {error.strerror}"})
+
+    def _complain(self, texts: set[str]) -> None:
+        for text in texts - self._complained:
+            logger.error("%s", text)
+        self._complained |= texts
+
+
+def _by_time(name: str) -> tuple[int, str]:
+    stamp = name.partition("-")[0]
+    return int(stamp) if stamp.isdecimal() else 0, name

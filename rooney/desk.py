@@ -1,0 +1,204 @@
+"""The operator's side of a worker: takes commands and the `flatten` switch, journals them, and changes what they say.
+
+All of it works from the ledger and the control directory: with Redis down, before a restart has recovered, without a
+bar. What the step has to know of it waits for the next mark.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from rooney import log
+from rooney.clock import Clock
+from rooney.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
+from rooney.delivery import Delivery, is_given_up
+from rooney.ledger import Ledger
+from rooney.operate.exposure import Exposure, exposures
+from rooney.operate.reading import Reading, read
+from rooney.orders import IllegalMoveError, Intent, Role, Said, State, new_intent_id
+from rooney.outcomes import BY_OPERATOR, of_act
+
+logger = logging.getLogger(__name__)
+
+_REACHES_STEP = (Verb.RESUME, Verb.POSITION, Verb.CASH)
+
+
+class Desk:
+    """One strategy's. symbols: all that it trades, in its order."""
+
+    def __init__(
+        self, name: str, mode: str, symbols: Sequence[str], ledger: Ledger, control: Control, clock: Clock
+    ) -> None:
+        self._name = name
+        self._mode = mode
+        self._symbols = tuple(symbols)
+        self._ledger = ledger
+        self._control = control
+        self._clock = clock
+        self._unheard = ledger.unobeyed()
+        self._leaving: Switch | None = None
+        self._looked_at: tuple[int, bool] | None = None
+        self._exposed: list[Exposure] = []
+        self._delivery: Delivery
+
+    def attach(self, delivery: Delivery) -> None:
+        """Whose orders it changes."""
+        self._delivery = delivery
+
+    def switches(self) -> list[Switch]:
+        """As they are now; from any thread."""
+        return [*self._control.switches(), *([self._leaving] if self._leaving else [])]
+
+    def leave(self, reason: str) -> None:
+        """From now on as if `flatten` were on: the worker is about to end."""
+        self._leaving = Switch(Level.FLATTEN, self._name, time.time_ns(), "rooney", reason)
+
+    def turn(self) -> None:
+        """Obey what waits."""
+        for waiting in self._control.commands():
+            if waiting.command is None:
+                self._control.refuse(waiting, waiting.lack)
+            elif self._ledger.has_act(waiting.command.name):
+                self._control.done(waiting)
+            elif not self._obey(waiting, waiting.command):
+                break  # the ones behind it wait with it
+        for switch in self.switches():
+            if switch.level is Level.FLATTEN:
+                self._flatten_all(switch)
+                break
+
+    def acts(self, at_most: int) -> list[Act]:
+        """What the step has not heard of yet, in order: as many as make `at_most` outcomes; asked once per mark."""
+        taken = 0
+        for act in self._unheard:
+            at_most -= len(of_act(act, self._symbols))
+            if at_most < 0:
+                break
+            taken += 1
+        heard, self._unheard = self._unheard[:taken], self._unheard[taken:]
+        return heard
+
+    def exposed(self) -> list[Exposure]:
+        """What is or may be open at the broker."""
+        return exposures(read(self._ledger.path))
+
+    # ── commands ──
+
+    def _obey(self, waiting: Waiting, command: Command) -> bool:
+        """False if it has to wait for a request that is on its way."""
+        match command.verb:
+            case Verb.RESOLVE:
+                if not self._ledger.has_intent(command.intent):
+                    self._control.refuse(waiting, f"no intent is called {command.intent!r}")
+                    return True
+                intent = self._ledger.intent(command.intent)
+                if self._delivery.is_in_flight(intent.symbol):
+                    return False
+                said = Said.FILLED if command.outcome is Resolution.FILLED else Said.NOT_FILLED
+                return self._journal(waiting, command, moves=[(intent, State.RESOLVED, said)])
+            case Verb.POSITION:
+                if lack := self._unknown([command.symbol]):
+                    self._control.refuse(waiting, lack)
+                    return True
+                if self._delivery.is_in_flight(command.symbol):
+                    return False
+                return self._journal(waiting, command, moves=self._superseded(command.symbol))
+            case Verb.FLATTEN:
+                if lack := self._unknown(command.symbols):
+                    self._control.refuse(waiting, lack)
+                    return True
+                reading = read(self._ledger.path)
+                wanted = command.symbols or self._symbols
+                intents = self._exits(reading, [one for one in exposures(reading) if one.symbol in wanted], again=True)
+                return self._journal(waiting, command, intents)
+            case Verb.RESUME:
+                self._delivery.resume()
+        return self._journal(waiting, command)
+
+    def _unknown(self, symbols: Sequence[str]) -> str:
+        unknown = [symbol for symbol in symbols if symbol not in self._symbols]
+        return f"{', '.join(unknown)}: not traded here, which are {', '.join(self._symbols)}" if unknown else ""
+
+    def _superseded(self, symbol: str) -> list[tuple[Intent, State, Said]]:
+        """The open orders of a symbol, ended: the operator says what came of all of them."""
+        moves = []
+        for intent, events in self._delivery.open_orders():
+            if intent.symbol == symbol:
+                is_unsent = intent.role is Role.ENTRY and events[-1].state is State.PLANNED
+                moves.append((intent, State.DROPPED if is_unsent else State.RESOLVED, Said.SUPERSEDED))
+        return moves
+
+    def _journal(
+        self,
+        waiting: Waiting,
+        command: Command,
+        intents: Sequence[Intent] = (),
+        moves: Sequence[tuple[Intent, State, Said]] = (),
+    ) -> bool:
+        try:
+            self._write(command, intents, moves)
+        except IllegalMoveError as error:
+            self._control.refuse(waiting, str(error))
+        else:
+            self._control.done(waiting)
+        return True
+
+    def _write(
+        self, command: Command, intents: Sequence[Intent] = (), moves: Sequence[tuple[Intent, State, Said]] = ()
+    ) -> None:
+        act = self._ledger.journal(command, self._clock.now_ns(), intents, moves)
+        for intent in intents:
+            self._delivery.add(intent, self._ledger.events(intent.id))
+        for intent, _, _ in moves:
+            self._delivery.moved(intent)
+        if command.verb in _REACHES_STEP:
+            self._unheard.append(act)
+        about = " ".join([command.symbol or command.intent, *command.symbols, *(i.ticker for i in intents)]).strip()
+        text = f"{command.verb} {about} by {command.who}: {command.reason}"
+        log.event(logger, logging.WARNING, "operator", " ".join(text.split()))
+
+    # ── flatten ──
+
+    def _flatten_all(self, switch: Switch) -> None:
+        """Close what is open and has no exit yet; looked at again only when something has changed."""
+        state = (self._ledger.last_event(), self._delivery_busy())
+        if state == self._looked_at:
+            return
+        self._looked_at = state
+        reading = read(self._ledger.path)
+        intents = self._exits(reading, exposures(reading), again=False)
+        if intents:
+            who, reason = switch.who or "operator", switch.reason or f"switch {switch}"
+            self._write(Command(time.time_ns(), Verb.FLATTEN, who, reason), intents)
+
+    def _delivery_busy(self) -> bool:
+        return any(self._delivery.is_in_flight(symbol) for symbol in self._symbols)
+
+    def _exits(self, reading: Reading, exposed: Sequence[Exposure], again: bool) -> list[Intent]:
+        """The exits that close what is exposed. again: also in place of one that was given up."""
+        prices = {held.symbol: held.last_price for held in reading.held}
+        found: dict[str, Intent] = {}
+        for one in exposed:
+            if one.exit is not None and not (again and is_given_up(step.state for step in one.exit.steps)):
+                continue
+
+            def is_taken(id_: str) -> bool:
+                return id_ in found or self._ledger.has_intent(id_)
+
+            intent = Intent(
+                new_intent_id(self._name, self._mode, one.contract, Role.EXIT, reading.ts_mark, is_taken),
+                self._name,
+                self._mode,
+                one.symbol,
+                one.contract,
+                one.ticker,
+                Role.EXIT,
+                one.side,
+                one.quantity,
+                BY_OPERATOR,
+                prices[one.symbol],
+                reading.ts_mark,
+                self._ledger.next_seq(),
+            )
+            found[intent.id] = intent
+        return list(found.values())

@@ -1,0 +1,139 @@
+"""The ledger's file: its schema, making one, bringing an older one up to date, and refusing what is none.
+
+A file that cannot be trusted (torn, foreign, newer, of another strategy) is left exactly as it is.
+"""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from rooney.errors import LedgerError
+
+APPLICATION_ID = 0x526F6F6E  # "Roon"
+UNTOUCHED = "left untouched. Restore a backup or move it away"
+
+# One script per schema version, from an empty file on: a new ledger runs all of them, an old one those it lacks, so
+# both end the same. A released script never changes.
+_VERSIONS = (
+    """
+CREATE TABLE strategy (name TEXT NOT NULL, created_ns INTEGER NOT NULL);
+CREATE TABLE intent (
+  id TEXT PRIMARY KEY, strategy TEXT NOT NULL, mode TEXT NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL,
+  ticker TEXT NOT NULL, role INTEGER NOT NULL, side INTEGER NOT NULL, quantity INTEGER NOT NULL, cause TEXT NOT NULL,
+  signal_price REAL, ts_mark INTEGER NOT NULL, seq INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
+CREATE TABLE event (
+  seq INTEGER PRIMARY KEY, intent TEXT NOT NULL REFERENCES intent(id), state TEXT NOT NULL, ts_wall INTEGER NOT NULL,
+  ts_clock INTEGER NOT NULL, status INTEGER NOT NULL, detail TEXT NOT NULL, remote_id TEXT NOT NULL,
+  latency_ns INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE INDEX event_intent ON event(intent, seq);
+CREATE TABLE applied (event INTEGER PRIMARY KEY REFERENCES event(seq), ts_mark INTEGER NOT NULL);
+CREATE TABLE decision (
+  ts_mark INTEGER NOT NULL, symbol TEXT NOT NULL, reason TEXT NOT NULL, features TEXT NOT NULL,
+  latency_ns INTEGER NOT NULL, PRIMARY KEY (ts_mark, symbol)) WITHOUT ROWID;
+CREATE TABLE trade (
+  seq INTEGER PRIMARY KEY, ts_mark INTEGER NOT NULL, symbol TEXT NOT NULL, contract TEXT NOT NULL,
+  side INTEGER NOT NULL, quantity INTEGER NOT NULL, entry_ts INTEGER NOT NULL, entry_price REAL NOT NULL,
+  exit_ts INTEGER NOT NULL, exit_price REAL NOT NULL, cause TEXT NOT NULL, pnl_usd REAL NOT NULL,
+  costs_usd REAL NOT NULL, bars_held INTEGER NOT NULL);
+CREATE TABLE status (
+  one INTEGER PRIMARY KEY CHECK (one = 1), ts_mark INTEGER NOT NULL, ts_wall INTEGER NOT NULL, marks INTEGER NOT NULL,
+  detail TEXT NOT NULL, layout TEXT NOT NULL, book BLOB NOT NULL);
+CREATE TABLE checkpoint (ts_mark INTEGER PRIMARY KEY, digest TEXT NOT NULL, state BLOB NOT NULL);
+CREATE TRIGGER intent_is_immutable BEFORE UPDATE ON intent BEGIN SELECT RAISE(ABORT, 'an intent never changes'); END;
+CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'an intent is never deleted'); END;
+CREATE TRIGGER event_is_immutable BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'an event never changes'); END;
+CREATE TRIGGER event_stays BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'an event is never deleted'); END;
+CREATE TRIGGER applied_is_immutable BEFORE UPDATE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
+CREATE TRIGGER applied_stays BEFORE DELETE ON applied BEGIN SELECT RAISE(ABORT, 'what was applied stays'); END;
+CREATE TRIGGER trade_is_immutable BEFORE UPDATE ON trade BEGIN SELECT RAISE(ABORT, 'a trade never changes'); END;
+CREATE TRIGGER trade_stays BEFORE DELETE ON trade BEGIN SELECT RAISE(ABORT, 'a trade is never deleted'); END;
+""",
+    # What operators do: `operator` is what they said, `obeyed` the mark at which it reached the step. after_event puts
+    # both kinds of events into one order.
+    """
+ALTER TABLE intent ADD COLUMN stop_price REAL;
+ALTER TABLE decision ADD COLUMN score REAL;
+ALTER TABLE trade ADD COLUMN score REAL;
+ALTER TABLE event ADD COLUMN said TEXT NOT NULL DEFAULT '';
+CREATE INDEX event_clock ON event(state, ts_clock);
+CREATE TABLE operator (
+  seq INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, verb TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+  ts_wall INTEGER NOT NULL, ts_clock INTEGER NOT NULL, after_event INTEGER NOT NULL, command TEXT NOT NULL);
+CREATE TABLE obeyed (operator INTEGER PRIMARY KEY REFERENCES operator(seq), ts_mark INTEGER NOT NULL);
+CREATE TRIGGER operator_is_immutable BEFORE UPDATE ON operator BEGIN SELECT RAISE(ABORT, 'an act never changes'); END;
+CREATE TRIGGER operator_stays BEFORE DELETE ON operator BEGIN SELECT RAISE(ABORT, 'an act is never deleted'); END;
+CREATE TRIGGER obeyed_is_immutable BEFORE UPDATE ON obeyed BEGIN SELECT RAISE(ABORT, 'what was obeyed stays'); END;
+CREATE TRIGGER obeyed_stays BEFORE DELETE ON obeyed BEGIN SELECT RAISE(ABORT, 'what was obeyed stays'); END;
+""",
+)
+SCHEMA_VERSION = len(_VERSIONS)
+
+
+def create(path: Path, strategy: str) -> None:
+    """Make an empty ledger beside `path` and move it there, so that there is a whole one or none."""
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        _upgrade(db, 0)
+        db.execute("INSERT INTO strategy VALUES (?, ?)", (strategy, time.time_ns()))
+    unfinished.replace(path)
+
+
+def inspect(path: Path, strategy: str) -> int:
+    """Schema version of a sound ledger of `strategy`; reads only, so that the file stays as it is.
+
+    Raises LedgerError for anything else. The header is read without SQLite, which would already change a foreign
+    file: it folds a journal in.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    application, version = int.from_bytes(header[68:72]), int.from_bytes(header[60:64])
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise LedgerError(f"{path}: not a SQLite file; {UNTOUCHED}")
+    if application != APPLICATION_ID:
+        raise LedgerError(f"{path}: a SQLite file of another program (id {application}); left untouched")
+    _check_version(path, version)
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
+        if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+            raise LedgerError(f"{path}: damaged: {problem}; {UNTOUCHED}")
+        # Of a file with a journal the header is that of the last time it was folded in.
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        _check_version(path, version)
+        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
+    if owner != strategy:
+        raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {strategy!r}; left untouched")
+    return version
+
+
+def _check_version(path: Path, version: int) -> None:
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise LedgerError(f"{path}: schema version {version}, this rooney writes {SCHEMA_VERSION}; left untouched")
+
+
+def connect(path: Path, version: int) -> sqlite3.Connection:
+    """Open a ledger of schema `version` for writing, its schema brought up to date."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        if version < SCHEMA_VERSION:
+            db.execute("PRAGMA synchronous=FULL")
+            _upgrade(db, version)
+        db.execute("PRAGMA foreign_keys=ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Run the scripts after `version`, all or none."""
+    scripts = "".join(_VERSIONS[version:])
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {scripts} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,116 @@
+"""What may be open at the broker, as a ledger alone tells it, and the exit that belongs to it. Pure.
+
+The step's book says what was believed at the last finished mark. What the ledger holds beyond it (an order that went
+out, an exit that was acknowledged, a position an operator stated) has not reached the step, so it is taken in here.
+Where it is not known whether something is open it counts as open: an exit with nothing to close is refused at the
+other side and opens nothing.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from rooney.control import Verb
+from rooney.instruments import Contract, contract_from_number, parse_contract
+from rooney.kernels.dtypes import Pending
+from rooney.operate.reading import Act, Held, Order, Reading
+from rooney.orders import Role, Said, Side, State
+
+_MAY_BE_LIVE = (State.SENDING, State.ACKNOWLEDGED, State.UNCONFIRMED)
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """One contract that is or may be open.
+
+    root, contract, ticker: as they were ordered, which `order_symbol` may have made another product than `symbol`
+    side, quantity:   as believed; of an entry of unknown fate, as wanted
+    is_certain:       it was believed open at the last mark; else an entry is on its way or its fate unknown
+    entry:            the newest one, if there was any
+    exit:             an exit order that is not over: the one to go on with
+    """
+
+    symbol: str
+    root: str
+    contract: str
+    ticker: str
+    side: Side
+    quantity: int
+    is_certain: bool
+    entry: Order | None = None
+    exit: Order | None = None
+
+
+def exposures(reading: Reading) -> list[Exposure]:
+    """Everything that is or may be open, in the order of the strategy's instruments."""
+    found = []
+    for held in reading.held:
+        orders = [order for order in reading.orders if order.symbol == held.symbol]
+        said = [act for act in reading.acts if not act.is_obeyed and act.command.verb is Verb.POSITION]
+        stated = next((act for act in reversed(said) if act.command.symbol == held.symbol), None)
+        one = _exposure(held, orders, stated)
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def _exposure(held: Held, orders: list[Order], stated: Act | None) -> Exposure | None:
+    entry = _newest(orders, Role.ENTRY)
+    exit_ = _newest(orders, Role.EXIT)
+    if exit_ is not None and entry is not None and exit_.seq < entry.seq:
+        exit_ = None  # it closed what was before
+    side, quantity, number = held.side, held.quantity, held.contract_number
+    if stated is not None:  # whatever came before it no longer matters
+        side, quantity = Side(stated.command.side), stated.command.quantity
+        number = held.contract_number if held.side else held.last_contract_number
+    if exit_ is not None and _is_closed_by(exit_, stated):
+        return None
+    if stated is None and held.pending is Pending.EXIT and held.acknowledged:
+        return None
+    if not side and not (entry is not None and _may_have_opened(entry, held, stated)):
+        return None
+    ordered = _ordered(held.symbol, number if side else held.pending_contract_number, entry)
+    return Exposure(
+        held.symbol,
+        ordered.root,
+        ordered.raw,
+        ordered.ticker,
+        side or (entry.side if entry else held.pending_side),
+        quantity if side else entry.quantity if entry else held.pending_quantity,
+        bool(side),
+        entry,
+        exit_ if exit_ is not None and exit_.is_open else None,
+    )
+
+
+def _newest(orders: list[Order], role: Role) -> Order | None:
+    return next((order for order in reversed(orders) if order.role is role), None)
+
+
+def _is_closed_by(exit_: Order, stated: Act | None) -> bool:
+    """Whether an exit has closed what the book still has."""
+    last = exit_.steps[-1]
+    is_done = last.state is State.ACKNOWLEDGED or last.said is Said.FILLED
+    return is_done and not last.is_applied and (stated is None or last.seq > stated.after_event)
+
+
+def _may_have_opened(entry: Order, held: Held, stated: Act | None) -> bool:
+    """Whether something may have come of an entry of which the book does not yet say so."""
+    last = entry.steps[-1]
+    if stated is not None and last.seq <= stated.after_event:
+        return False
+    if stated is None and held.pending is Pending.UNCERTAIN:
+        return last.said is not Said.NOT_FILLED
+    is_live = last.state in _MAY_BE_LIVE or last.said is Said.FILLED
+    return is_live and (held.pending is Pending.ENTRY or not last.is_applied)
+
+
+def _ordered(symbol: str, number: int, entry: Order | None) -> Contract:
+    """The contract orders go out in: that of the entry, and without one the symbol's own."""
+    if entry is not None:
+        on = datetime.fromtimestamp(entry.ts_mark // 1_000_000_000, UTC).date()
+        contract = parse_contract(entry.contract, on)
+        if contract is not None and number in (0, contract.number):
+            return contract
+        if contract is not None:  # another month of the product that is ordered
+            return msgspec.structs.replace(contract_from_number(symbol, number), root=contract.root)
+    return contract_from_number(symbol, number)

@@ -1,0 +1,211 @@
+"""`rooney flatten`: close what is open, whatever state the rest of the system is in.
+
+A worker that lives does it itself: it is left a command and, unless only some instruments are meant, the switch that
+keeps it from entering again. Whether it lives is judged by one thing alone: that the command is gone within
+`HUNG_AFTER_S`. A worker's loop takes commands at every turn, with Redis down and markets closed too, so one that takes
+none makes no turn. A worker that is down, or was stopped because it hung, is stood in for.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from rooney import traderspost
+from rooney.clock import Clock
+from rooney.config import Config
+from rooney.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
+from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, RooneyError
+from rooney.gates import Rules
+from rooney.instruments import PRODUCTS
+from rooney.operate import positions, units
+from rooney.operate.exposure import Exposure, exposures
+from rooney.operate.reading import Reading, holder, read
+from rooney.operate.standin import StandIn, can_go
+from rooney.orders import Intent, Payload
+from rooney.traderspost import TradersPost
+
+HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
+WAIT_S = 150.0  # an exit may have to wait for the settling time of the one before it
+_POLL_S = 0.05
+
+
+class FlattenError(RooneyError):
+    """A position may be open and could not be closed from here; the message says what to do."""
+
+
+class Flattened(msgspec.Struct, frozen=True):
+    """What came of one strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
+
+    name: str
+    by: Literal["worker", "here", "nobody"]
+    closed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def code(self) -> int:
+        """Failure before attention before all well."""
+        return EXIT_FAILURE if self.failure else EXIT_ATTENTION if self.left else EXIT_OK
+
+    @property
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        who = {"worker": "its worker", "here": "this command, in place of its worker", "nobody": "nobody"}[self.by]
+        found = [f"{self.name}: exit {ticker} acknowledged, sent by {who}" for ticker in self.closed]
+        found += [f"{self.name}: {text}" for text in (self.failure, *self.left) if text]
+        return found or [f"{self.name}: nothing was open"]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "strategy": self.name,
+            "by": self.by,
+            "closed": list(self.closed),
+            "left": list(self.left),
+            "failure": self.failure,
+        }
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to close. symbols: empty for all, and then no entries follow until `rooney resume`; see --hung-after."""
+
+    names: tuple[str, ...]
+    is_all: bool
+    symbols: tuple[str, ...]
+    who: str
+    reason: str
+    wait_s: float = WAIT_S
+    hung_after_s: float = HUNG_AFTER_S
+
+
+class Means(NamedTuple):
+    """What is needed where no worker does it: a strategy's configuration in a mode, the webhooks, the time."""
+
+    configure: Callable[[str, str], Config]
+    credentials: Path | None
+    clock: Clock
+
+
+def wanted(reading: Reading, symbols: Sequence[str]) -> list[Exposure]:
+    """What is to be closed."""
+    return [one for one in exposures(reading) if not symbols or one.symbol in symbols]
+
+
+def plan(readings: Sequence[Reading], symbols: Sequence[str]) -> list[str]:
+    """What closing sends, for the operator to read first."""
+    found = []
+    for reading in readings:
+        open_now = wanted(reading, symbols)
+        found.append(f"{reading.name}  {reading.mode or 'no order yet'}  " + ("" if open_now else "nothing is open"))
+        found += [f"  {positions.exit_text(one)}" for one in open_now]
+    if not symbols:
+        found.append("then no new entries, until rooney resume")
+    return [line.rstrip() for line in found]
+
+
+def flatten(order: Order, ledgers: Mapping[str, Path], means: Means) -> list[Flattened]:
+    """Do it for each strategy; what fails for one is said and does not keep the others open."""
+    root = control_directory(os.environ)
+    if not order.symbols:
+        for scope in (ALL,) if order.is_all else order.names:
+            set_switch(root, scope, Level.FLATTEN, order.who, order.reason)
+    left: dict[str, Path] = {}
+    for name in order.names:  # all of them first: those that live begin at once
+        command = Command(time.time_ns(), Verb.FLATTEN, order.who, order.reason, symbols=order.symbols)
+        left[name] = put_command(root, name, command)
+    found = []
+    for name in order.names:
+        try:
+            found.append(_one(name, left[name], ledgers[name], order, means))
+        except RooneyError as error:
+            found.append(Flattened(name, "nobody", failure=str(error)))
+    return found
+
+
+def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> Flattened:
+    before = read(ledger)
+    means.clock.on_mark(before.ts_mark)
+    if holder(ledger) is not None:
+        if _is_taken(command, order.hung_after_s):
+            return _by_worker(before, ledger, order, means.clock)
+        if not units.is_running(name):
+            raise FlattenError(_hung(name, ledger, order.hung_after_s))
+    if units.is_running(name):  # hung, or about to be started again while its ledger is worked on here
+        units.stop(name)
+    return _here(before, order, means) if before.mode else Flattened(name, "here")
+
+
+def _is_taken(command: Path, within_s: float) -> bool:
+    """Raises FlattenError if the worker refused it."""
+    end = time.monotonic() + within_s
+    while command.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL_S)
+    refused = command.with_suffix(".refused")
+    if refused.exists():
+        raise FlattenError(f"its worker refused the command and says why in its log: {refused}; NOTHING WAS CLOSED")
+    return True
+
+
+def _hung(name: str, ledger: Path, after_s: float) -> str:
+    pid = holder(ledger)
+    return (
+        f"its worker (process {pid or 'unknown'}) holds {ledger} and has taken no command for {after_s:g} s, so it "
+        f"hangs, and no {units.unit_name(name)} is known to systemd here. NOTHING WAS CLOSED. Close by hand at the "
+        f"broker, or end it (kill -9 {pid or 'PID'}) and run this again. Should it come back, it closes by itself"
+    )
+
+
+def _by_worker(before: Reading, ledger: Path, order: Order, clock: Clock) -> Flattened:
+    """Watch the worker do it."""
+    end = time.monotonic() + order.wait_s
+    while True:
+        now = read(ledger)
+        left = wanted(now, order.symbols)
+        if not left or time.monotonic() > end or not can_go(left, clock):
+            return _result("worker", before, left, order)
+        if holder(ledger) is None:
+            raise FlattenError("its worker has ended meanwhile; run this again")
+        time.sleep(_POLL_S)
+
+
+def _here(before: Reading, order: Order, means: Means) -> Flattened:
+    """Stand in for the worker."""
+    # The account a position was opened in is that of its mode, whatever the configuration says by now.
+    config = means.configure(before.name, before.mode)
+    strategy = config.strategy(before.name)
+    account = config.account(before.name, means.credentials)
+    block = strategy.settings
+    rules = Rules(stale_after_s=block.stale_after_s, settle_s=block.settle_s, mode=before.mode)
+    client = TradersPost(account.url.reveal()) if account is not None else None
+
+    def payload(intent: Intent, ts_decided_ns: int) -> Payload:
+        traded = strategy.traded.get(intent.symbol)
+        tick_size = traded.tick_size if traded is not None else PRODUCTS[intent.symbol].tick_size
+        return traderspost.payload(
+            intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns
+        )
+
+    with StandIn(before, means.clock, rules, client.send if client else None, payload) as stand_in:
+        left = [one for one in stand_in.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
+    return _result("here", before, left, order)
+
+
+def _result(by: Literal["worker", "here"], before: Reading, left: Sequence[Exposure], order: Order) -> Flattened:
+    still = {one.contract for one in left}
+    closed = tuple(one.ticker for one in wanted(before, order.symbols) if one.contract not in still)
+    return Flattened(before.name, by, closed, tuple(_left_text(one) for one in left))
+
+
+def _left_text(one: Exposure) -> str:
+    order = one.exit
+    if order is None:
+        return f"{one.ticker} may still be open and has no exit: look at the broker"
+    last = order.steps[-1]
+    said = " ".join(f"{order.state} {last.detail}".split())
+    return f"{one.ticker} may still be open: exit {order.id} is {said}. It goes on; look at the broker"

@@ -1,0 +1,39 @@
+"""Handing an operator's act to the one who writes the ledger: its worker, now or at its next start."""
+
+import os
+from pathlib import Path
+
+from rooney.clock import Clock
+from rooney.control import Command, Control, ControlError, control_directory, put_command
+from rooney.operate import units
+from rooney.operate.reading import Reading, is_worked_on
+
+
+def leave(reading: Reading, command: Command, clock: Clock) -> str:
+    """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError."""
+    path = put_command(control_directory(os.environ), reading.name, command)
+    if is_worked_on(reading.path):
+        return f"left for the worker of {reading.name}, which takes it at its next turn: {path}"
+    # A unit about to start must find its ledger free: it would stay down for good.
+    if not reading.held or units.is_running(reading.name):
+        return f"left for the worker of {reading.name}, which takes it when it starts: {path}"
+    from rooney.operate.standin import StandIn  # compiled parts come with it
+
+    with StandIn(reading, clock) as stand_in:
+        stand_in.obey()
+    refused = path.with_suffix(".refused")
+    if refused.exists():
+        raise ControlError(f"{command.verb} was refused, see above; {refused} did nothing")
+    return f"written to {reading.path}; its worker is down and hears of it when it starts"
+
+
+def waiting(root: Path, name: str) -> list[Command]:
+    """Commands the worker has not taken yet."""
+    return [one.command for one in Control(root, name).commands() if one.command is not None]
+
+
+def far_off(price: float, known: float) -> str:
+    """A remark where a price is more than 5 % from one that is known, else nothing: a typing error is likely."""
+    if not known > 0 or not price > 0 or abs(price / known - 1) <= 0.05:
+        return ""
+    return f"look twice: {price:.10g} is {price / known - 1:+.1%} from {known:.10g}"

@@ -1,0 +1,126 @@
+"""`rooney position`: what is open, as the ledger believes it, and what is on its way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rooney.control import Switch
+from rooney.instruments import PRODUCTS, contract_from_number
+from rooney.operate import showing
+from rooney.operate.exposure import Exposure
+from rooney.operate.reading import Held, Reading
+from rooney.orders import Side
+
+
+def _open_pnl_usd(held: Held, exposure: Exposure | None) -> float | None:
+    """At the last price, estimated; None for a product nobody knows the value of."""
+    product = PRODUCTS.get(exposure.root if exposure is not None else held.symbol)
+    if product is None:
+        return None
+    return held.side * held.quantity * (held.last_price - held.entry_price) * product.point_value
+
+
+def _doubt(exposure: Exposure | None, held: Held) -> str:
+    """What keeps the book from being the last word, or nothing."""
+    if exposure is None:
+        return "exit acknowledged, not booked yet" if held.side else ""
+    if exposure.exit is not None:
+        return f"exit {exposure.exit.id} {exposure.exit.state}"
+    if not exposure.is_certain and exposure.entry is not None:
+        return f"entry {exposure.entry.id} {exposure.entry.state}: may be open"
+    return ""
+
+
+def lines(
+    reading: Reading, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
+) -> list[str]:
+    """One strategy's positions for a terminal. symbols: only these; none for all."""
+    account = reading.account
+    head = f"{reading.name}  {reading.mode or 'no order yet'}  last mark {showing.minute(reading.ts_mark)}"
+    if account is None:
+        return [head, "  no minute was finished yet", *_switch_lines(switches)]
+    day = "  HALTED daily loss" if account.is_halted else ""
+    head += f"  equity {account.equity_usd:,.2f} USD  day {showing.usd(account.day_pnl_usd)} USD (estimates){day}"
+    by_symbol = {exposure.symbol: exposure for exposure in exposures}
+    rows = []
+    for held in reading.held:
+        exposure = by_symbol.get(held.symbol)
+        if (symbols and held.symbol not in symbols) or not (symbols or held.side or exposure):
+            continue
+        if held.side:
+            contract = exposure.contract if exposure else contract_from_number(held.symbol, held.contract_number).raw
+            pnl = _open_pnl_usd(held, exposure)
+            rows.append(
+                (
+                    held.symbol,
+                    contract,
+                    showing.size(held.side, held.quantity),
+                    f"at {showing.price(held.entry_price)}",
+                    f"last {showing.price(held.last_price)}",
+                    f"open {showing.usd(pnl)} USD" if pnl is not None else "",
+                    _doubt(exposure, held),
+                )
+            )
+        elif exposure:
+            wanted = showing.size(exposure.side, exposure.quantity)
+            rows.append((held.symbol, exposure.contract, wanted, "?", "", "", _doubt(exposure, held)))
+        else:
+            rows.append((held.symbol, "", "flat", "", "", "", ""))
+    return [head, *(showing.table(rows) if rows else ["  flat"]), *_switch_lines(switches)]
+
+
+def _switch_lines(switches: Sequence[Switch]) -> list[str]:
+    return [f"  switch {switch}" for switch in switches]
+
+
+def as_json(
+    reading: Reading, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
+) -> dict[str, Any]:
+    """The same for programs; P&L and equity are estimates, prices in points, times UTC ns."""
+    by_symbol = {exposure.symbol: exposure for exposure in exposures}
+    account = reading.account
+    return {
+        "strategy": reading.name,
+        "mode": reading.mode,
+        "ts_mark_ns": reading.ts_mark,
+        "equity_usd": account.equity_usd if account else None,
+        "day_pnl_usd": account.day_pnl_usd if account else None,
+        "is_halted": account.is_halted if account else None,
+        "positions": [
+            {
+                "symbol": held.symbol,
+                "contract": exposure.contract
+                if exposure
+                else contract_from_number(held.symbol, held.contract_number).raw
+                if held.side
+                else None,
+                "side": int(held.side or (exposure.side if exposure else Side.FLAT)),
+                "quantity": held.quantity if held.side else exposure.quantity if exposure else 0,
+                "entry_price": held.entry_price if held.side else None,
+                "last_price": held.last_price if held.side else None,
+                "open_pnl_usd": _open_pnl_usd(held, exposure) if held.side else None,
+                "is_certain": exposure is None or exposure.is_certain,
+                "note": _doubt(exposure, held),
+            }
+            for held in reading.held
+            for exposure in [by_symbol.get(held.symbol)]
+            if held.symbol in symbols or (not symbols and (held.side or exposure))
+        ],
+        "switches": [
+            {
+                "level": str(switch.level),
+                "scope": switch.scope,
+                "ts_ns": switch.ts_ns,
+                "who": switch.who,
+                "reason": switch.reason,
+            }
+            for switch in switches
+        ],
+    }
+
+
+def exit_text(exposure: Exposure) -> str:
+    """What closing a contract sends, in one line."""
+    what = showing.size(exposure.side, exposure.quantity)
+    believed = f"closes {what}" if exposure.is_certain else f"closes {what} if that entry was filled"
+    again = f", going on with exit {exposure.exit.id}" if exposure.exit is not None else ""
+    return f"exit {exposure.ticker}: {believed}{again}"

@@ -1,0 +1,44 @@
+"""`rooney resolve`: a person looked at the broker and says what became of an order."""
+
+import math
+import time
+
+from rooney.clock import Clock
+from rooney.control import Command, Resolution, Verb
+from rooney.errors import ConfigError
+from rooney.operate import showing
+from rooney.operate.leaving import far_off, leave
+from rooney.operate.reading import Order, Reading
+from rooney.orders import Role, State
+
+
+def check(order: Order, filled: float | None) -> None:
+    """Raises ConfigError for an order that needs no resolving, or a price that is none."""
+    if filled is not None and not math.isfinite(filled):
+        raise ConfigError(f"--filled: expected a price in points, got {filled}; nothing was done")
+    is_unsent_entry = order.role is Role.ENTRY and order.state is State.PLANNED
+    if order.is_open and not is_unsent_entry:
+        return
+    raise ConfigError(
+        f"{order.id}: the {order.role.name.lower()} of {order.ticker} is {order.state}; only an order of unknown fate, "
+        "or an exit that was not accepted, can be resolved. Nothing was done"
+    )
+
+
+def plan(name: str, order: Order, filled: float | None) -> list[str]:
+    """What will be written, for the operator to read first."""
+    what = showing.size(order.side, order.quantity) if order.role is Role.ENTRY else "all"
+    said = "not filled" if filled is None else f"filled at {showing.price(filled)}"
+    lines = [
+        f"{name}: {order.role.name.lower()} {order.ticker} {what}, {order.state} since "
+        f"{showing.second(order.steps[-1].ts_wall)}: {said}"
+    ]
+    remark = "" if filled is None else far_off(filled, order.signal_price)
+    return [*lines, f"  {remark}"] if remark else lines
+
+
+def resolve(reading: Reading, order: Order, filled: float | None, who: str, reason: str, clock: Clock) -> str:
+    """Say it; what happens now, as a sentence. Raises ControlError."""
+    outcome = Resolution.NOT_FILLED if filled is None else Resolution.FILLED
+    command = Command(time.time_ns(), Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)
+    return leave(reading, command, clock)

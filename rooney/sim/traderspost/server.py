@@ -1,0 +1,342 @@
+"""The webhook over real HTTP: accounts, their books, the log and the fault script; and a thread to run it in."""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney.errors import ConfigError
+from rooney.sim.traderspost import http
+from rooney.sim.traderspost.book import Book
+from rooney.sim.traderspost.faults import Fault, delivered, spoilt
+from rooney.sim.traderspost.http import Request
+from rooney.sim.traderspost.validation import Refusal, check, time_s
+
+MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024  # bytes
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One webhook with one subscription, settings as the README tells users to make them."""
+
+    name: str
+    uuid: str
+    password: str
+
+    @property
+    def path(self) -> str:
+        return f"/trading/webhook/{self.uuid}/{self.password}"
+
+
+class Server:
+    """The webhook: accounts, their books, the log and the fault script. Use from one event loop.
+
+    planning_s, fill_s: how long the vendor plans before it reads the position, and the broker takes to fill
+    rate_limit:         off for replays, which are faster than time
+    check_age:          honour `rejectAfter`; on only where `time` is the wall clock's
+    tls:                speak https with this certificate; a client that does not trust it fails in the handshake
+    """
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        *,
+        log: Path | None = None,
+        faults: Sequence[Fault] = (),
+        rate_limit: bool = True,
+        check_age: bool = False,
+        planning_s: float = 0.0,
+        fill_s: float = 0.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.port = 0
+        self.books = {account.name: Book() for account in accounts}
+        self._by_uuid = {account.uuid: account for account in accounts}
+        if not accounts or len(self.books) < len(accounts) or len(self._by_uuid) < len(accounts):
+            raise ConfigError("accounts: at least one, and no name or uuid twice")
+        for fault in faults:
+            if fault.account and fault.account not in self.books:
+                raise ConfigError(f"faults: no account is called {fault.account}")
+        self._faults = tuple(faults)
+        self._rate_limit, self._check_age = rate_limit, check_age
+        self._planning_s, self._fill_s = planning_s, fill_s
+        self.tls = tls
+        self._requests = 0
+        self._unplanned: dict[int, dict[str, Any]] = {}
+        self._log = open(log, "ab", buffering=0) if log is not None else None  # noqa: SIM115 - closed in `stop`
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on loopback; `self.port` says where."""
+        loop = asyncio.get_running_loop()
+        listen = loop.create_server(lambda: _Connection(self), "127.0.0.1", port, backlog=512, ssl=self.tls)
+        self._server = await listen
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening, drop connections, log what was received but never planned."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        for entry in self._unplanned.values():
+            self._write(entry | {"effect": "unplanned"})
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def state(self) -> dict[str, Any]:
+        """What GET /state returns."""
+        return {
+            "ts_ns": time.time_ns(),
+            "requests": self._requests,
+            "accounts": {name: book.shown() for name, book in self.books.items()},
+        }
+
+    def answer(self, request: Request) -> tuple[bytes, Fault | None]:
+        """The bytes of the answer, and the fault to play while sending them."""
+        if request.method == "GET" and request.target == "/state":
+            return http.response(200, self.state(), keep_alive=request.keep_alive), None
+        if not request.target.startswith("/trading/webhook/"):
+            return http.refused(Refusal(404, "not-found", "no such page")), None
+        self._requests += 1
+        account = self._by_uuid.get(request.target.split("/")[3])
+        name = account.name if account else ""
+        if name:
+            self.books[name].counts["requests"] += 1
+        n_account = self.books[name].counts["requests"] if name else 0
+        fault = next((fault for fault in self._faults if fault.hits(name, self._requests, n_account)), None)
+        if fault is not None and name:
+            self.books[name].counts["faults"] += 1
+        entry: dict[str, Any] = {
+            "n": self._requests,
+            "ts_first_ns": request.ts_first_ns,
+            "ts_read_ns": request.ts_read_ns,
+            "account": name,
+            "fault": fault.do if fault else "",
+        }
+        payload = _decode(request.body)
+        entry["payload"] = request.body.decode("utf-8", "replace") if isinstance(payload, Refusal) else payload
+        reached = fault is None or fault.takes_effect
+        refusal = self._refusal(request, account, payload) if reached else None
+        if refusal is not None:
+            if name:
+                self.books[name].counts["refused"] += 1
+            answer = http.refused(refusal)
+            self._write(entry | {"status": delivered(fault, refusal.status), "code": refusal.code, "effect": "refused"})
+        elif not reached:
+            answer = b""
+            self._write(entry | {"status": delivered(fault, 0), "effect": "none"})
+        else:
+            signal_id = str(uuid.uuid4())
+            reply = {"success": True, "id": signal_id, "logId": str(uuid.uuid4()), "payload": payload}
+            answer = http.response(200, reply, keep_alive=request.keep_alive)
+            entry |= {"status": delivered(fault, 200), "id": signal_id}
+            self.books[name].counts["received"] += 1
+            self._unplanned[self._requests] = entry
+            self._later(self._planning_s, self._plan, name, payload, entry)
+        return (spoilt(fault, answer, self.port) if fault is not None else answer), fault
+
+    def _refusal(self, request: Request, account: Account | None, payload: object) -> Refusal | None:
+        if request.method != "POST":
+            return Refusal(400, "post-required", "send a POST request")
+        if account is None:
+            return Refusal(404, "not-found", "webhook not found")
+        if self._rate_limit and self.books[account.name].over_limit(time.monotonic()):
+            return Refusal(429, "too-many-requests", "too many requests")
+        if request.target != account.path:
+            return Refusal(400, "invalid-password", "the password is wrong")
+        return payload if isinstance(payload, Refusal) else check(payload)
+
+    def _later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
+        """At once where the delay is 0, so that the answer is sent after its effect."""
+        if seconds > 0:
+            asyncio.get_running_loop().call_later(seconds, call, *args)
+        else:
+            call(*args)
+
+    def _plan(self, name: str, payload: dict[str, Any], entry: dict[str, Any]) -> None:
+        del self._unplanned[entry["n"]]
+        made_s = time_s(payload.get("time"))
+        age_s = entry["ts_read_ns"] / 1e9 - made_s if self._check_age and made_s is not None else None
+        effect = self.books[name].plan(payload, age_s)
+        self._later(self._fill_s, self.books[name].fill, payload, effect)
+        self._write(
+            entry
+            | {
+                "effect": effect.kind,
+                "reason": effect.reason,
+                "order": effect.order,
+                "position": self.books[name].positions[payload["ticker"]],
+            }
+        )
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+
+def _decode(body: bytes) -> Any:
+    """The body as JSON, or the refusal it earns."""
+    if not body.strip():
+        return Refusal(400, "empty-json", "the body is empty")
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return Refusal(400, "malformed-json", "the body is not JSON")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+class _Connection(asyncio.Protocol):
+    """HTTP/1.1 on one connection: one request at a time, bodies by Content-Length."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._ts_first_ns = 0
+        self._busy = False  # a fault is being played; what comes meanwhile waits
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server._connections.discard(self)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._buffer:
+            self._ts_first_ns = time.time_ns()
+        self._buffer += data
+        while not self._busy and self._transport is not None and (request := self._next()) is not None:
+            self._ts_first_ns = time.time_ns()
+            answer, fault = self._server.answer(request)
+            if fault is None:
+                self._send(answer, close=b"\r\nConnection: close\r\n" in answer)
+            else:
+                self._busy = True
+                self._play(fault, answer)
+
+    def _next(self) -> Request | None:
+        """Take the next whole request from the buffer."""
+        head, end, rest = self._buffer.partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > MAX_HEAD:
+                self._send(http.refused(Refusal(400, "invalid-payload", "headers are too long")), close=True)
+            return None
+        try:
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            length = int(headers.get("content-length", "0"))
+        except ValueError:
+            length = -1
+        if not 0 <= length <= MAX_BODY:
+            self._send(
+                http.refused(Refusal(400, "invalid-payload", "not an HTTP request this server reads")), close=True
+            )
+            return None
+        if len(rest) < length:
+            return None
+        self._buffer = rest[length:]
+        keep_alive = headers.get("connection", "").lower() != "close"
+        return Request(method, target, rest[:length], keep_alive, self._ts_first_ns, time.time_ns())
+
+    def _send(self, data: bytes, *, close: bool) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+            if close:
+                self._transport.close()
+
+    def _play(self, fault: Fault, answer: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        match fault.do:
+            case "hang":
+                return
+            case "delay":
+                loop.call_later(fault.seconds, lambda: self._send(answer, close=True))
+            case "slow":
+                self._drip(answer, fault.seconds)
+            case "reset":
+                self._send(answer, close=False)
+                loop.call_later(0.005, self._reset)  # what was sent leaves first
+            case _:
+                self._send(answer, close=True)
+
+    def _drip(self, answer: bytes, seconds: float) -> None:
+        self._send(answer[:1], close=len(answer) <= 1)
+        if len(answer) > 1 and self._transport is not None:
+            asyncio.get_running_loop().call_later(seconds, self._drip, answer[1:], seconds)
+
+    def _reset(self) -> None:
+        if self._transport is not None:
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+
+class Running:
+    """A server in a thread of this process."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, accounts: Sequence[Account]) -> None:
+        self.port = server.port
+        self._server, self._loop = server, loop
+        self._paths = {account.name: account.path for account in accounts}
+
+    def url(self, name: str, host: str = "127.0.0.1") -> str:
+        """The webhook of one account. host: another one, such as a name that does not resolve."""
+        scheme = "https" if self._server.tls is not None else "http"
+        return f"{scheme}://{host}:{self.port}{self._paths[name]}"
+
+    def state(self) -> dict[str, Any]:
+        """As GET /state."""
+
+        async def read() -> dict[str, Any]:
+            return self._server.state()
+
+        return asyncio.run_coroutine_threadsafe(read(), self._loop).result(timeout=5)
+
+
+@contextlib.contextmanager
+def running(accounts: Sequence[Account], **options: Any) -> Iterator[Running]:
+    """A server with `Server`'s options in a thread, for as long as the block lasts."""
+    server = Server(accounts, **options)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="traderspost", daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(timeout=5)
+        yield Running(server, loop, accounts)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
+
+
+def read_accounts(text: str) -> list[Account]:
+    """`ibs=UUID/PASSWORD,breakout=UUID/PASSWORD`"""
+    found = [re.fullmatch(r"([\w-]+)=([\w-]+)/([\w-]+)", item) for item in text.split(",")]
+    if not all(found):
+        raise ConfigError("accounts: expected NAME=UUID/PASSWORD, separated by commas")
+    return [Account(*match.groups()) for match in found if match is not None]

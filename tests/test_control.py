@@ -1,0 +1,181 @@
+"""Switches and commands as files: what a worker reads, and what happens when it cannot."""
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rooney.control import (
+    ALL,
+    DEFAULT_DIRECTORY,
+    Command,
+    Control,
+    ControlError,
+    Level,
+    Resolution,
+    Switch,
+    Verb,
+    clear_switches,
+    control_directory,
+    put_command,
+    set_switch,
+    switches,
+)
+
+
+def levels(root: Path, name: str = "ibs") -> list[Level]:
+    return [switch.level for switch in switches(root, name)]
+
+
+def test_the_directory_is_the_environments_else_the_installed_one(tmp_path: Path) -> None:
+    assert control_directory({"ROONEY_CONTROL_DIRECTORY": str(tmp_path)}) == tmp_path
+    assert control_directory({}) == DEFAULT_DIRECTORY == Path("/var/lib/rooney/control")
+
+
+def test_without_a_directory_nothing_is_switched(tmp_path: Path) -> None:
+    assert switches(tmp_path / "none", "ibs") == []
+
+
+@pytest.mark.parametrize("level", Level)
+@pytest.mark.parametrize("scope", ["ibs", ALL])
+def test_an_empty_file_made_by_touch_is_a_switch(tmp_path: Path, level: Level, scope: str) -> None:
+    (tmp_path / scope).mkdir()
+    (tmp_path / scope / level.value).touch()
+    assert switches(tmp_path, "ibs") == [Switch(level, scope)]
+
+
+def test_a_switch_of_another_strategy_is_none_of_ours(tmp_path: Path) -> None:
+    set_switch(tmp_path, "breakout", Level.STOP, "ann", "r")
+    assert switches(tmp_path, "ibs") == []
+
+
+def test_a_switch_says_who_and_why(tmp_path: Path) -> None:
+    set_switch(tmp_path, "ibs", Level.HALT, "ann", "news at 14:00")
+    (found,) = switches(tmp_path, "ibs")
+    assert (found.level, found.scope, found.who, found.reason) == (Level.HALT, "ibs", "ann", "news at 14:00")
+    assert found.ts_ns > 0
+    assert str(found) == "halt of ibs: news at 14:00 (ann)"
+
+
+def test_a_switch_with_words_instead_of_json_holds_and_shows_them(tmp_path: Path) -> None:
+    (tmp_path / "ibs").mkdir()
+    (tmp_path / "ibs" / "stop").write_text("do not touch\n")
+    assert switches(tmp_path, "ibs") == [Switch(Level.STOP, "ibs", reason="do not touch")]
+
+
+def test_removing_the_file_is_resuming(tmp_path: Path) -> None:
+    for level in (Level.HALT, Level.FLATTEN):
+        set_switch(tmp_path, "ibs", level, "ann", "r")
+    set_switch(tmp_path, ALL, Level.HALT, "ann", "r")
+    assert clear_switches(tmp_path, "ibs") == [Level.HALT, Level.FLATTEN]
+    assert [s.scope for s in switches(tmp_path, "ibs")] == [ALL]
+    assert clear_switches(tmp_path, "ibs") == []
+
+
+def test_a_switch_that_cannot_be_read_counts_as_halt(tmp_path: Path) -> None:
+    (tmp_path / "ibs" / "stop").mkdir(parents=True)  # a directory cannot be read, by root neither
+    (found,) = switches(tmp_path, "ibs")
+    assert found.level is Level.HALT
+    assert "stop cannot be read: Is a directory" in found.reason
+
+
+def test_a_directory_that_cannot_be_read_counts_as_halt_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ibs").write_text("no directory")
+    control = Control(tmp_path, "ibs")
+    for _ in range(5):
+        assert [s.level for s in control.switches()] == [Level.HALT]
+    assert [r.levelno for r in caplog.records if "ibs cannot be read: Not a directory" in r.message] == [logging.ERROR]
+
+
+def test_the_files_are_for_the_group(tmp_path: Path) -> None:
+    root = tmp_path / "control"
+    before = os.umask(0o027)
+    try:
+        path = set_switch(root, "ibs", Level.HALT, "ann", "r")
+        command = put_command(root, "ibs", Command(7, Verb.RESUME, "ann", "r"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((root / "ibs").stat().st_mode) == stat.S_IMODE(command.parent.stat().st_mode) == 0o770
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(command.stat().st_mode) == 0o660
+
+
+def test_a_switch_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ibs").write_text("")
+    with pytest.raises(ControlError, match="nothing was written"):
+        set_switch(tmp_path, "ibs", Level.HALT, "ann", "r")
+
+
+# ── commands ──
+
+
+def test_commands_come_in_the_order_they_were_given_whatever_their_verb(tmp_path: Path) -> None:
+    given_ = [
+        Command(9, Verb.RESUME, "ann", "r"),
+        Command(10, Verb.FLATTEN, "ann", "r", symbols=("ES",)),
+        Command(100, Verb.CASH, "ann", "r", usd=-3.5),
+        Command(1000, Verb.POSITION, "ann", "r", symbol="ES", side=1, quantity=2, price=5000.25),
+        Command(1001, Verb.RESOLVE, "ann", "r", intent="7f", outcome=Resolution.NOT_FILLED),
+    ]
+    for command in reversed(given_):
+        put_command(tmp_path, "ibs", command)
+    assert [waiting.command for waiting in Control(tmp_path, "ibs").commands()] == given_
+
+
+def test_a_command_that_was_taken_is_gone(tmp_path: Path) -> None:
+    put_command(tmp_path, "ibs", Command(9, Verb.RESUME, "ann", "r"))
+    control = Control(tmp_path, "ibs")
+    control.done(control.commands()[0])
+    assert control.commands() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"verb": Verb.RESOLVE, "intent": "7f"},
+        {"verb": Verb.RESOLVE, "outcome": Resolution.FILLED},
+        {"verb": Verb.POSITION, "symbol": "ES", "side": 1, "quantity": 1},
+        {"verb": Verb.POSITION, "symbol": "ES", "side": 1, "price": 1.0},
+        {"verb": Verb.POSITION, "symbol": "ES", "side": 0, "quantity": 1, "price": 1.0},
+        {"verb": Verb.POSITION, "symbol": "ES", "side": 2, "quantity": 1, "price": 1.0},
+        {"verb": Verb.POSITION, "symbol": "ES", "side": 1, "quantity": 1, "price": float("inf")},
+        {"verb": Verb.CASH},
+        {"verb": Verb.RESUME, "who": ""},
+        {"verb": Verb.RESUME, "reason": ""},
+    ],
+)
+def test_a_command_that_lacks_something_is_not_written(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(ControlError, match="nothing was written"):
+        put_command(tmp_path, "ibs", Command(**{"ts_ns": 1, "who": "ann", "reason": "r"} | fields))
+    assert not (tmp_path / "ibs").exists()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.one_of(st.binary(max_size=60), st.just(b'{"ts_ns":1,"verb":"resume","who":"a","reason":"b","x":1}')))
+def test_a_file_that_is_no_command_is_put_aside_and_holds_up_nothing(tmp_path: Path, data: bytes) -> None:
+    directory = tmp_path / "ibs" / "commands"
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.iterdir():
+        old.unlink()
+    (directory / "1-resume.json").write_bytes(data)
+    put_command(tmp_path, "ibs", Command(2, Verb.RESUME, "ann", "r"))
+    control = Control(tmp_path, "ibs")
+    bad, good = control.commands()
+    assert bad.command is None
+    assert bad.lack
+    control.refuse(bad, bad.lack)
+    assert [one.command for one in control.commands()] == [good.command]
+    assert (directory / "1-resume.refused").read_bytes() == data
+
+
+def test_a_command_under_another_ones_name_is_none(tmp_path: Path) -> None:
+    path = put_command(tmp_path, "ibs", Command(2, Verb.RESUME, "ann", "r"))
+    path.rename(path.with_name("3-resume.json"))
+    (waiting,) = Control(tmp_path, "ibs").commands()
+    assert waiting.lack == "it says it is 2-resume"

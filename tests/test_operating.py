@@ -1,0 +1,115 @@
+"""docs/OPERATING.md: every command in it is run as it stands there, on a strategy in the state it is about."""
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from operate_support import BUY, ENTERED, Bench, hang, wait_for
+from test_operate_reconcile import BOUGHT, tradovate
+from worker_support import ROOT
+
+from rooney.operate.verbs import VERBS
+from rooney.sim.traderspost import Fault
+
+TEXT = (ROOT / "docs" / "OPERATING.md").read_text()
+COMMANDS = re.findall(r"^    rooney (.+)$", TEXT, re.MULTILINE)
+ACTS = ("flatten", "halt", "resume", "resolve", "reconcile")  # those that ask for a reason
+Make = Callable[..., Bench]
+
+
+def arguments(command: str, one: Bench, tmp_path: Path, order_id: str) -> list[str]:
+    """A command of the text for this bench."""
+    words = command.replace("/mnt/new", str(tmp_path / "new")).split()
+    places = {"NAME": "a", "ID": order_id, "5012.25": "104.5"}
+    files = ("trades.parquet", "fills.csv", "rooney.tgz")
+    found = [places.get(word, str(tmp_path / word) if word in files else word) for word in words]
+    if words[0] in ACTS or (words[0] == "position" and len(words) > 3):
+        found += ["--reason", "as the text says", "--yes"]
+    if words[0] == "restore":
+        found += ["--yes"]
+    if words[0] in ("flatten", "resolve", "reconcile", "position"):
+        found += ["--clock", "replay"]
+    return found
+
+
+def of(*verbs: str) -> list[str]:
+    return [command for command in COMMANDS if command.split()[0] in verbs]
+
+
+def test_every_command_of_the_text_is_run_here() -> None:
+    assert {command.split()[0] for command in COMMANDS} == {verb.name for verb in VERBS}
+
+
+def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_path: Path) -> None:
+    one = bench()
+    one.begin()
+    order_id = one.read().orders[0].id
+    for command in of("orders", "position", "halt", "resume"):
+        done = one.run(*arguments(command, one, tmp_path, order_id))
+        assert done.returncode in (0, 1), f"{command}\n{done.stdout}{done.stderr}"
+        one.obeyed()
+    assert not list(one.control.rglob("*.refused"))
+
+
+@pytest.mark.parametrize("command", of("resolve") + ["flatten NAME ES"])
+def test_each_command_for_an_unconfirmed_order_ends_that_state(bench: Make, tmp_path: Path, command: str) -> None:
+    one = bench(faults=(Fault("close", at=(1,)),), on_unconfirmed_entry="hold")
+    worker = one.begin(ENTERED[:2])
+    wait_for(lambda: str(one.read().orders[0].state) == "unconfirmed")
+    worker.kill(signal.SIGKILL)
+    assert one.run("orders").returncode == 1
+    one.rooney(*arguments(command, one, tmp_path, one.read().orders[0].id[:4]))
+    assert one.run("orders").returncode == 0
+
+
+@pytest.mark.parametrize("command", of("flatten")[:2])
+def test_each_command_that_closes_everything_does(bench: Make, tmp_path: Path, command: str) -> None:
+    one = bench()
+    one.begin().kill()
+    one.rooney(*arguments(command, one, tmp_path, ""))
+    assert one.broker() in ({}, {"ESM2026": 0})
+
+
+def test_the_comparison_commands_correct_what_they_show(bench: Make, tmp_path: Path) -> None:
+    one = bench()
+    one.begin().kill()
+    (tmp_path / "fills.csv").write_text(tradovate((BOUGHT, "ESM6", "Buy", 1, 104.0)))
+    for command in of("reconcile"):
+        shown = one.rooney(*arguments(command, one, tmp_path, ""), code=1)
+        assert "assumed 104.25  filled at 104" in shown
+    assert [str(act.command.verb) for act in one.read().acts] == ["position"]
+
+
+def test_the_moving_commands_move_a_stopped_strategy(bench: Make, tmp_path: Path) -> None:
+    one = bench()
+    one.begin().kill(signal.SIGTERM)
+    for command in of("backup", "restore"):
+        words = arguments(command, one, tmp_path, "")
+        if "--with-secrets" in words:
+            (tmp_path / "rooney.tgz").unlink()
+        done = one.run(*words)
+        in_place = words[0] == "restore" and "--root" not in words  # the files are still there
+        assert done.returncode == (2 if in_place else 0), f"{command}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / "new" / str(one.rig.ledger()).lstrip("/")).read_bytes()
+
+
+def test_touch_is_enough_to_halt(bench: Make) -> None:
+    one = bench()
+    one.begin(ENTERED[:1])
+    assert "`touch /var/lib/rooney/control/all/halt`" in TEXT
+    (one.control / "all").mkdir(parents=True, exist_ok=True)
+    (one.control / "all" / "halt").touch()
+    one.more(BUY, 100.0)
+    assert one.actions() == []
+
+
+def test_the_words_the_text_quotes_are_those_the_commands_print(bench: Make) -> None:
+    one = bench()
+    worker = one.begin()
+    hang(worker)
+    shown = one.rooney("flatten", "a", "--hung-after", 0.2, "--reason", "x", "--yes", "--clock", "replay", code=2)
+    assert "holds" in shown and "and has taken no command for" in shown and "so it hangs" in shown
+    done = one.run("worker", "a", "--state", one.rig.state())
+    assert "another process works with this ledger" in done.stderr or "is trading" in done.stderr
