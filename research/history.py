@@ -209,7 +209,8 @@ class History:
 
 def files_of(path: Path) -> list[Path]:
     """The Parquet and DBN files at a path. Raises ConfigError if there is none."""
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    # A store of `rooney data` keeps in raw/ what its bars were made from: each bar is to be read once.
+    found = sorted(file for file in path.rglob("*") if path / "raw" not in file.parents) if path.is_dir() else [path]
     files = [file for file in found if file.is_file() and file.name.endswith((".parquet", ".dbn", ".dbn.zst"))]
     if not files:
         raise ConfigError(f"{path}: no Parquet or DBN file there")

@@ -162,6 +162,42 @@ class Bus:
                 added += sum(not isinstance(reply, Exception) for reply in pipe.execute(raise_on_error=False))
         return added
 
+    def merge(self, name: str, field: str, entries: list[tuple[int, bytes]], length: int | None = None) -> int:
+        """Add entries to a stream in their places in time, also before its first; returns how many were new.
+
+        Entries are added at the end only, so the stream is made anew beside the old one and then takes its place, in
+        one step and only if nobody added to the old one meanwhile. What the stream has stays as it is.
+
+        entries: (time in UTC ns, value), in any order; length: keep so many of the newest, and all that are there
+        """
+        with self._errors(f"fill {name}"), self._redis.pipeline() as pipe:
+            while True:
+                pipe.watch(name)  # type: ignore[no-untyped-call]
+                there: dict[bytes, Any] = dict(pipe.xrange(name))  # type: ignore[arg-type]
+                merged = {f"{ts // 1_000_000}-0".encode(): {field: value} for ts, value in entries} | there
+                newest = sorted(merged, key=_id_ns)[-max(length or len(merged), len(there)) :]
+                fresh = len(newest) - len(there.keys() & set(newest))
+                if not fresh:
+                    pipe.unwatch()
+                    return 0
+                beside = f"{name}:filling"
+                self._redis.delete(beside)
+                for start in range(0, len(newest), 1_000):
+                    batch = self._redis.pipeline(transaction=False)
+                    for entry_id in newest[start : start + 1_000]:
+                        batch.xadd(beside, merged[entry_id], id=entry_id)
+                    batch.execute()
+                pipe.multi()
+                pipe.rename(beside, name)
+                with suppress(redis.WatchError):
+                    pipe.execute()
+                    return fresh
+
+    def length(self, name: str) -> int:
+        """Entries of a stream."""
+        with self._errors(f"measure {name}"):
+            return int(self._redis.xlen(name))
+
     def add_contracts(self, counts: Iterable[ContractCount], fronts: Iterable[Contract]) -> None:
         """What a hub knows of contracts before its first minute: volume and last price of a day, contracts in use."""
         with self._errors("add contracts"):
