@@ -219,6 +219,15 @@ class MinuteBuilder:
         if not self._replaying and ts_ns - HEARTBEAT_LAG_NS >= self._end_ns and self._moves_on(ts_ns, None):
             self._close_until(ts_ns - HEARTBEAT_LAG_NS)
 
+    def complete_until(self, ts_ns: int) -> None:
+        """Every trade received before `ts_ns` was given: an archive, unlike a stream, says where it ends."""
+        held, self._held = self._held, None
+        if held is not None and held[1] is not None:
+            self._watermark_ns = held[0]  # nothing later is needed to believe it
+            self._on_later(held[1])
+        self._watermark_ns = max(self._watermark_ns, ts_ns)
+        self._close_until(ts_ns)
+
     def _on_later(self, trade: Trade) -> None:
         """A trade of a later minute: it may close the present one."""
         ts_recv = trade[1]
@@ -347,7 +356,8 @@ class Coarse:
 
         What ended before the bar opened must have been closed by then: see `close`.
         """
-        if bar.flags & BarFlag.OFF_SESSION:
+        # The session table may have changed since the bar was made: what is closed now belongs to no hour either.
+        if bar.flags & BarFlag.OFF_SESSION or sessions.window_at(self._group, bar.ts_open) is None:
             return
         if self._hour is None or self._hour.first.contract != bar.contract:
             self._hour = _Span(bar, sessions.hour_close_ns(self._group, bar.ts_open))

@@ -143,6 +143,15 @@ class Delivery:
         """Take charge of an intent that is in the ledger."""
         self._orders[intent.id] = _Order(intent, events)
 
+    def drop_entries(self, why: Callable[[str], str]) -> None:
+        """Let no entry out that waits, where `why` gives a reason against its symbol."""
+        for order in list(self._orders.values()):
+            if order.intent.role is Role.ENTRY and order.events[-1].state is State.PLANNED and not order.in_flight:
+                reason = why(order.intent.symbol)
+                if reason:
+                    now_ns = self._clock.now_ns()
+                    self._take(order, self._ledger.record(order.intent, State.DROPPED, now_ns, detail=reason))
+
     def idle_s(self, longest_s: float) -> float:
         """Seconds until the next turn has something to do, as far as can be known; at most `longest_s`."""
         if self._in_flight:

@@ -28,7 +28,7 @@ from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageEr
 from rooney.findings import worker_findings
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Event, Finished, Ledger
-from rooney.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
+from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import Intent, Payload, State, new_intent_id
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
+REDIS_ALERT_S = 30.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
@@ -78,6 +79,9 @@ class Worker:
         self._applied: dict[int, list[Event]] = {}
         self._stopping = False
         self._redis_ok = True
+        self._redis_gone_mono = 0.0
+        self._alerted = False
+        self._no_entry: dict[str, str] = {}  # symbol → why the hub wants no entries in it
         self._said_ready = False
         self._delivery: Delivery
 
@@ -248,6 +252,7 @@ class Worker:
                 self._notifier.watchdog()
                 next_ping = now + interval_s
             if now >= next_say:
+                self._ask_hub()
                 self._say()
                 next_say = now + 1.0
             self._delivery.turn(wait=self._clock.replay)
@@ -262,14 +267,41 @@ class Worker:
                         self._notifier.watchdog()
                         next_ping = time.monotonic() + interval_s
             except BusError as error:
-                if self._redis_ok:
-                    logger.error("%s; no new entries until it is back", error)
-                self._redis_ok = False
+                self._redis_failed(error)
                 time.sleep(REDIS_PAUSE_S)
                 continue
             if not self._redis_ok:
                 logger.warning("Redis is back")
                 self._redis_ok = True
+
+    def _redis_failed(self, error: BusError) -> None:
+        """No entry leaves any more, exits follow their policy; said once, and once more when it has lasted."""
+        now = time.monotonic()
+        if self._redis_ok:
+            logger.error("%s; no new entries until it is back", error)
+            self._redis_gone_mono, self._alerted = now, False
+        self._redis_ok = False
+        self._delivery.drop_entries(lambda symbol: "Redis is away")
+        if not self._alerted and now - self._redis_gone_mono >= REDIS_ALERT_S:
+            self._alerted = True
+            logger.critical("Redis has been away for %g s: nothing is decided, no entries", REDIS_ALERT_S)
+
+    def _ask_hub(self) -> None:
+        """What the hub says of the instruments, between its minutes; a replay's past has no such present."""
+        if self._clock.replay or not self._redis_ok:
+            return
+        try:
+            status = self._bus.status()
+        except MessageError as error:
+            logger.error("hub:status cannot be read: %s", error)
+            return
+        except BusError as error:
+            self._redis_failed(error)
+            return
+        names = {InstrumentState(state).name.lower(): why for state, why in NO_ENTRY.items()}
+        told = status.instruments if status is not None else {}
+        self._no_entry = {symbol: names[state] for symbol, state in told.items() if state in names}
+        self._delivery.drop_entries(lambda symbol: self._no_entry.get(symbol, ""))
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
@@ -292,6 +324,8 @@ class Worker:
         planned = self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
         for intent, event in zip(intents, planned, strict=True):
             self._delivery.add(intent, [event])
+        if minute.quality & MinuteFlag.REPAIRED or InstrumentState.REFUSED in minute.states.values():
+            self._delivery.drop_entries(lambda symbol: NO_ENTRY.get(minute.states.get(symbol, 0), ""))
         # An intent that waits costs latency: it is on its way before anything is said about it.
         self._delivery.turn()
         for intent, decided in zip(intents, decisions.intents, strict=True):
@@ -388,8 +422,11 @@ class Worker:
         unconfirmed = len(self._delivery.unconfirmed())
         orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
         state = "HALTED daily loss" if halted else self._mode
+        dead = [p.symbol for p in self._engine.instruments if p.symbol in self._no_entry]
+        if dead:
+            state = f"ATTENTION no entries: feed dead or refused: {' '.join(dead[:4])}{' ...' * (len(dead) > 4)}"
         if not self._redis_ok:
-            state = "ATTENTION Redis away"
+            state = "ALERT Redis away" if self._alerted else "ATTENTION Redis away"
         mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
         self._notifier.status(f"{state} {held} | day {day_pnl:+.2f} | orders {orders} | mark {mark}Z")
 

@@ -19,7 +19,7 @@ from rooney.errors import BusError
 from rooney.feed import Feed
 from rooney.hub import Hub
 from rooney.instruments import Contract, group_of
-from rooney.messages import Bar, Minute
+from rooney.messages import Bar, InstrumentState, Minute
 from rooney.notify import Notifier
 from rooney.sim.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis
@@ -181,8 +181,16 @@ def plain(bar: Bar) -> Bar:
 
 
 def plain_tape(bus: Bus) -> list[Minute]:
-    """Every minute without flags and stamps."""
+    """Every minute without flags and stamps, its states as a living feed would have told them."""
     return [
-        Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], minute.states)
+        Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], _alive(minute))
         for _, minute in bus.tape(0)
     ]
+
+
+def _alive(minute: Minute) -> dict[str, int]:
+    traded = {bar.symbol for bar in minute.bars if bar.timeframe == "1min"}
+    told = {True: int(InstrumentState.OPEN), False: int(InstrumentState.QUIET)}
+    return {
+        root: told[root in traded] if state == InstrumentState.DEAD else state for root, state in minute.states.items()
+    }

@@ -19,8 +19,9 @@ from support import until
 from rooney import sessions
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.errors import FeedFatalError
-from rooney.feed import Feed, _Session, stype_of
+from rooney.feed import Feed, _Session
 from rooney.instruments import Contract
+from rooney.records import stype_of
 from rooney.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
