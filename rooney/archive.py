@@ -86,7 +86,7 @@ class Archive:
             raise kind(
                 f"the historical API refused {', '.join(symbols)}: {error.http_status} {error.message}"
             ) from None
-        except (databento.BentoError, ValueError, OSError) as error:
+        except (databento.BentoError, dbn.DBNError, zstandard.ZstdError, ValueError, OSError) as error:
             # Its requests carry the key in a header: only the text of what went wrong is kept.
             raise FeedError(f"the historical API gave no trades of {', '.join(symbols)}: {error}") from None
 
