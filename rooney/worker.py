@@ -12,6 +12,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -31,7 +32,7 @@ from rooney.ledger import Checkpoint, Event, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Intent, Payload, State, new_intent_id
+from rooney.orders import Intent, Payload, Role, State, new_intent_id
 from rooney.sessions import MINUTE_NS
 from rooney.traderspost import TradersPost
 
@@ -98,6 +99,8 @@ class Worker:
         self._delivery = self._make_delivery()
         for intent, events in self._ledger.unfinished():
             self._delivery.add(intent, events)
+            if intent.role is Role.ENTRY and not self._until_redis(partial(self._gate_again, intent.ts_mark)):
+                return EXIT_OK
         self._say()
         logger.info(
             "ready: %s mode, %d of %d instruments warm, tape position %s",
@@ -324,8 +327,7 @@ class Worker:
         planned = self._commit(decisions, intents, heard, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0)
         for intent, event in zip(intents, planned, strict=True):
             self._delivery.add(intent, [event])
-        if minute.quality & MinuteFlag.REPAIRED or InstrumentState.REFUSED in minute.states.values():
-            self._delivery.drop_entries(lambda symbol: NO_ENTRY.get(minute.states.get(symbol, 0), ""))
+        self._gate(minute)
         # An intent that waits costs latency: it is on its way before anything is said about it.
         self._delivery.turn()
         for intent, decided in zip(intents, decisions.intents, strict=True):
@@ -337,6 +339,17 @@ class Worker:
             log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
         self._delivery.turn(wait=self._clock.replay)
         self._call_hooks(intents, decisions.trades)
+
+    def _gate(self, minute: Minute) -> None:
+        """No entry leaves that was decided on a minute of a dead feed, or in an instrument the hub refuses."""
+        if not NO_ENTRY.keys().isdisjoint(minute.states.values()):
+            self._delivery.drop_entries(lambda symbol: NO_ENTRY.get(minute.states.get(symbol, 0), ""))
+
+    def _gate_again(self, ts_mark: int) -> None:
+        """The same for an entry that the last process left behind."""
+        for ts_close, data in self._bus.read_tape(ts_mark - 1_000_000, 1):
+            if ts_close == ts_mark:
+                self._gate(self._decode(ts_close, data))
 
     def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
         """What a strategy wants to be told; it can change no decision, and its errors are its own."""

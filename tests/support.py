@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import yaml
 
 from rooney.bars import MinuteBuilder
 from rooney.bus import Bus
+from rooney.config import Instrument
+from rooney.definitions import Definition
 from rooney.errors import BusError
 from rooney.feed import Feed
 from rooney.hub import Hub
@@ -92,6 +94,7 @@ class HubThread:
         key: str = DEMO_KEY,
         ring: int = 3_000,
         bus: Bus | None = None,
+        facts: Mapping[str, Instrument] | None = None,
         **feed_options: Any,
     ) -> None:
         self.bus = redis.bus()
@@ -101,7 +104,9 @@ class HubThread:
         options: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 3.0} | feed_options
 
         def make_feed(
-            builder: MinuteBuilder, on_mapping: Callable[[Contract], None], on_failure: Callable[[Exception], None]
+            builder: MinuteBuilder,
+            on_mapping: Callable[[Contract | Definition], None],
+            on_failure: Callable[[Exception], None],
         ) -> Feed:
             self.builder = builder
             self.feed = Feed(
@@ -116,7 +121,7 @@ class HubThread:
             )
             return self.feed
 
-        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring)
+        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring, facts=facts)
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._thread.start()
 
