@@ -144,7 +144,9 @@ def differences(found: Table) -> list[str]:
     """Where exchange_calendars' CMES disagrees about trade dates or full closures, over the years it covers."""
     import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar("CMES", start=found.first.isoformat())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what pandas will change some day
+        calendar = exchange_calendars.get_calendar("CMES", start=found.first.isoformat())
     sessions = {stamp.date() for stamp in calendar.sessions}
     lines = []
     for day in _weekdays(found.first, min(found.last, max(sessions))):

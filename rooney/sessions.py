@@ -35,6 +35,7 @@ HOUR_NS = 60 * MINUTE_NS
 GROUPS = ("energy", "equity", "fx", "grains", "metals", "rates")
 TABLE = Path(__file__).with_name("sessions.csv")
 
+_REPAIR = "reinstall rooney, or write the table anew (python -m research.session_table)"
 _DAY = timedelta(days=1)
 _EVENING = time(17)  # from here on it is the next day's business
 _SECOND_NS = 1_000_000_000
@@ -79,10 +80,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def parse_hours(text: str) -> Hours:
-    """`17:00-15:15 15:30-16:00` → windows; empty = closed. Raises ValueError."""
-    windows = []
+    """`17:00-15:15 15:30-16:00` → windows by time; empty = closed. Raises ValueError."""
+    windows: list[tuple[time, time]] = []
     for part in text.split():
         opens, closes = (time.fromisoformat(word) for word in part.split("-"))
+        if windows and not windows[-1][1] < opens < closes:
+            raise ValueError(f"{part} does not follow the window before it")
         windows.append((opens, closes))
     return tuple(windows)
 
@@ -117,9 +120,9 @@ def read_table(path: Path) -> Table:
             else:
                 raise ValueError(f"unknown kind {kind!r}")
         except (ValueError, IndexError) as error:
-            raise ConfigError(f"{path}:{number}: {error}; python -m research.session_table writes it anew") from error
+            raise ConfigError(f"{path}:{number}: {line!r}: {error}; {_REPAIR}") from error
     if set(span) != {"first", "last"} or not all(regular.values()):
-        raise ConfigError(f"{path}: first, last or a group is missing; python -m research.session_table writes it anew")
+        raise ConfigError(f"{path}: first, last or a group is missing; {_REPAIR}")
     return Table(span["first"], span["last"], regular, holidays, days)
 
 

@@ -26,14 +26,14 @@ from rooney.config import Config
 from rooney.delivery import Delivery, Rules, outcome_kind
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
-from rooney.findings import worker_findings
+from rooney.findings import table_findings, worker_findings
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Event, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import Intent, Payload, Role, State, new_intent_id
-from rooney.sessions import MINUTE_NS
+from rooney.sessions import MINUTE_NS, trade_date
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)
@@ -459,7 +459,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     settings = config.worker(name, credentials)
     strategy = settings.strategy
     refuse_unbuilt(strategy)
-    for finding in worker_findings(settings):
+    for finding in [*worker_findings(settings), *table_findings(trade_date(time.time_ns()))]:
         logger.warning("%s: %s", finding.path, finding.text)
     if strategy.models_path is not None:
         logger.warning("%s.models_path: this version uses no models: every instrument trades unfiltered", strategy.path)
