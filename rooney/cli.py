@@ -297,6 +297,47 @@ def data_import(
     sys.exit(run_import(paths, to, reading, stamp=stamp, strict=strict, replace=replace, as_json=as_json))
 
 
+@data.command("download")
+@click.argument("roots", nargs=-1, required=True)
+@click.option("--start", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First UTC day.")
+@click.option("--end", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First UTC day left out.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The store.")
+@click.option("--limit-usd", required=True, type=click.FloatRange(min=0), help="Refuse to buy for more than this.")
+@click.option("--dry-run", is_flag=True, help="Show size and price only.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="File that holds DATABENTO_API_KEY.")
+@click.option("--gateway", hidden=True, help="URL of a local stand-in for the historical API.")
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+def data_download(
+    roots: tuple[str, ...],
+    start: "datetime",
+    end: "datetime",
+    to: Path,
+    limit_usd: float,
+    dry_run: bool,
+    env_file: Path | None,
+    gateway: str | None,
+    as_json: bool,
+) -> None:
+    """Buy one-minute bars of all contracts of some roots from Databento, for at most --limit-usd.
+
+    Size and price are shown first. What is on disk already is not bought again. The key is the credential
+    databento_api_key or the variable DATABENTO_API_KEY.
+    """
+    from research.data.command import run_download
+    from rooney.instruments import PRODUCTS
+    from rooney.secrets import credentials_directory, expand, read_credential, read_env_file
+
+    unknown = [root for root in roots if root not in PRODUCTS]
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: no such root; known are {', '.join(PRODUCTS)}")
+    if env_file is not None:
+        read_env_file(env_file, os.environ)
+    found = read_credential("databento.api_key", credentials_directory(os.environ), "databento_api_key")
+    key = found.reveal() if found else expand("databento.api_key", "${DATABENTO_API_KEY}", os.environ)
+    span = start.date(), end.date()
+    sys.exit(run_download(roots, *span, to, limit_usd, key, gateway, dry_run=dry_run, as_json=as_json))
+
+
 @data.command("check")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")

@@ -1,10 +1,12 @@
-"""What `rooney data import` and `check` do and print; exit status 0 ok, 1 attention, 2 failure."""
+"""What `rooney data import`, `download` and `check` do and print; exit status 0 ok, 1 attention, 2 failure."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,6 +17,9 @@ from research.data.frame import KINDS, MAX_EXAMPLES, Example, Finding, refused
 from research.data.sources import Reading, check_zone, files_of, read
 from research.data.store import Added, Part, Store, misplaced
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, ConfigError
+
+if TYPE_CHECKING:
+    from research.data.download import Span
 
 
 def run_import(
@@ -136,6 +141,64 @@ def _check_part(store: Store, part: Part) -> tuple[pl.DataFrame, list[Finding]]:
         examples = [Example(row, f"{r} {t} {ts:%Y}") for row, ts, r, _, t, *_ in strange.head(MAX_EXAMPLES).iter_rows()]
         found = [*found, Finding(file, "misplaced", len(strange), examples)]
     return bars, found
+
+
+def run_download(
+    roots: Sequence[str],
+    start: date,
+    end: date,
+    to: Path,
+    limit_usd: float,
+    key: str,
+    gateway: str | None = None,
+    *,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Show what it costs, refuse above the limit, download what is missing, store it."""
+    from research.data import download
+
+    store = Store(to)
+    with store.writing():
+        archive = download.Archive(store, key, gateway)
+        until = archive.available_until()
+        if (had := download.check_span(start, end, until)) < end:
+            click.echo(f"--end {end}: Databento has whole days before {until}; taking those", err=True)
+        offers = [archive.offer(span) for root in roots for span in archive.missing(root, start, had)]
+        total_usd = sum(offer.cost_usd for offer in offers)
+        for offer in offers:
+            span = offer.span
+            size = f"{offer.size_bytes / 1e6:>10,.1f} MB"
+            click.echo(f"{span.root:<5}{span.start} to {span.end}{size}{offer.cost_usd:>10.2f} USD", err=True)
+        click.echo(f"{'all':<27}{sum(o.size_bytes for o in offers) / 1e6:>12,.1f} MB{total_usd:>10.2f} USD", err=True)
+        refusing = total_usd > limit_usd
+        added: Added = Added()
+        findings: list[Finding] = []
+        chunks = [] if refusing or dry_run else [piece for offer in offers for piece in download.months(offer.span)]
+        for _, more, found in archive.import_new():  # of a run that was cut off: paid for already
+            added, findings = added + more, findings + found
+        with click.progressbar(chunks, label="downloading", file=sys.stderr, item_show_func=_shown) as pieces:
+            for chunk in pieces:
+                archive.fetch(chunk)
+                for _, more, found in archive.import_new():
+                    added, findings = added + more, findings + found
+    status = EXIT_FAILURE if refusing else EXIT_ATTENTION if any(one.problem for one in findings) else EXIT_OK
+    if as_json:
+        counts = {"cost_usd": total_usd, "downloads": len(chunks), "new": added.new, "known": added.known}
+        _print_json(status, findings, counts)
+        return status
+    _print_findings(findings)
+    if refusing:
+        click.echo(f"refused: {total_usd:.2f} USD is above --limit-usd {limit_usd:.2f}; nothing was bought")
+    elif dry_run:
+        click.echo("dry run: nothing was bought")
+    else:
+        click.echo(f"{len(chunks)} downloads: {added.new:,} bars new, {added.known:,} known: {to}")
+    return status
+
+
+def _shown(span: "Span | None") -> str:
+    return f"{span.root} {span.start:%Y-%m}" if span is not None else ""
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
