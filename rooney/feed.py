@@ -44,12 +44,13 @@ class _Session:
     from_ns: what was received before then is not asked for; None = the gateway would not replay, nothing is asked for
     """
 
-    __slots__ = ("begun", "errors", "from_ns")
+    __slots__ = ("begun", "errors", "from_ns", "names")
 
     def __init__(self, from_ns: int | None) -> None:
         self.from_ns = from_ns
         self.begun = False
         self.errors = 0
+        self.names: dict[int, str] = {}  # instrument_id → what the session called it
 
 
 class Feed(threading.Thread):
@@ -289,6 +290,8 @@ class Feed(threading.Thread):
             if silent_s > self._dead_s:
                 self._said = f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
                 break
+            if self._current is not session:
+                break
             if self._mapping_day() != day:
                 self._said = "in the daily break, continuous symbols are mapped anew"
                 break
@@ -342,7 +345,7 @@ class Feed(threading.Thread):
                 self._builder.counts["slow_reader"] += 1
                 logger.warning("the gateway says we read too slowly: %s", record.msg)
         elif isinstance(record, dbn.SymbolMappingMsg):
-            self._on_symbol(record.instrument_id, record.stype_out_symbol)
+            self._on_symbol(session, record.instrument_id, record.stype_out_symbol)
         elif isinstance(record, dbn.ErrorMsg):
             self._said = record.err
             session.errors += 1
@@ -352,7 +355,14 @@ class Feed(threading.Thread):
         else:
             self._builder.counts["other_records"] += 1
 
-    def _on_symbol(self, instrument_id: int, raw: str) -> None:
+    def _on_symbol(self, session: _Session, instrument_id: int, raw: str) -> None:
+        known = session.names.setdefault(instrument_id, raw)
+        if known != raw:
+            # Either name may be wrong, and trades of both would be one bar: a new session maps anew.
+            self._said = f"instrument_id {instrument_id} was {known} and is now called {raw}"
+            self._builder.counts["feed_errors"] += 1
+            self._current = None
+            return
         contract = contract_at(raw, self._builder.minute_ns)
         self._builder.map(instrument_id, contract)
         if contract is not None:

@@ -18,7 +18,7 @@ class BarFlag(enum.IntFlag):
 
     NONE = 0
     OFF_SESSION = 1  # its trades came outside the session: folded into no hour or day
-    REPAIRED = 2  # built from replayed data after a gap
+    REPAIRED = 2  # not all of it was built from trades as they happened: some, or all, came in a replay
 
 
 class MinuteFlag(enum.IntFlag):

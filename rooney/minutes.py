@@ -125,7 +125,6 @@ class MinuteAssembler:
         minutes: list[Bar] = []
         coarse: list[Bar] = []
         states: dict[str, int] = {}
-        bar_flags = BarFlag.REPAIRED if closed.repaired else BarFlag.NONE
         for root, state in self.roots.items():
             window = sessions.window_at(state.group, ts_open)
             bar = None
@@ -142,7 +141,8 @@ class MinuteAssembler:
                     state.count(day, part.contract, part.volume, last)
                     counts.append(ContractCount(part.contract, day, part.volume, last))
                     if part.contract == state.front:
-                        flags = bar_flags if window is not None else bar_flags | BarFlag.OFF_SESSION
+                        flags = BarFlag.REPAIRED if part.replayed or closed.repaired else BarFlag.NONE
+                        flags |= BarFlag.OFF_SESSION if window is None else BarFlag.NONE
                         bar = part.bar(ts_open, flags, closed.ts_hub_ns)
             if closed.gap:
                 coarse += state.coarse.close(ts_open, closed.ts_hub_ns)  # what ended within the gap

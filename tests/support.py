@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -38,6 +39,13 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: Callable
     while not condition():
         assert time.monotonic() < end, what()
         time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class PrivateRedis:

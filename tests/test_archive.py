@@ -63,7 +63,10 @@ def plain(closed: list[ClosedMinute]) -> list[ClosedMinute]:
     return [
         msgspec.structs.replace(
             minute,
-            contracts=sorted(minute.contracts, key=lambda part: part.contract),
+            contracts=sorted(
+                (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
+                key=lambda part: part.contract,
+            ),
             ts_hub_ns=0,
             repaired=False,
         )

@@ -91,7 +91,7 @@ def follow(redis: PrivateRedis, zygote: Zygote, tmp_path: Path, source: Recorded
         worker = rig.start()
         wait_for(lambda: "ready:" in rig.log("a").read_text() if rig.log("a").exists() else False)
         gateway = Gateway(source, speed=SPEED, begin_ns=START, until_ns=END, faults=script)
-        options: dict[str, Any] = {"dead_s": 0.3, "pauses_s": (0.02,)}
+        options: dict[str, Any] = {"dead_s": OUTAGE_S, "pauses_s": (0.02,)}
         with running(gateway), hub_thread(redis, gateway, parents("ES", "NQ"), START, **options) as hub:
             hub.wait(END)
             tape = [one for _, one in hub.bus.tape(0) if one.ts_close <= END]

@@ -124,7 +124,7 @@ def test_a_root_whose_definition_differs_is_refused_by_name_and_the_others_trade
     tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def told(hub: HubThread) -> None:
-        until(lambda: (status := hub.bus.status()) is not None and bool(status.instruments))
+        until(lambda: (status := hub.bus.status()) is not None and status.ts_tape >= END)
 
     status, states = checked(tmp_path, told, facts={"6N": (0.0001, 100_000.0)})
     assert "6NH6 has tick size 0.0001, configured is 5e-05" in status.detail

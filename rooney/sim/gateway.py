@@ -92,6 +92,10 @@ class Gateway:
             writer.transport.abort()
         await asyncio.gather(*self._connections)
 
+    def strike(self, fault: Fault) -> None:
+        """Add a fault to the script; may be called from any thread."""
+        self._venue.script.add(fault)
+
     def stats(self) -> dict[str, Any]:
         """Counts per session and in all, ready for JSON."""
         sessions = [msgspec.structs.asdict(session) for session in self.sessions]

@@ -10,7 +10,7 @@ from databento_dbn import DBNError, SType
 from rooney.instruments import PRODUCTS
 from rooney.sessions import trade_date
 from rooney.sim import wire
-from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, RefuseAuth
+from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
 from rooney.sim.sources import Instrument
 from rooney.sim.stream import Hangup, Stream
 from rooney.sim.symbology import Grant, Subscriptions, resolve
@@ -66,7 +66,7 @@ class Session:
             if requests and all(fields.get("schema") == "definition" for fields in requests):
                 await self._define(requests)
             else:
-                await self._stream(requests)
+                await self._stream(requests, fault.every if isinstance(fault, LossyReplay) else 0)
         except (ConnectionError, EOFError, Hangup):
             return
         except Refused as refused:
@@ -99,7 +99,7 @@ class Session:
             requests.append(fields)
         return requests
 
-    async def _stream(self, requests: list[dict[str, str]]) -> None:
+    async def _stream(self, requests: list[dict[str, str]], lose_every: int) -> None:
         """Send records; take further subscriptions at any time; end when either side does."""
         clock, source = self._venue.clock, self._venue.source
         if clock.started:
@@ -119,6 +119,7 @@ class Session:
             self._heartbeat_s,
             from_ns=max(0, min([now_ns, *starts])),
             replay=bool(starts),
+            lose_every=lose_every,
         )
         tasks = [asyncio.create_task(stream.run()), asyncio.create_task(self._take_subscriptions())]
         try:
