@@ -77,9 +77,7 @@ class Hub:
         self._ring: deque[Published] = deque(maxlen=ring)
         self._unpublished: deque[Published] = deque(maxlen=ring)
         self._dropped_ns = 0  # newest minute that the ring no longer holds
-        self._assembler = MinuteAssembler(
-            (root, group, stype_of(product) != "parent") for root, group, product in roots
-        )
+        self._assembler = self._new_assembler()
         self._stopping = False
         self._redis_ok = True
         self._redis_gone_mono = 0.0
@@ -210,6 +208,9 @@ class Hub:
             self._alerted = True
             logger.critical("Redis has been away for %g s: no worker decides, no entries are sent", REDIS_ALERT_S)
 
+    def _new_assembler(self) -> MinuteAssembler:
+        return MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in self._roots)
+
     def _wait_for_tape(self) -> int | None:
         """Where the tape ends, once Redis is there to tell; None when it is empty."""
         while not self._stopping:
@@ -224,6 +225,7 @@ class Hub:
 
     def _restore(self) -> int | None:
         """Read what the tape knows: its end, fronts, volumes, last prices, the hour and day in progress."""
+        self._assembler = self._new_assembler()  # an attempt that Redis broke off has counted some of it already
         bounds = self._bus.tape_bounds()
         fronts = self._bus.fronts()
         end_ns = bounds[1] if bounds else self._start_ns or self._session_open_ns()
@@ -335,7 +337,7 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
 
     return Hub(
         roots,
-        Bus(hub.redis_host, hub.redis_port, hub.redis_socket),
+        Bus.to(hub),
         make_feed,
         Notifier(),
         close_after_ms=hub.close_after_ms,

@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from support import HubThread, PrivateRedis, free_port, parents, private_redis, until
+from support import HubThread, PrivateRedis, free_port, hub_thread, parents, plain, private_redis, until
 from test_dead_feed import END, SPEED, START, market
 from test_hub import ByHand, redis_tape
 from worker_support import BUY, LEAVE, Rig, Zygote, read_only, wait_for
 
 from rooney import hub as hub_module
+from rooney import sessions
 from rooney.bus import Bus
-from rooney.errors import EXIT_FAILURE
-from rooney.messages import HubStatus
+from rooney.errors import EXIT_FAILURE, BusError
+from rooney.messages import Bar, HubStatus
 from rooney.sessions import MINUTE_NS
 from rooney.sim.gateway import Gateway, running
+from rooney.sim.market import FIRST_SESSION, Market
 from rooney.sim.parts import Part, redis_server
+from rooney.sim.sources import Until
 
 
 @pytest.fixture
@@ -177,3 +180,43 @@ def test_the_status_of_a_hub_without_the_newer_fields_is_still_read(redis: Priva
     status = bus.status()
     assert status is not None
     assert (status.state, status.instruments) == ("live", {})
+
+
+class Faltering(Bus):
+    """Its connection is lost once, in the midst of what a hub reads at its start: after the first instrument."""
+
+    lost = False
+
+    def last_prices(self, root: str) -> dict[int, float]:
+        if root == "6N" and not self.lost:
+            self.lost = True
+            self.close()
+            raise BusError("lost")
+        return super().last_prices(root)
+
+
+def test_a_start_that_redis_interrupts_counts_nothing_twice(redis: PrivateRedis) -> None:
+    """Found by the machine of test_hub_machine: the hour in progress was folded once per attempt."""
+    begin = sessions.session_open_ns("equity", FIRST_SESSION)
+    source = Until(Market(roots=["ES", "6N"], trades_per_minute=200), begin + 70 * MINUTE_NS)
+    roots = parents("ES", "6N")
+
+    def hours() -> list[Bar]:
+        bus = redis.bus()
+        return [plain(bar) for root in ("ES", "6N") for bar in bus.history(root, "hourly", 10)]
+
+    first = Gateway(source, begin_ns=begin, until_ns=begin + 71 * MINUTE_NS)
+    with running(first), hub_thread(redis, first, roots, begin) as hub:
+        hub.wait(begin + 61 * MINUTE_NS)
+    expected = hours()
+    assert len(expected) == 2
+    redis.clear()
+    early = Gateway(Until(source, begin + 30 * MINUTE_NS), begin_ns=begin)
+    with running(early), hub_thread(redis, early, roots, begin) as hub:
+        hub.wait(begin + 29 * MINUTE_NS)
+    bus = Faltering(socket=redis.socket)
+    gateway = Gateway(source, begin_ns=begin, until_ns=begin + 71 * MINUTE_NS)
+    with running(gateway), hub_thread(redis, gateway, roots, begin, bus=bus) as hub:
+        hub.wait(begin + 61 * MINUTE_NS)
+    assert bus.lost
+    assert hours() == expected
