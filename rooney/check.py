@@ -43,7 +43,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     except ConfigError:
         return []  # said already
     try:
-        bus = Bus(block.redis_host, block.redis_port, block.redis_socket)
+        bus = Bus.to(block)
         bus.ping()
         status = bus.status()
     except (BusError, MessageError) as error:

@@ -394,7 +394,7 @@ def _bus(config: "Config") -> "Bus":
     from rooney.bus import Bus
 
     block = config.data_hub()
-    return Bus(block.redis_host, block.redis_port, block.redis_socket)
+    return Bus.to(block)
 
 
 def _print_bar(bar: "Bar", as_json: bool) -> None:

@@ -486,7 +486,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
         return Delivery(ledger, client.send if client else None, payload, group_of, clock, rules)
 
     hub = settings.data_hub
-    bus = Bus(hub.redis_host, hub.redis_port, hub.redis_socket)
+    bus = Bus.to(hub)
     return Worker(
         name, block.mode, engine, ledger, bus, make_delivery, Notifier(), clock, lambda symbol: traded[symbol].root
     )
