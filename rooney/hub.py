@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 TURN_S = 0.25  # the loop turns at least this often
 STATUS_EVERY_S = 1.0
+INBOX_MINUTES = 200  # so far ahead of publishing may a replay run; then the gateway has to wait
 REDIS_PAUSE_S = 0.2
 REDIS_ALERT_S = 30.0  # away for so long: said once, as loud as can be
 REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h; a local one all it has
@@ -79,6 +80,7 @@ class Hub:
         self._dropped_ns = 0  # newest minute that the ring no longer holds
         self._assembler = self._new_assembler()
         self._stopping = False
+        self._ending = False
         self._redis_ok = True
         self._redis_gone_mono = 0.0
         self._alerted = False
@@ -86,6 +88,12 @@ class Hub:
         self._said_ready = False
         self._published_ns = 0
         self._minutes = 0
+
+    def _hand_over(self, item: ClosedMinute | Contract | Definition | Exception) -> None:
+        """From the feed's threads to the hub's own, which takes in even while Redis is away."""
+        while self._inbox.qsize() > INBOX_MINUTES and not self._ending:
+            time.sleep(0.001)
+        self._inbox.put(item)
 
     def stop(self) -> None:
         """Finish: publish what is closed, leave the open minute unpublished."""
@@ -99,8 +107,8 @@ class Hub:
         start_ns = last_ns or self._start_ns or self._session_open_ns()
         start_ns -= start_ns % MINUTE_NS
         groups = [group for _, group, _ in self._roots]
-        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._inbox.put, time.time_ns)
-        feed = self._make_feed(builder, self._inbox.put, self._inbox.put)
+        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
+        feed = self._make_feed(builder, self._hand_over, self._hand_over)
         feed.start()
         logger.info("hub begins at %s, tape %s", _utc(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
@@ -113,6 +121,7 @@ class Hub:
                 next_status = now + STATUS_EVERY_S
                 self._say(feed, builder)
         self._notifier.stopping()
+        self._ending = True  # nobody may wait for room any more
         feed.stop()
         feed.join(timeout=5)
         failure = self._turn(0) or failure
