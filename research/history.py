@@ -25,8 +25,6 @@ from rooney.kernels import dtypes
 _EPOCH = date(1970, 1, 1)
 _DAY_NS = 24 * sessions.HOUR_NS
 _PRICES = ("open", "high", "low", "close", "volume")
-# Every session lies within one UTC day that begins two hours early: it opens at 22:00 or 23:00 and ends by 22:00.
-_TRADE_DATE_SHIFT_NS = 2 * sessions.HOUR_NS
 _NOT_CHOSEN = -1
 
 
@@ -104,6 +102,17 @@ class History:
         self._raws = days["raw"].unique().sort().to_list()
         self._first_day = int(days["day"].min())  # type: ignore[arg-type]
         n_days = int(days["day"].max()) - self._first_day + 1  # type: ignore[arg-type]
+        for ts in (self.start_ns, self.end_ns - 1):
+            if not sessions.covered(ts):
+                known = sessions.table()
+                raise ConfigError(
+                    f"{path}: bars of {sessions.trade_date(ts)}: the session table knows {known.first} to {known.last},"
+                    " and a backtest beyond it would trade holidays; choose --start and --end within"
+                )
+        # Trade date of each hour of the span, as an index of the table below: trade dates change on whole hours.
+        self._first_hour = self.start_ns // sessions.HOUR_NS
+        hours = range(self._first_hour, self.end_ns // sessions.HOUR_NS + 1)
+        self._day_of_hour = np.array([_trade_day(hour) - self._first_day for hour in hours], np.int64)
         # Contract number per (root, raw symbol, trade date) where that is the front one.
         self._numbers = np.full((len(self.roots) * len(self._raws), n_days), _NOT_CHOSEN, np.int32)
         self.events: list[RollEvent] = []
@@ -144,11 +153,12 @@ class History:
     def _count_days(self) -> pl.DataFrame:
         """Volume, last close, first and last minute and number of bars per root, raw symbol and trade date."""
         ts = pl.col("ts_open").dt.timestamp("ns")
-        keyed = self._frame.with_columns(
-            pl.col("root", "raw").cast(pl.Categorical), ((ts + _TRADE_DATE_SHIFT_NS) // _DAY_NS).alias("day"), ts
-        )
-        return (
-            keyed.group_by("root", "raw", "day")
+        # A trade date begins at 22:00 or 23:00 UTC: what lies between these hours is counted on its own at first.
+        since_22 = ts + 2 * sessions.HOUR_NS
+        part = since_22 // _DAY_NS * 24 + (since_22 % _DAY_NS >= sessions.HOUR_NS).cast(pl.Int64) - 2
+        keyed = self._frame.with_columns(pl.col("root", "raw").cast(pl.Categorical), part.alias("hour"), ts)
+        parts = (
+            keyed.group_by("root", "raw", "hour")
             .agg(
                 pl.col("volume").sum(),
                 pl.col("close").get(pl.col("ts_open").arg_max()).alias("last_close"),
@@ -158,6 +168,17 @@ class History:
             )
             .collect(engine="streaming")
             .with_columns(pl.col("root", "raw").cast(pl.String))
+        )
+        hours = parts["hour"].unique().to_list()
+        day = pl.col("hour").replace_strict(hours, [_trade_day(hour) for hour in hours], return_dtype=pl.Int64)
+        return (
+            parts.sort("hour")
+            .group_by("root", "raw", day.alias("day"), maintain_order=True)
+            .agg(
+                pl.col("volume", "bars").sum(),
+                pl.col("last_close", "last").last(),
+                pl.col("first").first(),
+            )
             .sort("root", "day", "raw")
         )
 
@@ -197,8 +218,8 @@ class History:
     def _records(self, columns: dict[str, NDArray[np.generic]]) -> NDArray[np.void]:
         instrument = columns["instrument"].astype(np.int64)
         ts = columns["ts_open"].astype(np.int64)
-        day = (ts + _TRADE_DATE_SHIFT_NS) // _DAY_NS
-        number = self._numbers[instrument * len(self._raws) + columns["raw"].astype(np.int64), day - self._first_day]
+        day = self._day_of_hour[ts // sessions.HOUR_NS - self._first_hour]
+        number = self._numbers[instrument * len(self._raws) + columns["raw"].astype(np.int64), day]
         key = ts + instrument  # nanoseconds are free: no bar opens between minutes
         wanted = number != _NOT_CHOSEN
         order = None if wanted.all() and (key[1:] > key[:-1]).all() else np.flatnonzero(wanted)
@@ -213,9 +234,15 @@ class History:
         return records
 
 
+def _trade_day(hour: int) -> int:
+    """Trade date of an hour (hours since 1970, UTC), in days since 1970."""
+    return (sessions.trade_date(hour * sessions.HOUR_NS) - _EPOCH).days
+
+
 def files_of(path: Path) -> list[Path]:
     """The Parquet and DBN files at a path. Raises ConfigError if there is none."""
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    # A store of `rooney data` keeps in raw/ what its bars were made from: each bar is to be read once.
+    found = sorted(file for file in path.rglob("*") if path / "raw" not in file.parents) if path.is_dir() else [path]
     files = [file for file in found if file.is_file() and file.name.endswith((".parquet", ".dbn", ".dbn.zst"))]
     if not files:
         raise ConfigError(f"{path}: no Parquet or DBN file there")

@@ -35,7 +35,7 @@ class Fold:
 
     __slots__ = (
         "band_high", "band_low", "close", "contract", "doubted", "high", "least_reach", "low",
-        "open", "trades", "volume",
+        "open", "replayed", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self, contract: Contract) -> None:
@@ -44,6 +44,7 @@ class Fold:
         self.least_reach = round(product.tick_size * MAX_PRICE_TICKS * PRICE_SCALE) if product is not None else 0
         self.open = self.high = self.low = self.close = 0
         self.volume = self.trades = 0
+        self.replayed = False  # some of it, or all, came in a replay
         # Limits of a believable price; the first price of a contract has none.
         self.band_low, self.band_high = -UNDEF_PRICE, UNDEF_PRICE - 1
         self.doubted: int | None = None
@@ -66,7 +67,7 @@ class Fold:
 
 
 class ContractMinute(msgspec.Struct, frozen=True):
-    """What one contract traded in one minute; prices in 1e-9 units."""
+    """What one contract traded in one minute; prices in 1e-9 units. replayed: not all of it as it happened."""
 
     contract: Contract
     open: int
@@ -75,6 +76,7 @@ class ContractMinute(msgspec.Struct, frozen=True):
     close: int
     volume: int
     trades: int
+    replayed: bool = False
 
     def bar(self, ts_open: int, flags: int, ts_hub_ns: int) -> Bar:
         """The one-minute bar. Prices by true division: the last bit decides IBS at exactly 0.2."""
@@ -156,6 +158,7 @@ class MinuteBuilder:
         self.counts["reread"] += self.pending()
         for fold in self._by_contract.values():
             fold.volume = fold.trades = 0
+            fold.replayed = False
         self._by_id.clear()
         self._early.clear()
         self._held = None
@@ -168,6 +171,8 @@ class MinuteBuilder:
         """The past that the session was asked for has been sent, up to `ts_ns`."""
         self._replaying = False
         self._replayed_until_ns = ts_ns
+        for fold in self._by_contract.values():
+            fold.replayed = fold.trades > 0
 
     def map(self, instrument_id: int, contract: Contract | None) -> None:
         """From now on `instrument_id` means `contract`; None marks what is known and not wanted (spreads)."""
@@ -219,6 +224,15 @@ class MinuteBuilder:
         if not self._replaying and ts_ns - HEARTBEAT_LAG_NS >= self._end_ns and self._moves_on(ts_ns, None):
             self._close_until(ts_ns - HEARTBEAT_LAG_NS)
 
+    def complete_until(self, ts_ns: int) -> None:
+        """Every trade received before `ts_ns` was given: an archive, unlike a stream, says where it ends."""
+        held, self._held = self._held, None
+        if held is not None and held[1] is not None:
+            self._watermark_ns = held[0]  # nothing later is needed to believe it
+            self._on_later(held[1])
+        self._watermark_ns = max(self._watermark_ns, ts_ns)
+        self._close_until(ts_ns)
+
     def _on_later(self, trade: Trade) -> None:
         """A trade of a later minute: it may close the present one."""
         ts_recv = trade[1]
@@ -260,6 +274,9 @@ class MinuteBuilder:
             for trade in early:
                 if trade[1] < self._end_ns:
                     self.on_trade(*trade)
+                    fold = self._by_id.get(trade[0])
+                    if fold is not None and trade[1] <= self._replayed_until_ns:
+                        fold.replayed = True
                 else:
                     self._early.append(trade)
 
@@ -267,12 +284,13 @@ class MinuteBuilder:
         contracts = []
         for fold in self._by_contract.values():
             if fold.trades:
-                contracts.append(
-                    ContractMinute(fold.contract, fold.open, fold.high, fold.low, fold.close, fold.volume, fold.trades)
-                )
+                replayed = fold.replayed or self._replaying
+                prices = fold.open, fold.high, fold.low, fold.close
+                contracts.append(ContractMinute(fold.contract, *prices, fold.volume, fold.trades, replayed))
                 self.counts["built"] += fold.trades
                 fold.believe(fold.close)
                 fold.volume = fold.trades = 0
+                fold.replayed = False
         if contracts or any(sessions.window_at(group, self.minute_ns) for group in self._groups):
             repaired = self._replaying or self._end_ns <= self._replayed_until_ns
             self._emit(ClosedMinute(self._end_ns, contracts, self._wall_ns(), repaired, self._gap))
@@ -347,7 +365,8 @@ class Coarse:
 
         What ended before the bar opened must have been closed by then: see `close`.
         """
-        if bar.flags & BarFlag.OFF_SESSION:
+        # The session table may have changed since the bar was made: what is closed now belongs to no hour either.
+        if bar.flags & BarFlag.OFF_SESSION or sessions.window_at(self._group, bar.ts_open) is None:
             return
         if self._hour is None or self._hour.first.contract != bar.contract:
             self._hour = _Span(bar, sessions.hour_close_ns(self._group, bar.ts_open))

@@ -9,16 +9,20 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from rooney import codec
+from rooney.config import DataHub
 from rooney.errors import BusError, MessageError
 from rooney.instruments import Contract
 from rooney.messages import Bar, HubStatus, Minute
 from rooney.minutes import ContractCount, Published
+from rooney.secrets import Secret
 
 TAPE = "market:tape"
 STATUS = "hub:status"
@@ -73,32 +77,93 @@ def uses_hiredis() -> bool:
     return DefaultParser.__name__ == "_HiredisParser"
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to reach a Redis on another host; by default nothing.
+
+    username, password: of Redis' own users (ACL)
+    tls, ca:   encrypted, and the file of certificates that the server's must be signed by; None = the system's
+    sentinels: who is asked, at each connection, which host is the primary of `service`; without a user
+    """
+
+    username: str | None = None
+    password: Secret | None = None
+    tls: bool = False
+    ca: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """For redis-py."""
+        found: dict[str, Any] = {}
+        if self.username is not None:
+            found["username"] = self.username
+        if self.password is not None:
+            found["password"] = self.password.reveal()
+        if self.tls:
+            found |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": self.ca}
+        return found
+
+
+_PLAIN = Access()
+
+
 class Bus:
-    """A connection to Redis, by unix socket when `socket` is given.
+    """A connection to Redis, by unix socket when `socket` is given, else to `host` or what sentinels name.
 
     timeout_s: limit of every call; blocking reads may take that much longer than asked for
     """
 
+    @classmethod
+    def to(cls, block: DataHub) -> "Bus":
+        """The Redis of a configuration."""
+        access = Access(
+            username=block.redis_username,
+            password=block.redis_password,
+            tls=block.redis_tls,
+            ca=block.redis_ca,
+            sentinels=tuple((host, int(port)) for host, port in (one.rsplit(":", 1) for one in block.redis_sentinels)),
+            service=block.redis_service or "",
+        )
+        return cls(block.redis_host, block.redis_port, block.redis_socket, access=access)
+
     def __init__(
-        self, host: str = "localhost", port: int = 6379, socket: str | None = None, timeout_s: float = 3.0
+        self,
+        host: str = "localhost",
+        port: int = 6379,
+        socket: str | None = None,
+        timeout_s: float = 3.0,
+        access: Access = _PLAIN,
     ) -> None:
         if not uses_hiredis():
             raise BusError("redis-py uses its Python parser: install hiredis into this environment")
         self.where = f"unix:{socket}" if socket else f"{host}:{port}"
         options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        options |= access.options()
+        self._sentinel: Sentinel | None = None
         if socket:
             options["unix_socket_path"] = socket
+        elif access.sentinels:
+            self.where = f"the primary of {access.service}"
+            asked = {key: value for key, value in options.items() if key not in ("username", "password")}
+            self._sentinel = Sentinel(list(access.sentinels), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
         else:
             options |= {"host": host, "port": port}
         self._options = options
+        self._service = access.service
         self._client: redis.Redis | None = None
 
     @property
     def _redis(self) -> redis.Redis:
         """The client; making it connects, so it is made by the first call and again after an outage."""
         if self._client is None:
+            options = self._options
+            if self._sentinel is not None:
+                # Asked at each connection, never by a pool: one that went over to a new primary by itself would hide
+                # that the new one may lack the last minutes.
+                host, port = self._sentinel.discover_master(self._service)  # type: ignore[no-untyped-call]
+                options = options | {"host": host, "port": port}
             # A silent retry, or a pool's silent reconnection, would hide an outage that the caller has to see.
-            self._client = redis.Redis(**self._options, retry=Retry(NoBackoff(), 0), single_connection_client=True)
+            self._client = redis.Redis(**options, retry=Retry(NoBackoff(), 0), single_connection_client=True)
         return self._client
 
     @contextmanager
@@ -161,6 +226,42 @@ class Bus:
                     )
                 added += sum(not isinstance(reply, Exception) for reply in pipe.execute(raise_on_error=False))
         return added
+
+    def merge(self, name: str, field: str, entries: list[tuple[int, bytes]], length: int | None = None) -> int:
+        """Add entries to a stream in their places in time, also before its first; returns how many were new.
+
+        Entries are added at the end only, so the stream is made anew beside the old one and then takes its place, in
+        one step and only if nobody added to the old one meanwhile. What the stream has stays as it is.
+
+        entries: (time in UTC ns, value), in any order; length: keep so many of the newest, and all that are there
+        """
+        with self._errors(f"fill {name}"), self._redis.pipeline() as pipe:
+            while True:
+                pipe.watch(name)  # type: ignore[no-untyped-call]
+                there: dict[bytes, Any] = dict(pipe.xrange(name))  # type: ignore[arg-type]
+                merged = {f"{ts // 1_000_000}-0".encode(): {field: value} for ts, value in entries} | there
+                newest = sorted(merged, key=_id_ns)[-max(length or len(merged), len(there)) :]
+                fresh = len(newest) - len(there.keys() & set(newest))
+                if not fresh:
+                    pipe.unwatch()
+                    return 0
+                beside = f"{name}:filling"
+                self._redis.delete(beside)
+                for start in range(0, len(newest), 1_000):
+                    batch = self._redis.pipeline(transaction=False)
+                    for entry_id in newest[start : start + 1_000]:
+                        batch.xadd(beside, merged[entry_id], id=entry_id)
+                    batch.execute()
+                pipe.multi()
+                pipe.rename(beside, name)
+                with suppress(redis.WatchError):
+                    pipe.execute()
+                    return fresh
+
+    def length(self, name: str) -> int:
+        """Entries of a stream."""
+        with self._errors(f"measure {name}"):
+            return int(self._redis.xlen(name))
 
     def add_contracts(self, counts: Iterable[ContractCount], fronts: Iterable[Contract]) -> None:
         """What a hub knows of contracts before its first minute: volume and last price of a day, contracts in use."""

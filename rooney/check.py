@@ -3,20 +3,22 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from rooney import sessions
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
-from rooney.findings import CREDENTIAL_STORE, Finding, check_findings
+from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
 
 
 def findings(
     config: Config, *, online: bool, now_ns: Callable[[], int], store: Path = CREDENTIAL_STORE
 ) -> list[Finding]:
-    """Configuration, credentials, strategy files and kernels; with `online`, Redis, the hub and the clock."""
+    """Configuration, credentials, strategy files, kernels, session table; with `online`, Redis, the hub, the clock."""
     found = check_findings(config, store)
     for name in config.names:
         found += _of_strategy(config, name)
+    found += table_findings(sessions.trade_date(now_ns()))
     if online:
         found += _of_redis(config, now_ns)
     return list(dict.fromkeys(found))
@@ -40,7 +42,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     except ConfigError:
         return []  # said already
     try:
-        bus = Bus(block.redis_host, block.redis_port, block.redis_socket)
+        bus = Bus.to(block)
         bus.ping()
         status = bus.status()
     except (BusError, MessageError) as error:

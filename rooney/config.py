@@ -26,6 +26,9 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]+\Z", description="a host name or address")]
+HostPort = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_.:-]+:[1-9]\d{0,4}\Z", description="a host and port such as sentinel1:26379")
+]
 Root = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,3}\Z", description="a root such as ES")]
 TimeSpan = Annotated[
     str,
@@ -63,6 +66,9 @@ class DataHub(_Block, frozen=True):
     """Redis, when a minute closes, and how much is kept.
 
     redis_socket:       path of a unix socket; wins over redis_host and redis_port
+    redis_username, redis_password: of Redis' own users; the password also as the credential redis_password
+    redis_tls, redis_ca: an encrypted connection, and the certificates its server's must be signed by
+    redis_sentinels, redis_service: `host:port` of sentinels; they name the primary in place of redis_host
     publish_channels:   ["market"]: bars also go out as pub/sub messages; []: the tape and the histories only
     heartbeat_file, heartbeat_interval: the old heartbeat file; read and ignored, systemd's watchdog does that work
     close_after_ms:     a minute closes with the first record stamped this long after its end
@@ -75,6 +81,12 @@ class DataHub(_Block, frozen=True):
     redis_host: Host = "localhost"
     redis_port: Port = 6379
     redis_socket: Text | None = None
+    redis_username: Text | None = None
+    redis_password: Secret | None = None
+    redis_tls: bool = False
+    redis_ca: Text | None = None
+    redis_sentinels: tuple[HostPort, ...] = ()
+    redis_service: Text | None = None
     publish_channels: tuple[Literal["market"], ...] = ("market",)
     heartbeat_file: Text | None = None
     heartbeat_interval: Positive | None = None
@@ -297,11 +309,15 @@ class Config:
         """Every strategy of the file, enabled or not, in its order."""
         return tuple(self.file.strategies)
 
-    def data_hub(self) -> DataHub:
-        """Where Redis is and what it holds."""
+    def data_hub(self, credentials: Path | None = None) -> DataHub:
+        """Where Redis is and what it holds. credentials: the directory with `redis_password`, if it needs one."""
         block = self._resolve("data_hub", DataHub)
         _check_hub(block)
-        return block
+        path = "data_hub.redis_password"
+        found = read_credential(path, credentials or credentials_directory(self._environ), "redis_password")
+        if found is None and block.redis_password is not None:
+            found = Secret(expand(path, block.redis_password.reveal(), self._environ))
+        return msgspec.structs.replace(block, redis_password=found)
 
     def instruments(self) -> dict[str, Instrument]:
         """Every instrument, in the file's order."""
@@ -321,7 +337,7 @@ class Config:
         path = "databento.api_key"
         found = read_credential(path, credentials or credentials_directory(self._environ), "databento_api_key")
         key = found or Secret(expand(path, block.api_key.reveal(), self._environ))
-        return HubConfig(msgspec.structs.replace(block, api_key=key), self.data_hub(), self.instruments())
+        return HubConfig(msgspec.structs.replace(block, api_key=key), self.data_hub(credentials), self.instruments())
 
     def strategy(self, name: str) -> StrategyConfig:
         """One strategy without its account, enabled or not."""
@@ -352,7 +368,7 @@ class Config:
                 f"{strategy.path}.stop_fill: expected close, got inside without broker_stop: true; a worker sees a bar "
                 "only after it closed, so that fill exists in research only: not starting"
             )
-        return WorkerConfig(strategy, self.data_hub(), self.account(name, credentials))
+        return WorkerConfig(strategy, self.data_hub(credentials), self.account(name, credentials))
 
     def account(self, name: str, credentials: Path | None = None) -> Account | None:
         """The account a strategy trades in its mode; None in mode dry.
@@ -434,6 +450,11 @@ def _check_dashboard(block: Dashboard, names: Iterable[str]) -> None:
 
 
 def _check_hub(block: DataHub) -> None:
+    if block.redis_sentinels and (block.redis_socket or not block.redis_service):
+        what = "no redis_socket beside it" if block.redis_socket else "redis_service, the name they know the primary by"
+        raise ConfigError(f"data_hub.redis_sentinels: expected {what}; {REFUSED}")
+    if block.redis_ca and not block.redis_tls:
+        raise ConfigError(f"data_hub.redis_ca: expected redis_tls: true with it; {REFUSED}")
     if block.feed_dead_s <= block.heartbeat_interval_s:
         raise wrong(
             "data_hub.feed_dead_s",

@@ -473,9 +473,10 @@ class Engine:
             window = self._windows.get(group)
             if window is None or not window.open_ns <= ts_close < window.close_ns:
                 self._windows[group] = sessions.window_at(group, ts_close)
+        known = sessions.covered(ts_close)  # beyond the table holidays are unknown: no entries
         for i, group in self._session_of:
             window = self._windows[group]
-            if window is None:
+            if window is None or not known:
                 self._sessions[i] = (0, 0, 0)
             else:
                 on_day = window.trade_date

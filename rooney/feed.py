@@ -1,9 +1,9 @@
-"""Databento's live feed: sessions of the official client → trades and heartbeats. The only importer of databento.
+"""Databento's live feed: sessions of the official client → trades and heartbeats.
 
 The client's own reconnection drops the gap, so every session here is a new `Live` with a start of its own, and any end
 of a session, however it looks, leads to the next one after a pause. Only an answer that a new session would just get
 again (key, account) is fatal. The client's callbacks run on its thread; a slow callback would stall its socket, so they
-do no more than fold trades.
+do no more than fold trades. `rooney.archive` has what is too old to be replayed.
 """
 
 import logging
@@ -18,28 +18,24 @@ from typing import Any
 import databento
 import databento_dbn as dbn
 
+from rooney.archive import Archive
 from rooney.bars import MinuteBuilder
-from rooney.errors import FeedFatalError
-from rooney.instruments import Contract, parse_contract
-from rooney.sessions import MINUTE_NS, trade_date
+from rooney.definitions import Definition, definition
+from rooney.errors import FeedError, FeedFatalError
+from rooney.instruments import Contract
+from rooney.records import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
+from rooney.sessions import HOUR_NS, MINUTE_NS, trade_date
 
 logger = logging.getLogger(__name__)
 
-UNDEF_TIMESTAMP = 2**64 - 1
-F_BAD_TS_RECV = 8  # a plain integer: this is asked of every trade
 BREAK_NS = 30 * MINUTE_NS  # half an hour before a trade date begins: all are closed, for every product
 REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the first wanted minute
 # What a refused login says is plain text; other refusals (too many connections) may pass.
 _FATAL_TEXT = re.compile(r"authentication failed|deactivated", re.IGNORECASE)
 _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
-_CONTINUOUS = re.compile(r"^[A-Z0-9]{2,3}\.[cnvCNV]\.\d+$")
-
-
-def stype_of(product_id: str) -> str:
-    """How a product id must be subscribed: parent (ES.FUT), continuous (ES.v.0) or raw_symbol (ESZ5)."""
-    if product_id.endswith((".FUT", ".OPT")):
-        return "parent"
-    return "continuous" if _CONTINUOUS.match(product_id) else "raw_symbol"
+DEFINITIONS_S = 20.0  # the week's definitions of 18 products take a second or two
+# An archive gives what is older than this, the gateway's replay the rest: the archive's newest hours may not be there.
+ARCHIVE_UNTIL_NS = HOUR_NS
 
 
 class _Session:
@@ -48,33 +44,37 @@ class _Session:
     from_ns: what was received before then is not asked for; None = the gateway would not replay, nothing is asked for
     """
 
-    __slots__ = ("begun", "errors", "from_ns")
+    __slots__ = ("begun", "errors", "from_ns", "names")
 
     def __init__(self, from_ns: int | None) -> None:
         self.from_ns = from_ns
         self.begun = False
         self.errors = 0
+        self.names: dict[int, str] = {}  # instrument_id → what the session called it
 
 
 class Feed(threading.Thread):
     """Keeps a session with the gateway running and feeds a MinuteBuilder with it.
 
-    After the start only the client's one thread touches the builder: each session's first record restarts it, and
-    records of a session that is over are ignored.
+    While a session lives only the client's one thread touches the builder: each session's first record restarts it,
+    and records of a session that is over are ignored. Between sessions this thread may fill it from the archive.
 
     products:       Databento product ids to subscribe to
-    on_mapping:     called on the client's thread with each contract the feed knows
+    on_mapping:     called with each contract the feed knows, and with each definition it read
     on_failure:     called once, when going on makes no sense (FeedFatalError or an error of our own)
     dead_s:         without any record for so long a session is ended and a new one made
-    replay_limit_s: the gateway replays no more than this; None = everything. What is older is a gap
-    gap_limit_s:    when the gateway has answered the wish for a replay with errors for so long, go on without: a gap
+    replay_limit_s: the gateway replays no more than this; None = everything
+    archive:        gives what is older; None = that is a gap
+    gap_limit_s:    when gateway or archive have answered the wish for the past with errors for so long, or the archive
+                    says that it will never give it, go on without: a gap
+    definitions:    whether to read the exchange's definitions before the first session
     """
 
     def __init__(
         self,
         builder: MinuteBuilder,
         products: Sequence[str],
-        on_mapping: Callable[[Contract], None],
+        on_mapping: Callable[[Contract | Definition], None],
         on_failure: Callable[[Exception], None],
         *,
         key: str,
@@ -84,7 +84,9 @@ class Feed(threading.Thread):
         heartbeat_interval_s: int = 5,
         dead_s: float = 15.0,
         replay_limit_s: float | None = None,
+        archive: Archive | None = None,
         gap_limit_s: float = 300.0,
+        definitions: bool = False,
         pauses_s: Sequence[float] = (1, 2, 4, 8, 16, 30),
     ) -> None:
         super().__init__(name="feed", daemon=True)
@@ -98,23 +100,31 @@ class Feed(threading.Thread):
         self._heartbeat_interval_s = heartbeat_interval_s
         self._dead_s = dead_s
         self._replay_limit_s = replay_limit_s
+        self._archive = archive
         self._gap_limit_s = gap_limit_s
+        self._definitions = definitions
         self._pauses_s = pauses_s
         self._stopping = threading.Event()
         self._current: _Session | None = None
         self._error: Exception | None = None
         self._said: str = ""
         self._fatal = False
+        self._archive_refused = False
+        self._archive_failed_mono = 0.0
         self.records = 0
         self.trades = 0
         self.sessions = 0
-        self.last_record_mono = 0.0
+        self.last_record_mono = time.monotonic()
         self.last_record_ns = 0
         self.state = "connecting"
 
     def alive(self) -> bool:
-        """Whether a record of any kind came lately."""
-        return self.state == "live" and time.monotonic() - self.last_record_mono < self._dead_s
+        """Whether a record of any kind came lately, in whatever session; at the start, whether one may still come."""
+        return time.monotonic() - self.last_record_mono < self._dead_s
+
+    def now_ns(self) -> int:
+        """The market's time as far as it can be told, UTC ns: the newest stamp moved on by the local clock."""
+        return self.last_record_ns and self.last_record_ns + int((time.monotonic() - self.last_record_mono) * 1e9)
 
     def stop(self) -> None:
         """End the session and the thread; the open minute is left unpublished."""
@@ -134,12 +144,17 @@ class Feed(threading.Thread):
         """Session after session; returns why there cannot be another one, None when stopped."""
         attempt = -1
         refused_mono: float | None = None
+        if self._definitions:
+            self._read_definitions()
         while True:
             heard_ns = self.last_record_ns
             now = time.monotonic()
             replay = refused_mono is None or now - refused_mono < self._gap_limit_s
-            session = _Session(self._from_ns() if replay else None)
-            ended = self._session(session)
+            session: _Session | None = None
+            ended = self._fill()
+            if not ended:
+                session = _Session(self._from_ns() if replay else None)
+                ended = self._session(session)
             self._current = None
             if self._error is not None:
                 return self._error
@@ -149,7 +164,7 @@ class Feed(threading.Thread):
                 return None
             if self.last_record_ns != heard_ns:
                 attempt, refused_mono = -1, None
-            elif session.errors and refused_mono is None:
+            elif session is not None and session.errors and refused_mono is None:
                 refused_mono = now
             attempt = min(attempt + 1, len(self._pauses_s) - 1)
             self.state = "reconnecting"
@@ -160,10 +175,90 @@ class Feed(threading.Thread):
 
     def _from_ns(self) -> int:
         """From when on to ask for a replay."""
-        from_ns = self._builder.minute_ns - REREAD_NS
-        if self._replay_limit_s is None:
-            return from_ns
-        return max(from_ns, time.time_ns() - int(self._replay_limit_s * 1e9))
+        return max(self._builder.minute_ns - REREAD_NS, self._replayed_from_ns())
+
+    def _replayed_from_ns(self) -> int:
+        """The oldest moment that the gateway replays."""
+        return 0 if self._replay_limit_s is None else time.time_ns() - int(self._replay_limit_s * 1e9)
+
+    def _fill(self) -> str:
+        """Have the archive build what the gateway no longer replays; returns why another try is needed, if it is."""
+        oldest_ns = self._replayed_from_ns()
+        if self._archive is None or self._archive_refused or self._builder.minute_ns - REREAD_NS >= oldest_ns:
+            return ""
+        until_ns = oldest_ns + ARCHIVE_UNTIL_NS
+        until_ns -= until_ns % MINUTE_NS
+        self.state = "filling"
+        logger.warning(
+            "%s to %s is too old for a replay: asking the archive", *map(_utc, (self._builder.minute_ns, until_ns))
+        )
+        try:
+            self._archive.fill(self._builder, until_ns, self._on_mapping, self._stopping.is_set)
+        except FeedFatalError as error:
+            self._archive_refused = True
+            self._builder.counts["feed_errors"] += 1
+            logger.error("%s; not trying again: what is missing will be a gap", error)
+        except FeedError as error:
+            self._builder.counts["feed_errors"] += 1
+            now = time.monotonic()
+            self._archive_failed_mono = self._archive_failed_mono or now
+            if now - self._archive_failed_mono < self._gap_limit_s:
+                return str(error)
+            self._archive_refused = True
+            logger.error("%s; for %g s now: what is missing will be a gap", error, self._gap_limit_s)
+        return ""
+
+    def _read_definitions(self) -> None:
+        """Tell of the definitions of all products, from a session of their own that ends with their replay.
+
+        Not in the session of trades: what tells the end of one replay there would end the other's.
+        """
+        found: list[Any] = []
+        completed = threading.Event()
+
+        def on_record(record: Any) -> None:
+            if isinstance(record, dbn.InstrumentDefMsg):
+                found.append(record)
+            elif isinstance(record, dbn.SystemMsg) and record.code == dbn.SystemCode.REPLAY_COMPLETED:
+                completed.set()
+
+        live = databento.Live(key=self._key, reconnect_policy="none", **self._where)
+        live.add_callback(on_record)
+        try:
+            self._subscribe(live, "definition", 0)
+            live.start()
+            end = time.monotonic() + DEFINITIONS_S
+            while not completed.wait(0.05) and live.is_connected() and not self._stopping.is_set():
+                if time.monotonic() > end:
+                    break
+            live.terminate()
+            live.block_for_close(timeout=5)
+        except (databento.BentoError, ValueError, OSError) as error:
+            live.terminate()
+            logger.error("no definitions to compare the configuration with: %s", error)
+        told = [self._definition(record) for record in found]
+        for one in filter(None, told):
+            self._on_mapping(one)
+        logger.info("%d definitions read%s", len(found), "" if completed.is_set() else ", their end not seen")
+
+    def _definition(self, record: Any) -> Definition | None:
+        contract = contract_at(record.raw_symbol, max(record.ts_recv, self._builder.minute_ns))
+        if contract is None or record.instrument_class != dbn.InstrumentClass.FUTURE:
+            return None
+        return definition(
+            contract.root,
+            record.raw_symbol,
+            record.min_price_increment,
+            record.min_price_increment_amount,
+            record.display_factor,
+            record.unit_of_measure_qty,
+        )
+
+    def _subscribe(self, live: Any, schema: str, start_ns: int | None) -> None:
+        for stype in ("parent", "continuous", "raw_symbol"):
+            symbols = [product for product in self._products if stype_of(product) == stype]
+            if symbols:
+                live.subscribe(self._dataset, schema, symbols=symbols, stype_in=stype, start=start_ns)
 
     def _mapping_day(self) -> date | None:
         """The trade date that mappings are for: a continuous symbol keeps its contract while its session lasts."""
@@ -179,11 +274,8 @@ class Feed(threading.Thread):
         )
         live.add_callback(partial(self._on_record, session), self._on_callback_error)
         try:
-            for stype in ("parent", "continuous", "raw_symbol"):
-                symbols = [product for product in self._products if stype_of(product) == stype]
-                if symbols:
-                    live.subscribe(self._dataset, "trades", symbols=symbols, stype_in=stype, start=session.from_ns)
-            self.last_record_mono = time.monotonic()
+            self._subscribe(live, "trades", session.from_ns)
+            began_mono = time.monotonic()
             self._current = session
             live.start()
         except (databento.BentoError, ValueError, OSError) as error:
@@ -194,9 +286,11 @@ class Feed(threading.Thread):
         self.state = "live"
         day = self._mapping_day()
         while live.is_connected() and self._error is None and not self._stopping.wait(0.05):
-            silent_s = time.monotonic() - self.last_record_mono
+            silent_s = time.monotonic() - max(self.last_record_mono, began_mono)
             if silent_s > self._dead_s:
                 self._said = f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
+                break
+            if self._current is not session:
                 break
             if self._mapping_day() != day:
                 self._said = "in the daily break, continuous symbols are mapped anew"
@@ -224,9 +318,7 @@ class Feed(threading.Thread):
         self.last_record_mono = time.monotonic()
         if type(record) is dbn.TradeMsg:
             self.trades += 1
-            ts_recv = record.ts_recv
-            if ts_recv == UNDEF_TIMESTAMP or record.flags & F_BAD_TS_RECV:
-                ts_recv = record.ts_event
+            ts_recv = received_ns(record)
             if ts_recv != UNDEF_TIMESTAMP:
                 self.last_record_ns = ts_recv
             self._builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)
@@ -253,7 +345,7 @@ class Feed(threading.Thread):
                 self._builder.counts["slow_reader"] += 1
                 logger.warning("the gateway says we read too slowly: %s", record.msg)
         elif isinstance(record, dbn.SymbolMappingMsg):
-            self._on_symbol(record.instrument_id, record.stype_out_symbol)
+            self._on_symbol(session, record.instrument_id, record.stype_out_symbol)
         elif isinstance(record, dbn.ErrorMsg):
             self._said = record.err
             session.errors += 1
@@ -263,9 +355,15 @@ class Feed(threading.Thread):
         else:
             self._builder.counts["other_records"] += 1
 
-    def _on_symbol(self, instrument_id: int, raw: str) -> None:
-        on = datetime.fromtimestamp(self._builder.minute_ns // 1_000_000_000, UTC).date()
-        contract = parse_contract(raw, on)
+    def _on_symbol(self, session: _Session, instrument_id: int, raw: str) -> None:
+        known = session.names.setdefault(instrument_id, raw)
+        if known != raw:
+            # Either name may be wrong, and trades of both would be one bar: a new session maps anew.
+            self._said = f"instrument_id {instrument_id} was {known} and is now called {raw}"
+            self._builder.counts["feed_errors"] += 1
+            self._current = None
+            return
+        contract = contract_at(raw, self._builder.minute_ns)
         self._builder.map(instrument_id, contract)
         if contract is not None:
             self._on_mapping(contract)

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from rooney import sessions
 from rooney.accounts import Account, shared, sharing_error
 from rooney.config import Config, HubConfig, StrategyBlock, WorkerConfig
 from rooney.errors import ConfigError
@@ -13,6 +15,7 @@ from rooney.secrets import Secret
 
 CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only
 
+TABLE_WARNING_DAYS = 90
 _FIRST_MARGIN = 4_000.0  # what the very first configuration gave every product
 
 
@@ -73,6 +76,20 @@ def file_findings(config: Config) -> list[Finding]:
     for name, block in config.file.strategies.items():
         findings += _of_strategy(f"strategies.{name}", block)
     return findings
+
+
+def table_findings(today: date) -> list[Finding]:
+    """Whether the session table is about to run out of dates, in time to bring it up to date."""
+    last = sessions.table().last
+    left_days = (last - today).days
+    renew = "install a newer rooney, or write the table anew (python -m research.session_table)"
+    if left_days < 0:
+        text = f"ended on {last}: holidays are unknown, so no strategy enters a position; exits go on; {renew}"
+        return [Finding("error", "session table", text)]
+    if left_days < TABLE_WARNING_DAYS:
+        text = f"ends on {last}, in {left_days} days; after it no strategy enters a position; {renew}"
+        return [Finding("warning", "session table", text)]
+    return []
 
 
 def worker_findings(worker: WorkerConfig) -> list[Finding]:

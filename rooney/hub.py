@@ -2,7 +2,8 @@
 
 Three threads: the client's own folds trades into minutes, the feed's keeps a session running, and this one assembles
 closed minutes, publishes them and tells systemd that it turns. Redis may go away: minutes wait in a bounded ring, and
-everything later than the tape's last id is published when it is back.
+everything later than the tape's last id is published when it is back. Should the ring not reach back that far, the hub
+ends, and its next start fetches what is missing from the gateway: the tape never has a hole that nobody was told of.
 """
 
 import contextlib
@@ -10,28 +11,36 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from rooney import sessions
+from rooney.archive import Archive
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus
-from rooney.config import Config
+from rooney.config import Config, Instrument
+from rooney.definitions import Definition, difference
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
-from rooney.feed import Feed, stype_of
+from rooney.feed import Feed
 from rooney.instruments import Contract, contract_from_number, group_of
-from rooney.messages import HubStatus
+from rooney.messages import HubStatus, InstrumentState
 from rooney.minutes import MinuteAssembler, Published
 from rooney.notify import Notifier
+from rooney.records import stype_of
 from rooney.sessions import MINUTE_NS
 
 logger = logging.getLogger(__name__)
 
 TURN_S = 0.25  # the loop turns at least this often
 STATUS_EVERY_S = 1.0
+INBOX_MINUTES = 200  # so far ahead of publishing may a replay run; then the gateway has to wait
 REDIS_PAUSE_S = 0.2
+REDIS_ALERT_S = 30.0  # away for so long: said once, as loud as can be
 REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h; a local one all it has
+SESSION_NS = 4 * 24 * 60 * MINUTE_NS  # no trade date began longer ago: a weekend and a holiday are in between
+
+MakeFeed = Callable[[MinuteBuilder, Callable[[Contract | Definition], None], Callable[[Exception], None]], Feed]
 
 
 class Hub:
@@ -40,19 +49,21 @@ class Hub:
     roots:    (root, session group, Databento product id) in the order of `instruments` in the configuration
     start_ns: where to begin when the tape is empty; None means the open of the session in progress
     ring:     minutes kept for a Redis that comes back without them
+    facts:    what is configured of each root, to be compared with the definitions that the feed reads
     """
 
     def __init__(
         self,
         roots: list[tuple[str, str, str]],
         bus: Bus,
-        make_feed: Callable[[MinuteBuilder, Callable[[Contract], None], Callable[[Exception], None]], Feed],
+        make_feed: MakeFeed,
         notifier: Notifier,
         *,
         close_after_ms: int = 50,
         start_ns: int | None = None,
         channels: bool = True,
         ring: int = 3_000,
+        facts: Mapping[str, Instrument] | None = None,
     ) -> None:
         self._roots = roots
         self._bus = bus
@@ -61,18 +72,28 @@ class Hub:
         self._close_after_ns = close_after_ms * 1_000_000
         self._start_ns = start_ns
         self._channels = channels
-        self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Exception] = queue.SimpleQueue()
+        self._facts = facts or {}
+        self._refused: dict[str, str] = {}  # root → how its definition differs
+        self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Definition | Exception] = queue.SimpleQueue()
         self._ring: deque[Published] = deque(maxlen=ring)
         self._unpublished: deque[Published] = deque(maxlen=ring)
         self._dropped_ns = 0  # newest minute that the ring no longer holds
-        self._assembler = MinuteAssembler(
-            (root, group, stype_of(product) != "parent") for root, group, product in roots
-        )
+        self._assembler = self._new_assembler()
         self._stopping = False
+        self._ending = False
         self._redis_ok = True
+        self._redis_gone_mono = 0.0
+        self._alerted = False
+        self._detail = ""  # why the hub has to start again
         self._said_ready = False
         self._published_ns = 0
         self._minutes = 0
+
+    def _hand_over(self, item: ClosedMinute | Contract | Definition | Exception) -> None:
+        """From the feed's threads to the hub's own, which takes in even while Redis is away."""
+        while self._inbox.qsize() > INBOX_MINUTES and not self._ending:
+            time.sleep(0.001)
+        self._inbox.put(item)
 
     def stop(self) -> None:
         """Finish: publish what is closed, leave the open minute unpublished."""
@@ -86,8 +107,8 @@ class Hub:
         start_ns = last_ns or self._start_ns or self._session_open_ns()
         start_ns -= start_ns % MINUTE_NS
         groups = [group for _, group, _ in self._roots]
-        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._inbox.put, time.time_ns)
-        feed = self._make_feed(builder, self._inbox.put, self._inbox.put)
+        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
+        feed = self._make_feed(builder, self._hand_over, self._hand_over)
         feed.start()
         logger.info("hub begins at %s, tape %s", _utc(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
@@ -100,6 +121,7 @@ class Hub:
                 next_status = now + STATUS_EVERY_S
                 self._say(feed, builder)
         self._notifier.stopping()
+        self._ending = True  # nobody may wait for room any more
         feed.stop()
         feed.join(timeout=5)
         failure = self._turn(0) or failure
@@ -114,7 +136,7 @@ class Hub:
 
     def _turn(self, timeout_s: float) -> Exception | None:
         """Wait for news, deal with all there is, publish; also what an outage held back. Returns why to give up."""
-        items: list[ClosedMinute | Contract | Exception] = []
+        items: list[ClosedMinute | Contract | Definition | Exception] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._inbox.get(timeout=timeout_s))
         items += [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
@@ -124,18 +146,40 @@ class Hub:
                 failure = failure or item
             elif isinstance(item, Contract):
                 self._assembler.list_contract(item)
+            elif isinstance(item, Definition):
+                self._compare(item)
             else:
                 self._keep(self._assembler.assemble(item, time.time_ns))
                 if self._redis_ok:  # at once: a replay closes more minutes in one turn than the ring holds
                     failure = failure or self._flush()
         return failure or self._flush()
 
+    def _compare(self, found: Definition) -> None:
+        """Refuse a root whose definition contradicts what is configured, by name; the others go on."""
+        facts = self._facts.get(found.root)
+        told = difference(found, facts.tick_size, facts.multiplier) if facts is not None else None
+        if told is not None and found.root not in self._refused:
+            self._refused[found.root] = told
+            self._assembler.refuse(self._refused)
+            logger.critical(
+                "instruments.%s: %s; no entries in %s until one of them is right", found.root, told, found.root
+            )
+
     def _keep(self, published: Published) -> None:
         if len(self._ring) == self._ring.maxlen:
+            if len(self._unpublished) == self._unpublished.maxlen and not self._overrun():
+                logger.error(
+                    "data_hub.ring_minutes: all %d wait for Redis; the oldest, %s, is dropped. When Redis is back the "
+                    "hub starts again from the tape's end", self._ring.maxlen, _utc(self._ring[0].minute.ts_close),
+                )  # fmt: skip
             self._dropped_ns = self._ring[0].minute.ts_close
         self._ring.append(published)
         self._unpublished.append(published)
         self._minutes += 1
+
+    def _overrun(self) -> bool:
+        """Whether a minute that was never published has been dropped."""
+        return self._dropped_ns > self._published_ns and not self._redis_ok
 
     def _flush(self) -> Exception | None:
         """Publish in order. After an outage, first give a Redis that lost minutes everything it lacks."""
@@ -146,9 +190,11 @@ class Hub:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
                 if self._dropped_ns > last_ns:
-                    return BusError(f"the tape ends at {_utc(last_ns)}, before the ring of {self._ring.maxlen} minutes")
+                    told = f"the tape ends at {_utc(last_ns)}, before the ring of {self._ring.maxlen} minutes"
+                    self._detail = told
+                    return BusError(told)
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
-                self._redis_ok = True
+                self._redis_ok, self._alerted = True, False
                 logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
             while self._unpublished:
                 published = self._unpublished[0]
@@ -156,11 +202,23 @@ class Hub:
                 self._published_ns = published.minute.ts_close
                 self._unpublished.popleft()
         except BusError as error:
-            if self._redis_ok:
-                logger.error("%s; minutes wait in a ring of %d", error, self._ring.maxlen)
-            self._redis_ok = False
+            self._redis_failed(error)
             time.sleep(REDIS_PAUSE_S)
         return None
+
+    def _redis_failed(self, error: BusError) -> None:
+        """Say so once, and once more when it has lasted."""
+        now = time.monotonic()
+        if self._redis_ok:
+            logger.error("%s; minutes wait in a ring of %d", error, self._ring.maxlen)
+            self._redis_gone_mono = now
+        self._redis_ok = False
+        if not self._alerted and now - self._redis_gone_mono >= REDIS_ALERT_S:
+            self._alerted = True
+            logger.critical("Redis has been away for %g s: no worker decides, no entries are sent", REDIS_ALERT_S)
+
+    def _new_assembler(self) -> MinuteAssembler:
+        return MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in self._roots)
 
     def _wait_for_tape(self) -> int | None:
         """Where the tape ends, once Redis is there to tell; None when it is empty."""
@@ -176,10 +234,12 @@ class Hub:
 
     def _restore(self) -> int | None:
         """Read what the tape knows: its end, fronts, volumes, last prices, the hour and day in progress."""
+        self._assembler = self._new_assembler()  # an attempt that Redis broke off has counted some of it already
         bounds = self._bus.tape_bounds()
         fronts = self._bus.fronts()
         end_ns = bounds[1] if bounds else self._start_ns or self._session_open_ns()
         today = sessions.trade_date(end_ns)
+        in_progress = sessions.trade_date(end_ns - 1)
         for root, state in self._assembler.roots.items():
             if root in fronts:
                 state.front = contract_from_number(root, fronts[root])
@@ -192,9 +252,11 @@ class Hub:
                 state.last[contract_from_number(root, number)] = price
             if bounds is None:
                 continue
-            # A quiet end of an hour has no bar to close it: the next bar does, before it is added.
-            opened_ns = sessions.session_open_ns(state.group, sessions.trade_date(end_ns - 1))
-            for bar in self._bus.history_since(root, "1min", opened_ns):
+            # A quiet end of an hour has no bar to close it: the next bar does, before it is added. The session table
+            # may have changed since: only what each bar itself belongs to is asked of it.
+            for bar in self._bus.history_since(root, "1min", end_ns - SESSION_NS):
+                if bar.ts_open >= end_ns or sessions.trade_date(bar.ts_open) != in_progress:
+                    continue
                 state.coarse.close(bar.ts_open, 0)
                 state.coarse.fold(bar)
             state.coarse.close(end_ns, 0)
@@ -203,21 +265,28 @@ class Hub:
     def _session_open_ns(self) -> int:
         """The earliest open among the sessions in progress, or now when all are closed."""
         now_ns = time.time_ns()
-        day = sessions.trade_date(now_ns)
-        spans = [(sessions.session_open_ns(g, day), sessions.session_close_ns(g, day)) for _, g, _ in self._roots]
-        return min((opens for opens, closes in spans if opens <= now_ns < closes), default=now_ns)
+        windows = {g: sessions.window_at(g, now_ns) or sessions.next_window(g, now_ns) for _, g, _ in self._roots}
+        opens = [sessions.session_open_ns(g, window.trade_date) for g, window in windows.items()]
+        return min([now_ns, *opens])
 
     def _say(self, feed: Feed, builder: MinuteBuilder) -> None:
         """READY until the manager has taken it, STATUS, and `hub:status` for everyone else."""
         self._said_ready = self._said_ready or self._notifier.ready()
+        states = self._assembler.states_now(feed.now_ns() or time.time_ns(), feed.alive())
         state = "stopping" if self._stopping else feed.state
-        if state == "live" and not feed.alive():
+        if not self._stopping and InstrumentState.DEAD in states.values():
             state = "feed dead"
         if not self._redis_ok:
-            state = "redis away"
+            state = (
+                f"ALERT redis away {time.monotonic() - self._redis_gone_mono:.0f} s" if self._alerted else "redis away"
+            )
+            state = "ALERT ring overrun" if self._overrun() else state
+        if self._detail:
+            state = "ring overrun"
         lag = f"tape {_utc(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
-        self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting")
-        if not self._redis_ok:
+        refused = f" | REFUSED {' '.join(self._refused)}" if self._refused else ""
+        self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting{refused}")
+        if not self._redis_ok and not self._detail:
             return
         counts = dict(sorted(builder.counts.items()))
         counts |= {"trades_in": feed.trades, "pending": builder.pending(), "minutes": self._minutes}
@@ -231,12 +300,13 @@ class Hub:
             len(self._unpublished),
             counts,
             fronts,
+            "; ".join([*([self._detail] if self._detail else []), *self._refused.values()]),
+            {root: one.name.lower() for root, one in states.items()},
         )
         try:
             self._bus.set_status(status)
         except BusError as error:
-            logger.error("%s", error)
-            self._redis_ok = False
+            self._redis_failed(error)
 
 
 def _utc(ts_ns: int) -> str:
@@ -249,31 +319,39 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
     source, hub = settings.databento, settings.data_hub
     roots = [(root, group_of(root), item.databento_product_id) for root, item in settings.instruments.items()]
 
+    local = source.gateway is not None
+
     def make_feed(
-        builder: MinuteBuilder, on_mapping: Callable[[Contract], None], on_failure: Callable[[Exception], None]
+        builder: MinuteBuilder,
+        on_mapping: Callable[[Contract | Definition], None],
+        on_failure: Callable[[Exception], None],
     ) -> Feed:
+        products, key = [product for _, _, product in roots], source.api_key.reveal()
         return Feed(
             builder,
-            [product for _, _, product in roots],
+            products,
             on_mapping,
             on_failure,
-            key=source.api_key.reveal(),
+            key=key,
             dataset=source.dataset,
             gateway=source.gateway,
             port=source.port,
             heartbeat_interval_s=hub.heartbeat_interval_s,
             dead_s=hub.feed_dead_s,
-            replay_limit_s=REPLAY_LIMIT_S if source.gateway is None else None,
+            replay_limit_s=None if local else REPLAY_LIMIT_S,
+            archive=None if local else Archive(products, key=key, dataset=source.dataset),
             gap_limit_s=hub.gap_limit_s,
+            definitions=True,
         )
 
     return Hub(
         roots,
-        Bus(hub.redis_host, hub.redis_port, hub.redis_socket),
+        Bus.to(hub),
         make_feed,
         Notifier(),
         close_after_ms=hub.close_after_ms,
         start_ns=start_ns,
         channels=bool(hub.publish_channels),
         ring=hub.ring_minutes,
+        facts=settings.instruments,
     )

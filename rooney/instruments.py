@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import msgspec
 
+from rooney.sessions import is_trade_date, previous_trade_date
+
 MONTH_CODES = "FGHJKMNQUVXZ"  # January to December
 _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")
 
@@ -120,11 +122,9 @@ def parse_contract(raw: str, on: date) -> Contract | None:
 
 
 def _business_days_before(day: date, count: int) -> date:
-    """The weekday `count` weekdays before `day`; holidays are not known here, the roll margin covers them."""
-    while count:
-        day -= timedelta(days=1)
-        if day.weekday() < 5:
-            count -= 1
+    """The business day of the exchange `count` business days before `day`."""
+    for _ in range(count):
+        day = previous_trade_date(day)
     return day
 
 
@@ -137,20 +137,22 @@ def _nth_weekday(year: int, month: int, weekday: int, n: int) -> date:
 def deadline(contract: Contract) -> date:
     """Last trading day, or first notice day where delivery may come earlier: nothing may be held on or after it.
 
-    Rules per product group as in the exchange's specifications, on weekdays without holidays.
+    Rules per product group as in the exchange's specifications, on its business days; of contracts beyond the session
+    table's end, on weekdays.
     """
     year, month = contract.year, contract.month
     group = group_of(contract.root)
     first = date(year, month, 1)
     if group == "equity":
-        return _nth_weekday(year, month, weekday=4, n=3)
+        friday = _nth_weekday(year, month, weekday=4, n=3)
+        return friday if is_trade_date(friday) else previous_trade_date(friday)
     if group == "fx":
         before = 1 if contract.root == "6C" else 2
         return _business_days_before(_nth_weekday(year, month, weekday=2, n=3), before)
     if contract.root == "CL":
         anchor = (first - timedelta(days=1)).replace(day=25)
-        while anchor.weekday() >= 5:
-            anchor -= timedelta(days=1)
+        if not is_trade_date(anchor):
+            anchor = previous_trade_date(anchor)
         return _business_days_before(anchor, 3)
     if contract.root == "NG":
         return _business_days_before(first, 3)

@@ -18,7 +18,7 @@ class BarFlag(enum.IntFlag):
 
     NONE = 0
     OFF_SESSION = 1  # its trades came outside the session: folded into no hour or day
-    REPAIRED = 2  # built from replayed data after a gap
+    REPAIRED = 2  # not all of it was built from trades as they happened: some, or all, came in a replay
 
 
 class MinuteFlag(enum.IntFlag):
@@ -30,12 +30,19 @@ class MinuteFlag(enum.IntFlag):
 
 
 class InstrumentState(enum.IntEnum):
-    """What the hub knows about an instrument at the end of a minute."""
+    """What the hub knows about an instrument at the end of a minute. Only OPEN and QUIET admit entries."""
 
     CLOSED = 0
     OPEN = 1  # in session, traded in this minute
     QUIET = 2  # in session, no trade in this minute
-    DEAD = 3  # in session, and the feed is not alive
+    DEAD = 3  # in session, and the feed was not alive when the minute ended: it was published later, from a replay
+    REFUSED = 4  # in session, but the exchange's definition differs from the configuration
+
+
+NO_ENTRY: dict[int, str] = {
+    InstrumentState.DEAD: "the feed was not alive: what it says is of the past",
+    InstrumentState.REFUSED: "its definition differs from the configuration",
+}
 
 
 class Bar(msgspec.Struct, array_like=True, frozen=True):
@@ -96,3 +103,4 @@ class HubStatus(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     fronts: dict[str, str]
     detail: str = ""
+    instruments: dict[str, str] = {}  # root → name of its InstrumentState now, in lower case

@@ -9,7 +9,7 @@ from rooney import rolls, sessions
 from rooney.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
 from rooney.instruments import Contract
 from rooney.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
-from rooney.sessions import MINUTE_NS
+from rooney.sessions import MINUTE_NS, Window
 
 
 class ContractCount(msgspec.Struct, frozen=True):
@@ -44,6 +44,7 @@ class RootState:
         self.volumes_day: date | None = None
         self.previous: dict[Contract, int] = {}
         self.last: dict[Contract, float] = {}
+        self.traded = False  # in the newest minute
 
     def count(self, day: date, contract: Contract, volume: int, last: float) -> None:
         """Add to the volume of a trade date; the last complete one is kept for the next decision."""
@@ -82,6 +83,27 @@ class MinuteAssembler:
 
     def __init__(self, roots: Iterable[tuple[str, str, bool]]) -> None:
         self.roots = {root: RootState(root, group, fixed) for root, group, fixed in roots}
+        self._refused: frozenset[str] = frozenset()
+
+    def refuse(self, roots: Iterable[str]) -> None:
+        """From now on these roots must not be entered; their bars go on."""
+        self._refused = frozenset(roots)
+
+    def states_now(self, ts_ns: int, alive: bool) -> dict[str, InstrumentState]:
+        """Per root, what holds at `ts_ns`, which no minute may have come to tell. alive: whether the feed is."""
+        return {
+            root: self._state(state, sessions.window_at(state.group, ts_ns), alive, state.traded)
+            for root, state in self.roots.items()
+        }
+
+    def _state(self, state: RootState, window: Window | None, alive: bool, traded: bool) -> InstrumentState:
+        if window is None:
+            return InstrumentState.CLOSED
+        if state.root in self._refused:
+            return InstrumentState.REFUSED
+        if not alive:
+            return InstrumentState.DEAD
+        return InstrumentState.OPEN if traded else InstrumentState.QUIET
 
     def list_contract(self, contract: Contract) -> None:
         """The feed knows this contract."""
@@ -103,7 +125,6 @@ class MinuteAssembler:
         minutes: list[Bar] = []
         coarse: list[Bar] = []
         states: dict[str, int] = {}
-        bar_flags = BarFlag.REPAIRED if closed.repaired else BarFlag.NONE
         for root, state in self.roots.items():
             window = sessions.window_at(state.group, ts_open)
             bar = None
@@ -120,17 +141,16 @@ class MinuteAssembler:
                     state.count(day, part.contract, part.volume, last)
                     counts.append(ContractCount(part.contract, day, part.volume, last))
                     if part.contract == state.front:
-                        flags = bar_flags if window is not None else bar_flags | BarFlag.OFF_SESSION
+                        flags = BarFlag.REPAIRED if part.replayed or closed.repaired else BarFlag.NONE
+                        flags |= BarFlag.OFF_SESSION if window is None else BarFlag.NONE
                         bar = part.bar(ts_open, flags, closed.ts_hub_ns)
             if closed.gap:
                 coarse += state.coarse.close(ts_open, closed.ts_hub_ns)  # what ended within the gap
             if bar is not None:
                 minutes.append(bar)
                 state.coarse.fold(bar)
-            if window is None:
-                states[root] = InstrumentState.CLOSED
-            else:
-                states[root] = InstrumentState.OPEN if bar is not None else InstrumentState.QUIET
+            state.traded = bar is not None
+            states[root] = self._state(state, window, not closed.repaired, state.traded)
         for state in self.roots.values():
             coarse += state.coarse.close(closed.ts_close, closed.ts_hub_ns)
         hours = [bar for bar in coarse if bar.timeframe == "hourly"]

@@ -84,7 +84,7 @@ def parse_yaml(where: str, text: str, path: str = "") -> Any:
         # The error's own text quotes the line, and the line may hold a secret.
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = re.sub(r"'(?!<)[^']{5,}'", "'…'", error.problem or "a mistake")
+        problem = re.sub(r"""(['"])(?!<).{5,}\1""", "'…'", error.problem or "a mistake", flags=re.DOTALL)
         raise ConfigError(f"{where}: {line}this is not YAML: {problem}; {REFUSED}") from None
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError):
         # The others come out of PyYAML for a date such as 2024-99-99, a tag on a wrong value, a thousand brackets.

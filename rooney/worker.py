@@ -27,22 +27,23 @@ from rooney.delivery import Delivery
 from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
-from rooney.findings import worker_findings
+from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Finished, Ledger
-from rooney.messages import TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import Event, Intent, Payload, State, new_intent_id
 from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
-from rooney.sessions import MINUTE_NS, window_at
+from rooney.sessions import MINUTE_NS, trade_date, window_at
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)
 
 BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
+REDIS_ALERT_S = 30.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
@@ -82,7 +83,6 @@ class Worker:
         self._on_stop = on_stop
         self._symbols = [instrument.symbol for instrument in engine.instruments]
         self._desk = Desk(name, mode, self._symbols, ledger, control, clock)
-        self._dead: frozenset[str] = frozenset()
         self._strategy = engine.compiled.strategy()
         self._blank = engine.freeze()
         self._position_ns = 0  # of the engine on the tape
@@ -90,6 +90,10 @@ class Worker:
         self._applied: dict[int, list[Outcome]] = {}
         self._stopping = False
         self._redis_ok = True
+        self._redis_gone_mono = 0.0
+        self._alerted = False
+        self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
+        self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
         self._said_ready = False
         self._delivery: Delivery
 
@@ -146,7 +150,7 @@ class Worker:
         """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
         if not self._redis_ok:
             return "Redis is away"
-        return f"{symbol} has no live data" if symbol in self._dead else ""
+        return self._minute_says.get(symbol) or self._hub_says.get(symbol, "")
 
     # ── start ──
 
@@ -204,6 +208,9 @@ class Worker:
             for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
                 self._applied.setdefault(ts_mark, []).extend(self._heard([], [act]))
             self._catch_up()
+        for ts_close, data in self._bus.read_tape(finished.ts_mark - 1_000_000, 1):
+            if ts_close == finished.ts_mark:  # an entry may be left that was decided on it
+                self._minute_says = _refused(self._decode(ts_close, data))
 
     def _check_mode(self, finished: Finished) -> None:
         """Another mode is another account: its positions would be orphaned."""
@@ -300,6 +307,7 @@ class Worker:
                 self._notifier.watchdog()
                 next_ping = now + interval_s
             if now >= next_say:
+                self._ask_hub()
                 self._say()
                 next_say = now + 1.0
             self._serve()
@@ -316,10 +324,35 @@ class Worker:
                         self._notifier.watchdog()
                         next_ping = time.monotonic() + interval_s
             except BusError as error:
-                if self._redis_ok:
-                    logger.error("%s; no new entries until it is back", error)
-                self._redis_ok = False
+                self._redis_failed(error)
                 time.sleep(REDIS_PAUSE_S)
+
+    def _redis_failed(self, error: BusError) -> None:
+        """No entry leaves any more, exits follow their policy; said once, and once more when it has lasted."""
+        now = time.monotonic()
+        if self._redis_ok:
+            logger.error("%s; no new entries until it is back", error)
+            self._redis_gone_mono, self._alerted = now, False
+        self._redis_ok = False
+        if not self._alerted and now - self._redis_gone_mono >= REDIS_ALERT_S:
+            self._alerted = True
+            logger.critical("Redis has been away for %g s: nothing is decided, no entries", REDIS_ALERT_S)
+
+    def _ask_hub(self) -> None:
+        """What the hub says of the instruments, between its minutes; a replay's past has no such present."""
+        if self._clock.replay or not self._redis_ok:
+            return
+        try:
+            status = self._bus.status()
+        except MessageError as error:
+            logger.error("hub:status cannot be read: %s", error)
+            return
+        except BusError as error:
+            self._redis_failed(error)
+            return
+        names = {InstrumentState(state).name.lower(): why for state, why in NO_ENTRY.items()}
+        told = status.instruments if status is not None else {}
+        self._hub_says = {symbol: names[state] for symbol, state in told.items() if state in names}
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
@@ -332,7 +365,7 @@ class Worker:
         self._clock.on_mark(ts_close)
         self._delivery.turn(wait=self._clock.replay)
         minute = self._decode(ts_close, data)
-        self._dead = frozenset(s for s, state in minute.states.items() if state == InstrumentState.DEAD)
+        self._minute_says = _refused(minute)
         # What does not fit into one mark waits for the next; an operator's act finds room in any.
         room = OUTCOMES_PER_MARK * len(self._symbols)
         heard = self._delivery.outcomes(room - len(self._symbols))
@@ -454,9 +487,14 @@ class Worker:
         if switches := self._desk.switches():
             state = f"HALTED {switches[0].level}"
         if not self._redis_ok:
-            state = "ATTENTION Redis away"
+            state = "ALERT Redis away" if self._alerted else "ATTENTION Redis away"
         mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
         self._notifier.status(f"{state} {held} | day {day_pnl:+.2f} | orders {orders} | mark {mark}Z")
+
+
+def _refused(minute: Minute) -> dict[str, str]:
+    """Symbol → why nothing may be entered in it on this minute."""
+    return {symbol: NO_ENTRY[state] for symbol, state in minute.states.items() if state in NO_ENTRY}
 
 
 def _possible(bar: Bar) -> bool:
@@ -473,7 +511,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     """The worker of one strategy. state: its own directory. Raises ConfigError or LedgerError (exit 78)."""
     settings = config.worker(name, credentials)
     strategy = settings.strategy
-    for finding in worker_findings(settings):
+    for finding in [*worker_findings(settings), *table_findings(trade_date(time.time_ns()))]:
         logger.warning("%s: %s", finding.path, finding.text)
     if strategy.models_path is not None:
         logger.warning("%s.models_path: this version uses no models: every instrument trades unfiltered", strategy.path)
@@ -510,7 +548,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
         return Delivery(ledger, send, payload, group_of, clock, rules, desk.switches, feed)
 
     hub = settings.data_hub
-    bus = Bus(hub.redis_host, hub.redis_port, hub.redis_socket)
+    bus = Bus.to(hub)
     return Worker(
         name,
         block.mode,

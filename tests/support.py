@@ -2,10 +2,11 @@
 
 import contextlib
 import shutil
+import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import yaml
 
 from rooney.bars import MinuteBuilder
 from rooney.bus import Bus
+from rooney.config import Instrument
+from rooney.definitions import Definition
 from rooney.errors import BusError
 from rooney.feed import Feed
 from rooney.hub import Hub
 from rooney.instruments import Contract, group_of
-from rooney.messages import Bar, Minute
+from rooney.messages import Bar, InstrumentState, Minute
 from rooney.notify import Notifier
 from rooney.sim.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis
@@ -36,6 +39,13 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: Callable
     while not condition():
         assert time.monotonic() < end, what()
         time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class PrivateRedis:
@@ -92,6 +102,7 @@ class HubThread:
         key: str = DEMO_KEY,
         ring: int = 3_000,
         bus: Bus | None = None,
+        facts: Mapping[str, Instrument] | None = None,
         **feed_options: Any,
     ) -> None:
         self.bus = redis.bus()
@@ -101,7 +112,9 @@ class HubThread:
         options: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 3.0} | feed_options
 
         def make_feed(
-            builder: MinuteBuilder, on_mapping: Callable[[Contract], None], on_failure: Callable[[Exception], None]
+            builder: MinuteBuilder,
+            on_mapping: Callable[[Contract | Definition], None],
+            on_failure: Callable[[Exception], None],
         ) -> Feed:
             self.builder = builder
             self.feed = Feed(
@@ -116,7 +129,7 @@ class HubThread:
             )
             return self.feed
 
-        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring)
+        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring, facts=facts)
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._thread.start()
 
@@ -181,8 +194,16 @@ def plain(bar: Bar) -> Bar:
 
 
 def plain_tape(bus: Bus) -> list[Minute]:
-    """Every minute without flags and stamps."""
+    """Every minute without flags and stamps, its states as a living feed would have told them."""
     return [
-        Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], minute.states)
+        Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], _alive(minute))
         for _, minute in bus.tape(0)
     ]
+
+
+def _alive(minute: Minute) -> dict[str, int]:
+    traded = {bar.symbol for bar in minute.bars if bar.timeframe == "1min"}
+    told = {True: int(InstrumentState.OPEN), False: int(InstrumentState.QUIET)}
+    return {
+        root: told[root in traded] if state == InstrumentState.DEAD else state for root, state in minute.states.items()
+    }

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ DATA = ROOT.parent / "shared" / "data"
 GC_TRADES = DATA / "trades" / "GC_lean_2013-10-07_08.parquet"
 ROOTS = ["ES", "GC", "ZC"]
 DAY = date(2026, 3, 10)
+BEFORE_A_HOLIDAY = date(2026, 2, 13)  # the Friday before Presidents' Day, whose session belongs to Tuesday
+_PRICES = ("open", "high", "low", "close")
 PARAMS = [
     "strategies.ibs.strategy_params={time_stop_bars: 3}",
     "strategies.breakout.strategy_params={breakout_lookback: 3, exit_lookback: 2, min_channel_atr: 0}",
@@ -45,10 +47,10 @@ def _strategy(name: str, roots: list[str] = ROOTS) -> Any:
     return load_config(ROOT / "config.multi_alpha.yml", overrides).strategy(name)
 
 
-def _random_minutes(seed: int, roots: list[str], days: int = 2) -> pl.DataFrame:
+def _random_minutes(seed: int, roots: list[str], days: int = 2, first: date = DAY) -> pl.DataFrame:
     """One-minute bars of some sessions; thin, with quiet hours, so that nothing is regular."""
     generator = np.random.default_rng(seed)
-    start = sessions.session_open_ns("fx", DAY)
+    start = sessions.session_open_ns("fx", first)
     rows = []
     for root in roots:
         tick, price = PRODUCTS[root].tick_size, 4000
@@ -100,7 +102,17 @@ def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_live_stepping_equals_the_backtest_scan(name: str, seed: int, tmp_path: Path) -> None:
     """Minute by minute or in one scan: the same trades, and the same state to the last byte."""
-    bars = _random_minutes(seed, ROOTS)
+    _assert_live_equals_scan(name, _random_minutes(seed, ROOTS), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ibs", "breakout"])
+def test_live_stepping_equals_the_backtest_scan_over_a_holiday(name: str, tmp_path: Path) -> None:
+    """Five calendar days, two trade dates: one daily bar over Monday's halt, by the hub's fold and by the scan's."""
+    bars = _random_minutes(4, ROOTS, days=5, first=BEFORE_A_HOLIDAY)
+    _assert_live_equals_scan(name, bars, tmp_path)
+
+
+def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> None:
     bars.write_parquet(tmp_path / "bars.parquet")
     strategy = _strategy(name)
     live, scanned = build_engine(strategy), build_engine(strategy)
@@ -223,3 +235,30 @@ def test_history_of_other_roots_is_refused_with_those_asked_for(tmp_path: Path) 
     _random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
     with pytest.raises(ConfigError, match="NQ"):
         History(tmp_path / "bars.parquet", ["NQ"])
+
+
+def test_history_counts_a_holiday_to_the_next_trade_date_as_the_hub_does(tmp_path: Path) -> None:
+    """On Monday, a holiday, June trades more; the front of Tuesday is still decided by Friday, so nothing rolls yet."""
+    rows = []
+    for text, march, june in (("2026-02-13", 9.0, 1.0), ("2026-02-16", 1.0, 20.0), ("2026-02-17", 9.0, 1.0),
+                              ("2026-02-18", 9.0, 1.0)):  # fmt: skip
+        ts = datetime.fromisoformat(f"{text} 10:00").replace(tzinfo=sessions.CHICAGO)
+        rows += [("ES", "ESH6", ts, march), ("ES", "ESM6", ts, june)]
+    frame = pl.DataFrame(rows, schema=["root", "contract", "ts_open", "volume"], orient="row").with_columns(
+        pl.col("ts_open").dt.convert_time_zone("UTC"), *(pl.lit(100.0).alias(name) for name in _PRICES)
+    )
+    frame.write_parquet(tmp_path / "bars.parquet")
+    history = History(tmp_path / "bars.parquet", ["ES"])
+    # Monday's and Tuesday's volume are one trade date's: 10 against 21, so the roll comes with Wednesday's session.
+    assert [(event.ts, event.contract) for event in history.events] == [
+        (sessions.session_open_ns("equity", date(2026, 2, 18)) + MINUTE_NS, 202606)
+    ]
+
+
+def test_a_backtest_beyond_the_session_table_is_refused(tmp_path: Path) -> None:
+    last = sessions.table().last
+    frame = _random_minutes(1, ["ES"], days=1)
+    moved = frame.with_columns(pl.col("ts_open") + (last - DAY + timedelta(days=30)))
+    moved.write_parquet(tmp_path / "late.parquet")
+    with pytest.raises(ConfigError, match=f"late.parquet.*session table.*{last}"):
+        History(tmp_path / "late.parquet", ["ES"])

@@ -683,6 +683,15 @@ def test_a_secret_at_a_wrong_place_is_not_shown(path: str, key: str, secret: str
     assert PASSWORD not in said and API_KEY not in said and UUID not in said
 
 
+def test_a_secret_in_a_tag_that_holds_a_quote_is_not_shown(tmp_path: Path) -> None:
+    """PyYAML then quotes the tag with the other kind of quotes."""
+    path = tmp_path / "c.yml"
+    path.write_text(f"data_hub:\n  !{IBS_URL}' x: 1\n", encoding="utf-8")
+    said = error_said(lambda: load_config(path, environ=ENVIRON))
+    assert "this is not YAML" in said
+    assert PASSWORD not in said
+
+
 @given(data=st.data())
 @settings(deadline=None, max_examples=150)
 def test_a_secret_anywhere_in_the_text_is_not_shown(

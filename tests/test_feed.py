@@ -19,8 +19,9 @@ from support import until
 from rooney import sessions
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.errors import FeedFatalError
-from rooney.feed import Feed, _Session, stype_of
+from rooney.feed import Feed, _Session
 from rooney.instruments import Contract
+from rooney.records import stype_of
 from rooney.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
@@ -73,7 +74,10 @@ class Rig:
         return [
             msgspec.structs.replace(
                 minute,
-                contracts=sorted(minute.contracts, key=lambda part: part.contract),
+                contracts=sorted(
+                    (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
+                    key=lambda part: part.contract,
+                ),
                 ts_hub_ns=0,
                 repaired=False,
             )
@@ -460,3 +464,28 @@ def test_continuous_symbols_are_mapped_anew_in_the_daily_break() -> None:
     wednesday = sessions.session_close_ns("equity", date(2026, 3, 11))
     traded = [(minute.ts_close > wednesday, part.contract.raw) for minute in made.closed for part in minute.contracts]
     assert set(traded) == {(False, "ESH6"), (True, "ESM6")}
+
+
+def test_a_bar_of_which_a_part_came_in_a_replay_says_so_and_the_next_one_does_not() -> None:
+    """Also when its minute closes in time: the part may be what the gateway remembers, not what was sent."""
+    strike = OPEN + 20 * MINUTE_NS + 30 * SECOND
+    gateway = Gateway(MARKET, speed=60, begin_ns=OPEN + 19 * MINUTE_NS, faults=[faults.Reset(at_ns=strike)])
+    with running(gateway), rig_of(gateway, start_ns=OPEN + 19 * MINUTE_NS) as made:
+        made.wait(OPEN + 22 * MINUTE_NS)
+    replayed = {
+        (minute.ts_close - OPEN) // MINUTE_NS - 1: any(part.replayed for part in minute.contracts)
+        for minute in made.closed
+    }
+    assert replayed[20]
+    assert not replayed[21]
+    assert not any(minute.repaired for minute in made.closed)
+
+
+def test_an_id_that_gets_another_name_within_a_session_ends_the_session_before_a_bar_mixes_the_two(
+    undisturbed: list[ClosedMinute],
+) -> None:
+    script: list[faults.Fault] = [faults.WrongMapping(after=300, raw="ESH6", called="ESM6")]
+    with serve(faults=script) as gateway, rig(gateway.port) as made:
+        made.wait()
+    assert made.minutes() == undisturbed
+    assert made.builder.counts["reconnects"] == 1

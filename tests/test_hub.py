@@ -432,13 +432,16 @@ def test_a_redis_that_is_down_at_the_start_is_waited_for(own_redis: PrivateRedis
 class Stub:
     """A feed from which a test sends minutes by hand."""
 
-    state, trades, sessions, last_record_ns = "live", 0, 1, 0
+    state, trades, sessions, last_record_ns = "live", 0, 1, OPEN
 
     def __init__(self, inbox: Callable[[Any], None]) -> None:
         self.send = inbox
 
     def alive(self) -> bool:
         return True
+
+    def now_ns(self) -> int:
+        return self.last_record_ns
 
     def start(self) -> None:
         self.send(Contract("ES", 2026, 3))

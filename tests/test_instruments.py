@@ -79,7 +79,14 @@ def test_a_two_digit_year_is_read_too() -> None:
         (Contract("6C", 2026, 12), date(2026, 12, 15)),  # one before it
         (Contract("CL", 2026, 12), date(2026, 11, 20)),  # three before November 25th
         (Contract("CL", 2026, 8), date(2026, 7, 21)),  # July 25th is a Saturday: three before the Friday
-        (Contract("NG", 2026, 12), date(2026, 11, 26)),  # three before December 1st; Thanksgiving is not known here
+        (Contract("NG", 2026, 12), date(2026, 11, 25)),  # three before December 1st, and Thanksgiving is none
+        (Contract("ES", 2008, 3), date(2008, 3, 20)),  # the third Friday was Good Friday
+        (Contract("ES", 2026, 6), date(2026, 6, 18)),  # and here Juneteenth
+        (Contract("6A", 2024, 6), date(2024, 6, 17)),  # Juneteenth is the third Wednesday itself: two before it
+        (Contract("CL", 2023, 6), date(2023, 5, 22)),  # three before Thursday, 25 May
+        (Contract("CL", 2025, 1), date(2024, 12, 19)),  # 25 December is a holiday: three before the 24th
+        (Contract("NG", 2025, 6), date(2025, 5, 28)),  # three before Sunday, 1 June
+        (Contract("GC", 2027, 6), date(2027, 5, 28)),  # 31 May 2027 is Memorial Day
         (Contract("GC", 2026, 12), date(2026, 11, 30)),  # first notice: last business day of the month before
         (Contract("HG", 2026, 9), date(2026, 8, 31)),
         (Contract("ZC", 2026, 3), date(2026, 2, 27)),

@@ -36,7 +36,7 @@ from rooney.sessions import MINUTE_NS
 from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.parts import Part, python, start_redis
-from rooney.sim.sources import previous_weekday, read
+from rooney.sim.sources import read
 
 STRATEGIES = ("ibs", "breakout")
 SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
@@ -203,7 +203,7 @@ class Demo:
             return
         day = sessions.trade_date(what.start_ns)
         history = Market(self.options.seed, SESSION).history(day, HISTORY_SESSIONS)
-        self._load_contracts(previous_weekday(day))
+        self._load_contracts(sessions.previous_trade_date(day))
         self._say(f"loading {len(history):,} one-minute bars of {HISTORY_SESSIONS} earlier sessions")
         coarse = {root: Coarse(group_of(root)) for root in what.roots}
         kept: list[Bar] = []

@@ -33,6 +33,12 @@ class HangAfterAuth(msgspec.Struct, frozen=True, tag=True):
     """The next session is authenticated and gets neither metadata nor records."""
 
 
+class LossyReplay(msgspec.Struct, frozen=True, tag=True):
+    """The next connection's replay leaves out each `every`th trade."""
+
+    every: int = 10
+
+
 class StreamFault(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Strikes a session after `after` of its trades, or where market time reaches `at_ns` (UTC ns) if that is given."""
 
@@ -90,6 +96,13 @@ class ChangeMapping(StreamFault, frozen=True, kw_only=True):
     raw: str
 
 
+class WrongMapping(StreamFault, frozen=True, kw_only=True):
+    """The instrument `raw` is mapped once more, under another's name, `called`."""
+
+    raw: str
+    called: str
+
+
 class Duplicates(StreamFault, frozen=True, kw_only=True):
     """The last `count` trades are sent once more (at most 64)."""
 
@@ -138,7 +151,7 @@ class TimeJumps(StreamFault, frozen=True, kw_only=True):
 
 
 Injection: TypeAlias = Duplicates | UnknownIds | AbsurdPrices | TimeJumps
-ConnectionFault: TypeAlias = RefuseAuth | HangBeforeAuth | HangAfterAuth
+ConnectionFault: TypeAlias = RefuseAuth | HangBeforeAuth | HangAfterAuth | LossyReplay
 Fault: TypeAlias = (
     ConnectionFault
     | Injection
@@ -151,6 +164,7 @@ Fault: TypeAlias = (
     | OutOfOrder
     | RepeatMappings
     | ChangeMapping
+    | WrongMapping
 )
 
 
@@ -167,6 +181,10 @@ class Script:
 
     def __bool__(self) -> bool:
         return bool(self._faults)
+
+    def add(self, fault: Fault) -> None:
+        """One more, after all the others."""
+        self._faults.append(fault)
 
     def for_connection(self) -> ConnectionFault | None:
         """The fault for a connection that was just accepted, taken from the script."""

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,7 @@ class Gateway:
     rebase:      move the market to the present, by whole minutes; needs speed 1
     faults:      a script, see rooney.sim.faults
     log_minutes: keep in `minutes` when each minute's end was written to the socket
+    facts:       root → tick size and USD per point that its definitions tell; default: those of rooney.instruments
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Gateway:
         rebase: bool = False,
         faults: Iterable[Fault] = (),
         log_minutes: bool = False,
+        facts: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -74,6 +76,7 @@ class Gateway:
             until_ns=until_ns,
             minutes=self.minutes if log_minutes else None,
             shut=self._shut,
+            facts=facts or {},
         )
 
     async def __aenter__(self) -> Self:
@@ -88,6 +91,10 @@ class Gateway:
         for writer in self._connections.values():
             writer.transport.abort()
         await asyncio.gather(*self._connections)
+
+    def strike(self, fault: Fault) -> None:
+        """Add a fault to the script; may be called from any thread."""
+        self._venue.script.add(fault)
 
     def stats(self) -> dict[str, Any]:
         """Counts per session and in all, ready for JSON."""

@@ -8,7 +8,7 @@ and stream join, and the bars of `history` are exactly those of the trades that 
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import cache, lru_cache
 
 import msgspec
@@ -17,8 +17,16 @@ import numpy.typing as npt
 
 from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
 from rooney.messages import Bar
-from rooney.sessions import MINUTE_NS, next_window, session_open_ns, trade_date
-from rooney.sim.sources import BATCH_RECORDS, Instrument, previous_weekday
+from rooney.sessions import (
+    MINUTE_NS,
+    is_trade_date,
+    next_trade_date,
+    next_window,
+    previous_trade_date,
+    session_open_ns,
+    trade_date,
+)
+from rooney.sim.sources import BATCH_RECORDS, Instrument
 from rooney.sim.wire import PRICE_SCALE, Trades, empty_trades
 
 SECOND_NS = 1_000_000_000
@@ -83,7 +91,7 @@ _ACTIVITY = {
                (18.2, 3.0), (18.34, 3.0)),
 }  # fmt: skip
 
-# Weekdays before `deadline` of the first trade date on which most volume is in the next contract.
+# Trade dates before `deadline` of the first trade date on which most volume is in the next contract.
 _CROSSING_DAYS = {"equity": 4, "fx": 2, "energy": 4, "metals": 4, "grains": 8}
 
 # Parts of a root's trades: front, next, the one after, spread front-next, spread next-after.
@@ -123,14 +131,14 @@ class Market:
         unknown = [root for root in roots if root not in CHARACTERS]
         if unknown:
             raise ValueError(f"no synthetic market for {', '.join(unknown)}; there is one for {', '.join(CHARACTERS)}")
-        if first.weekday() >= 5:
-            raise ValueError(f"{first} is no trade date: sessions end on Monday to Friday")
+        if not is_trade_date(first):
+            raise ValueError(f"{first} is no trade date: weekends and holidays belong to the next one")
         self.seed = seed
         self.roots = tuple(roots)
         self.trades_per_minute = trades_per_minute
         self.days = [first]
         while len(self.days) < sessions:
-            self.days.append(_next_weekday(self.days[-1]))
+            self.days.append(next_trade_date(self.days[-1]))
         self._rolls = dict(rolls or {})
         self._session = lru_cache(maxsize=2)(self._make_session)
         self._day_return = cache(self._make_day_return)
@@ -151,7 +159,7 @@ class Market:
                 yield trades[start : start + BATCH_RECORDS]
 
     def volumes(self, at_ns: int) -> Mapping[str, int]:
-        return self.day_volumes(previous_weekday(trade_date(at_ns)))
+        return self.day_volumes(previous_trade_date(trade_date(at_ns)))
 
     def _make_day_volumes(self, day: date) -> Mapping[str, int]:
         volumes: dict[str, int] = {}
@@ -168,16 +176,16 @@ class Market:
 
     def held(self, root: str, day: date) -> Contract:
         """The contract that is traded on a trade date: the leader of the one before."""
-        return self.leader(root, previous_weekday(day))
+        return self.leader(root, previous_trade_date(day))
 
     def history(self, before: date, sessions: int) -> list[Bar]:
         """1-minute bars of `sessions` trade dates before `before`, of each root's contract of the day (`held`).
 
         Ordered by time, then as `roots`. Prices are unadjusted: a roll shows as a step.
         """
-        days = [previous_weekday(before)]
+        days = [previous_trade_date(before)]
         while len(days) < sessions:
-            days.append(previous_weekday(days[-1]))
+            days.append(previous_trade_date(days[-1]))
         return [bar for day in reversed(days[:sessions]) for bar in self.bars(day)]
 
     def bars(self, day: date) -> list[Bar]:
@@ -262,7 +270,7 @@ class Market:
         seconds = np.arange(n + 1)
         for period_s in random.uniform(1800, 9000, 3):
             walk += 0.1 * np.sin(2 * np.pi * (seconds / period_s + random.random()))
-        start, end = self._log_level(root, day), self._log_level(root, _next_weekday(day))
+        start, end = self._log_level(root, day), self._log_level(root, next_trade_date(day))
         bridge = walk - walk[0] - (walk[-1] - walk[0]) * seconds / n
         path = np.exp(start + (end - start) * seconds / n + character.sigma * 0.8 * bridge)
         traded_ns = np.searchsorted(minutes, at, side="right") - 1  # session minutes, so that a break takes no time
@@ -277,9 +285,9 @@ class Market:
         reached = FIRST_SESSION
         while reached < day:
             level += self._day_return(root, reached)
-            reached = _next_weekday(reached)
+            reached = next_trade_date(reached)
         while reached > day:
-            reached = previous_weekday(reached)
+            reached = previous_trade_date(reached)
             level -= self._day_return(root, reached)
         return level
 
@@ -300,7 +308,7 @@ class Market:
             shares = _SHARES_AFTER_CROSSING
         elif day == crossing:
             shares = _SHARES_AT_CROSSING
-        elif _next_weekday(day) == crossing:
+        elif next_trade_date(day) == crossing:
             shares = _SHARES_BEFORE_CROSSING
         else:
             shares = _SHARES_FAR_FROM_ROLL
@@ -329,10 +337,6 @@ class Market:
         return 1.0 + CHARACTERS[contract.root].carry * months / 12
 
 
-def _next_weekday(day: date) -> date:
-    return day + timedelta(days=3 if day.weekday() == 4 else 1)
-
-
 def _following(contract: Contract) -> Contract:
     """The next contract of the months that trade."""
     months = [MONTH_CODES.index(code) + 1 for code in PRODUCTS[contract.root].months]
@@ -355,7 +359,7 @@ def _nearest(root: str, day: date) -> Contract:
 def _usual_crossing(contract: Contract) -> date:
     day = deadline(contract)
     for _ in range(_CROSSING_DAYS[PRODUCTS[contract.root].group]):
-        day = previous_weekday(day)
+        day = previous_trade_date(day)
     return day
 
 

@@ -7,9 +7,11 @@ import secrets
 
 from databento_dbn import DBNError, SType
 
+from rooney.instruments import PRODUCTS
 from rooney.sessions import trade_date
 from rooney.sim import wire
-from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, RefuseAuth
+from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
+from rooney.sim.sources import Instrument
 from rooney.sim.stream import Hangup, Stream
 from rooney.sim.symbology import Grant, Subscriptions, resolve
 from rooney.sim.venue import SessionStats, Venue
@@ -61,7 +63,10 @@ class Session:
             if isinstance(fault, HangAfterAuth):
                 await self._reader.read()
                 return
-            await self._stream(requests)
+            if requests and all(fields.get("schema") == "definition" for fields in requests):
+                await self._define(requests)
+            else:
+                await self._stream(requests, fault.every if isinstance(fault, LossyReplay) else 0)
         except (ConnectionError, EOFError, Hangup):
             return
         except Refused as refused:
@@ -94,7 +99,7 @@ class Session:
             requests.append(fields)
         return requests
 
-    async def _stream(self, requests: list[dict[str, str]]) -> None:
+    async def _stream(self, requests: list[dict[str, str]], lose_every: int) -> None:
         """Send records; take further subscriptions at any time; end when either side does."""
         clock, source = self._venue.clock, self._venue.source
         if clock.started:
@@ -114,6 +119,7 @@ class Session:
             self._heartbeat_s,
             from_ns=max(0, min([now_ns, *starts])),
             replay=bool(starts),
+            lose_every=lose_every,
         )
         tasks = [asyncio.create_task(stream.run()), asyncio.create_task(self._take_subscriptions())]
         try:
@@ -125,6 +131,32 @@ class Session:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _define(self, requests: list[dict[str, str]]) -> None:
+        """A session of definitions alone: the week's, then silence. The market's clock does not start for it."""
+        clock = self._venue.clock
+        if clock.started:
+            now_ns = clock.now()
+        else:
+            first = await asyncio.to_thread(next, self._venue.source.batches(0))
+            now_ns = int(first["ts_event"][0])
+        ts_ns = now_ns + clock.offset_ns
+        self._write(wire.metadata(ts_ns))
+        found: dict[int, Instrument] = {}
+        for fields in requests:
+            for symbol in fields.get("symbols", "").split(","):
+                for grant in await asyncio.to_thread(self._resolve, fields.get("stype_in", ""), symbol, now_ns):
+                    self._write(grant.mapping(ts_ns))
+                    found[grant.instrument.instrument_id] = grant.instrument
+        for one in found.values():
+            product = PRODUCTS.get(one.root)
+            default = (product.tick_size, product.point_value) if product is not None else (0.01, 1.0)
+            facts = self._venue.facts.get(one.root, default)
+            self._write(wire.definition(ts_ns, one.instrument_id, one.raw, one.root, one.outright, *facts))
+        self._stats.definitions += len(found)
+        self._write(wire.system(ts_ns, "replay_completed", "Finished definition replay"))
+        await self._writer.drain()
+        await self._reader.read()
 
     async def _take_subscriptions(self) -> None:
         while True:

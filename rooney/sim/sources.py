@@ -5,7 +5,7 @@ A source can be read again from any time and gives the same records each time: t
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from databento_dbn import (
 
 from rooney.errors import ConfigError
 from rooney.instruments import MONTH_CODES, parse_contract
-from rooney.sessions import session_open_ns, trade_date
+from rooney.sessions import previous_trade_date, session_open_ns, trade_date
 from rooney.sim.wire import PRICE_SCALE, Trades, empty_trades
 
 BATCH_RECORDS = 65_536
@@ -66,10 +66,6 @@ def root_of(raw: str) -> str:
     return match.group(1) if match else raw
 
 
-def previous_weekday(day: date) -> date:
-    return day - timedelta(days=3 if day.weekday() == 0 else 1)
-
-
 class Recorded:
     """Trades held in memory, sent in the order they are given in."""
 
@@ -87,7 +83,7 @@ class Recorded:
     def volumes(self, at_ns: int) -> Mapping[str, int]:
         """The recording's first day has no day before it: there its own volumes count."""
         today = trade_date(at_ns)
-        bounds = [session_open_ns("fx", day) for day in (previous_weekday(today), today)]
+        bounds = [session_open_ns("fx", day) for day in (previous_trade_date(today), today)]
         start, end = np.searchsorted(self._due, np.array(bounds, np.uint64))
         trades = self.trades[start:end] if end > start else self.trades
         return {

@@ -25,6 +25,7 @@ from rooney.sim.faults import (
     TimeJumps,
     UnknownIds,
     Unreachable,
+    WrongMapping,
 )
 from rooney.sim.symbology import Grant, Subscriptions
 from rooney.sim.venue import MinuteSent, SessionStats, Venue
@@ -62,6 +63,7 @@ class Stream:
     from_ns: market time from which trades are sent; before the clock's present they are a replay, without a pace and
              without heartbeats
     replay:  whether the session asked for one, and hears when it is over
+    lose_every: leave out one in so many trades of the replay; 0 = none
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Stream:
         interval_s: float,
         from_ns: int,
         replay: bool,
+        lose_every: int = 0,
     ) -> None:
         self._venue = venue
         self._clock = venue.clock
@@ -88,6 +91,7 @@ class Stream:
         self._held = self._batch  # trades that a fault keeps back
         self._recent = self._batch  # the last trades sent, for faults that change or repeat them
         self._replaying = replay
+        self._lose_every = lose_every
         self._sent_ns = from_ns  # market time of the last record sent
         self._beat_ns = next_heartbeat(from_ns, self._interval_ns)  # when the next heartbeat is due
         self._logged_minute = 0
@@ -155,6 +159,8 @@ class Stream:
     async def _send(self, trades: Trades, horizon_ns: int) -> None:
         """Send those of `trades` that are subscribed, and what is due up to market time `horizon_ns`."""
         trades = self._subscriptions.pick(trades)
+        if self._replaying and self._lose_every:
+            trades = np.delete(trades, np.s_[self._lose_every - 1 :: self._lose_every])
         if len(self._held):
             trades = np.concatenate((self._held, trades))
             self._held = trades[:0]
@@ -278,6 +284,9 @@ class Stream:
                 self._map(self._subscriptions.granted)
             case ChangeMapping():
                 self._map(self._subscriptions.change(fault.requested, fault.raw))
+            case WrongMapping():
+                for grant in self._subscriptions.called(fault.raw, fault.called):
+                    self._raw(grant.mapping(self._sent_ns + self._clock.offset_ns))
             case Duplicates() | UnknownIds() | AbsurdPrices() | TimeJumps():
                 trades = fault.injected(self._recent)
                 self._raw(trades.tobytes())

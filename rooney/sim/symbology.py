@@ -82,6 +82,13 @@ class Subscriptions:
         self.add(changed, 0)
         return changed
 
+    def called(self, raw: str, name: str) -> list[Grant]:
+        """The grants of `raw`, as if it were called `name`."""
+        mine = [grant for grant in self.granted if grant.instrument.raw == raw]
+        return [
+            msgspec.structs.replace(one, instrument=msgspec.structs.replace(one.instrument, raw=name)) for one in mine
+        ]
+
     def pick(self, trades: Trades) -> Trades:
         """Those of `trades` that are sent, a copy."""
         from_ns = self._from_ns[np.searchsorted(self._ids, trades["instrument_id"])]

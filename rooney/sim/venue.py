@@ -1,6 +1,6 @@
 """What all sessions of a gateway share, and what is counted about each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +23,7 @@ class SessionStats(msgspec.Struct):
     errors: int = 0
     replays: int = 0
     faults: int = 0
+    definitions: int = 0
     bytes: int = 0
     first_ts_recv: int = 0  # of its trades, as on the wire, UTC ns
     last_ts_recv: int = 0
@@ -48,6 +49,7 @@ class Venue:
 
     minutes: where MinuteSent are kept; None = they are not
     shut:    resets every session and refuses connections for so many seconds
+    facts:   root → tick size and USD per point of its definitions, where they are not those of rooney.instruments
     """
 
     source: Source
@@ -56,3 +58,4 @@ class Venue:
     until_ns: int
     minutes: list[MinuteSent] | None
     shut: Callable[[float], None]
+    facts: Mapping[str, tuple[float, float]]

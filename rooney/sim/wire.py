@@ -7,7 +7,18 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from databento_dbn import ErrorCode, ErrorMsg, Metadata, SType, SymbolMappingMsg, SystemCode, SystemMsg
+from databento_dbn import (
+    ErrorCode,
+    ErrorMsg,
+    InstrumentClass,
+    InstrumentDefMsg,
+    Metadata,
+    SecurityUpdateAction,
+    SType,
+    SymbolMappingMsg,
+    SystemCode,
+    SystemMsg,
+)
 
 DATASET = "GLBX.MDP3"
 PUBLISHER_ID = 1  # GLBX.MDP3.GLBX
@@ -88,3 +99,30 @@ def system(ts_event: int, code: str, text: str) -> bytes:
 def error(ts_event: int, code: str, text: str) -> bytes:
     """`code`: `auth_failed`, `internal_error` ... as in databento_dbn.ErrorCode."""
     return bytes(ErrorMsg(ts_event, text, True, ErrorCode.from_str(code)))
+
+
+def definition(
+    ts_event: int, instrument_id: int, raw: str, root: str, outright: bool, tick_size: float, point_value: float
+) -> bytes:
+    """What the exchange says of an instrument, as recorded ones of ES and NQ have it; of a spread, hardly anything."""
+    display_factor = 10_000_000  # 0.01: the exchange counts index points and dollars in hundredths
+    facts = {
+        "min_price_increment_amount": round(tick_size * point_value * display_factor),
+        "unit_of_measure_qty": round(point_value * PRICE_SCALE),
+    }
+    return bytes(
+        InstrumentDefMsg(
+            PUBLISHER_ID,
+            instrument_id,
+            ts_event,
+            ts_event,
+            round(tick_size * PRICE_SCALE),
+            display_factor,
+            raw,
+            root,
+            "FUT",
+            InstrumentClass.from_str("F" if outright else "S"),
+            SecurityUpdateAction.from_str("A"),
+            **(facts if outright else {}),
+        )
+    )

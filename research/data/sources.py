@@ -1,0 +1,253 @@
+"""A file of bars → one frame (`frame.READ`): columns by their usual names, times in UTC, nothing judged yet.
+
+No time is guessed: a stamp without a zone is refused unless the zone is given, and so is a number that could be
+seconds as well as nanoseconds.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from research.data.frame import PRICES, READ
+from rooney.bars import PRICE_SCALE, UNDEF_PRICE
+from rooney.errors import ConfigError
+from rooney.instruments import MONTH_CODES
+from rooney.messages import TIMEFRAMES
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".dbn", ".dbn.zst")
+_TIMES = ("ts_open", "ts_event", "timestamp", "datetime", "time", "date")
+_ALIASES = {"vol": "volume", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "ticker": "symbol"}
+# What vendors call the same spans of time.
+_SPANS = {
+    **dict.fromkeys(("1min", "1m", "minute", "60s"), "1min"),
+    **dict.fromkeys(("hourly", "1h", "60min", "hour"), "hourly"),
+    **dict.fromkeys(("daily", "1d", "day"), "daily"),
+}
+_SCHEMAS = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly"}
+_FIRST_NS = 10**17  # 1973: an integer below it counts something larger than nanoseconds
+_ISO = (
+    r"^\s*(?<d>\d{4}-\d{2}-\d{2})[T ](?<t>\d{2}:\d{2})(?<s>:\d{2})?(?<f>\.\d{1,9})?\s*(?<z>Z|UTC|[+-]\d{2}:?\d{2})?\s*$"
+)
+_OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}}|20\d{{2}})$")
+_CONTINUOUS = re.compile(r"^([A-Z0-9]{2,3})[.](?:[cnv][.]\d+|FUT)$")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a person knows about files that do not say it themselves.
+
+    zone:      of stamps without one
+    timeframe: of files without such a column
+    root, contract: of files that name no symbol
+    """
+
+    zone: str | None = None
+    timeframe: str = "1min"
+    root: str | None = None
+    contract: str | None = None
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Every file of bars at some paths, folders searched through. Raises ConfigError where there is none."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files = [file for file in inside if file.is_file() and file.name.endswith(SUFFIXES)]
+        if not files:
+            raise ConfigError(f"{path}: no file there that ends in {', '.join(SUFFIXES)}")
+        found += files
+    return found
+
+
+def read(file: Path, reading: Reading) -> pl.DataFrame:
+    """A frame of `frame.READ`. Raises ConfigError, which says why nothing of the file can be taken."""
+    try:
+        if file.name.endswith((".dbn", ".dbn.zst")):
+            return _dbn(file)
+        # All text: a column of whole numbers says nothing about its next row.
+        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ConfigError(f"{file}: cannot be read: {str(error).splitlines()[0]}; nothing of it was taken") from error
+    return _table(file, table, reading)
+
+
+def _table(file: Path, table: pl.DataFrame, reading: Reading) -> pl.DataFrame:
+    names = {column.strip().lower(): column for column in table.columns}
+    table = table.rename({old: _ALIASES.get(name, name) for name, old in names.items()})
+    have = set(table.columns)
+    times = [name for name in _TIMES if name in have]
+    missing = [name for name in (*PRICES, "volume") if name not in have]
+    if not times or missing or not ({"root", "contract", "symbol"} & have or reading.root):
+        needs = f"{' or '.join(_TIMES[:3])}, {', '.join(PRICES)}, volume, and root, contract or symbol"
+        raise ConfigError(
+            f"{file}: has the columns {', '.join(table.columns)}; needs {needs} (or --root); nothing of it was taken"
+        )
+    if {"date", "time"} <= have and times[0] == "time":
+        table = table.with_columns(pl.concat_str("date", "time", separator=" ").alias("time"))
+    root, raw = _symbols(table, reading)
+    span = pl.lit(reading.timeframe)
+    if "timeframe" in have:
+        unknown = set(table["timeframe"].unique().drop_nulls().to_list()) - set(_SPANS)
+        if unknown:
+            raise ConfigError(
+                f"{file}: timeframe {', '.join(map(repr, sorted(unknown)))}; allowed are {', '.join(TIMEFRAMES)}; "
+                "nothing of it was taken"
+            )
+        span = pl.col("timeframe").replace_strict(_SPANS, default=reading.timeframe)
+    return table.select(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"),
+        _stamps(file, table, times[0], reading.zone).alias("ts_open"),
+        root.alias("root"),
+        raw.alias("contract"),
+        span.alias("timeframe"),
+        *(pl.col(name).cast(pl.Float64, strict=False) for name in PRICES),
+        pl.col("volume").cast(pl.Float64, strict=False),
+    ).select([pl.col(name).cast(kind) for name, kind in READ.items()])
+
+
+def _symbols(table: pl.DataFrame, reading: Reading) -> tuple[pl.Expr, pl.Expr]:
+    """Root and contract, as far as the columns tell. A `symbol` without month and year is a root."""
+    have = set(table.columns)
+    if "contract" in have:
+        raw = pl.col("contract").cast(pl.String).fill_null("")
+    elif "symbol" in have:
+        raw = pl.col("symbol").cast(pl.String).fill_null("")
+    else:
+        raw = pl.lit(reading.contract or "")
+    names = table.select(raw.unique()).to_series().to_list()
+    contracts = raw.replace_strict({name: _contract(name) for name in names}, default="")
+    if "root" in have:
+        return pl.col("root").cast(pl.String), contracts
+    if reading.root:
+        return pl.lit(reading.root), contracts
+    roots = {name: _root(name) for name in names}
+    return raw.replace_strict(roots, default=""), contracts
+
+
+def _contract(symbol: str) -> str:
+    """ESZ5 for ESZ5, ESZ25 and ESZ2025; "" for a root or a continuous series; anything else as it is."""
+    outright = _OUTRIGHT.match(symbol)
+    if outright is not None:
+        return f"{outright[1]}{outright[2]}{outright[3][-1]}"
+    return "" if re.fullmatch(r"[A-Z0-9]{2,3}", symbol) or _CONTINUOUS.match(symbol) else symbol
+
+
+def _root(symbol: str) -> str:
+    """The root of an outright, a continuous series, or a spread of outrights; of anything else its whole name."""
+    match = _OUTRIGHT.match(symbol.split("-")[0]) or _CONTINUOUS.match(symbol)
+    return match[1] if match is not None else symbol
+
+
+def _stamps(file: Path, table: pl.DataFrame, name: str, zone: str | None) -> pl.Series:
+    """The time column in UTC; null where a time does not exist, or exists twice, in its zone."""
+    column = table[name]
+    kind = column.dtype
+    if kind.is_integer() or (kind == pl.String and column.drop_nulls().str.contains(r"^\d{9,}$").all()):
+        numbers = column.cast(pl.Int64)
+        least = numbers.drop_nulls().min()
+        if isinstance(least, int) and least < _FIRST_NS:
+            raise ConfigError(
+                f"{file}: {name} counts {least}, which is no time in UTC nanoseconds; convert it first; "
+                "nothing of it was taken"
+            )
+        return numbers.cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+    if kind == pl.String:
+        return _iso(file, column, zone)
+    if not isinstance(kind, pl.Datetime):
+        raise ConfigError(f"{file}: {name} is {kind}; needs a time of day; nothing of it was taken")
+    if kind.time_zone:
+        return column.dt.cast_time_unit("ns").dt.convert_time_zone("UTC")
+    return _in_zone(file, column.dt.cast_time_unit("ns"), name, zone)
+
+
+def _iso(file: Path, column: pl.Series, zone: str | None) -> pl.Series:
+    parts = column.str.extract_groups(_ISO).struct.unnest()
+    wrong = (parts["d"].is_null() & column.is_not_null()).arg_true()
+    if len(wrong):
+        raise ConfigError(
+            f"{file}: {column.name} in row {wrong[0] + 1} is {column[wrong[0]]}; needs ISO times such as "
+            "2026-03-10T22:00:00Z; nothing of it was taken"
+        )
+    zones = parts["z"].replace({"Z": "+00:00", "UTC": "+00:00"}).str.replace(r"^([+-]\d\d)(\d\d)$", "$1:$2")
+    text = parts["d"] + "T" + parts["t"] + parts["s"].fill_null(":00") + parts["f"].fill_null("")
+    naive = zones.is_null() & column.is_not_null()
+    if not naive.any():
+        return (text + zones).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="ns", time_zone="UTC", strict=False)
+    if not naive.all():
+        raise ConfigError(f"{file}: some of {column.name} have a time zone and some have none; nothing of it was taken")
+    local = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="ns", strict=False)
+    return _in_zone(file, local, column.name, zone)
+
+
+def _in_zone(file: Path, local: pl.Series, name: str, zone: str | None) -> pl.Series:
+    if zone is None:
+        raise ConfigError(
+            f"{file}: {name} has no time zone; say which one with --zone (UTC, America/Chicago …): no hour is "
+            "guessed; nothing of it was taken"
+        )
+    return local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def check_zone(zone: str) -> str:
+    """The zone itself. Raises ConfigError for one that the time-zone database does not have."""
+    try:
+        return ZoneInfo(zone).key
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--zone: {zone!r} is no time zone; examples: UTC, America/Chicago") from error
+
+
+def _dbn(file: Path) -> pl.DataFrame:
+    """Databento's own bars."""
+    import databento
+    from databento.common.symbology import InstrumentMap
+
+    try:
+        store = databento.DBNStore.from_file(file)
+        schema = str(store.schema) if store.schema is not None else "mixed"
+        if schema not in _SCHEMAS:
+            what = "bars per UTC day, which cut a session in two" if schema == "ohlcv-1d" else "no bars"
+            raise ConfigError(
+                f"{file}: schema {schema}: {what}; taken are {', '.join(_SCHEMAS)}; nothing of it was taken"
+            )
+        records = store.to_ndarray()
+        names = InstrumentMap()
+        names.insert_metadata(store.metadata)
+    except (OSError, ValueError, RuntimeError, databento.BentoError) as error:
+        raise ConfigError(f"{file}: not a readable DBN file: {error}; nothing of it was taken") from error
+    # An id may mean another contract on another day.
+    table = pl.DataFrame({"id": records["instrument_id"], "ts": records["ts_event"].astype(np.int64)}).with_columns(
+        pl.col("ts").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC"),
+        day=pl.col("ts").cast(pl.Datetime("ns")).dt.date(),
+    )
+    pairs = table.select("id", "day").unique()
+    symbols = [names.resolve(number, day) for number, day in pairs.iter_rows()]
+    if None in symbols:
+        number, day = pairs.row(symbols.index(None))
+        raise ConfigError(
+            f"{file}: nothing in it says which contract instrument {number} was on {day}; nothing of it was taken"
+        )
+    pairs = pairs.with_columns(pl.Series("symbol", symbols, pl.String))
+    table = table.join(pairs, on=["id", "day"], how="left", maintain_order="left")
+    root, raw = _symbols(table, Reading())
+    return table.select(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"),
+        pl.col("ts").alias("ts_open"),
+        root.alias("root"),
+        raw.alias("contract"),
+        pl.lit(_SCHEMAS[schema]).alias("timeframe"),
+        *(pl.Series(name, points(records[name])) for name in PRICES),
+        pl.Series("volume", records["volume"].astype(np.float64)),
+    ).select([pl.col(name).cast(kind) for name, kind in READ.items()])
+
+
+def points(prices_e9: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Prices in 1e-9 → points, NaN where Databento gives none.
+
+    By numpy's true division, as the hub's: polars multiplies by the inverse of a constant, and 3702.75 then ends in 05.
+    """
+    return np.where(prices_e9 == UNDEF_PRICE, np.nan, prices_e9 / PRICE_SCALE)

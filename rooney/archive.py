@@ -1,0 +1,122 @@
+"""Databento's historical API: the trades of a gap that is older than what the live gateway replays.
+
+Trades rather than ohlcv-1m: the same records go through the same fold, so a healed bar has every field of a live one
+(trade count, volume per contract, prices doubted and believed alike) and nothing has to be reconciled. They are asked
+for an hour at a time, onto disk, so that neither a weekend of 18 products nor a broken download costs more than that.
+"""
+
+import heapq
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import databento
+import databento_dbn as dbn
+import zstandard  # comes with databento
+
+from rooney.bars import MinuteBuilder
+from rooney.errors import FeedError, FeedFatalError
+from rooney.instruments import Contract
+from rooney.records import contract_at, received_ns, stype_of
+from rooney.sessions import HOUR_NS
+
+_READ_BYTES = 1 << 20
+_PASSING = (408, 429)  # the only answers of the 400s that another try may change
+
+
+class Archive:
+    """Fills a MinuteBuilder from the historical API.
+
+    products: Databento product ids; a continuous one is not to be had here, its files do not name the contract
+    gateway:  URL of a local stand-in; None = Databento
+    """
+
+    def __init__(
+        self, products: Sequence[str], *, key: str, dataset: str = "GLBX.MDP3", gateway: str | None = None
+    ) -> None:
+        self._products = products
+        self._key = key
+        self._dataset = dataset
+        self._where = {} if gateway is None else {"gateway": gateway}
+        self.trades = 0
+
+    def fill(
+        self,
+        builder: MinuteBuilder,
+        until_ns: int,
+        on_mapping: Callable[[Contract], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Build every minute from the builder's open one up to `until_ns` (UTC ns).
+
+        What is built stays built: after an error, the next call goes on with the minute that is open then.
+        Raises FeedError when another try may help, FeedFatalError when none will.
+        """
+        if any(stype_of(product) == "continuous" for product in self._products):
+            raise FeedFatalError("the historical API does not say which contracts a continuous product was")
+        builder.restart()
+        while builder.minute_ns < until_ns and not stopped():
+            end_ns = min(until_ns, builder.minute_ns - builder.minute_ns % HOUR_NS + HOUR_NS)
+            with tempfile.TemporaryDirectory(prefix="rooney-archive-") as directory:
+                self._hour(builder, end_ns, on_mapping, Path(directory))
+
+    def _hour(
+        self, builder: MinuteBuilder, end_ns: int, on_mapping: Callable[[Contract], None], directory: Path
+    ) -> None:
+        start_ns = builder.minute_ns
+        streams = []
+        for stype in ("parent", "raw_symbol"):
+            symbols = [product for product in self._products if stype_of(product) == stype]
+            if symbols:
+                path = directory / stype
+                self._download(path, stype, symbols, start_ns, end_ns)
+                streams.append(self._read(path, builder, on_mapping))
+        for ts_recv, record in heapq.merge(*streams, key=lambda pair: pair[0]):
+            self.trades += 1
+            builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)
+        builder.complete_until(end_ns)
+
+    def _download(self, path: Path, stype: str, symbols: list[str], start_ns: int, end_ns: int) -> None:
+        try:
+            client = databento.Historical(self._key, **self._where)
+            client.timeseries.get_range(self._dataset, start_ns, end_ns, symbols, "trades", stype_in=stype, path=path)
+        except databento.BentoClientError as error:
+            kind = FeedError if error.http_status in _PASSING else FeedFatalError
+            raise kind(
+                f"the historical API refused {', '.join(symbols)}: {error.http_status} {error.message}"
+            ) from None
+        except (databento.BentoError, dbn.DBNError, zstandard.ZstdError, ValueError, OSError) as error:
+            # Its requests carry the key in a header: only the text of what went wrong is kept.
+            raise FeedError(f"the historical API gave no trades of {', '.join(symbols)}: {error}") from None
+
+    def _read(
+        self, path: Path, builder: MinuteBuilder, on_mapping: Callable[[Contract], None]
+    ) -> Iterator[tuple[int, Any]]:
+        """(ts_recv, trade) in the order of the file, whose header names the contracts. Raises FeedError."""
+        decoder = dbn.DBNDecoder(upgrade_policy=dbn.VersionUpgradePolicy.UPGRADE_TO_V3)
+        plain = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            with path.open("rb") as file:
+                while data := file.read(_READ_BYTES):
+                    for record in decoder.write_and_decode(plain.decompress(data)):
+                        if isinstance(record, dbn.Metadata):
+                            _map(record, builder, on_mapping)
+                        elif isinstance(record, dbn.TradeMsg):
+                            yield received_ns(record), record
+        except (zstandard.ZstdError, dbn.DBNError) as error:
+            raise FeedError(f"the historical API sent what is no DBN: {error}") from error
+        decoder.decode()  # moves on past what was decoded; only then the rest is a rest
+        # Half an hour of trades would look just like a quiet hour.
+        if not plain.eof or decoder.buffer():
+            raise FeedError(f"the historical API's answer breaks off after {path.stat().st_size} bytes")
+
+
+def _map(metadata: dbn.Metadata, builder: MinuteBuilder, on_mapping: Callable[[Contract], None]) -> None:
+    for raw, intervals in metadata.mappings.items():
+        contract = contract_at(raw, builder.minute_ns)
+        for interval in intervals:
+            if str(interval["symbol"]).isdecimal():
+                builder.map(int(interval["symbol"]), contract)
+        if contract is not None:
+            on_mapping(contract)
