@@ -196,6 +196,8 @@ HISTORY = _record(
     ("low", _F),
     ("close", _F),
     ("volume", _F),
+    ("ts_close", _I),  # when the bar was known; rows are sorted by it, then timeframe, then instrument
+    ("timeframe", _I),  # 0 1min, 1 hourly, 2 daily
 )
 WINDOW = _record(("open_ns", _I), ("close_ns", _I), ("day_open_ns", _I), ("day_close_ns", _I), ("trade_date", _I))
 ROLL_EVENT = _record(("ts", _I), ("instrument", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
