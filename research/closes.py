@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.fronts import RollEvent
+from research.sources import parquet_schema
 from rooney import sessions
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
@@ -25,7 +26,7 @@ from rooney.kernels import dtypes
 
 def holds(file: Path) -> bool:
     """Whether a file has closes and nothing else of a bar."""
-    names = set(pl.read_parquet_schema(file))
+    names = set(parquet_schema(file).names)
     return "close" in names and not names & {"open", "high", "low"}
 
 

@@ -32,7 +32,7 @@ from research import calendar, closes, dbn, runs
 from research.calendar import DAY_NS, Windows, session_windows, to_ns
 from research.counting import count
 from research.fronts import RollEvent
-from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
+from research.sources import MINUTES, PRICES, Cursor, Registry, Run, Source
 from research.table import Table
 from rooney import sessions
 from rooney.errors import ConfigError
@@ -137,6 +137,7 @@ class _Reading:
         self._start_ns, self._past_ns = span
         self._coarse = coarse
         self._open: list[tuple[Run, Cursor]] = []
+        self._staged = np.zeros(1 << 16, dtypes.HISTORY)  # kept from month to month: its pages are touched once
 
     def month(self, begin_ns: int, end_ns: int) -> Records:
         """HISTORY records of the minutes that open in [begin, end) and the coarser bars known in (begin, end]."""
@@ -152,31 +153,27 @@ class _Reading:
             run = self._runs.pop(0)
             self._open.append((run, Cursor(run)))
         table, n = self._table, len(self._table.roots_in_order)
-        calendar_ = calendar.trade_dates()
-        taken = np.zeros((end_ns - begin_ns) // sessions.MINUTE_NS * n, np.int32)
-        pieces: list[tuple[Run, Batch, NDArray[np.int32]]] = []
+        row_at = np.zeros((end_ns - begin_ns) // sessions.MINUTE_NS * n, np.int32)
+        count = 0
         for run, cursor in self._open:
             for batch in cursor.until(min(end_ns, self._past_ns)):
-                slot_of = np.empty(len(batch.ts), np.int32)
-                twice = runs.claim(
+                if count + len(batch.ts) > len(self._staged):
+                    self._staged = np.resize(self._staged, 2 * (count + len(batch.ts)))
+                count, twice, hollow = runs.stage(
                     batch.ts, batch.keys, batch.series_of, table.instrument_of, table.numbers, table.first_day,
-                    batch.prices["close"], *calendar_, self._start_ns, begin_ns, n, taken, slot_of,
+                    *calendar.trade_dates(), *(batch.prices[name] for name in PRICES), self._start_ns, begin_ns, n,
+                    row_at, self._staged, count,
                 )  # fmt: skip
                 if twice >= 0:
                     raise _twice(run.source.file, table.name(batch, twice), int(batch.ts[twice]))
-                pieces.append((run, batch, slot_of))
+                if hollow >= 0:
+                    raise ConfigError(
+                        f"{run.source.file}: the bar of {table.name(batch, hollow)} at {_iso(int(batch.ts[hollow]))} "
+                        "has a close and no open, high or low: leave it out or repair it; nothing is invented"
+                    )
         self._open = [(run, cursor) for run, cursor in self._open if run.last_ts >= end_ns]
-        records = np.empty(runs.rank(taken), dtypes.HISTORY)
-        for run, batch, slot_of in pieces:
-            wrong = runs.place(
-                batch.ts, batch.keys, batch.series_of, table.instrument_of, table.numbers, table.first_day, *calendar_,
-                *(batch.prices[name] for name in PRICES), slot_of, taken, records,
-            )  # fmt: skip
-            if wrong >= 0:
-                raise ConfigError(
-                    f"{run.source.file}: the bar of {table.name(batch, wrong)} at {_iso(int(batch.ts[wrong]))} has a "
-                    "close and no open, high or low: leave it out or repair it; nothing is invented"
-                )
+        records = np.empty(count, dtypes.HISTORY)
+        runs.gather(row_at, self._staged, records)
         return records
 
 

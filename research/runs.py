@@ -12,6 +12,7 @@ from numba import njit
 MINUTE_NS = 60_000_000_000
 DAY_NS = 24 * 60 * MINUTE_NS
 
+FIRST_DAY = 365  # µs or ms taken for ns lie in January 1970, before any bar there is
 NOT_CHOSEN = -1
 OUT_OF_RANGE = -1  # a stamp outside the calendar: its unit is wrong
 
@@ -72,7 +73,7 @@ def count_days(
         if series_of[key] < 0 or t < start_ns or t >= end_ns or math.isnan(close[i]):
             continue
         day = t // DAY_NS
-        if day < 0 or day + 1 >= len(turns):
+        if day < FIRST_DAY or day + 1 >= len(turns):
             return OUT_OF_RANGE, i
         if t >= turns[day]:
             day += 1
@@ -101,20 +102,19 @@ def count_days(
 
 
 @njit(cache=True, nogil=True)
-def claim(
-    ts: Any, keys: Any, series_of: Any, instrument_of: Any, numbers: Any, first_day: int, close: Any, turns: Any,
-    labels: Any, start_ns: int, begin_ns: int, n: int, taken: Any, slot_of: Any,
-) -> int:  # fmt: skip
-    """Give each chosen bar of a piece its slot, minute by minute and in each minute instrument by instrument.
+def stage(
+    ts: Any, keys: Any, series_of: Any, instrument_of: Any, numbers: Any, first_day: int, turns: Any, labels: Any,
+    open_: Any, high: Any, low: Any, close: Any, volume: Any, start_ns: int, begin_ns: int, n: int, row_at: Any,
+    staged: Any, n_staged: int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Append the chosen bars of a piece to the HISTORY records `staged` and note which row is at which slot.
 
     instrument_of: int64[series], -1 for a series that is not one of minutes
     numbers:  int32[series, day], the contract where that series is the front one, else NOT_CHOSEN
-    taken:    int32[slot], 1 where a bar is; slot = minute since begin_ns times n, plus the instrument
-    slot_of:  int32[row], filled with the slot, or -1
-    return:   the first row whose slot was taken already, -1 if there is none
+    row_at:   int32[slot], 1 + the row in staged, 0 for none; slot = minute since begin_ns times n, plus the instrument
+    return:   rows staged now; the row of the piece whose slot was taken, and the one without a price, or -1
     """
     for i in range(len(ts)):
-        slot_of[i] = -1
         series = series_of[keys[i]]
         t = ts[i]
         if series < 0 or instrument_of[series] < 0 or t < start_ns or math.isnan(close[i]):
@@ -122,57 +122,36 @@ def claim(
         day = t // DAY_NS
         if t >= turns[day]:
             day += 1
-        if numbers[series, labels[day] - first_day] == NOT_CHOSEN:
+        number = numbers[series, labels[day] - first_day]
+        if number == NOT_CHOSEN:
             continue
-        slot = (t - begin_ns) // MINUTE_NS * n + instrument_of[series]
-        if taken[slot]:
-            return i
-        taken[slot] = 1
-        slot_of[i] = slot
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def rank(taken: Any) -> int:
-    """Replace each taken slot by its place among them; returns how many there are."""
-    count = 0
-    for slot in range(len(taken)):
-        if taken[slot]:
-            taken[slot] = count
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def place(
-    ts: Any, keys: Any, series_of: Any, instrument_of: Any, numbers: Any, first_day: int, turns: Any, labels: Any,
-    open_: Any, high: Any, low: Any, close: Any, volume: Any, slot_of: Any, places: Any, records: Any,
-) -> int:  # fmt: skip
-    """Write the bars of a piece to their places among the chunk's HISTORY records.
-
-    places: int32[slot], as `rank` left them
-    return: the first row with a close and without another price, -1 if there is none
-    """
-    for i in range(len(ts)):
-        slot = slot_of[i]
-        if slot < 0:
-            continue
+        minute = (t - begin_ns) // MINUTE_NS
+        slot = minute * n + instrument_of[series]
+        if row_at[slot]:
+            return n_staged, i, -1
         if math.isnan(open_[i]) or math.isnan(high[i]) or math.isnan(low[i]):
-            return i
-        series = series_of[keys[i]]
-        t = ts[i]
-        day = t // DAY_NS
-        if t >= turns[day]:
-            day += 1
-        record = records[places[slot]]
+            return n_staged, -1, i
+        record = staged[n_staged]
         record.ts_open = t
         record.instrument = instrument_of[series]
-        record.contract = numbers[series, labels[day] - first_day]
+        record.contract = number
         record.open = open_[i]
         record.high = high[i]
         record.low = low[i]
         record.close = close[i]
         record.volume = volume[i]
-        record.ts_close = t // MINUTE_NS * MINUTE_NS + MINUTE_NS
+        record.ts_close = begin_ns + (minute + 1) * MINUTE_NS
         record.timeframe = 0
-    return -1
+        n_staged += 1
+        row_at[slot] = n_staged
+    return n_staged, -1, -1
+
+
+@njit(cache=True, nogil=True)
+def gather(row_at: Any, staged: Any, records: Any) -> None:
+    """Copy staged records in the order of their slots: a few streams are read and one is written, nothing is sorted."""
+    k = 0
+    for slot in range(len(row_at)):
+        if row_at[slot]:
+            records[k] = staged[row_at[slot] - 1]
+            k += 1

@@ -26,7 +26,7 @@ from rooney.instruments import MONTH_CODES, Contract, parse_contract
 MINUTES, HOURS, DAYS = 0, 1, 2
 TIMEFRAMES = {"1min": MINUTES, "1m": MINUTES, "hourly": HOURS, "1h": HOURS, "daily": DAYS, "1d": DAYS}
 PRICES = ("open", "high", "low", "close", "volume")
-BATCH_ROWS = 1 << 17
+BATCH_ROWS = 1 << 15  # small enough that its columns stay in the cache until they are placed
 _MONTH = re.compile(r"^(\d{4})(0[1-9]|1[0-2])$")
 _TICKER = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{4}})$")
 _ANY_DAY = date(2000, 1, 1)  # a root does not depend on the year a one-digit year means
@@ -81,7 +81,7 @@ class Source:
         self.file = file
         self._roots = frozenset(roots)
         self._registry = registry
-        schema = pq.read_schema(file)
+        schema, metadata = parquet_schema(file), pq.read_metadata(file)
         have = set(schema.names)
         self.time_column = next((name for name in ("ts_open", "ts_event") if name in have), "")
         named = have & {"root", "symbol", "contract"}
@@ -99,7 +99,6 @@ class Source:
             self._names.remove("symbol") if "symbol" in named else None
         texts = [name for name in self._names if not pa.types.is_dictionary(schema.field(name).type)]
         self._texts = [name for name in texts if _is_text(schema.field(name).type)]
-        metadata = pq.read_metadata(file)
         self.groups = [g for g in range(metadata.num_row_groups) if self._reaches(metadata, g, *span)]
         self.group_rows = [metadata.row_group(g).num_rows for g in self.groups]
 
@@ -198,6 +197,14 @@ class Source:
         raw = "" if raw == root else raw
         is_outright = not raw or (outright is not None and outright.root == root)
         return Series(TIMEFRAMES[timeframe], root, raw) if root in self._roots and is_outright else None
+
+
+def parquet_schema(file: Path) -> Any:
+    """The columns of a Parquet file. Raises ConfigError for any other file."""
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{file}: cannot be read as Parquet: {error}") from error
 
 
 def contract_of(raw: str, root: str, day: date) -> Contract | None:
