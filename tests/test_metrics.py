@@ -138,7 +138,9 @@ def test_measures_agree_with_quantstats(changes: list[float]) -> None:
     assert found["profit_factor"] == pytest.approx(qs.profit_factor(returns))
     assert found["win_rate"] == pytest.approx(sum(change > 0 for change in changes) / len(changes))
     assert found["cagr"] == pytest.approx(qs.cagr(returns, compounded=False, periods=252))
-    equity = pd.Series([CASH, *(CASH + np.cumsum(changes))])
+    equity = pd.Series(
+        [CASH, *(CASH + np.cumsum(changes))], index=pd.bdate_range("2026-01-01", periods=len(changes) + 1)
+    )
     fallen = -qs.to_drawdown_series(equity) * equity.cummax()
     assert found["max_drawdown_usd"] == pytest.approx(fallen.max())
 
