@@ -1,86 +1,65 @@
-"""Bars from files → what the scan reads: one front contract per root and trade date, rolls, minutes in order.
+"""Bars from files → what the scan reads: one front contract per root and trade date, rolls, bars in order.
 
-Parquet columns: `ts_open` (UTC; `ts_event` is an alias), `root`, `contract`, `timeframe` (absent = 1min), and `open`,
-`high`, `low`, `close`, `volume`. A column `symbol` is the root if it equals a configured one, else the contract.
-DBN files hold one-minute bars. Where a root has several contracts, the hub's own rule chooses (`rooney.rolls`).
+Parquet columns: `ts_open` (UTC; `ts_event` is an alias), `root`, `contract`, `timeframe` (absent = 1min; `1min`,
+`hourly` or `1h`, `daily` or `1d`), and `open`, `high`, `low`, `close`, `volume`. A column `symbol` is the root if it
+equals a configured one, else the contract. Where a root has several contracts, the hub's own rule chooses
+(`research.fronts`). DBN files: `research.dbn`. Closes without open, high and low: `research.closes`.
 
-Files are read twice, lazily: once for the volume of each contract and trade date, then a quarter of a year at a time.
+When a bar was known (`ts_close`): a minute at its end; an hour at its end, or at that of the session within it; a day
+that opens with its session at the session's close, any other day (Databento's and most vendors' are UTC's) a full 24
+hours after its stamp.
+
+Coarser bars are used only where finer ones are absent, decided per root and trade date: with a single one-minute bar
+of a root, its hourly and daily bars of that trade date are not used. Closes are used for roots that have nothing else.
+Rows without a close are no bars.
+
+Files are read twice: first for bars, volume and last close of each contract and trade date, then a month at a time,
+ahead of the scan. Rows are put into place, never sorted: a file is a number of runs ordered by time, each read
+forwards. Only a file in no order at all is sorted into a temporary copy first.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from rooney import rolls, sessions
+from research import calendar, closes, dbn, runs
+from research.calendar import DAY_NS, Windows, session_windows, to_ns
+from research.counting import count
+from research.fronts import RollEvent
+from research.sources import MINUTES, PRICES, Cursor, Registry, Run, Source
+from research.table import Table
+from rooney import sessions
 from rooney.errors import ConfigError
-from rooney.instruments import MONTH_CODES, Contract, group_of, parse_contract
+from rooney.instruments import group_of
 from rooney.kernels import dtypes
 
-_EPOCH = date(1970, 1, 1)
-_DAY_NS = 24 * sessions.HOUR_NS
-_PRICES = ("open", "high", "low", "close", "volume")
-_NOT_CHOSEN = -1
+__all__ = ["History", "RollEvent", "Windows", "files_of", "session_windows"]
 
-
-class RollEvent(msgspec.Struct, frozen=True):
-    """`root` is traded in `contract` (yyyymm) from the minute that ends at `ts` on; last prices of both contracts."""
-
-    ts: int
-    root: str
-    contract: int
-    old_last: float
-    new_last: float
-
-
-class Windows(msgspec.Struct, frozen=True):
-    """Session windows of one group over a span: arrays of equal length, by time."""
-
-    open_ns: NDArray[np.int64]
-    close_ns: NDArray[np.int64]
-    trade_date: NDArray[np.int64]
-    day_open_ns: NDArray[np.int64]
-    day_close_ns: NDArray[np.int64]
-    utc_offset: NDArray[np.int64]
-
-
-def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
-    """Every window that ends after `start_ns` and opens before `end_ns`."""
-    rows = []
-    window = sessions.window_at(group, start_ns) or sessions.next_window(group, start_ns)
-    while window.open_ns < end_ns:
-        day = window.trade_date
-        rows.append(
-            (
-                window.open_ns,
-                window.close_ns,
-                (day - _EPOCH).days,
-                sessions.session_open_ns(group, day),
-                sessions.session_close_ns(group, day),
-                sessions.utc_offset_ns(window.open_ns),
-            )
-        )
-        window = sessions.next_window(group, window.close_ns)
-    columns = np.array(rows, np.int64).reshape(-1, 6).T
-    return Windows(*(np.ascontiguousarray(column) for column in columns))
+Records = NDArray[np.void]
+_NAMES = ("1min", "hourly", "daily")
+_FOREVER_NS = 1 << 62
 
 
 class History:
-    """One-minute bars of some roots, from files, chosen and ordered as the hub would have published them.
+    """Bars of some roots, from files, chosen and ordered as the hub would have published them.
 
-    path:   a Parquet or DBN file, or a folder of them
-    roots:  in the order of the strategy's instruments
-    start, end: [start, end), UTC; None = all there is
-    events: the rolls, by time
-    sparse: whether there are no minutes in it
+    path:    a Parquet or DBN file, or a folder of them
+    roots:   in the order of the strategy's instruments
+    start, end: [start, end), UTC, of the time a bar opens; None = all there is
+    events:  the rolls, by time
+    bars:    how many bars there are to step
+    start_ns, end_ns: from the first open to the last close, UTC ns
+    finest:  "1min", "hourly" or "daily", the finest timeframe in use
+    missing: roots without a bar in the span
+    closes_only: whether some bars are closes alone: open, high and low are the close, volume is 0
+    Raises ConfigError for files that hold no bars, or two bars of a root for one time.
     """
-
-    sparse = False
 
     def __init__(
         self, path: Path, roots: Sequence[str], start: datetime | None = None, end: datetime | None = None
@@ -88,20 +67,34 @@ class History:
         self.path = path
         self.roots = list(roots)
         self.files = files_of(path)
-        frames = [_parquet(file, roots) if file.suffix == ".parquet" else _dbn(file) for file in self.files]
-        self._frame = pl.concat(frames).filter(pl.col("root").is_in(self.roots))
-        if start is not None:
-            self._frame = self._frame.filter(pl.col("ts_open") >= start)
-        if end is not None:
-            self._frame = self._frame.filter(pl.col("ts_open") < end)
-        days = self._count_days()
-        if days.is_empty():
-            raise ConfigError(f"{path}: no one-minute bars of {', '.join(self.roots)} in the span asked for")
-        self.start_ns = int(days["first"].min())  # type: ignore[arg-type]
-        self.end_ns = int(days["last"].max()) + sessions.MINUTE_NS  # type: ignore[arg-type]
-        self._raws = days["raw"].unique().sort().to_list()
-        self._first_day = int(days["day"].min())  # type: ignore[arg-type]
-        n_days = int(days["day"].max()) - self._first_day + 1  # type: ignore[arg-type]
+        span = (to_ns(start) if start is not None else 0, to_ns(end) if end is not None else _FOREVER_NS)
+        alone = [file for file in self.files if file.suffix == ".parquet" and closes.holds(file)]
+        self._scratch = tempfile.TemporaryDirectory(prefix="rooney-history-")  # goes with this object
+        registry = Registry()
+        folder = Path(self._scratch.name)
+        parquet = [file if file.suffix == ".parquet" else dbn.unpack(file, folder)
+                   for file in self.files if file not in alone]  # fmt: skip
+        counted = count([Source(file, roots, registry, span) for file in parquet], span, folder)
+        self._table = Table(registry, self.roots, [item.days for item in counted])
+        self._runs = [run for item in counted for run in item.runs]
+        self._span = span
+        self.events = list(self._table.events)
+        coarse = [self._table.coarse(item.source, span) for item in counted]
+        self.closes_only = False
+        wanted = [root for root in self.roots if root not in self._table.roots]
+        for file in alone:
+            records, rolls = closes.read(file, self.roots, wanted, span)
+            coarse.append(records)
+            self.events += rolls
+            self.closes_only |= len(records) > 0
+        self._coarse = _in_order(coarse, self.roots, path)
+        self.events.sort(key=lambda event: (event.ts, self.roots.index(event.root)))
+        self.bars = self._table.minutes + len(self._coarse)
+        if not self.bars:
+            raise ConfigError(f"{path}: no bars of {', '.join(self.roots)} in the span asked for")
+        opens, ends = self._coarse["ts_open"], self._coarse["ts_close"]
+        self.start_ns = min([self._table.first_ns, *opens.min(initial=_FOREVER_NS, keepdims=True).tolist()])
+        self.end_ns = max([self._table.last_ns + sessions.MINUTE_NS, *ends[-1:].tolist()])
         for ts in (self.start_ns, self.end_ns - 1):
             if not sessions.covered(ts):
                 known = sessions.table()
@@ -109,17 +102,14 @@ class History:
                     f"{path}: bars of {sessions.trade_date(ts)}: the session table knows {known.first} to {known.last},"
                     " and a backtest beyond it would trade holidays; choose --start and --end within"
                 )
-        # Trade date of each hour of the span, as an index of the table below: trade dates change on whole hours.
-        self._first_hour = self.start_ns // sessions.HOUR_NS
-        hours = range(self._first_hour, self.end_ns // sessions.HOUR_NS + 1)
-        self._day_of_hour = np.array([_trade_day(hour) - self._first_day for hour in hours], np.int64)
-        # Contract number per (root, raw symbol, trade date) where that is the front one.
-        self._numbers = np.full((len(self.roots) * len(self._raws), n_days), _NOT_CHOSEN, np.int32)
-        self.events: list[RollEvent] = []
-        self.bars = 0
-        for (root,), rows in days.group_by("root", maintain_order=True):
-            self._choose(str(root), rows)
-        self.events.sort(key=lambda event: (event.ts, self.roots.index(event.root)))
+        self.finest = _NAMES[MINUTES if self._table.minutes else int(self._coarse["timeframe"].min())]
+        held = {self.roots[i] for i in np.unique(self._coarse["instrument"]).tolist()} | self._table.roots
+        self.missing = [root for root in self.roots if root not in held]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there are no minutes in it."""
+        return self.finest != _NAMES[MINUTES]
 
     def digest(self) -> str:
         """sha256 over the bytes of all files, by name: which data a result came from."""
@@ -134,109 +124,69 @@ class History:
     def windows(self) -> dict[str, Windows]:
         """Session windows per group over the whole span, and a week beyond."""
         groups = sorted({group_of(root) for root in self.roots})
-        return {group: session_windows(group, self.start_ns, self.end_ns + 7 * _DAY_NS) for group in groups}
+        return {group: session_windows(group, self.start_ns, self.end_ns + 7 * DAY_NS) for group in groups}
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
-        """HISTORY records by time and then instrument, a quarter of a year at a time."""
-        columns = [
-            pl.col("root").cast(pl.Enum(self.roots)).to_physical().alias("instrument"),
-            pl.col("raw").cast(pl.Enum(self._raws)).to_physical(),
-            pl.col("ts_open").dt.timestamp("ns"),
-            *(pl.col(name) for name in _PRICES),
-        ]
-        for begin, end in _quarters(self.start_ns, self.end_ns):
-            part = self._frame.filter(pl.col("ts_open") >= begin, pl.col("ts_open") < end).select(columns).collect()
-            records = self._records({name: part[name].to_numpy() for name in part.columns})
-            if len(records):
-                yield records
+    def chunks(self) -> Iterator[Records]:
+        """HISTORY records by ts_close, timeframe and instrument, a month at a time; the next one is read meanwhile."""
+        reading = _Reading(self._table, self._runs, self._span, self._coarse)
+        months = calendar.months(self.start_ns, self.end_ns)
+        with ThreadPoolExecutor(1, "history") as ahead:
+            waiting = ahead.submit(reading.month, *months[0])
+            for following in [*months[1:], None]:
+                records = waiting.result()
+                if following is not None:
+                    waiting = ahead.submit(reading.month, *following)
+                if len(records):
+                    yield records
 
-    def _count_days(self) -> pl.DataFrame:
-        """Volume, last close, first and last minute and number of bars per root, raw symbol and trade date."""
-        ts = pl.col("ts_open").dt.timestamp("ns")
-        # A trade date begins at 22:00 or 23:00 UTC: what lies between these hours is counted on its own at first.
-        since_22 = ts + 2 * sessions.HOUR_NS
-        part = since_22 // _DAY_NS * 24 + (since_22 % _DAY_NS >= sessions.HOUR_NS).cast(pl.Int64) - 2
-        keyed = self._frame.with_columns(pl.col("root", "raw").cast(pl.Categorical), part.alias("hour"), ts)
-        parts = (
-            keyed.group_by("root", "raw", "hour")
-            .agg(
-                pl.col("volume").sum(),
-                pl.col("close").get(pl.col("ts_open").arg_max()).alias("last_close"),
-                pl.col("ts_open").min().alias("first"),
-                pl.col("ts_open").max().alias("last"),
-                pl.len().alias("bars"),
-            )
-            .collect(engine="streaming")
-            .with_columns(pl.col("root", "raw").cast(pl.String))
-        )
-        hours = parts["hour"].unique().to_list()
-        day = pl.col("hour").replace_strict(hours, [_trade_day(hour) for hour in hours], return_dtype=pl.Int64)
-        return (
-            parts.sort("hour")
-            .group_by("root", "raw", day.alias("day"), maintain_order=True)
-            .agg(
-                pl.col("volume", "bars").sum(),
-                pl.col("last_close", "last").last(),
-                pl.col("first").first(),
-            )
-            .sort("root", "day", "raw")
-        )
 
-    def _choose(self, root: str, rows: pl.DataFrame) -> None:
-        """The front contract of a root on each trade date, by the hub's rule, and the rolls between them."""
-        current: Contract | None = None
-        before: dict[Contract, int] = {}
-        last: dict[Contract, float] = {}
-        for number, traded_rows in (
-            (int(str(key[0])), part) for key, part in rows.group_by("day", maintain_order=True)
-        ):
-            day = _EPOCH + timedelta(days=number)
-            at = number - self._first_day
-            traded: dict[Contract, tuple[str, int, float, int]] = {}
-            for raw, volume, close, bars in traded_rows.select("raw", "volume", "last_close", "bars").iter_rows():
-                contract = parse_contract(raw, day) or Contract(root, 0, 0)  # a series without contracts
-                traded[contract] = (raw, int(volume), close, bars)
-            front = next(iter(traded)) if len(traded) == 1 and current in (None, *traded) else None
-            if front is None:
-                front, _ = rolls.front(day, current, before, traded)
-            if front is not None and current is not None and front != current:
-                if front in last:
-                    opens = sessions.session_open_ns(group_of(root), day)
-                    ts = opens + sessions.MINUTE_NS
-                    self.events.append(RollEvent(ts, root, front.number, last[current], last[front]))
-                else:
-                    front = current  # it has no price yet: roll when it has one
-            current = front
-            if front is not None and front in traded:
-                raw, _, _, bars = traded[front]
-                row = self.roots.index(root) * len(self._raws) + self._raws.index(raw)
-                self._numbers[row, at] = front.number
-                self.bars += bars
-            before = {contract: values[1] for contract, values in traded.items()}
-            last |= {contract: values[2] for contract, values in traded.items()}
+class _Reading:
+    """Months of history, one after the other."""
 
-    def _records(self, columns: dict[str, NDArray[np.generic]]) -> NDArray[np.void]:
-        instrument = columns["instrument"].astype(np.int64)
-        ts = columns["ts_open"].astype(np.int64)
-        day = self._day_of_hour[ts // sessions.HOUR_NS - self._first_hour]
-        number = self._numbers[instrument * len(self._raws) + columns["raw"].astype(np.int64), day]
-        key = ts + instrument  # nanoseconds are free: no bar opens between minutes
-        wanted = number != _NOT_CHOSEN
-        order = None if wanted.all() and (key[1:] > key[:-1]).all() else np.flatnonzero(wanted)
-        if order is not None:
-            order = order[np.argsort(key[order], kind="stable")]
-            instrument, ts, number = instrument[order], ts[order], number[order]
-        records = np.zeros(len(ts), dtypes.HISTORY)
-        records["instrument"], records["ts_open"], records["contract"] = instrument, ts, number
-        records["ts_close"] = ts // sessions.MINUTE_NS * sessions.MINUTE_NS + sessions.MINUTE_NS
-        for name in _PRICES:
-            records[name] = columns[name] if order is None else columns[name][order]
+    def __init__(self, table: Table, found: list[Run], span: tuple[int, int], coarse: Records) -> None:
+        self._table = table
+        self._runs = sorted(found, key=lambda run: run.first_ts)
+        self._start_ns, self._past_ns = span
+        self._coarse = coarse
+        self._open: list[tuple[Run, Cursor]] = []
+        self._staged = np.zeros(1 << 16, dtypes.HISTORY)  # kept from month to month: its pages are touched once
+
+    def month(self, begin_ns: int, end_ns: int) -> Records:
+        """HISTORY records of the minutes that open in [begin, end) and the coarser bars known in (begin, end]."""
+        minutes = self._minutes(begin_ns, end_ns)
+        first, past = np.searchsorted(self._coarse["ts_close"], (begin_ns, end_ns), "right")
+        coarse = self._coarse[first:past]
+        if not len(coarse):
+            return minutes
+        return _ordered(np.concatenate([minutes, coarse])) if len(minutes) else coarse
+
+    def _minutes(self, begin_ns: int, end_ns: int) -> Records:
+        while self._runs and self._runs[0].first_ts < end_ns:
+            run = self._runs.pop(0)
+            self._open.append((run, Cursor(run)))
+        table, n = self._table, len(self._table.roots_in_order)
+        row_at = np.zeros((end_ns - begin_ns) // sessions.MINUTE_NS * n, np.int32)
+        count = 0
+        for run, cursor in self._open:
+            for batch in cursor.until(min(end_ns, self._past_ns)):
+                if count + len(batch.ts) > len(self._staged):
+                    self._staged = np.resize(self._staged, 2 * (count + len(batch.ts)))
+                count, twice, hollow = runs.stage(
+                    batch.ts, batch.keys, batch.series_of, table.instrument_of, table.numbers, table.first_day,
+                    *calendar.trade_dates(), *(batch.prices[name] for name in PRICES), self._start_ns, begin_ns, n,
+                    row_at, self._staged, count,
+                )  # fmt: skip
+                if twice >= 0:
+                    raise _twice(run.source.file, table.name(batch, twice), int(batch.ts[twice]))
+                if hollow >= 0:
+                    raise ConfigError(
+                        f"{run.source.file}: the bar of {table.name(batch, hollow)} at {_iso(int(batch.ts[hollow]))} "
+                        "has a close and no open, high or low: leave it out or repair it; nothing is invented"
+                    )
+        self._open = [(run, cursor) for run, cursor in self._open if run.last_ts >= end_ns]
+        records = np.empty(count, dtypes.HISTORY)
+        runs.gather(row_at, self._staged, records)
         return records
-
-
-def _trade_day(hour: int) -> int:
-    """Trade date of an hour (hours since 1970, UTC), in days since 1970."""
-    return (sessions.trade_date(hour * sessions.HOUR_NS) - _EPOCH).days
 
 
 def files_of(path: Path) -> list[Path]:
@@ -249,65 +199,28 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def _parquet(file: Path, roots: Sequence[str]) -> pl.LazyFrame:
-    """root, ts_open, raw contract symbol ("" for none) and prices of one-minute bars."""
-    frame = pl.scan_parquet(file)
-    schema = frame.collect_schema()
-    time = next((name for name in ("ts_open", "ts_event") if name in schema), None)
-    missing = [name for name in _PRICES if name not in schema]
-    if time is None or missing or not {"root", "symbol"} & set(schema):
-        needed, have = ", ".join(("ts_open", "root or symbol", *_PRICES)), ", ".join(schema)
-        raise ConfigError(f"{file}: no bars: it needs the columns {needed} and has {have}")
-    kind = schema[time]
-    if not (isinstance(kind, pl.Datetime) and kind.time_zone) and kind != pl.Int64:
-        raise ConfigError(
-            f"{file}: {time} is {kind}: it needs UTC ns or a time with a zone, so that no hour is guessed"
-        )
-    stamp = pl.col(time).cast(pl.Datetime("ns", "UTC")) if kind == pl.Int64 else pl.col(time).dt.cast_time_unit("ns")
-    if "timeframe" in schema:
-        frame = frame.filter(pl.col("timeframe") == "1min")
-    root = pl.col("root") if "root" in schema else pl.col("symbol")
-    raw = pl.lit("")
-    if "contract" in schema:
-        raw = pl.col("contract")
-    elif "symbol" in schema:
-        is_root = pl.col("symbol").is_in(list(roots))
-        raw = pl.when(is_root).then(pl.lit("")).otherwise(pl.col("symbol"))
-        if "root" not in schema:
-            root = pl.when(is_root).then(pl.col("symbol")).otherwise(_root_of(pl.col("symbol")))
-    return frame.select(
-        root.cast(pl.String).alias("root"),
-        stamp.dt.convert_time_zone("UTC").alias("ts_open"),
-        raw.cast(pl.String).fill_null("").alias("raw"),
-        *(pl.col(name).cast(pl.Float64) for name in _PRICES),
+def _ordered(records: Records) -> Records:
+    return records[np.lexsort((records["instrument"], records["timeframe"], records["ts_close"]))]
+
+
+def _in_order(parts: Sequence[Records], roots: Sequence[str], path: Path) -> Records:
+    """All coarser bars in order. Raises ConfigError if two are of the same root, timeframe and time."""
+    records = _ordered(np.concatenate([np.zeros(0, dtypes.HISTORY), *parts]))
+    names = ("ts_close", "timeframe", "instrument")
+    same = np.flatnonzero(np.logical_and.reduce([records[name][1:] == records[name][:-1] for name in names]))
+    if len(same):
+        bar = records[same[0]]
+        what = f"{_NAMES[int(bar['timeframe'])]} {roots[int(bar['instrument'])]}"
+        raise _twice(path, what, int(bar["ts_open"]))
+    return records
+
+
+def _twice(path: Path, what: str, ts_ns: int) -> ConfigError:
+    return ConfigError(
+        f"{path}: there are two bars of {what} at {_iso(ts_ns)}: which one happened is not guessed; "
+        "take one of the files or rows out"
     )
 
 
-def _root_of(raw: pl.Expr) -> pl.Expr:
-    return raw.str.extract(rf"^([A-Z0-9]{{2,3}}?)[{MONTH_CODES}]\d{{1,2}}$")
-
-
-def _dbn(file: Path) -> pl.LazyFrame:
-    """As _parquet, of a DBN file of one-minute bars; spreads are left out."""
-    import databento
-
-    store = databento.DBNStore.from_file(file)
-    if store.schema is None or str(store.schema) != "ohlcv-1m":
-        raise ConfigError(f"{file}: schema {store.schema}: a backtest reads ohlcv-1m")
-    frame = pl.from_pandas(store.to_df().reset_index()).lazy()
-    return frame.select(
-        _root_of(pl.col("symbol")).alias("root"),
-        pl.col("ts_event").cast(pl.Datetime("ns", "UTC")).alias("ts_open"),
-        pl.col("symbol").alias("raw"),
-        *(pl.col(name).cast(pl.Float64) for name in _PRICES),
-    ).filter(pl.col("root").is_not_null())
-
-
-def _quarters(start_ns: int, end_ns: int) -> Iterator[tuple[datetime, datetime]]:
-    """Quarters of the year that cover the span; the scan carries on from one to the next in mid-session."""
-    first = datetime.fromtimestamp(start_ns // 1_000_000_000, UTC)
-    begin = datetime(first.year, (first.month - 1) // 3 * 3 + 1, 1, tzinfo=UTC)
-    while begin.timestamp() * 1e9 < end_ns:
-        end = datetime(begin.year + begin.month // 10, (begin.month + 2) % 12 + 1, 1, tzinfo=UTC)
-        yield begin, end
-        begin = end
+def _iso(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

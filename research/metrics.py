@@ -5,13 +5,15 @@
     volatility       sample standard deviation of daily P&L / starting cash, times sqrt(252)
     Sharpe           mean / sample standard deviation of daily P&L, times sqrt(252); risk-free rate 0
     Sortino          mean / sqrt(mean(min(daily P&L, 0)^2)), times sqrt(252)
-    max drawdown     largest fall of equity from its running maximum, USD; and the longest time below one, days
+    max drawdown     largest fall of equity from its running maximum, USD; and the longest time below one, trade dates
     Calmar           CAGR / (max drawdown / starting cash)
     profit factor    sum of winning trades / -sum of losing trades, USD
     win rate         trades with P&L > 0 / trades
     expectancy       mean P&L per trade, USD
-    exposure         bars of the strategy's timeframe held, per such bar of one instrument's history
+    exposure         time with at least one position open / time from the first trade date's midnight (UTC) to the end
+                     of the last; hours in which markets are closed count in both
     turnover         contracts traded, both sides, per trade date
+    avg bars held    mean over trades of the bars of the strategy's timeframe each was held
 
 Sharpe, Sortino and deviations: W. F. Sharpe, The Sharpe Ratio (1994); F. Sortino and R. van der Meer, Downside Risk
 (1991). A measure without what it divides by is NaN.
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 DAYS_PER_YEAR = 252
+_DAY_NS = 86_400_000_000_000
 
 
 def sharpe(daily: F64) -> float:
@@ -59,7 +62,7 @@ def max_drawdown(equity: F64) -> tuple[float, int]:
 def measure(trades: pl.DataFrame, daily: pl.DataFrame, starting_cash: float) -> dict[str, Any]:
     """All measures of a run.
 
-    trades: pnl_usd, costs_usd, quantity, symbol, exit_ts of closed trades
+    trades: pnl_usd, costs_usd, quantity, entry_ts, exit_ts, bars_held of closed trades
     daily:  trade_date, equity_usd at the end of each trade date, in order
     """
     equity = daily["equity_usd"].to_numpy()
@@ -87,8 +90,28 @@ def measure(trades: pl.DataFrame, daily: pl.DataFrame, starting_cash: float) -> 
         "win_rate": float((pnl > 0).mean()) if len(pnl) else math.nan,
         "expectancy_usd": float(pnl.mean()) if len(pnl) else math.nan,
         "costs_usd": float(trades["costs_usd"].sum()),
+        "exposure": exposure(trades, daily),
         "turnover_contracts_per_day": 2.0 * float(trades["quantity"].sum()) / days if days else math.nan,
+        "average_bars_held": float(trades["bars_held"].to_numpy().mean()) if len(trades) else math.nan,
     }
+
+
+def exposure(trades: pl.DataFrame, daily: pl.DataFrame) -> float:
+    """Share of the run's time with at least one position open, 0 to 1; NaN without a trade date.
+
+    trades: entry_ts, exit_ts; overlapping ones count once
+    """
+    if not len(daily):
+        return math.nan
+    days = daily["trade_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    total_ns = (int(days[-1]) - int(days[0]) + 1) * _DAY_NS
+    order = trades.sort("entry_ts")
+    entries, exits = (order[name].dt.timestamp("ns").to_numpy() for name in ("entry_ts", "exit_ts"))
+    if not len(entries):
+        return 0.0
+    # What is open before each entry ends with the latest exit so far.
+    before = np.concatenate(([entries[0]], np.maximum.accumulate(exits)[:-1]))
+    return float(np.maximum(exits - np.maximum(entries, before), 0).sum()) / total_ns
 
 
 def by_period(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
@@ -103,8 +126,29 @@ def by_period(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
     )
 
 
+def by_year(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
+    """P&L, Sharpe and max drawdown per year; the drawdown is measured from that year's own running maximum."""
+    changed = daily.with_columns(
+        (pl.col("equity_usd") - pl.col("equity_usd").shift(1, fill_value=starting_cash)).alias("pnl_usd"),
+        pl.col("trade_date").dt.year().alias("year"),
+    )
+    rows = []
+    for (year,), part in changed.group_by("year", maintain_order=True):
+        pnl = part["pnl_usd"].to_numpy()
+        curve = np.concatenate(([0.0], np.cumsum(pnl)))
+        rows.append((year, len(part), float(pnl.sum()), sharpe(pnl), max_drawdown(curve)[0]))
+    schema = {
+        "year": pl.Int64,
+        "days": pl.Int64,
+        "pnl_usd": pl.Float64,
+        "sharpe": pl.Float64,
+        "max_drawdown_usd": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def by_instrument(trades: pl.DataFrame) -> pl.DataFrame:
-    """Trades, P&L, win rate and profit factor per instrument."""
+    """Trades, P&L and their measures per instrument; a profit factor without a loss is null."""
     pnl = pl.col("pnl_usd")
     return (
         trades.group_by("symbol")
@@ -112,7 +156,11 @@ def by_instrument(trades: pl.DataFrame) -> pl.DataFrame:
             pl.len().alias("trades"),
             pnl.sum().alias("pnl_usd"),
             (pnl > 0).mean().alias("win_rate"),
-            (pnl.filter(pnl > 0).sum() / -pnl.filter(pnl < 0).sum()).alias("profit_factor"),
+            pl.when((pnl < 0).any())
+            .then(pnl.filter(pnl > 0).sum() / -pnl.filter(pnl < 0).sum())
+            .alias("profit_factor"),
+            pnl.mean().alias("expectancy_usd"),
+            pl.col("bars_held").mean().alias("average_bars_held"),
         )
         .sort("symbol")
     )

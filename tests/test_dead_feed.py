@@ -10,14 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from support import PrivateRedis, hub_thread, parents, private_redis, until
-from test_ledger import commit, intent
 from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only, wait_for
 
-from rooney.clock import ReplayClock
-from rooney.delivery import Delivery, Rules
-from rooney.ledger import Ledger
 from rooney.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
-from rooney.orders import Role, State
+from rooney.orders import Role
 from rooney.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
@@ -174,21 +170,3 @@ def test_a_worker_that_died_between_deciding_and_dropping_does_not_send_at_its_n
             lives = db.execute("SELECT state, detail FROM event ORDER BY seq").fetchall()
     assert [state for state, _ in lives] == ["planned", "dropped"]
     assert lives[1][1] == DEAD
-
-
-def test_entries_that_wait_are_dropped_where_there_is_a_reason_and_exits_are_not(tmp_path: Path) -> None:
-    ledger, clock = Ledger(tmp_path / "l.sqlite", "a"), ReplayClock()
-    saturday = chicago("2026-03-14 12:00")  # closed: nothing leaves
-    clock.on_mark(saturday)
-    delivery = Delivery(ledger, None, lambda *_: {}, lambda _: "equity", clock, Rules(1e9))
-    orders = {}
-    for number, (symbol, role) in enumerate((("ES", Role.ENTRY), ("NQ", Role.ENTRY), ("CL", Role.EXIT))):
-        one = intent(number + 1, role, ts_mark=saturday, symbol=symbol, contract=f"{symbol}H6")
-        orders[symbol] = one
-        commit(ledger, saturday + number * MINUTE_NS, one)
-        delivery.add(one, ledger.events(one.id))
-    delivery.drop_entries(lambda symbol: "" if symbol == "NQ" else "no feed")
-    assert delivery.close(5)
-    last = {symbol: ledger.events(one.id)[-1].state for symbol, one in orders.items()}
-    assert last == {"ES": State.DROPPED, "NQ": State.PLANNED, "CL": State.PLANNED}
-    assert [event.state for event in delivery.outcomes()] == [State.DROPPED]

@@ -1,11 +1,16 @@
 """Measures against hand-worked cases."""
 
 import math
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
+import quantstats.stats as qs
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from research import metrics
 
@@ -42,15 +47,27 @@ def test_a_rising_curve_has_no_drawdown() -> None:
     assert metrics.max_drawdown(np.array([1.0, 2.0, 3.0])) == (0.0, 0)
 
 
+def _at(day: int, hour: int = 0) -> datetime:
+    return datetime(2026, 3, 1, hour, tzinfo=UTC) + timedelta(days=day - 1)
+
+
 def _trades(*pnl: float) -> pl.DataFrame:
     n = len(pnl)
     columns = {"symbol": ["ES"] * n, "pnl_usd": list(pnl), "costs_usd": [4.0] * n, "quantity": [1] * n}
+    columns |= {
+        "bars_held": [2] * n,
+        "entry_ts": [_at(2 + i) for i in range(n)],
+        "exit_ts": [_at(2 + i, 12) for i in range(n)],
+    }
     schema = {"symbol": pl.String, "pnl_usd": pl.Float64, "costs_usd": pl.Float64, "quantity": pl.Int64}
+    schema |= {"bars_held": pl.Int64, "entry_ts": pl.Datetime("ns", "UTC"), "exit_ts": pl.Datetime("ns", "UTC")}
     return pl.DataFrame(columns, schema=schema)
 
 
 def _equity(*values: float) -> pl.DataFrame:
-    return pl.DataFrame({"trade_date": [date(2026, 3, 2 + i) for i in range(len(values))], "equity_usd": list(values)})
+    return pl.DataFrame(
+        {"trade_date": [date(2026, 3, 2) + timedelta(days=i) for i in range(len(values))], "equity_usd": list(values)}
+    )
 
 
 def test_the_measures_of_a_short_run_by_hand() -> None:
@@ -61,6 +78,8 @@ def test_the_measures_of_a_short_run_by_hand() -> None:
     assert found["expectancy_usd"] == 50.0
     assert found["max_drawdown_usd"] == 50.0
     assert found["turnover_contracts_per_day"] == 2.0
+    assert found["exposure"] == 0.5  # twelve hours of each of four days
+    assert found["average_bars_held"] == 2.0
     assert found["cagr"] == pytest.approx(1.2 ** (252 / 4) - 1)
     assert found["sharpe"] == pytest.approx(metrics.sharpe(DAILY))
 
@@ -75,3 +94,70 @@ def test_a_run_without_trades_has_measures_that_do_not_exist() -> None:
 def test_months_sum_to_the_change_of_equity() -> None:
     months = metrics.by_period(_equity(1100.0, 1050.0, 1200.0), 1000.0)
     assert months.to_dicts() == [{"year": 2026, "month": 3, "pnl_usd": 200.0}]
+
+
+def test_trades_that_overlap_are_exposure_once() -> None:
+    trades = _trades(1.0, 1.0).with_columns(entry_ts=pl.lit(_at(2)), exit_ts=pl.lit(_at(2, 6)))
+    assert metrics.exposure(trades, _equity(1.0)) == 0.25
+
+
+def test_years_are_measured_each_for_itself() -> None:
+    daily = pl.DataFrame(
+        {"trade_date": [date(2025, 12, 30), date(2025, 12, 31), date(2026, 1, 2)], "equity_usd": [900.0, 950.0, 940.0]}
+    )
+    found = metrics.by_year(daily, 1000.0)
+    assert found.select("year", "days", "pnl_usd", "max_drawdown_usd").rows() == [
+        (2025, 2, -50.0, 100.0), (2026, 1, -10.0, 10.0)
+    ]  # fmt: skip
+
+
+def test_an_instrument_without_a_loss_has_no_profit_factor() -> None:
+    found = metrics.by_instrument(_trades(5.0, 1.0)).to_dicts()[0]
+    assert (found["profit_factor"], found["expectancy_usd"], found["win_rate"]) == (None, 3.0, 1.0)
+
+
+CASH = 100_000.0
+money = st.lists(st.integers(-5_000, 5_000).map(float), min_size=3, max_size=60)
+
+
+def _run(changes: list[float], scale: float = 1.0) -> dict[str, Any]:
+    moves = np.array(changes) * scale
+    trades = _trades(*moves.tolist())
+    return metrics.measure(trades, _equity(*(CASH * scale + np.cumsum(moves)).tolist()), CASH * scale)
+
+
+@given(changes=money)
+def test_measures_agree_with_quantstats(changes: list[float]) -> None:
+    """Its daily returns are daily P&L over starting cash, not compounded."""
+    assume(min(changes) < 0 < max(changes))
+    returns = pd.Series(np.array(changes) / CASH, index=pd.bdate_range("2026-01-01", periods=len(changes)))
+    found = _run(changes)
+    assert found["sharpe"] == pytest.approx(qs.sharpe(returns, periods=252))
+    assert found["sortino"] == pytest.approx(qs.sortino(returns, periods=252))
+    assert found["volatility"] == pytest.approx(qs.volatility(returns, periods=252))
+    assert found["profit_factor"] == pytest.approx(qs.profit_factor(returns))
+    assert found["win_rate"] == pytest.approx(sum(change > 0 for change in changes) / len(changes))
+    assert found["cagr"] == pytest.approx(qs.cagr(returns, compounded=False, periods=252))
+    equity = pd.Series(
+        [CASH, *(CASH + np.cumsum(changes))], index=pd.bdate_range("2026-01-01", periods=len(changes) + 1)
+    )
+    fallen = -qs.to_drawdown_series(equity) * equity.cummax()
+    assert found["max_drawdown_usd"] == pytest.approx(fallen.max())
+
+
+@given(changes=money, scale=st.sampled_from([0.5, 2.0, 4.0]))
+def test_ratios_do_not_depend_on_the_size_of_the_account(changes: list[float], scale: float) -> None:
+    one, other = _run(changes), _run(changes, scale)
+    for name, value in one.items():
+        factor = scale if name in ("net_pnl_usd", "max_drawdown_usd", "expectancy_usd") else 1.0
+        assert other[name] == pytest.approx(value * factor, nan_ok=True), name
+
+
+@given(changes=money, order=st.randoms(use_true_random=False))
+def test_the_order_of_days_matters_to_drawdown_alone(changes: list[float], order: Any) -> None:
+    other = list(changes)
+    order.shuffle(other)
+    one, two = _run(changes), _run(other)
+    for name in set(one) - {"max_drawdown_usd", "max_drawdown_days", "calmar"}:
+        assert two[name] == pytest.approx(one[name], nan_ok=True), name
+    assert two["max_drawdown_usd"] <= sum(-change for change in changes if change < 0)

@@ -1,0 +1,90 @@
+"""Files of hourly closes without open, high, low and volume: long series for research that needs no more.
+
+Columns: `ts_event` or `ts_open`, `root`, `close`; if there, `contract` (yyyymm), `close_adj` (back-adjusted) and `kind`
+(only rows `hour` are used). A close is known an hour after its stamp. Nothing is invented: open, high and low are the
+close and the volume is 0, so an indicator that needs a range sees none.
+
+The series rolls where its contract changes, whatever the market did. Prices of both contracts at that moment are only
+known through `close_adj`: the change of its distance from `close` is what the new contract costs more than the old one.
+Without it the difference is NaN and features keep the old contract's prices.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from research.fronts import RollEvent
+from research.sources import parquet_schema
+from rooney import sessions
+from rooney.errors import ConfigError
+from rooney.kernels import dtypes
+
+
+def holds(file: Path) -> bool:
+    """Whether a file has closes and nothing else of a bar."""
+    names = set(parquet_schema(file).names)
+    return "close" in names and not names & {"open", "high", "low"}
+
+
+def read(
+    file: Path, roots: Sequence[str], wanted: Sequence[str], span: tuple[int, int]
+) -> tuple[NDArray[np.void], list[RollEvent]]:
+    """Hourly HISTORY records by root and time, and the rolls of the series.
+
+    roots: in the order of the strategy's instruments; wanted: those to read; span: [start, end), UTC ns
+    """
+    frame = pl.scan_parquet(file)
+    schema = frame.collect_schema()
+    time = next((name for name in ("ts_open", "ts_event") if name in schema), None)
+    kind = schema[time] if time else None
+    if time is None or "root" not in schema or not (isinstance(kind, pl.Datetime) and kind.time_zone):
+        raise ConfigError(
+            f"{file}: closes need the columns ts_open (a time with a zone) and root, it has {', '.join(schema)}"
+        )
+    if "kind" in schema:
+        frame = frame.filter(pl.col("kind") == "hour")
+    offset = pl.col("close") - pl.col("close_adj") if "close_adj" in schema else pl.lit(None, pl.Float64)
+    number = pl.col("contract").cast(pl.String).cast(pl.Int64, strict=False) if "contract" in schema else pl.lit(0)
+    rows = (
+        frame.select(
+            pl.col("root").cast(pl.String),
+            pl.col(time).dt.convert_time_zone("UTC").dt.timestamp("ns").alias("ts_open"),
+            pl.col("close").cast(pl.Float64),
+            number.fill_null(0).alias("contract"),
+            offset.alias("offset"),
+        )
+        .filter(
+            pl.col("root").is_in(list(wanted)),
+            pl.col("close").is_not_nan(),
+            pl.col("ts_open") >= span[0],
+            pl.col("ts_open") < span[1],
+        )
+        .sort("root", "ts_open")
+        .collect()
+    )
+    records = np.zeros(len(rows), dtypes.HISTORY)
+    records["instrument"] = [roots.index(root) for root in rows["root"].to_list()]
+    for name in ("ts_open", "contract"):
+        records[name] = rows[name].to_numpy()
+    for name in ("open", "high", "low", "close"):
+        records[name] = rows["close"].to_numpy()
+    records["ts_close"] = records["ts_open"] + sessions.HOUR_NS
+    records["timeframe"] = 1
+    return records, _rolls(rows)
+
+
+def _rolls(rows: pl.DataFrame) -> list[RollEvent]:
+    """Where the contract of a root differs from the row before, at the mark of the first row of the new one."""
+    before = rows.with_columns(pl.col("contract", "close", "offset").shift(1).over("root").name.prefix("old_"))
+    changed = before.filter(pl.col("contract") != pl.col("old_contract"))
+    found: list[RollEvent] = []
+    row: dict[str, Any]
+    for row in changed.iter_rows(named=True):
+        dearer = np.nan if row["offset"] is None or row["old_offset"] is None else row["offset"] - row["old_offset"]
+        ts = row["ts_open"] + sessions.HOUR_NS
+        found.append(RollEvent(ts, row["root"], row["contract"], row["old_close"], row["old_close"] + dearer))
+    return found
