@@ -6,6 +6,7 @@ cleanly and is opened `immutable`, since SQLite would otherwise want to create f
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -53,12 +54,31 @@ def ledger_path(name: str, state: Path = STATE) -> Path:
 @contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
     """Raises LedgerError for a file that cannot be read as a ledger."""
-    how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=5.0)) as db:
+        with closing(_connect(path)) as db:
             yield db
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"{path}: cannot be read: {error}; what it holds is not known here") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that has read something, so that the file is open: its worker may start or stop meanwhile."""
+    for pause_s in (0.05, 0.2, 1.0, 0.0):
+        how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=5.0)
+        try:
+            db.execute("SELECT count(*) FROM strategy").fetchone()
+        except sqlite3.OperationalError:
+            db.close()
+            if not pause_s:
+                raise
+            time.sleep(pause_s)
+        except BaseException:
+            db.close()
+            raise
+        else:
+            break
+    return db
 
 
 def read(path: Path) -> Record | None:

@@ -217,7 +217,9 @@ def _enable(host: Host, layout: Layout, version: str) -> None:
     names: list[str] = []
     if not layout.is_image:
         python = layout.home(version) / "bin/python"
-        names = host.run([python, "-I", "-m", "rooney.warm", "--config", layout.config, "--names"], user="rooney").split()
+        names = host.run(
+            [python, "-I", "-m", "rooney.warm", "--config", layout.config, "--names"], user="rooney"
+        ).split()
     units = ["rooney.target", "rooney-hub.service", *(f"rooney-worker@{name}.service" for name in names)]
     root = [f"--root={layout.root}"] if layout.is_image else []
     host.run(["systemctl", *root, "--quiet", "enable", *units])
