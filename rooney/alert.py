@@ -4,6 +4,7 @@ It shares no cause of failure with what it reports: no Redis, no hub, no configu
 delivered is said in the journal, which has it in full anyway.
 """
 
+import http.client
 import json
 import logging
 import subprocess
@@ -71,7 +72,7 @@ def post(url: Secret, message: Mapping[str, Any]) -> str:
         return f"answered {error.code}"
     except urllib.error.URLError as error:
         return type(error.reason).__name__ if isinstance(error.reason, Exception) else "not reached"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return type(error).__name__
 
 

@@ -65,7 +65,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A connection that has read something, so that the file is open: its worker may start or stop meanwhile."""
     for pause_s in (0.05, 0.2, 1.0, 0.0):
         how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=5.0)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
         try:
             db.execute("SELECT count(*) FROM strategy").fetchone()
         except sqlite3.OperationalError:

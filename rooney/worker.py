@@ -94,11 +94,11 @@ class Worker:
         self._delivery = self._make_delivery()
         for intent, events in self._ledger.unfinished():
             self._delivery.add(intent, events)
-        self._say()
         logger.info(
             "ready: %s mode, %d of %d instruments warm, tape position %s",
             self._mode, self._engine.warm(), len(self._engine.instruments), _utc(self._position_ns),
         )  # fmt: skip
+        self._say()
         self._follow()
         self._notifier.stopping()
         if self._delivery.close(timeout_s=15):

@@ -80,10 +80,9 @@ class Guide:
         """Every command of the section; its output each. answers: standard input by the last word of a command."""
         said = []
         for command in commands(section):
-            done = self.machine.run(
-                "sh", "-c", f"cd {checkout} && {command}", env=self.env, text=(answers or {}).get(command.split()[-1], ""),
-                timeout_s=300,
-            )  # fmt: skip
+            text = (answers or {}).get(command.split()[-1], "")
+            argv = ("sh", "-c", f"cd {checkout} && {command}")
+            done = self.machine.run(*argv, env=self.env, text=text, timeout_s=300)
             said.append(done.stdout + done.stderr)
         return said
 
@@ -104,8 +103,15 @@ def world(machine: Machine, guide: Guide, installed: list[str]) -> World:
 
 
 @pytest.fixture(scope="session")
-def market(guide: Guide, world: World) -> World:
-    """The demo's session streams to the installed units."""
-    world.stream()
-    guide.follow("Start")
+def webhooks(world: World) -> World:
+    """The local TradersPost listens."""
+    world.listen()
     return world
+
+
+@pytest.fixture(scope="session")
+def market(guide: Guide, webhooks: World) -> World:
+    """The demo's session streams to the installed units."""
+    webhooks.stream()
+    guide.follow("Start")
+    return webhooks

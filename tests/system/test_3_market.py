@@ -143,6 +143,7 @@ def test_a_rollback_brings_the_version_before_and_its_units(market: World, guide
 
 def test_after_all_that_no_minute_is_missing_and_every_order_went_out_once(market: World) -> None:
     end_ns = market.what.end_ns
+    market.hurry()
     market.machine.until(lambda: market.tape_end() >= end_ns, "the session is over", 300)
     for name in (*TRADING, "third"):
         market.wait_position(name, end_ns)
@@ -164,7 +165,7 @@ def test_the_strategy_nobody_touched_decided_at_every_hour_of_every_instrument(m
     bus = market.bus()
     hours = {(bar.symbol, ts) for ts, minute in bus.tape(0) for bar in minute.bars if bar.timeframe == "hourly"}
     bus.close()
-    decided = set(market.query("breakout", "SELECT symbol, ts_mark FROM decision"))
+    decided = {tuple(row) for row in market.query("breakout", "SELECT symbol, ts_mark FROM decision")}
     assert hours <= decided
 
 

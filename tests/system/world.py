@@ -10,17 +10,24 @@ import yaml
 from machine import Machine
 
 from rooney.bus import Bus
-from rooney.records import _open
 from rooney.sessions import MINUTE_NS
 from rooney.sim.demo import Demo, Options, Plan, _held, plan
 from rooney.sim.gateway import DEMO_KEY
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
-SPEED = 500  # market seconds per second: the session lasts 2 3/4 minutes
+SPEED = 300  # market seconds per second: slow enough for all that has to happen on this day; its rest goes faster
 TRADING = ("ibs", "breakout")
 LATER = ("third", "scripted", "hostile")  # strategies that come in the course of the tests
 CONFIG = "/etc/rooney/config.multi_alpha.yml"
 HUB = "rooney-hub.service"
+
+
+_QUERY = """
+import json, pathlib, sys
+from rooney.records import _open
+with _open(pathlib.Path(sys.argv[1])) as db:
+    print(json.dumps(db.execute(sys.argv[2]).fetchall()))
+"""
 
 
 def worker(name: str) -> str:
@@ -73,40 +80,47 @@ class World:
         """Its credential, as an operator does it."""
         self.machine.run("rooney", "credentials", "set", f"{name}.broker_account", text=f"{self.url(name)}\n")
 
-    def stream(self) -> None:
-        """Start gateway and TradersPost, and give Redis the sessions before. The clock starts with the hub."""
+    def listen(self) -> None:
+        """Start the local TradersPost. To `scripted` it misbehaves: what it does with each order is counted on."""
         faults = [
             {"do": "hang", "account": "scripted", "at": [2]},
             {"do": "delay", "account": "scripted", "at": [4], "seconds": 3.0},
         ]
         self.machine.write("/run/sim/faults.json", json.dumps(faults))
-        what = self.what
-        span = ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
-        where = ["--port", str(GATEWAY_PORT), "--ready-file", "/run/sim/gateway.port"]
-        self._part(
-            "gateway", [*where, "--speed", str(SPEED), *what.market_args, *span], {"DATABENTO_API_KEY": DEMO_KEY}
-        )
         accounts = ",".join(f"{name}={'/'.join(path)}" for name, path in self.accounts.items())
-        self._part(
-            "traderspost", ["--port", str(WEBHOOK_PORT), "--log", "/run/sim/webhooks.jsonl", "--no-rate-limit",
-                            "--faults", "/run/sim/faults.json", "--ready-file", "/run/sim/traderspost.port"],
-            {"ROONEY_SIM_ACCOUNTS": accounts},
-        )  # fmt: skip
+        options = ["--log", "/run/sim/webhooks.jsonl", "--no-rate-limit", "--faults", "/run/sim/faults.json"]
+        self._part("traderspost", ["--port", str(WEBHOOK_PORT), *options], {"ROONEY_SIM_ACCOUNTS": accounts})
+
+    def stream(self) -> None:
+        """Start the gateway, and give Redis the sessions before. The market's clock starts with the hub."""
+        self._gateway("--speed", str(SPEED))
         demo = Demo(Options(), lambda line: None)
         try:
             demo._bus = self.bus()
-            demo._load_history(what)
+            demo._load_history(self.what)
         finally:
             demo.close()
-        for name in ("gateway", "traderspost"):
-            ready = self.machine.path(f"/run/sim/{name}.port")
-            self.machine.until(ready.exists, f"the local {name} listens")
 
-    def _part(self, name: str, arguments: list[str], env: dict[str, str]) -> None:
+    def hurry(self) -> None:
+        """The rest of the session as fast as it is read, from a gateway that was started anew."""
+        self.machine.systemctl("stop", "sim-gateway")
+        self.machine.path("/run/sim/gateway.port").unlink()
+        self._gateway("--speed", "max", "--begin", str(self.tape_end()))
+
+    def _gateway(self, *clock: str) -> None:
+        what = self.what
+        span = ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
+        options = ["--port", str(GATEWAY_PORT), *clock, *what.market_args, *span]
+        self._part("gateway", options, {"DATABENTO_API_KEY": DEMO_KEY})
+
+    def _part(self, name: str, options: list[str], env: dict[str, str]) -> None:
+        """A part of the outside, listening."""
+        ready = f"/run/sim/{name}.port"
         self.machine.run(
             "systemd-run", "--quiet", f"--unit=sim-{name}", *(f"--setenv={key}={value}" for key, value in env.items()),
-            sys.executable, "-m", f"rooney.sim.{name}", *arguments,
+            sys.executable, "-m", f"rooney.sim.{name}", *options, "--ready-file", ready,
         )  # fmt: skip
+        self.machine.until(self.machine.path(ready).exists, f"the local {name} listens")
 
     # ── eyes ──
 
@@ -125,13 +139,14 @@ class World:
         goal = self.tape_end() + minutes * MINUTE_NS
         self.machine.until(lambda: self.tape_end() >= goal, f"{minutes} minutes more on the tape", timeout_s)
 
-    def query(self, name: str, sql: str, *args: Any) -> list[Any]:
-        """Rows of a strategy's ledger."""
-        path = self.machine.path(f"/var/lib/rooney/{name}/ledger.sqlite")
-        if not path.exists():
+    def query(self, name: str, sql: str) -> list[Any]:
+        """Rows of a strategy's ledger, read in the container: SQLite would lose its way through /proc."""
+        path = f"/var/lib/rooney/{name}/ledger.sqlite"
+        if not self.machine.path(path).exists():
             return []
-        with _open(path) as db:
-            return db.execute(sql, args).fetchall()
+        # the launcher's own interpreter, so that the reader is the one users have
+        python = "/opt/rooney/current/bin/python"
+        return list(json.loads(self.machine.run(python, "-I", "-c", _QUERY, path, sql).stdout))
 
     def position(self, name: str) -> int:
         """End of the last minute a worker has finished; 0 before the first."""
