@@ -10,6 +10,7 @@ from rooney.install.layout import COMPLETE, Layout
 
 MIN_PYTHON = (3, 11)
 EXTRAS = ("hub", "dashboard")
+IMPORTED = ("rooney.cli", "rooney.hub", "rooney.worker", "rooney.dashboard", "rooney.alert", "uvicorn", "starlette")
 _HIDDEN = ("/root/", "/home/", "/tmp/", "/var/tmp/")  # ProtectHome= and PrivateTmp= hide these from every unit
 
 _LAUNCHER = """#!{python}
@@ -72,9 +73,14 @@ def build(host: Host, layout: Layout, source: Path, version: str, python: str) -
     if tuple(map(int, found.split())) < MIN_PYTHON:
         raise InstallError(f"{python} is Python {'.'.join(found.split())}, rooney needs 3.11 or later; give --python")
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
-    sync = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", "--compile-bytecode", *extras]
+    sync = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", *extras]
     sync += ["--reinstall-package", "rooney"]  # uv's cache would give a wheel of this path from before an edit
     host.run([*sync, "--project", source, "--python", home / "bin/python"], env=env)
+    # as root, and now: a unit could not write what Python compiles, and would compile it again at every start
+    host.run(
+        [home / "bin/python", "-I", "-c", f"import {', '.join(IMPORTED)}"], env={"NUMBA_CACHE_DIR": str(home / "tmp")}
+    )
+    host.remove(home / "tmp")
     launcher = _LAUNCHER.format(python=layout.installed_home(version) / "bin/python")
     host.write(home / "bin/rooney", launcher, 0o755)
     share = home / "share"

@@ -12,7 +12,7 @@ from machine import REPOSITORY, Machine
 from world import HUB, TRADING, World, worker
 
 from rooney.install.layout import SHIPPED
-from rooney.sessions import HOUR_NS
+from rooney.sessions import MINUTE_NS
 from rooney.sim.demo import _dense
 
 HERE = Path(__file__).parent
@@ -81,11 +81,11 @@ def test_killing_hanging_and_stopping_one_worker_touches_no_other(market: World)
     machine.until(lambda: machine.show(worker("ibs"), "ActiveState") == "active", "ibs is back")
     assert machine.systemctl("kill", "-s", "STOP", worker("ibs")) == ""
     position = market.position("breakout")
-    market.wait_position("breakout", position + HOUR_NS)
+    market.wait_position("breakout", position + 15 * MINUTE_NS)
     machine.systemctl("kill", "-s", "CONT", worker("ibs"))
     machine.systemctl("stop", worker("ibs"))
     position = market.position("breakout")
-    market.wait_position("breakout", position + HOUR_NS)
+    market.wait_position("breakout", position + 15 * MINUTE_NS)
     machine.systemctl("start", worker("ibs"))
     assert market.pids("breakout", "third") == others
 

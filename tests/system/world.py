@@ -15,7 +15,7 @@ from rooney.sim.demo import Demo, Options, Plan, _held, plan
 from rooney.sim.gateway import DEMO_KEY
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
-SPEED = 300  # market seconds per second: slow enough for all that has to happen on this day; its rest goes faster
+SPEED = 200  # market seconds per second: slow enough for all that has to happen on this day; its rest goes faster
 TRADING = ("ibs", "breakout")
 LATER = ("third", "scripted", "hostile")  # strategies that come in the course of the tests
 CONFIG = "/etc/rooney/config.multi_alpha.yml"
