@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
+CLOCK_BEHIND_S = 1.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
@@ -78,6 +79,7 @@ class Worker:
         self._applied: dict[int, list[Event]] = {}
         self._stopping = False
         self._redis_ok = True
+        self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
         self._said_ready = False
         self._delivery: Delivery
 
@@ -280,6 +282,7 @@ class Worker:
             if ts_close <= self._position_ns:
                 return
         self._clock.on_mark(ts_close)
+        self._compare_clock(ts_close)
         self._delivery.turn(wait=self._clock.replay)
         minute = self._decode(ts_close, data)
         heard = self._delivery.outcomes()
@@ -303,6 +306,16 @@ class Worker:
             log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
         self._delivery.turn(wait=self._clock.replay)
         self._call_hooks(intents, decisions.trades)
+
+    def _compare_clock(self, ts_close: int) -> None:
+        """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""
+        behind_s = (ts_close - self._clock.now_ns()) / 1e9
+        if behind_s > CLOCK_BEHIND_S >= self._clock_behind_s:
+            text = f"this machine's clock is {behind_s:.1f} s behind the exchange's: the age of a bar cannot be judged"
+            log.event(logger, logging.ERROR, "clock", text)
+        elif behind_s <= CLOCK_BEHIND_S < self._clock_behind_s:
+            log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
+        self._clock_behind_s = behind_s
 
     def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
         """What a strategy wants to be told; it can change no decision, and its errors are its own."""
@@ -388,6 +401,8 @@ class Worker:
         unconfirmed = len(self._delivery.unconfirmed())
         orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
         state = "HALTED daily loss" if halted else self._mode
+        if self._clock_behind_s > CLOCK_BEHIND_S:
+            state = f"ATTENTION clock {self._clock_behind_s:.0f} s behind"
         if not self._redis_ok:
             state = "ATTENTION Redis away"
         mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"

@@ -84,10 +84,13 @@ def test_stopping_the_target_stops_everything_and_names_the_positions(desk: Desk
     desk.machine.systemctl("start", "rooney.target", "rooney-dashboard.socket", check=False)
     desk.minute(ES=BUY)
     desk.wait_states("acknowledged")
-    desk.world.wait_position("scripted", desk.minute(ES=100.0))
+    for _ in range(2):  # heard of at one mark, filled at the next
+        desk.world.wait_position("scripted", desk.minute(ES=100.0))
     desk.machine.systemctl("stop", "rooney.target")
-    active = desk.machine.systemctl("list-units", "--plain", "--no-legend", "--state=active", "rooney*.service")
-    assert active == ""
+    # systemctl waits for the target alone; its units are given their time
+    running = ("list-units", "--plain", "--no-legend", "--state=active,deactivating", "rooney*.service")
+    desk.machine.until(lambda: desk.machine.systemctl(*running) == "", "everything is stopped", 40)
+    assert desk.machine.show(UNIT, "Result") == "success"
     assert "stopping with a position: ESM6 +1" in desk.machine.messages("-u", UNIT)
 
 
@@ -135,12 +138,14 @@ def test_a_wrong_configuration_stays_down_and_is_told_once(desk: Desk) -> None:
 
 
 def test_a_missing_credential_stops_the_start(desk: Desk) -> None:
+    before = len(desk.alerts())
     desk.machine.systemctl("reset-failed", UNIT, check=False)
     desk.machine.run("rooney", "credentials", "remove", "scripted.broker_account")
     desk.machine.systemctl("start", UNIT, check=False)
     assert desk.machine.show(UNIT, "ExecMainStatus") == "243"
     assert desk.machine.show(UNIT, "NRestarts") == "0"
     assert desk.machine.show(UNIT, "ActiveState") == "failed"
+    desk.machine.until(lambda: len(desk.alerts()) == before + 1, "one alert")
     desk.world.give_account("scripted")
 
 
