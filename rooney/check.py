@@ -1,5 +1,6 @@
 """`rooney check`: what would stop a start, before it does; reads everything, changes nothing."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
+from rooney.instruments import group_of
+
+CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market
 
 
 def findings(
@@ -20,7 +24,7 @@ def findings(
         found += _of_strategy(config, name)
     found += table_findings(sessions.trade_date(now_ns()))
     if online:
-        found += _of_redis(config, now_ns)
+        found += _of_redis(config, now_ns) + _of_clock()
     return list(dict.fromkeys(found))
 
 
@@ -52,7 +56,25 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     if status.state != "live":
         return [Finding("warning", "data_hub", f"the hub says: {status.state}")]
     ahead_s = (status.ts_last_record - now_ns()) / 1e9
+    in_session = any(sessions.window_at(group_of(root), now_ns()) is not None for root in config.file.instruments)
+    if in_session and -ahead_s > CLOCK_AHEAD_S:
+        text = (
+            f"the newest record is {-ahead_s:.0f} s old, in session: this machine's clock is ahead, or the feed is late"
+        )
+        return [Finding("warning", "clock", text)]
     if ahead_s > 1:
         text = f"the newest record is {ahead_s:.1f} s ahead of this machine's clock; check time synchronisation"
         return [Finding("warning", "clock", text)]
     return []
+
+
+def _of_clock() -> list[Finding]:
+    """What systemd knows of this machine's clock; nothing where there is no systemd to ask."""
+    argv = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+    try:
+        said = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if said != "no":
+        return []
+    return [Finding("warning", "clock", "is not synchronised (timedatectl): enable systemd-timesyncd or chrony")]

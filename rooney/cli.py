@@ -1,14 +1,16 @@
 """The `rooney` command. Heavy parts are imported by the verb that needs them."""
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -129,7 +131,8 @@ def check(
     from rooney.check import findings
 
     config = _load(config_path, overrides, env_file)
-    found = findings(config, online=not offline, now_ns=time.time_ns)
+    with _credential_store() as store:
+        found = findings(config, online=not offline, now_ns=time.time_ns, store=store)
     levels = {finding.level for finding in found}
     away = any(finding.level == "warning" and finding.path in ("data_hub", "clock") for finding in found)
     code = EXIT_CONFIG if "error" in levels else EXIT_ATTENTION if away else EXIT_OK
@@ -369,6 +372,201 @@ def data_fill(
         if absent:
             click.echo(f"not in {directory}: {', '.join(absent)}")
     sys.exit(code)
+
+
+@cli.command()
+@_configured
+@click.option("--json", "as_json", is_flag=True, help="Lines by kind, as JSON.")
+def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, as_json: bool) -> None:
+    """Say once what needs a person: stale, unknown, halted. Exit status 1 if anything does.
+
+    With $STATE_DIRECTORY, as its unit has it, only what was not said in the last four hours.
+    """
+    from rooney import log
+    from rooney.health import attention
+    from rooney.watch import look, news, read_said, write_said
+
+    log.setup("watch")
+    now_ns = time.time_ns()
+    found = attention(look(_load(config_path, overrides, env_file)), now_ns)
+    if directory := os.environ.get("STATE_DIRECTORY"):
+        memory = Path(directory) / "said.json"
+        found, said = news(found, read_said(memory), now_ns)
+        write_said(memory, said)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for line in found.values():
+            log.event(logging.getLogger("rooney.watch"), logging.ERROR, "watch", line)
+    sys.exit(EXIT_ATTENTION if found else EXIT_OK)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@_configured
+@click.option("--day", help="Trade date (YYYY-MM-DD) [the last one that ended].")
+@click.option("--state", type=click.Path(path_type=Path), help="Directory of the ledgers [/var/lib/rooney].")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def report(
+    name: str | None,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    day: str | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Sum up one trade date from the ledgers."""
+    import msgspec
+
+    from rooney import log, summary
+    from rooney.ledgerview import STATE, ledger_path, read_day
+
+    log.setup("report")
+    config = _load(config_path, overrides, env_file)
+    parsed = _time(day, "--day")
+    wanted = parsed.date() if parsed else summary.last_ended(time.time_ns())
+    found: dict[str, Any] = {}
+    for one in [config.strategy(name).name] if name else config.names:
+        try:
+            found[one] = read_day(ledger_path(one, state or STATE), *summary.span(wanted))
+        except LedgerError as error:
+            found[one] = error
+    if as_json:
+        click.echo(json.dumps({key: msgspec.to_builtins(value, enc_hook=str) for key, value in found.items()}))
+    else:
+        click.echo("\n".join(summary.lines(wanted, found)))
+    sys.exit(EXIT_ATTENTION if any(isinstance(value, LedgerError) for value in found.values()) else EXIT_OK)
+
+
+@cli.command()
+@_configured
+def dashboard(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
+    """Answer /healthz, on the socket systemd passes or on the configured port."""
+    from rooney import log
+    from rooney.dashboard import DashboardProcess
+    from rooney.notify import Notifier
+
+    log.setup("dashboard")
+    _run(DashboardProcess(_load(config_path, overrides, env_file), Notifier()))
+
+
+@cli.command()
+@click.argument("unit")
+def alert(unit: str) -> None:
+    """Say that a unit failed: in the journal, and to Slack or Discord where a credential leads. For OnFailure=."""
+    import socket
+
+    from rooney import log
+    from rooney.alert import run
+
+    log.setup("alert")
+    sys.exit(run(unit, os.environ, socket.gethostname()))
+
+
+@cli.group()
+def credentials() -> None:
+    """Keep the secrets units load (/etc/rooney/credentials); as root. None is ever shown."""
+
+
+@credentials.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Names as JSON.")
+def credentials_list(as_json: bool) -> None:
+    """Name what there is."""
+    import msgspec
+
+    from rooney.credentials import Store
+
+    items = Store().items()
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(item) for item in items]))
+        return
+    for item in items:
+        changed = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(item.changed_s))
+        click.echo(f"{item.name:<32}{'encrypted' if item.encrypted else 'plain':<11}{changed}  {item.unit}")
+
+
+def _put(name: str, encrypt: bool, *, replace: bool) -> None:
+    """Read one secret from a prompt or standard input, never from an argument, and store it."""
+    from rooney.credentials import Store
+    from rooney.secrets import Secret
+
+    store = Store()
+    old = store.item(name)
+    if replace and old is None:
+        raise ConfigError(f"credentials.{name}: there is none to rotate; `rooney credentials set {name}` makes one")
+    if sys.stdin.isatty():
+        text = click.prompt(f"{name} (not shown)", hide_input=True, default="", show_default=False)
+    else:
+        text = sys.stdin.read()
+    item = store.put(name, Secret(text.strip()), encrypt=encrypt or (old is not None and old.encrypted))
+    kind = "encrypted" if item.encrypted else "readable by root only"
+    click.echo(f"{name}: {'replaced' if old else 'stored'}, {kind}")
+    click.echo(f"in use after: systemctl daemon-reload && systemctl restart {item.unit}")
+
+
+@credentials.command("set")
+@click.argument("name")
+@click.option("--encrypt", is_flag=True, help="With this machine's key (systemd-creds).")
+def credentials_set(name: str, encrypt: bool) -> None:
+    """Store one: databento_api_key, NAME.broker_account, NAME.paper_account, alert/slack, alert/discord."""
+    _put(name, encrypt, replace=False)
+
+
+@credentials.command("rotate")
+@click.argument("name")
+def credentials_rotate(name: str) -> None:
+    """Replace one by a new value; it stays encrypted if it was."""
+    _put(name, encrypt=False, replace=True)
+
+
+@credentials.command("encrypt")
+@click.argument("name")
+def credentials_encrypt(name: str) -> None:
+    """Encrypt one that is stored in plain."""
+    from rooney.credentials import Store
+
+    item = Store().encrypt(name)
+    click.echo(f"{name}: encrypted; in use after: systemctl daemon-reload && systemctl restart {item.unit}")
+
+
+@credentials.command("remove")
+@click.argument("name")
+def credentials_remove(name: str) -> None:
+    """Take one away; a running unit keeps what it has until it is restarted."""
+    from rooney.credentials import Store
+
+    item = Store().remove(name)
+    click.echo(f"{name}: removed; {item.unit} has it until it is restarted")
+
+
+def _installer(verb: str, text: str) -> None:
+    """`rooney VERB …` = `python3 -m rooney.install VERB …`, which needs nothing installed."""
+
+    @cli.command(verb, help=text, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:
+        from rooney.install.command import main as installer
+
+        sys.exit(installer([verb, *arguments]))
+
+
+_installer("install", "Install or upgrade to a checkout (--source DIR); as root.")
+_installer("rollback", "Go back to the version before, one unit at a time; as root.")
+_installer("uninstall", "Remove rooney; configuration, credentials and ledgers stay; as root.")
+
+
+@contextlib.contextmanager
+def _credential_store() -> Iterator[Path]:
+    """Where `check` reads credentials: the store, and for root also what is encrypted in it."""
+    from rooney.credentials import Store
+    from rooney.findings import CREDENTIAL_STORE
+
+    if os.geteuid() == 0 and any(CREDENTIAL_STORE.glob("*.cred")):
+        with Store().readable() as folder:
+            yield folder
+    else:
+        yield CREDENTIAL_STORE
 
 
 def _bus(config: "Config") -> "Bus":

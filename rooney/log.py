@@ -1,8 +1,9 @@
 """Log lines for two readers: a person at a terminal, and the journal, by fields.
 
 `setup` once per process, then `event(logger, level, kind, text, symbol=…, intent=…)`; plain `logger.info` works too.
-Levels: CRITICAL money at risk now · ERROR an action failed · WARNING degraded · NOTICE order, halt, roll, start, stop ·
-INFO decisions · DEBUG. Few kinds of event; no secret in any text, and if one slips in it is taken out here, last.
+Levels: ALERT a unit failed for good · CRITICAL money at risk now · ERROR an action failed · WARNING degraded ·
+NOTICE order, halt, roll, start, stop · INFO decisions · DEBUG. Few kinds of event; no secret in any text, and if one
+slips in it is taken out here, last.
 """
 
 import array
@@ -20,9 +21,11 @@ from types import TracebackType
 from typing import TextIO
 
 NOTICE = 25
+ALERT = 60
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
 _LEVELS = (  # least level, word on a terminal, syslog priority
+    (ALERT, "ALERT", 1),
     (logging.CRITICAL, "CRIT", 2),
     (logging.ERROR, "ERROR", 3),
     (logging.WARNING, "WARN", 4),
@@ -37,6 +40,7 @@ _SECRETS = (
 _EVENT_IDS = uuid.UUID("5a1f6f0c-6a0e-4d0b-9f0e-726f6f6e6579")
 
 logging.addLevelName(NOTICE, "NOTICE")
+logging.addLevelName(ALERT, "ALERT")
 
 
 def setup(component: str, strategy: str | None = None, level: int = logging.INFO, stream: TextIO | None = None) -> None:
@@ -157,7 +161,7 @@ class JournalHandler(logging.Handler):
         super().__init__()
         self._path = path
         self._fixed = {
-            "SYSLOG_IDENTIFIER": f"rooney-{component}",
+            "SYSLOG_IDENTIFIER": "-".join(filter(None, ("rooney", component, strategy))),  # the units' own
             "ROONEY_COMPONENT": component,
             "ROONEY_STRATEGY": strategy,
         }

@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
 REDIS_ALERT_S = 30.0
+CLOCK_BEHIND_S = 1.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
@@ -81,7 +82,7 @@ class Worker:
         self._clock = clock
         self._order_root = order_root
         self._on_stop = on_stop
-        self._symbols = [instrument.symbol for instrument in engine.instruments]
+        self._symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
         self._desk = Desk(name, mode, self._symbols, ledger, control, clock)
         self._strategy = engine.compiled.strategy()
         self._blank = engine.freeze()
@@ -94,6 +95,7 @@ class Worker:
         self._alerted = False
         self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
         self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
+        self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
         self._said_ready = False
         self._delivery: Delivery
 
@@ -107,11 +109,11 @@ class Worker:
         self._engine.compile()
         self._take_over()
         if self._until_redis(self._recover):
-            self._say()
             logger.info(
                 "ready: %s mode, %d of %d instruments warm, tape position %s",
-                self._mode, self._engine.warm(), len(self._engine.instruments), _utc(self._position_ns),
+                self._mode, self._engine.warm(), len(self._symbols), _utc(self._position_ns),
             )  # fmt: skip
+            self._say()
             self._follow()
         self._notifier.stopping()
         if self._on_stop == "flatten":
@@ -363,6 +365,7 @@ class Worker:
             if ts_close <= self._position_ns:
                 return
         self._clock.on_mark(ts_close)
+        self._compare_clock(ts_close)
         self._delivery.turn(wait=self._clock.replay)
         minute = self._decode(ts_close, data)
         self._minute_says = _refused(minute)
@@ -392,6 +395,16 @@ class Worker:
             log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
         self._delivery.turn(wait=self._clock.replay)
         self._call_hooks(intents, decisions.trades)
+
+    def _compare_clock(self, ts_close: int) -> None:
+        """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""
+        behind_s = (ts_close - self._clock.now_ns()) / 1e9
+        if behind_s > CLOCK_BEHIND_S >= self._clock_behind_s:
+            text = f"this machine's clock is {behind_s:.1f} s behind the exchange's: the age of a bar cannot be judged"
+            log.event(logger, logging.ERROR, "clock", text)
+        elif behind_s <= CLOCK_BEHIND_S < self._clock_behind_s:
+            log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
+        self._clock_behind_s = behind_s
 
     def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
         """What a strategy wants to be told; it can change no decision, and its errors are its own."""
@@ -482,6 +495,8 @@ class Worker:
         unconfirmed = len(self._delivery.unconfirmed())
         orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
         state = "HALTED daily loss" if halted else self._mode
+        if self._clock_behind_s > CLOCK_BEHIND_S:
+            state = f"ATTENTION clock {self._clock_behind_s:.0f} s behind"
         if self._delivery.breaker():
             state = "HALTED breaker"
         if switches := self._desk.switches():

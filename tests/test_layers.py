@@ -78,3 +78,17 @@ def test_a_hub_process_carries_no_compiler() -> None:
 def test_the_command_line_alone_loads_nothing_heavy() -> None:
     loaded = _modules_after("import rooney.cli")
     assert loaded.isdisjoint({"numba", "numpy", "redis", "requests", "databento", "polars", "sqlite3"})
+
+
+def test_the_installer_runs_on_a_python_with_nothing_installed() -> None:
+    code = "import sys; sys.path.insert(0, '.'); import rooney.install.command; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {name for name in done.stdout.split() if name.startswith("rooney")}
+    assert {name.partition(".")[2].partition(".")[0] for name in ours} == {"", "install"}
+
+
+def test_what_looks_on_carries_no_compiler() -> None:
+    loaded = _modules_after("import rooney.cli, rooney.dashboard, rooney.alert, rooney.summary")
+    assert loaded.isdisjoint({"numba", "numpy", "databento", "polars", "requests"})

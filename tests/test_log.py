@@ -146,7 +146,7 @@ def test_the_journal_gets_fields(journal: Journal) -> None:
     assert journal.read() == {
         "MESSAGE": "entry may be live",
         "PRIORITY": "2",
-        "SYSLOG_IDENTIFIER": "rooney-worker",
+        "SYSLOG_IDENTIFIER": "rooney-worker-ibs",
         "ROONEY_COMPONENT": "worker",
         "ROONEY_STRATEGY": "ibs",
         "ROONEY_EVENT": "unconfirmed",

@@ -630,6 +630,38 @@ def test_the_command_itself_starts_trades_and_stops_without_a_heavy_library(rig:
         assert db.execute("SELECT ts_mark FROM status").fetchone()[0] == LAST
 
 
+def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker in this process, its clock five minutes before the tape's."""
+    from rooney import worker as worker_module
+    from rooney.clock import Clock
+    from rooney.config import load_config
+
+    class Behind(Clock):
+        offset = START - 5 * MINUTE_NS - time.time_ns()
+
+        def now_ns(self) -> int:
+            return time.time_ns() + self.offset
+
+    one = rig("a")
+    monkeypatch.setattr(worker_module, "Clock", Behind)
+    monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
+    process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=False)
+    said: list[str] = []
+    monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
+    one.publish(closes(QUIET))
+    thread = threading.Thread(target=process.run, daemon=True)
+    thread.start()
+    one.wait_position(START + MINUTE_NS)
+    one.publish(closes(QUIET, QUIET))
+    one.wait_position(START + 2 * MINUTE_NS)
+    wait_for(lambda: any(text.startswith("ATTENTION clock 4") for text in said), 10, lambda: said)
+    process.stop()
+    thread.join(20)
+    assert "behind the exchange's" in caplog.text
+
+
 def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker in this process, its clock running and set into a session."""
     from rooney import worker as worker_module

@@ -1,0 +1,119 @@
+"""What a ledger says, to everyone but its worker: read only, by a connection of its own.
+
+For dashboards, watches, alerts and reports. A ledger in use is opened `mode=ro`; one without a `-wal` file was closed
+cleanly and is opened `immutable`, since SQLite would otherwise want to create files where a reader may not write.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney.errors import LedgerError
+from rooney.orders import State
+
+STATE = Path("/var/lib/rooney")
+_LAST = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Where a strategy stands, as its ledger has it.
+
+    ts_mark, ts_wall: end of its last finished minute and when that was written, UTC ns; 0 before the first
+    unconfirmed:      ids of orders whose fate is unknown, oldest first
+    """
+
+    ts_mark: int
+    ts_wall: int
+    equity_usd: float
+    day_pnl_usd: float
+    halted: bool
+    unconfirmed: tuple[str, ...]
+
+
+class Day(msgspec.Struct, frozen=True):
+    """A span of a strategy's ledger. orders: state → how many intents decided in it; pnl_usd is an estimate."""
+
+    orders: dict[str, int]
+    trades: int
+    winners: int
+    pnl_usd: float
+    costs_usd: float
+
+
+def ledger_path(name: str, state: Path = STATE) -> Path:
+    """Where a strategy's unit keeps its ledger."""
+    return state / name / "ledger.sqlite"
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """Raises LedgerError for a file that cannot be read as a ledger."""
+    try:
+        with closing(_connect(path)) as db:
+            yield db
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError(f"{path}: cannot be read: {error}; what it holds is not known here") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that has read something, so that the file is open: its worker may start or stop meanwhile."""
+    for pause_s in (0.05, 0.2, 1.0, 0.0):
+        how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
+        try:
+            db.execute("SELECT count(*) FROM strategy").fetchone()
+        except sqlite3.OperationalError:
+            db.close()
+            if not pause_s:
+                raise
+            time.sleep(pause_s)
+        except BaseException:
+            db.close()
+            raise
+        else:
+            break
+    return db
+
+
+def read(path: Path) -> Record | None:
+    """Where the strategy stands; None where there is no ledger yet. Raises LedgerError."""
+    if not path.exists():
+        return None
+    with _open(path) as db:
+        row = db.execute("SELECT ts_mark, ts_wall, detail FROM status").fetchone()
+        unknown = db.execute(
+            f"SELECT id FROM intent i WHERE {_LAST} = ? ORDER BY seq", (State.UNCONFIRMED.value,)
+        ).fetchall()
+    ts_mark, ts_wall, detail = row or (0, 0, "{}")
+    known: dict[str, Any] = json.loads(detail)
+    return Record(
+        ts_mark,
+        ts_wall,
+        float(known.get("equity_usd") or 0.0),
+        float(known.get("day_pnl_usd") or 0.0),
+        bool(known.get("halted")),
+        tuple(intent for (intent,) in unknown),
+    )
+
+
+def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:
+    """What happened at marks in [begin_ns, end_ns); None where there is no ledger. Raises LedgerError."""
+    if not path.exists():
+        return None
+    with _open(path) as db:
+        span = (begin_ns, end_ns)
+        orders = db.execute(
+            f"SELECT {_LAST}, count(*) FROM intent i WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1", span
+        ).fetchall()
+        trades, winners, pnl, costs = db.execute(
+            "SELECT count(*), coalesce(sum(pnl_usd > 0), 0), coalesce(sum(pnl_usd), 0.0), coalesce(sum(costs_usd), 0.0)"
+            " FROM trade WHERE ts_mark >= ? AND ts_mark < ?",
+            span,
+        ).fetchone()
+    return Day(dict(orders), trades, winners, pnl, costs)

@@ -1,0 +1,274 @@
+"""What goes wrong with one unit, made to go wrong: minutes and orders come one by one, from here."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import Machine
+from worker_support import BUY, LEAVE, bar, chicago
+from worker_support import minute as tape_entry
+from world import HUB, World, worker
+
+from rooney.messages import Bar
+from rooney.minutes import Published
+from rooney.sessions import MINUTE_NS
+
+UNIT = worker("scripted")
+ALERT = "rooney-alert@rooney-worker@scripted.service"
+QUICK = "[Service]\nRestartSec=100ms\n"
+
+
+class Desk:
+    """The strategy `scripted`, whose prices are commands, and the hand that publishes its minutes."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.machine: Machine = world.machine
+        self.now = max(world.tape_end(), chicago("2026-03-16 10:00"))
+
+    def minute(self, **closes: float) -> int:
+        """Publish one minute with a bar per symbol; its end."""
+        self.now += MINUTE_NS
+        bars: list[Bar] = [bar(symbol, self.now, close) for symbol, close in closes.items()]
+        bus = self.world.bus()
+        bus.publish(Published(tape_entry(self.now, *bars), [], {}))
+        bus.close()
+        return self.now
+
+    def start(self) -> None:
+        """Up and ready, whatever was before."""
+        self.machine.systemctl("reset-failed", UNIT, ALERT, check=False)
+        self.machine.systemctl("start", UNIT)
+
+    def wait(self, name: str, value: str, timeout_s: float = 60.0) -> None:
+        """Until a property of its unit has a value."""
+        self.machine.until(lambda: self.machine.show(UNIT, name) == value, f"{name}={value}", timeout_s)
+
+    def wait_states(self, *last: str) -> None:
+        """Until its ledger ends with these steps of orders."""
+        self.machine.until(
+            lambda: tuple(self.world.states("scripted")[-len(last) :]) == last,
+            f"{last}, but is {self.world.states('scripted')}",
+        )
+
+    def alerts(self, unit: str = UNIT) -> list[str]:
+        """What was said in the journal at the level that wakes people."""
+        name = unit.removesuffix(".service")
+        return [
+            text for text in self.machine.messages("-p", "alert", "ROONEY_EVENT=alert") if f" {name} failed" in text
+        ]
+
+
+@pytest.fixture(scope="module")
+def desk(webhooks: World) -> Iterator[Desk]:
+    machine = webhooks.machine
+    machine.systemctl("stop", "rooney.target", check=False)
+    source = Path(__file__).parents[1] / "strategies/scripted.py"
+    machine.write("/etc/rooney/strategies/scripted.py", source.read_text())
+    webhooks.add_strategy("scripted", reentry_wait_s=0)
+    webhooks.give_account("scripted")
+    # the hub stays down: it would be started with a worker, and its market is over
+    machine.systemctl("mask", "--runtime", HUB)
+    desk = Desk(webhooks)
+    desk.minute(ES=100.0, NQ=100.0)
+    yield desk
+    machine.systemctl("unmask", "--runtime", HUB)
+
+
+def test_stopping_the_target_stops_everything_and_names_the_positions(desk: Desk) -> None:
+    desk.start()
+    desk.machine.systemctl("start", "rooney.target", "rooney-dashboard.socket", check=False)
+    desk.minute(ES=BUY)
+    desk.wait_states("acknowledged")
+    for _ in range(2):  # heard of at one mark, filled at the next
+        desk.world.wait_position("scripted", desk.minute(ES=100.0))
+    desk.machine.systemctl("stop", "rooney.target")
+    # systemctl waits for the target alone; its units are given their time
+    running = ("list-units", "--plain", "--no-legend", "--state=active,deactivating", "rooney*.service")
+    desk.machine.until(lambda: desk.machine.systemctl(*running) == "", "everything is stopped", 40)
+    assert desk.machine.show(UNIT, "Result") == "success"
+    assert "stopping with a position: ESM6 +1" in desk.machine.messages("-u", UNIT)
+
+
+def test_a_kill_between_sending_and_outcome_is_an_unconfirmed_order_at_the_next_start(desk: Desk) -> None:
+    desk.start()
+    desk.minute(NQ=BUY)  # the second order: its webhook reads it and never answers
+    desk.wait_states("planned", "sending")
+    desk.machine.until(lambda: len(desk.world.requests("scripted")) == 2, "the order was received")
+    before = desk.machine.pid_of(UNIT)
+    desk.machine.systemctl("kill", "-s", "KILL", UNIT)
+    desk.machine.until(lambda: desk.machine.pid_of(UNIT) not in (0, before), "it is restarted")
+    desk.wait("ActiveState", "active")
+    assert desk.world.states("scripted")[-1] == "unconfirmed"
+    (entry,) = desk.machine.journal("-u", UNIT, "-p", "crit")
+    assert "unconfirmed: the process ended between sending and outcome" in entry["MESSAGE"]
+    assert "orders 1 UNCONFIRMED" in desk.machine.show(UNIT, "StatusText")
+
+
+def test_it_is_never_sent_again_but_settled_by_an_exit(desk: Desk) -> None:
+    for _ in range(4):
+        desk.world.wait_position("scripted", desk.minute(NQ=100.0))
+    desk.machine.until(lambda: desk.world.states("scripted")[-1] == "resolved", "the exit settled it")
+    actions = [request["payload"]["action"] for request in desk.world.requests("scripted")]
+    assert len(actions) == 3 and actions[2] == "exit"
+
+
+def test_a_send_in_flight_reaches_its_outcome_before_the_unit_stops(desk: Desk) -> None:
+    desk.minute(ES=LEAVE)  # the fourth order: its webhook takes three seconds
+    desk.wait_states("planned", "sending")
+    desk.machine.systemctl("stop", UNIT)
+    assert desk.world.states("scripted")[-1] == "acknowledged"
+    assert desk.machine.show(UNIT, "Result") == "success"
+    assert desk.world.held("scripted") == {}
+
+
+def test_a_wrong_configuration_stays_down_and_is_told_once(desk: Desk) -> None:
+    desk.world.add_strategy("scripted", enabled=False)
+    desk.machine.systemctl("start", UNIT, check=False)
+    assert desk.machine.show(UNIT, "ExecMainStatus") == "78"
+    assert desk.machine.show(UNIT, "NRestarts") == "0"
+    desk.machine.until(lambda: len(desk.alerts()) == 1, "one alert")
+    assert "exit-code (exited 78): wrong configuration, it stays down" in desk.alerts()[0]
+    assert "strategies.scripted.enabled" in desk.alerts()[0]
+    desk.world.add_strategy("scripted", reentry_wait_s=0)
+
+
+def test_a_missing_credential_stops_the_start(desk: Desk) -> None:
+    before = len(desk.alerts())
+    desk.machine.systemctl("reset-failed", UNIT, check=False)
+    desk.machine.run("rooney", "credentials", "remove", "scripted.broker_account")
+    desk.machine.systemctl("start", UNIT, check=False)
+    assert desk.machine.show(UNIT, "ExecMainStatus") == "243"
+    assert desk.machine.show(UNIT, "NRestarts") == "0"
+    assert desk.machine.show(UNIT, "ActiveState") == "failed"
+    desk.machine.until(lambda: len(desk.alerts()) == before + 1, "one alert")
+    desk.world.give_account("scripted")
+
+
+def test_five_crashes_are_one_alert(desk: Desk) -> None:
+    before = len(desk.alerts())
+    desk.machine.drop_in(UNIT, QUICK)
+    desk.start()
+    for _ in range(5):
+        desk.wait("ActiveState", "active")
+        pid = desk.machine.pid_of(UNIT)
+        desk.machine.systemctl("kill", "-s", "KILL", UNIT)
+        desk.machine.until(lambda pid=pid: desk.machine.pid_of(UNIT) != pid, "it is gone")
+        desk.machine.until(
+            lambda: desk.machine.show(UNIT, "ActiveState") in ("active", "failed"), "it is back, or given up"
+        )
+    desk.wait("ActiveState", "failed")
+    desk.machine.until(lambda: len(desk.alerts()) == before + 1, "one alert")
+    time.sleep(1)
+    assert len(desk.alerts()) == before + 1
+    assert "signal (killed KILL)" in desk.alerts()[-1]
+
+
+def test_a_loop_of_hangs_is_seen_each_time_and_given_up_the_fifth(desk: Desk) -> None:
+    before = len(desk.alerts())
+    desk.machine.drop_in(UNIT, QUICK + "WatchdogSec=2\n")
+    desk.start()
+    for _ in range(5):
+        desk.wait("ActiveState", "active")
+        pid = desk.machine.pid_of(UNIT)
+        desk.machine.systemctl("kill", "-s", "STOP", UNIT)
+        desk.machine.until(lambda pid=pid: desk.machine.pid_of(UNIT) != pid, "the watchdog ended it")
+        desk.machine.until(
+            lambda: desk.machine.show(UNIT, "ActiveState") in ("active", "failed"), "it is back, or given up"
+        )
+    desk.wait("ActiveState", "failed")
+    assert sum("Watchdog timeout" in text for text in desk.machine.messages("-u", UNIT)) == 5
+    desk.machine.until(lambda: len(desk.alerts()) == before + 1, "one alert")
+    assert "watchdog" in desk.alerts()[-1]
+
+
+def test_the_stack_of_a_hung_process_is_in_the_journal(desk: Desk) -> None:
+    text = "\n".join(desk.machine.messages("-u", UNIT))
+    assert "Fatal Python error: Aborted" in text
+    assert re.search(r'File ".+/rooney/worker\.py", line \d+ in _follow', text)
+    desk.machine.drop_out(UNIT)
+
+
+def test_an_alert_reaches_slack_and_its_address_stays_secret(desk: Desk) -> None:
+    machine, address = desk.machine, "http://127.0.0.1:8282/services/T0/B0/hooksecret"
+    server = (
+        "import http.server as h\n"
+        "class H(h.BaseHTTPRequestHandler):\n"
+        " def do_POST(self):\n"
+        "  open('/run/sim/slack','ab').write(self.rfile.read(int(self.headers['Content-Length']))+b'\\n')\n"
+        "  self.send_response(200); self.end_headers()\n"
+        "h.HTTPServer(('127.0.0.1',8282),H).serve_forever()\n"
+    )
+    machine.run("systemd-run", "--quiet", "--unit=sim-slack", sys.executable, "-c", server)
+    machine.until(lambda: machine.run("curl", "-s", "127.0.0.1:8282", check=False).returncode == 0, "slack listens")
+    machine.run("rooney", "credentials", "set", "alert/slack", text=address)
+    machine.systemctl("start", ALERT)
+    sent = machine.path("/run/sim/slack").read_text()
+    assert "rooney-worker@scripted failed" in json.loads(sent)["text"]
+    assert not [text for text in machine.messages("-t", "rooney-alert") if "hooksecret" in text]
+
+
+def test_a_status_that_is_not_ascii_arrives_and_takes_nothing_with_it(desk: Desk) -> None:
+    code = "from rooney.notify import Notifier; import time; n = Notifier(); "
+    code += "n.status('day \u2212312.50 \u2713'); n.ready()"
+    properties = ("--service-type=notify", "-p", "NotifyAccess=main", "-p", "WatchdogSec=9")
+    command = ("/opt/rooney/current/bin/python", "-c", f"{code}; n.watchdog(); time.sleep(60)")
+    desk.machine.run("systemd-run", "--quiet", "--unit=said", *properties, *command)
+    assert desk.machine.show("said", "StatusText") == "day ?312.50 ?"
+    assert desk.machine.show("said", "ActiveState") == "active"
+    desk.machine.systemctl("stop", "said")
+
+
+def test_the_watch_tells_a_trouble_once(desk: Desk) -> None:
+    machine = desk.machine
+    machine.systemctl("stop", "rooney-watch.timer", "rooney-watch.service")
+    machine.path("/var/lib/rooney-watch/said.json").unlink(missing_ok=True)
+    before = len(desk.alerts("rooney-watch.service"))
+    machine.systemctl("start", "rooney-watch", check=False)
+    assert machine.show("rooney-watch", "ExecMainStatus") == "1"
+    assert any("no hub" in text or "the hub has said" in text for text in machine.messages("-t", "rooney-watch"))
+    machine.until(lambda: len(desk.alerts("rooney-watch.service")) == before + 1, "one alert")
+    machine.systemctl("start", "rooney-watch")
+    assert len(desk.alerts("rooney-watch.service")) == before + 1
+
+
+def test_the_dashboard_answers_and_can_reach_nothing(desk: Desk) -> None:
+    machine = desk.machine
+    machine.systemctl("start", "rooney-dashboard.socket")
+    url = "http://127.0.0.1:5000/healthz"
+    found = json.loads(machine.run("curl", "-sS", url).stdout)
+    assert found["ok"] is False and any("hub" in line for line in found["attention"])
+    assert (
+        machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example", url).stdout
+        == "403"
+    )
+    pid = str(machine.pid_of("rooney-dashboard.service"))
+    out = machine.run("nsenter", "-t", pid, "-n", "--", "curl", "-sS", "-m", "3", "http://127.0.0.1:8181", check=False)
+    assert out.returncode == 7
+    machine.systemctl("stop", "rooney-dashboard.socket", "rooney-dashboard.service")
+
+
+def test_an_encrypted_credential_is_loaded_and_rotated(desk: Desk) -> None:
+    machine = desk.machine
+    machine.run("rooney", "credentials", "encrypt", "scripted.broker_account")
+    stored = machine.path("/etc/rooney/credentials/scripted.broker_account.cred").read_text()
+    assert "webhook" not in stored and not machine.path("/etc/rooney/credentials/scripted.broker_account").exists()
+    machine.run("rooney", "credentials", "rotate", "scripted.broker_account", text=desk.world.url("scripted"))
+    machine.systemctl("daemon-reload")
+    desk.start()
+    listed = machine.run("rooney", "credentials", "list").stdout
+    assert re.search(r"scripted\.broker_account +encrypted", listed)
+    assert not [part for pair in desk.world.accounts.values() for part in pair if part in listed]
+    machine.systemctl("stop", UNIT)
+
+
+def test_no_two_strategies_are_given_one_account(desk: Desk) -> None:
+    argv = ("rooney", "credentials", "set", "ibs.broker_account")
+    done = desk.machine.run(*argv, text=desk.world.url("scripted"), check=False)
+    assert done.returncode == 78
+    assert "use the same webhook" in done.stderr
+    assert desk.world.accounts["scripted"][1] not in done.stderr + done.stdout
