@@ -132,7 +132,7 @@ def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> N
 def test_the_random_market_makes_trades_to_compare(name: str, tmp_path: Path) -> None:
     _random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
     result = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS))
-    assert len(result.trades) > 2
+    assert len(result.trades) >= 2
 
 
 @pytest.mark.parametrize("name", ["ibs", "breakout"])

@@ -19,17 +19,14 @@ from kernel_support import F64, digests, length, run, walk
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rooney.arrays import FAST, over_series
-from rooney.errors import StrategyError
 from rooney.features import (
     KERNELS,
-    Feature,
     calculate,
     calculate_atr,
     calculate_bollinger,
     calculate_ibs,
     calculate_rsi,
     calculate_sma,
-    resolve,
 )
 from rooney.registry import Kernel
 
@@ -403,32 +400,3 @@ def test_columns_of_different_length_are_refused() -> None:
 def test_a_length_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="whole number of bars from 1"):
         calculate_rsi([1.0, 2.0], 0)
-
-
-def test_features_of_a_strategy_lie_side_by_side_without_overlap() -> None:
-    wanted = {"a": Feature("rsi", "1min", 14), "b": Feature("channel_high", "daily", "n"), "c": Feature("close")}
-    found = resolve("x.py", wanted, {"n": 5})
-    assert [(f.first_slot, f.past_slot, f.timeframe, f.length) for f in found] == [
-        (0, 4, 0, 14),
-        (4, 10, 2, 5),
-        (10, 11, 1, 1),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("feature", "said"),
-    [
-        (Feature("rsii"), "x.py: feature 'f' asks for 'rsii'; the library has above, absolute, adx,"),
-        (Feature("rsi", "4h"), "x.py: feature 'f' is on '4h'; timeframes are 1min, hourly, daily"),
-        (Feature("rsi", "hourly", "len"), "x.py: feature 'f' takes its length from 'len', no parameter"),
-        (Feature("rsi", "hourly", 0), "x.py: feature 'f' has length 0; it must be a whole number of bars from 1 to"),
-        (
-            Feature("rsi", "hourly", "half"),
-            "x.py: feature 'f' has length 2.5; it must be a whole number of bars from 1 to",
-        ),
-    ],
-)
-def test_a_feature_that_cannot_be_is_named_with_its_file(feature: Feature, said: str) -> None:
-    with pytest.raises(StrategyError) as error:
-        resolve("x.py", {"f": feature}, {"half": 2.5})
-    assert str(error.value).startswith(said)
