@@ -132,9 +132,9 @@ def _until(done: Any) -> None:
 def _hold_between_minutes(gateway: Gateway, redis: PrivateRedis) -> None:
     """Hold the replay where every minute that has ended is on the tape."""
     while True:
-        past_ns = gateway.clock.hold() % MINUTE_NS
-        if 10 <= past_ns / 1e9 <= 50:
-            return _until(lambda: _tape_end(redis) == gateway.clock.now() - past_ns)
+        now_ns = gateway.clock.hold()
+        if 10 <= now_ns % MINUTE_NS / 1e9 <= 50:
+            return _until(lambda: _tape_end(redis) == gateway.clock.now() // MINUTE_NS * MINUTE_NS)
         gateway.clock.go_on()
         time.sleep(0.005)
 
