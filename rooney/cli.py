@@ -257,6 +257,16 @@ def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file
     click.echo(f"next: rooney backtest {name} --data bars.parquet --out result/   (docs/ADDING_NEW_STRATEGY.md)")
 
 
+@cli.command()
+def features() -> None:
+    """What a strategy's features can be made of: kernels, what they read, formulas and sources."""
+    from rooney.features import KERNELS
+
+    for kernel in sorted(KERNELS.values(), key=lambda each: each.name):
+        source = f"  [{kernel.source}]" if kernel.source else ""
+        click.echo(f"{kernel.name:<24}{kernel.inputs:<8}{kernel.formula}{source}")
+
+
 @cli.group()
 def data() -> None:
     """History: import, download and check it, and fill Redis with it."""

@@ -1,7 +1,12 @@
 """`rooney new`: what it writes works as it is, and overwrites nothing."""
 
 import importlib.util
+import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +80,30 @@ def test_a_file_that_is_there_is_not_overwritten(place: Path) -> None:
         _write(place, "mine")
     assert (place / "strategies" / "mine.py").read_text() == "kept"
     assert "mine" not in load_config(place / SHIPPED.name).names
+
+
+def test_the_guide_is_followed_as_it_is_written(tmp_path: Path) -> None:
+    """Every command of docs/ADDING_NEW_STRATEGY.md for a checkout, in a copy of it; the demo's market is shortened."""
+    root = SHIPPED.parent
+    for folder in ("rooney", "strategies", "research", "tests"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (SHIPPED.name, "pyproject.toml"):
+        shutil.copy(root / file, tmp_path)
+    text = (root / "docs" / "ADDING_NEW_STRATEGY.md").read_text(encoding="utf-8")
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    assert len(commands) == 4
+    for command in commands:
+        program, *words = command.removeprefix("uv run --all-extras ").split()
+        minutes = ["--minutes", "400"] if words[0] == "demo" else []
+        argv = [sys.executable, "-m", program, *words, *minutes]
+        done = subprocess.run(argv, cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+    summary = json.loads((tmp_path / "result" / "summary.json").read_text())
+    assert summary["strategy"] == "rsi_swing"
+    assert summary["decisions"] > 0
+
+
+def _environment(checkout: Path) -> dict[str, str]:
+    """The copy's own modules come first."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST")}
+    return kept | {"PYTHONPATH": str(checkout)}
