@@ -1,0 +1,86 @@
+"""`rooney compile NAME`: an engine's step → an extension module, and the drop-in that makes its worker load it.
+
+Needs setuptools, a C and C++ compiler and Python's headers, all of them only here. The code is for the machine's
+architecture, not for its very processor, and gives the same bits as the JIT's.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rooney import ahead
+from rooney.engine import Engine
+from rooney.errors import ConfigError
+from rooney.kernels import jit
+
+UNITS = Path("/etc/systemd/system")
+_NEEDS = (
+    "compiling ahead of time needs setuptools in this Python's environment, a C and C++ compiler and Python's headers "
+    "(Debian, Ubuntu: apt install g++ python3-dev); a worker needs none of them. Nothing was written"
+)
+
+
+def build(engine: Engine, directory: Path) -> Path:
+    """Compile an engine's step into `directory`; returns the file, which is there whole or not at all.
+
+    Raises StrategyError for a rule that cannot be compiled, else ConfigError.
+    """
+    if jit.AHEAD_DIRECTORY:
+        raise ConfigError(
+            "ROONEY_COMPILED_DIRECTORY is set, so there is no compiler here: unset it. Nothing was written"
+        )
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        raise ConfigError("NUMBA_DISABLE_JIT is set, so there is no compiler here: unset it. Nothing was written")
+    try:
+        from numba.pycc import CC
+    except ImportError as error:
+        raise ConfigError(f"{error}: {_NEEDS}") from error
+    module = engine.compiled.module
+    path = ahead.extension_path(directory, module.__name__)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        unfinished = tempfile.TemporaryDirectory(dir=directory, prefix=".unfinished-")
+    except OSError as error:
+        raise ConfigError(f"{directory}: {error.strerror}; as root, or --out names another directory") from error
+    with unfinished as folder:
+        compiler = _new(CC, module)
+        compiler.output_dir = folder
+        signature = tuple(numba.typeof(argument) for argument in engine.arguments())
+        compiler.export("step", signature)(module.step.py_func)
+        try:
+            compiler.compile()
+        except Exception as error:  # numba and setuptools raise what they like
+            engine.compile()  # says which rule it is, if it is one
+            raise ConfigError(f"{type(error).__name__}: {str(error).strip()}; {_NEEDS}") from error
+        built = Path(folder) / path.name
+        built.chmod(0o755)  # whatever the umask: the worker is another user
+        built.replace(path)
+    return path
+
+
+def _new(cc: Any, module: Any) -> Any:
+    try:
+        return cc(module.__name__, source_module=module)
+    except RuntimeError as error:  # numba tries the compiler first
+        raise ConfigError(f"{str(error).strip()}: {_NEEDS}") from error
+
+
+def enable(name: str, directory: Path, units: Path = UNITS) -> Path:
+    """Write the drop-in of a strategy's worker; returns it. Raises ConfigError where this user may not."""
+    return write(units / f"rooney-worker@{name}.service.d" / ahead.DROP_IN, directory)
+
+
+def write(path: Path, directory: Path) -> Path:
+    """The drop-in for steps in `directory`, as `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.new")
+        unfinished.write_text(ahead.drop_in(directory))
+        unfinished.chmod(0o644)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; the step is compiled, the worker does not use it yet") from error
+    return path
