@@ -7,15 +7,19 @@ directory holds the steps of several strategies and versions side by side.
 """
 
 import functools
+import hashlib
 import importlib.machinery
 import importlib.util
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from rooney.errors import ConfigError
 
-DIRECTORY = Path("/opt/rooney/compiled")  # workers can execute from here, and write nothing in it
 DROP_IN = "60-compiled.conf"
+_VARIABLE = "ROONEY_COMPILED_DIRECTORY"
 _SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 
 
@@ -24,10 +28,26 @@ class NotCompiledError(ConfigError):
 
 
 class Ahead:
-    """The loaded extension: `step`, with the arguments the JIT's has."""
+    """The loaded extension: `step`, with the arguments the JIT's has.
 
-    def __init__(self, extension: Any) -> None:
-        self.step = extension.step
+    The JIT compiles for the types it is given. Machine code from a file takes them for granted: of an array it would
+    only notice another size of its elements, and read the rest as if it were its own. So the first call compares them.
+    """
+
+    def __init__(self, path: Path, extension: Any) -> None:
+        self.__name__: str = extension.__name__
+        self._path = path
+        self._arguments: Callable[[], int] = extension.arguments
+        self._step: Callable[..., Any] = extension.step
+        self.step: Callable[..., Any] = self._first
+
+    def _first(self, *arguments: Any) -> Any:
+        if fingerprint(arguments) != self._arguments():
+            raise NotCompiledError(
+                f"{self._path}: compiled for arguments of other types; `rooney compile` makes it anew"
+            )
+        self.step = self._step
+        return self._step(*arguments)
 
     def scan(self, *arguments: Any) -> NoReturn:
         """Research compiles what loops over history; a worker never does. Raises ConfigError."""
@@ -35,6 +55,17 @@ class Ahead:
             "ROONEY_COMPILED_DIRECTORY is set, and steps compiled ahead of time are for workers: unset it to go over "
             "history; nothing was run"
         )
+
+
+def fingerprint(arguments: Iterable[Any]) -> int:
+    """63 bits of a hash over the types of a step's arguments: fields and offsets, dimensions, contiguity."""
+    said = [
+        f"{one.dtype.descr} {one.dtype.itemsize} {one.ndim} {one.flags.c_contiguous} {one.flags.writeable}"
+        if isinstance(one, np.ndarray)
+        else type(one).__name__
+        for one in arguments
+    ]
+    return int.from_bytes(hashlib.sha256("\n".join(said).encode()).digest()[:8], "big") >> 1
 
 
 def extension_path(directory: Path, name: str) -> Path:
@@ -59,7 +90,7 @@ def load(directory: Path, name: str) -> Ahead:
             raise ImportError("not an extension module")
         extension = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(extension)
-        return Ahead(extension)
+        return Ahead(path, extension)
     except (ImportError, AttributeError) as error:
         raise NotCompiledError(f"{path}: cannot be loaded: {error}") from error
 
@@ -73,6 +104,12 @@ def drop_in(directory: Path) -> str:
 # strategy, its lengths or the kernels stops the start (status 78) until `rooney compile NAME` has run again. Without
 # this file the worker compiles at its start, as before.
 [Service]
-Environment=ROONEY_COMPILED_DIRECTORY={directory}
+Environment={_VARIABLE}={directory}
 MemoryDenyWriteExecute=yes
 """
+
+
+def directory_of(drop_in: str) -> Path | None:
+    """The directory a drop-in's text names, None for one that names none."""
+    _, found, rest = drop_in.partition(f"\nEnvironment={_VARIABLE}=")
+    return Path(rest.splitlines()[0]) if found else None

@@ -142,7 +142,7 @@ def compile_(
     from rooney.build import build_engine
 
     strategy = _load(config_path, overrides, env_file).strategy(name)
-    directory = out.absolute() if out else ahead.DIRECTORY
+    directory = out.absolute() if out else precompile.installed_directory()
     step = precompile.build(build_engine(strategy), directory)
     drop_in = precompile.write(out / ahead.DROP_IN, directory) if out else precompile.enable(name, directory)
     if as_json:
@@ -151,7 +151,7 @@ def compile_(
     click.echo(f"{name}: {step}")
     unit = f"rooney-worker@{name}"
     if out:
-        click.echo(f"{drop_in}: copy it to {precompile.UNITS / f'{unit}.service.d'}/, then")
+        click.echo(f"{drop_in}: copy it to {precompile.drop_in_path(name).parent}/, then")
     else:
         click.echo(f"{drop_in}: remove it to compile at every start again")
     click.echo(f"in use after: systemctl daemon-reload && systemctl restart {unit}")

@@ -5,7 +5,9 @@ architecture, not for its very processor, and gives the same bits as the JIT's.
 """
 
 import os
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,25 @@ from rooney.errors import ConfigError
 from rooney.kernels import jit
 
 UNITS = Path("/etc/systemd/system")
+_VERSIONS = "versions"  # an installation's folder of virtual environments (`rooney.install.layout`)
 _NEEDS = (
     "compiling ahead of time needs setuptools in this Python's environment, a C and C++ compiler and Python's headers "
     "(Debian, Ubuntu: apt install g++ python3-dev); a worker needs none of them. Nothing was written"
 )
+
+
+def installed_directory(prefix: Path = Path(sys.prefix)) -> Path:
+    """Where an installation's steps lie: beside its versions, which find only their own, so that a rollback loses none.
+
+    Workers can execute from there, and write nothing in it. prefix: of the interpreter. Raises ConfigError for a rooney
+    that is not installed: the path of a strategy's file is compiled in, and no unit would run this one.
+    """
+    if prefix.parent.name != _VERSIONS:
+        raise ConfigError(
+            f"{prefix} is no installation of rooney (`python3 -m rooney.install` makes one), so no unit would run what "
+            "is compiled here: --out DIR names a directory for it. Nothing was written"
+        )
+    return prefix.parents[1] / "compiled"
 
 
 def build(engine: Engine, directory: Path) -> Path:
@@ -38,7 +55,7 @@ def build(engine: Engine, directory: Path) -> Path:
         from numba.pycc import CC
     except ImportError as error:
         raise ConfigError(f"{error}: {_NEEDS}") from error
-    module = engine.compiled.module
+    module, arguments = engine.compiled.module, engine.arguments()
     path = ahead.extension_path(directory, module.__name__)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,8 +65,9 @@ def build(engine: Engine, directory: Path) -> Path:
     with unfinished as folder:
         compiler = _new(CC, module)
         compiler.output_dir = folder
-        signature = tuple(numba.typeof(argument) for argument in engine.arguments())
+        signature = tuple(numba.typeof(argument) for argument in arguments)
         compiler.export("step", signature)(module.step.py_func)
+        compiler.export("arguments", "int64()")(_constant(ahead.fingerprint(arguments)))
         try:
             compiler.compile()
         except Exception as error:  # numba and setuptools raise what they like
@@ -61,6 +79,10 @@ def build(engine: Engine, directory: Path) -> Path:
     return path
 
 
+def _constant(value: int) -> Callable[[], int]:
+    return lambda: value
+
+
 def _new(cc: Any, module: Any) -> Any:
     try:
         return cc(module.__name__, source_module=module)
@@ -68,9 +90,14 @@ def _new(cc: Any, module: Any) -> Any:
         raise ConfigError(f"{str(error).strip()}: {_NEEDS}") from error
 
 
+def drop_in_path(name: str, units: Path = UNITS) -> Path:
+    """The drop-in of a strategy's worker."""
+    return units / f"rooney-worker@{name}.service.d" / ahead.DROP_IN
+
+
 def enable(name: str, directory: Path, units: Path = UNITS) -> Path:
     """Write the drop-in of a strategy's worker; returns it. Raises ConfigError where this user may not."""
-    return write(units / f"rooney-worker@{name}.service.d" / ahead.DROP_IN, directory)
+    return write(drop_in_path(name, units), directory)
 
 
 def write(path: Path, directory: Path) -> Path:
