@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import PrivateRedis, private_redis
-from worker_support import ROOT, Driver, bar, chicago, minute, run_random
+from worker_support import ROOT, SCRIPTED, Driver, bar, chicago, engine, minute, random_tape, run_random, warmed
 
 from rooney import ahead, check, precompile
 from rooney.ahead import NotCompiledError
@@ -30,6 +29,7 @@ from rooney.minutes import Published
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.parts import Part
 
+SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 CONFIG = ROOT / "config.multi_alpha.yml"
 SYMBOLS = ("ES", "ZC")
 START = chicago("2026-03-02 17:00")
@@ -67,15 +67,15 @@ def random_hours(seed: int, n: int) -> list[list[Hour]]:
     return [[hour() for _ in SYMBOLS] for _ in range(n)]
 
 
-def warm(engine: Engine) -> Engine:
+def warm(one: Engine) -> Engine:
     """The engine after the same past, whoever steps it."""
-    engine.warm_up([one for each in hour_tape(random_hours(0, WARM_HOURS), 0) for one in each.bars])
-    return engine
+    one.warm_up([each for tape in hour_tape(random_hours(0, WARM_HOURS), 0) for each in tape.bars])
+    return one
 
 
-def digest_of(engine: Engine, seed: int, n: int = 400) -> str:
+def digest_of(one: Engine, seed: int, n: int = 400) -> str:
     """Of all decisions on a walk and the state after it."""
-    return run_random(warm(engine), hour_tape(random_hours(seed, n), WARM_HOURS), seed, frozenset({n // 2}))
+    return run_random(warm(one), hour_tape(random_hours(seed, n), WARM_HOURS), seed, frozenset({n // 2}))
 
 
 def ibs() -> Engine:
@@ -97,9 +97,9 @@ def jit() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def directory(jit: Engine) -> Path:
+def directory(jit: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `rooney compile ibs --out` wrote; the one compilation of this file."""
-    out = Path(tempfile.mkdtemp(prefix="ra-")) / "compiled"
+    out = tmp_path_factory.mktemp("ahead") / "compiled"
     done = rooney("compile", "ibs", "--config", str(CONFIG), "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -115,10 +115,10 @@ def directory(jit: Engine) -> Path:
 @pytest.fixture(scope="module")
 def loaded(jit: Engine, directory: Path) -> Engine:
     """An engine with the step from the file, in the process of the JIT."""
-    engine = ibs()
+    twin = ibs()
     step = ahead.load(directory, jit.compiled.module.__name__)
-    engine.compiled = msgspec.structs.replace(engine.compiled, module=step)
-    return warm(engine)
+    twin.compiled = msgspec.structs.replace(twin.compiled, module=step)
+    return warm(twin)
 
 
 # ── the same decisions ──
@@ -185,6 +185,64 @@ def test_a_state_the_jit_left_is_taken_up_and_taken_back(jit: Engine, loaded: En
     loaded.restore(before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SHIPPED, SCRIPTED])
+def test_every_strategy_decides_the_same_by_existing(name: str, tmp_path: Path) -> None:
+    symbols = ("ES", "NQ", "ZC")
+    jit, loaded = (warmed(symbols, name) for _ in range(2))
+    precompile.build(jit, tmp_path)
+    step = ahead.load(tmp_path, jit.compiled.module.__name__)
+    loaded.compiled = msgspec.structs.replace(loaded.compiled, module=step)
+    before = jit.freeze()
+    for seed in range(20):
+        tape = random_tape(seed, 300, symbols)
+        jit.restore(before)
+        loaded.restore(before)
+        assert run_random(loaded, tape, seed) == run_random(jit, tape, seed)
+
+
+RAISES = """
+from rooney.strategy import Feature, Strategy
+
+
+class Raises(Strategy):
+    timeframe = "1min"
+    features = {"last": Feature("close", "1min")}
+
+    @staticmethod
+    def should_enter_long(f, p):
+        return 1.0 / (f.last - 100.0) > 0.0
+"""
+
+DRIVEN = """
+import sys
+sys.path.insert(0, {tests!r})
+from worker_support import Driver, engine
+driver = Driver(engine(("ES",), {path!r}))
+driver.close(ES=99.0)
+try:
+    driver.close(ES=100.0)
+finally:
+    print(sorted({{"numba", "llvmlite"}} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+def test_a_rule_that_divides_by_zero_raises_what_it_raises_with_the_jit(tmp_path: Path) -> None:
+    path = tmp_path / "raises.py"
+    path.write_text(RAISES)
+    precompile.build(engine(("ES",), str(path)), tmp_path / "compiled")
+    said = []
+    for env in ({}, {"ROONEY_COMPILED_DIRECTORY": str(tmp_path / "compiled")}):
+        done = subprocess.run(
+            [sys.executable, "-c", DRIVEN.format(tests=str(ROOT / "tests"), path=str(path))],
+            env=os.environ | env, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        said.append((done.stdout, done.stderr.splitlines()[-1]))
+    assert said == [("['llvmlite', 'numba']\n", "ZeroDivisionError: division by zero"), ("[]\n", said[0][1])]
+
+
 ALONE = """
 import json, sys
 sys.path.insert(0, {tests!r})
@@ -203,8 +261,8 @@ def test_a_process_without_numba_decides_the_same_under_the_same_digest(director
         cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    engine = ibs()
-    assert json.loads(done.stdout) == [engine.digest, digest_of(engine, 7), []]
+    alone = ibs()
+    assert json.loads(done.stdout) == [alone.digest, digest_of(alone, 7), []]
 
 
 # ── the worker ──

@@ -43,18 +43,16 @@ def test_what_it_loads_nobody_but_root_can_write(compiled: Machine) -> None:
     assert written == ""
 
 
-def test_a_length_that_was_changed_stops_the_start_and_check_says_so_before(compiled: Machine) -> None:
+def test_a_length_that_was_changed_stops_the_start_and_the_journal_says_what_to_do(compiled: Machine) -> None:
     kept = compiled.path(CONFIG).read_text()
     config = yaml.safe_load(kept)
     config["strategies"]["ibs"]["strategy_params"] = {"pivot_bars": 4}
     compiled.path(CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
     try:
-        checked = compiled.run("rooney", "check", "--offline", check=False).stdout
         compiled.systemctl("restart", UNIT, check=False)
         assert compiled.show(UNIT, "ExecMainStatus") == "78"
     finally:
         compiled.path(CONFIG).write_text(kept)
-    assert f"{FOLDER}/{DROP_IN} names /opt/rooney/compiled, where no step matches" in checked
     said = compiled.messages("-u", UNIT, "-n", "5")
     assert any("strategies.ibs: " in line and "`rooney compile ibs` makes it" in line for line in said), said
     compiled.systemctl("reset-failed", UNIT)
