@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -343,6 +344,15 @@ def test_a_file_that_is_no_step_is_said_so(jit: Engine, tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF torn")
     said = refused(worker_argv("/nowhere", tmp_path / "state"), environment(tmp_path, tmp_path))
     assert f"{path}: cannot be loaded: " in said
+
+
+def test_a_step_under_another_steps_name_is_not_loaded(jit: Engine, directory: Path, tmp_path: Path) -> None:
+    """Its name is built into it: a file that was moved or copied by hand is not taken for what it is called."""
+    name = jit.compiled.module.__name__
+    other = f"{name[:-1]}{'1' if name[-1] == '0' else '0'}"
+    shutil.copy(ahead.extension_path(directory, name), ahead.extension_path(tmp_path, other))
+    with pytest.raises(NotCompiledError, match=f"cannot be loaded: .*{other}"):
+        ahead.load(tmp_path, other)
 
 
 def test_arguments_of_other_types_are_refused_before_they_are_misread(jit: Engine, directory: Path) -> None:
