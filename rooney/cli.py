@@ -275,6 +275,25 @@ def backtest(
     run_backtest(config.strategy(name), data, *span, out, as_json)
 
 
+@cli.command()
+@click.argument("name")
+@_configured
+def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
+    """Begin a strategy: its file, its configuration block and its tests, to be changed into yours."""
+    from research.template import write_new
+    from rooney.strategy import LOCAL_STRATEGIES
+
+    here, tests = Path("strategies"), Path("tests")
+    config = _load(config_path, overrides, env_file)
+    if here.is_dir():  # a checkout; elsewhere there is an installed system's folder
+        written = write_new(name, config, here, tests if tests.is_dir() else None)
+    else:
+        written = write_new(name, config, LOCAL_STRATEGIES, None)
+    for path in written:
+        click.echo(f"written: {path}")
+    click.echo(f"next: rooney backtest {name} --data bars.parquet --out result/   (docs/ADDING_NEW_STRATEGY.md)")
+
+
 @cli.group()
 def data() -> None:
     """History: import, download and check it, and fill Redis with it."""
