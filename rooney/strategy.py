@@ -11,7 +11,7 @@
 
 Rules are compiled: they see the features of one instrument (`f`), its parameters (`p`) and, on exits, the open trade
 (`t`: side, entry_price, bars_held, best), all numbers by name. NaN means "not enough bars yet"; entries are only asked
-for when every feature has a value, and a comparison with NaN says no.
+for when every feature has a value, and a comparison with NaN says no. Division by zero gives inf or NaN, as in numpy.
 
 What every strategy shares is configuration, and a strategy only states its defaults: stop, target, trailing stop and
 time stop (`SHARED_PARAMS`), the windows of the day in which it may enter, its auto-close and its entry filters.
@@ -29,6 +29,7 @@ import keyword
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,8 @@ RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
 _RULES_IMPORT = re.compile(r"^from rooney\.kernels\.rules import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
 
+_INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+_PACKAGE = Path(__file__).parent
 _STEP_IMPORT = "from rooney.kernels.step import step\n"
 
 
@@ -231,6 +234,24 @@ def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     return text
 
 
+def _sources(module: ModuleType) -> list[str]:
+    """Texts of a strategy's module and of what it imports of the same kind: neither installed nor of this package."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        each = waiting.pop()
+        file = getattr(each, "__file__", None)
+        if file is None or file in found:
+            continue
+        if each is not module and (file.startswith(_INSTALLED) or _PACKAGE in Path(file).parents):
+            continue
+        found[file] = Path(file).read_text(encoding="utf-8")
+        for value in vars(each).values():
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            waiting += [sys.modules[name]] if isinstance(name, str) and name in sys.modules else []
+    return [found[file] for file in sorted(found)]
+
+
 def compile_strategy(
     name: str, params: dict[str, Any], more: Mapping[str, Feature] | None = None, local: Path = LOCAL_STRATEGIES
 ) -> Compiled:
@@ -245,7 +266,7 @@ def compile_strategy(
     module_name = strategy.__module__
     text = _source(module_name, strategy, layout)
     declared = strategy.declared()
-    parts = [text, *jit.sources(), inspect.getsource(sys.modules[module_name]), np.__version__, ",".join(declared)]
+    parts = [text, *jit.sources(), *_sources(sys.modules[module_name]), np.__version__, ",".join(declared)]
     parts.append(",".join(layout.fields))  # records are compiled in by their fields
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     # The scan over history comes along: a live worker never calls it, so it costs it nothing.

@@ -1,5 +1,6 @@
 """Finding, checking and compiling a strategy file; a researcher's mistakes come back as one sentence."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -166,6 +167,25 @@ def test_a_second_process_compiles_nothing_and_no_process_compiles_after_the_sta
     assert first > 0
     assert later == 0
     assert compilations("ibs", tmp_path) == (0, 0)
+
+
+def test_a_changed_helper_of_a_strategy_gives_another_module(  # type: ignore[no-untyped-def]
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of a module beside the strategy is compiled into its step."""
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = []
+    for limit in (0.2, 0.3):
+        (tmp_path / "beside_mine.py").write_text(f"def is_low(x):\n    return x < {limit:.10f}\n")
+        text = GOOD.replace("f.ibs <= p.low", "is_low(f.ibs)").replace(
+            "\n\n\n", "\nfrom beside_mine import is_low\n\n", 1
+        )
+        path = write(text)
+        for name in [name for name in sys.modules if name == "beside_mine" or "_mine_" in name]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        digests.append(compile_strategy(str(path), PARAMS).digest)
+    assert digests[0] != digests[1]
 
 
 def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:

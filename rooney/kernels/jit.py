@@ -7,6 +7,7 @@ Where $ROONEY_COMPILED_DIRECTORY names steps compiled ahead of time (`rooney.ahe
 are then what they are without the JIT, Python functions that give the same bits, and of a worker no mark runs them.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -45,5 +46,6 @@ njit: Any = _plain
 if not AHEAD_DIRECTORY:
     import numba
 
-    njit = numba.njit
+    # A rule that divides by zero gets inf or NaN, as numpy says, and not an exception that ends the worker.
+    njit = functools.partial(numba.njit, error_model="numpy")
     numba.config.CACHE_DIR = str(cache_dir() / f"kernels-{digest()}")
