@@ -193,13 +193,14 @@ def obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mar
         account.cash += outcome.price
     elif outcome.kind == FLATTENED:
         pos.roll_side = 0
-        if pos.side == 0 and pos.pending != NONE:
+        pos.roll_quantity = 0
+        if pos.side == 0 and pos.pending != NONE and pos.pending != PENDING_EXIT:
             # An entry on its way was filled first, as far as can be known.
             if math.isnan(pos.fill_price):
                 pos.fill_price = price_of(pos, pos.pending_contract)
                 pos.fill_ts = outcome.ts
             fill_entry(pos, instrument, limits, account)
-        if pos.side != 0:
+        if pos.side != 0 or pos.pending == PENDING_EXIT:
             pos.pending = PENDING_EXIT
             pos.pending_mark = outcome.ts_mark
             pos.pending_cause = BY_OPERATOR
@@ -208,6 +209,8 @@ def obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mar
             pos.fill_from = outcome.ts
             accept(pos, outcome.ts)
     elif outcome.kind == POSITION:
+        pos.roll_side = 0
+        pos.roll_quantity = 0
         if pos.side != 0 and outcome.side == 0:
             pos.pending_mark = outcome.ts_mark
             pos.pending_cause = BY_OPERATOR

@@ -140,6 +140,20 @@ def _refusal(
 
 
 @njit(cache=True)
+def _enter(
+    intents: Any, out: Any, i: int, pos: Any, limits: Any, instrument: Any, numbers: Any, side: int, quantity: int,
+    cause: int, now: int,
+) -> int:  # fmt: skip
+    """Decide an entry, with the stop it will have; returns the reason to record."""
+    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, cause, now)
+    if limits.atr_column >= 0:
+        pos.pending_atr = numbers[i, limits.atr_column]
+    intent = intents[out.n_intents - 1]
+    intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
+    return ENTER_LONG if side == 1 else ENTER_SHORT
+
+
+@njit(cache=True)
 def step(
     limits_: Any,
     instruments: Any,
@@ -258,7 +272,10 @@ def step(
     for i in range(n):
         pos = positions[i]
         if pos.side != 0:
-            move = book.price_of(pos, pos.contract) - pos.entry_price
+            price = book.price_of(pos, pos.contract)
+            if limits.stop_inside and pos.pending == PENDING_EXIT and not math.isnan(pos.fill_price):
+                price = pos.fill_price  # the level was reached within the bar: where it closed is not our loss
+            move = price - pos.entry_price
             equity += pos.side * pos.quantity * move * instruments[i].point_value
     account.equity = equity
 
@@ -359,13 +376,14 @@ def step(
             # Closed by a roll: open again in the new contract, in the slot it kept.
             if bar.valid:
                 reasons[i] = ROLLING
-            if now >= pos.reentry_ts and sessions[i].is_open and (bars[0, i].valid or bars[1, i].valid):
+            ends = limits.old == 0 and now > sessions[i].ts_close - limits.close_margin_ns
+            traded = bars[0, i].valid or bars[1, i].valid
+            if now >= pos.reentry_ts and sessions[i].is_open and not ends and traded:
                 side, quantity = pos.roll_side, pos.roll_quantity
                 pos.roll_side = 0
                 pos.roll_quantity = 0
                 if account.halted == 0 and account.drawdown_halted == 0 and account.gap_date != mark.trade_date:
-                    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, BY_ROLL, now)
-                    reasons[i] = ENTER_LONG if side == 1 else ENTER_SHORT
+                    reasons[i] = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_ROLL, now)
             continue
         if pos.bars < limits.warm_up_bars or not is_warm(values[i]):
             reasons[i] = WARMING_UP
@@ -395,13 +413,9 @@ def step(
         if reason == 0:
             used += 1
             margin += instrument.quantity * instrument.margin
-            book.decide(intents, out, i, pos, limits, ENTRY, side, instrument.quantity, BY_RULE, now)
+            quantity = instrument.quantity
+            reason = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_RULE, now)
             pos.pending_score = scores[i]
-            if limits.atr_column >= 0:
-                pos.pending_atr = numbers[i, limits.atr_column]
-            intent = intents[out.n_intents - 1]
-            intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
-            reason = ENTER_LONG if side == 1 else ENTER_SHORT
         reasons[i] = reason
         if reason != SLOTS_FULL:
             remember(values[i])
