@@ -1,0 +1,533 @@
+"""The life of a position, rule by rule, long and short, mark by mark; and the scan over history against live stepping.
+
+Levels are told as points in favour of the position: `at(side, -1.0)` is 99 for a long one entered at 100.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from test_backtest import ROOTS, _live, _random_minutes
+from worker_support import (
+    BUY,
+    LEAVE,
+    NEXT,
+    QUIET,
+    SCRIPTED,
+    SELL,
+    Driver,
+    bar,
+    chicago,
+    engine,
+    minute,
+    outcome,
+)
+
+from research.backtest import Scan
+from research.history import History
+from rooney import sessions
+from rooney.build import build_engine
+from rooney.config import StrategyConfig, load_config
+from rooney.engine import STOP_ATR, Decisions, Engine, Outcome
+from rooney.features import Feature
+from rooney.filters import Filter
+from rooney.instruments import PRODUCTS
+from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
+from rooney.messages import Bar, Roll
+from rooney.orders import Role
+from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.strategy import compile_strategy
+
+SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])
+WORD = {1: BUY, -1: SELL}
+
+
+def at(side: int, points: float) -> float:
+    return 100.0 + side * points
+
+
+def causes(decided: Decisions) -> list[Cause]:
+    return [intent.cause for intent in decided.intents]
+
+
+def reason(decided: Decisions, symbol: str = "ES") -> Reason:
+    return {e.symbol: e.reason for e in decided.evaluated}[symbol]
+
+
+def held(d: Driver) -> dict[str, int]:
+    return {p.symbol: p.side * p.quantity for p in d.engine.positions() if p.side}
+
+
+def with_features(base: Engine, more: dict[str, Feature], filters: dict[str, Filter] | None = None) -> Engine:
+    """The same engine with features beside the strategy's own, as configuration adds them."""
+    params = dict(base.instruments[0].params)
+    return Engine(compile_strategy(SCRIPTED, params, more), base.instruments, base.limits, filters)
+
+
+def opened(side: int, atr: bool = False, **changes: Any) -> Driver:
+    """A position at 100.0, marked there; atr: the average true range is the true range of the newest minute, 3 then.
+
+    The bar that decided the entry ran 3 points from the close before it.
+    """
+    if atr:
+        changes["stop_atr_bars"] = 1
+    e = engine(("ES", "NQ"), **changes)
+    d = Driver(with_features(e, {STOP_ATR: Feature("atr", "1min", 1)}) if atr else e)
+    d.close(ES=QUIET)
+    range_ = {"high": 103.0, "low": 100.0}
+    d.mark(bar("ES", d.now + MINUTE_NS, WORD[side], 100.5, **range_))
+    d.close(ES=100.0)
+    assert held(d) == {"ES": side}
+    return d
+
+
+def run(d: Driver, side: int, low: float, high: float, close: float, open_: float | None = None) -> Decisions:
+    """One minute, in points in favour."""
+    first = close if open_ is None else open_
+    worst, best = sorted((at(side, low), at(side, high)))
+    return d.mark(bar("ES", d.now + MINUTE_NS, at(side, close), at(side, first), high=best, low=worst))
+
+
+# ── stop and target, judged on closes ──
+
+
+@SIDES
+def test_a_close_at_the_stop_leaves_and_the_next_open_is_the_fill(side: int) -> None:
+    d = opened(side, stop_percent=1.0)
+    assert causes(run(d, side, -0.75, 0.0, -0.75)) == []
+    assert causes(run(d, side, -1.0, 0.0, -1.0)) == [Cause.STOP]
+    run(d, side, -5.0, -5.0, -5.0)
+    assert [(t.cause, t.exit_price) for t in d.trades] == [("stop", at(side, -5.0))]
+
+
+@SIDES
+def test_a_stop_that_is_only_touched_stays(side: int) -> None:
+    assert causes(run(opened(side, stop_percent=1.0), side, -4.0, 0.0, -0.5)) == []
+
+
+@SIDES
+def test_a_close_at_the_target_leaves(side: int) -> None:
+    d = opened(side, target_percent=2.0)
+    assert causes(run(d, side, 0.0, 5.0, 1.75)) == []
+    assert causes(run(d, side, 0.0, 2.0, 2.0)) == [Cause.TARGET]
+
+
+@SIDES
+def test_the_true_range_of_stop_and_target_is_that_of_the_decision(side: int) -> None:
+    for close, cause in ((-3.25, Cause.STOP), (3.25, Cause.TARGET)):
+        d = opened(side, atr=True, stop_atr=1.0, target_atr=1.0)
+        run(d, side, -20.0, 20.0, 0.0)  # a later range of 40 points moves neither
+        assert causes(run(d, side, -2.75, 2.75, math.copysign(2.75, close))) == []
+        assert causes(run(d, side, close, close, close)) == [cause]
+
+
+@SIDES
+@pytest.mark.parametrize(("percent", "level"), [(2.0, -2.0), (5.0, -3.0)])
+def test_of_a_stop_in_per_cent_and_one_in_true_ranges_the_nearer_counts(
+    side: int, percent: float, level: float
+) -> None:
+    d = opened(side, atr=True, stop_percent=percent, stop_atr=1.0)
+    assert causes(run(d, side, 0.0, 0.0, level + 0.25)) == []
+    assert causes(run(d, side, 0.0, 0.0, level - 0.25)) == [Cause.STOP]
+
+
+@SIDES
+def test_the_trailing_stop_follows_the_best_close_and_never_goes_back(side: int) -> None:
+    d = opened(side, atr=True, trail_atr=1.0)
+    run(d, side, 0.0, 2.5, 2.5, 0.0)  # true range 2.5: stop at 0
+    run(d, side, 2.0, 2.5, 2.25)  # true range 0.5: stop at 2.5 - 0.5
+    assert d.engine._positions["stop_price"][0] == at(side, 2.0)
+    run(d, side, -9.0, 9.0, 2.25)  # a range of 18 would put it at -15.5
+    assert d.engine._positions["stop_price"][0] == at(side, 2.0)
+    assert causes(run(d, side, 1.75, 2.25, 1.75)) == [Cause.STOP]
+
+
+@SIDES
+def test_the_time_stop_leaves_after_so_many_bars(side: int) -> None:
+    d = opened(side, time_stop_bars=3)  # the minute of the fill is the first
+    assert causes(d.close(ES=100.0)) == []
+    assert causes(d.close(NQ=100.0)) == []
+    assert causes(d.close(ES=100.0)) == [Cause.TIME_STOP]
+
+
+# ── inside the bar ──
+
+
+@SIDES
+def test_a_stop_inside_the_bar_is_filled_at_its_level_less_slippage(side: int) -> None:
+    d = opened(side, stop_percent=1.0, stop_fill="inside", slippage_ticks=1.0)
+    entry = at(side, 0.25)
+    level = entry * (1.0 - side * 0.01)
+    assert causes(run(d, side, -5.0, 0.0, 0.0)) == [Cause.STOP]
+    d.close(ES=QUIET)
+    assert [t.exit_price for t in d.trades] == [level - side * 0.25]
+
+
+@SIDES
+def test_a_target_inside_the_bar_is_a_limit_and_does_not_slip(side: int) -> None:
+    d = opened(side, target_percent=1.0, stop_fill="inside", slippage_ticks=1.0)
+    assert causes(run(d, side, 0.0, 5.0, 0.0)) == [Cause.TARGET]
+    d.close(ES=QUIET)
+    assert [t.exit_price for t in d.trades] == [pytest.approx(at(side, 0.25) * (1.0 + side * 0.01), abs=1e-9)]
+
+
+@SIDES
+def test_a_target_inside_the_bar_gets_the_open_that_is_better(side: int) -> None:
+    d = opened(side, target_percent=1.0, stop_fill="inside")
+    run(d, side, 4.0, 5.0, 4.5, 4.0)
+    d.close(ES=QUIET)
+    assert [t.exit_price for t in d.trades] == [at(side, 4.0)]
+
+
+@SIDES
+def test_the_minute_of_the_fill_can_already_stop(side: int) -> None:
+    d = Driver(engine(("ES",), stop_percent=1.0, stop_fill="inside"))
+    d.close(ES=WORD[side])
+    assert causes(run(d, side, -2.0, 0.0, 0.0)) == [Cause.STOP]
+    d.close(ES=QUIET)
+    assert [(t.entry_price, t.exit_price) for t in d.trades] == [(100.0, 100.0 * (1.0 - side * 0.01))]
+
+
+@SIDES
+def test_a_stop_inside_the_bar_bounds_the_days_loss_by_its_level(side: int) -> None:
+    d = opened(side, stop_percent=1.0, stop_fill="inside", daily_stop_loss=100.0)
+    run(d, side, -5.0, 0.0, -5.0)
+    equity, day, halted = d.engine.equity()
+    assert (equity, day, halted) == (149_950.0, -50.0, False)  # out at -1 point, though it closed at -5
+
+
+# ── when an entry may be ──
+
+
+@SIDES
+@pytest.mark.parametrize(("opens", "allowed"), [("10:04", False), ("10:05", True), ("10:09", True), ("10:10", False)])
+def test_only_a_bar_that_begins_within_an_entry_window_enters(side: int, opens: str, allowed: bool) -> None:
+    d = Driver(engine(("ES",), entry_windows=((clock(10, 5), clock(10, 10)),)), start=f"2026-03-11 {opens}")
+    assert (reason(d.close(ES=WORD[side])) is not Reason.WINDOW) == allowed
+    assert (d.outcomes != []) == allowed
+
+
+@pytest.mark.parametrize(("opens", "allowed"), [("23:58", True), ("23:59", True), ("00:00", False), ("16:59", False)])
+def test_a_window_may_end_at_midnight(opens: str, allowed: bool) -> None:
+    d = Driver(engine(("ES",), entry_windows=((clock(17), 0),)), start=f"2026-03-11 {opens}")
+    assert (reason(d.close(ES=BUY)) is not Reason.WINDOW) == allowed
+
+
+@SIDES
+@pytest.mark.parametrize(("now", "allowed"), [("10:04", True), ("10:05", False), ("10:09", False), ("10:10", True)])
+def test_nothing_is_entered_at_a_time_of_a_no_entry_window(side: int, now: str, allowed: bool) -> None:
+    d = Driver(engine(("ES",), no_entry_windows=((clock(10, 5), clock(10, 10)),)))
+    d.now = chicago(f"2026-03-11 {now}") - MINUTE_NS
+    assert (reason(d.close(ES=WORD[side])) is not Reason.WINDOW) == allowed
+
+
+def test_a_no_entry_window_holds_back_no_exit() -> None:
+    d = opened(1, no_entry_windows=((clock(10, 3), clock(11)),))
+    assert causes(d.close(ES=LEAVE)) == [Cause.RULE]
+
+
+def clock(hour: int, minute: int = 0) -> int:
+    return hour * HOUR_NS + minute * MINUTE_NS
+
+
+# ── auto-close ──
+
+
+@SIDES
+def test_the_auto_close_leaves_at_its_time_and_not_before(side: int) -> None:
+    d = opened(side, auto_close_ns=clock(15))
+    d.now = chicago("2026-03-11 14:58")
+    assert causes(d.close(ES=100.0)) == []
+    assert causes(d.close(ES=100.0)) == [Cause.AUTO_CLOSE]
+
+
+def test_the_auto_close_needs_no_bar_and_no_mark_at_its_time() -> None:
+    d = opened(1, auto_close_ns=clock(15))
+    d.now = chicago("2026-03-11 15:06")
+    assert causes(d.mark()) == [Cause.AUTO_CLOSE]
+
+
+def test_a_position_from_after_the_auto_close_is_held_to_the_next_days() -> None:
+    d = Driver(engine(("ES",), auto_close_ns=clock(15)), start="2026-03-11 15:00")
+    d.close(ES=BUY)
+    for when in ("2026-03-11 15:02", "2026-03-11 15:58", "2026-03-11 17:00", "2026-03-12 14:58"):
+        d.now = chicago(when)
+        assert causes(d.close(ES=100.0)) == []
+    assert causes(d.close(ES=100.0)) == [Cause.AUTO_CLOSE]
+
+
+def test_without_an_auto_close_a_position_is_held() -> None:
+    d = opened(1)
+    for when in ("2026-03-11 15:00", "2026-03-11 15:59", "2026-03-12 15:00"):
+        d.now = chicago(when) - MINUTE_NS
+        assert causes(d.close(ES=100.0)) == []
+
+
+def test_grains_are_left_the_margin_before_their_end_whatever_else_trades() -> None:
+    d = Driver(engine(("ZC",), auto_close_ns=clock(15), close_margin_s=120.0))
+    d.close(ZC=BUY)
+    d.close(ZC=100.0)
+    d.now = chicago("2026-03-11 13:16")
+    assert causes(d.close(ZC=100.0)) == []
+    assert causes(d.close(ZC=100.0)) == [Cause.AUTO_CLOSE]
+
+
+def test_a_position_is_never_auto_closed_while_its_market_is_closed() -> None:
+    """A worker gets marks of other groups then, a backtest of this instrument alone does not."""
+    d = Driver(engine(("ZC", "ES"), auto_close_ns=clock(13)), start="2026-03-11 13:18")
+    d.close(ZC=BUY)
+    d.close(ZC=100.0)
+    for when in ("2026-03-11 13:20", "2026-03-11 15:00", "2026-03-11 18:00"):
+        d.now = chicago(when)
+        assert causes(d.close(ES=100.0)) == []
+
+
+# ── filters, margin, drawdown ──
+
+
+def filtered(**filter_: Any) -> Driver:
+    feature = Feature("close", filter_.pop("timeframe", "1min"))
+    e = engine(("ES",))
+    return Driver(with_features(e, {"filter_x": feature}, {"x": Filter(feature, **filter_)}))
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("bounds", "passes"),
+    [
+        ({"low": 101.0, "high": 102.0}, True),
+        ({"low": 102.5}, False),
+        ({"high": 100.5}, False),
+        ({"above": 102.0}, False),
+        ({"below": 101.0}, False),
+        ({"above": 100.0, "below": 103.0}, True),
+    ],
+)
+def test_an_entry_passes_a_filter_only_within_its_bounds(side: int, bounds: dict[str, float], passes: bool) -> None:
+    decided = filtered(**bounds).close(ES=WORD[side])
+    assert (reason(decided) is not Reason.FILTERED) == passes
+    assert (decided.intents != []) == passes
+
+
+@pytest.mark.parametrize(("missing", "found"), [("block", Reason.FILTERED), ("pass", Reason.ENTER_LONG)])
+def test_a_filter_without_a_value_blocks_unless_it_says_pass(missing: str, found: Reason) -> None:
+    assert reason(filtered(timeframe="daily", missing=missing).close(ES=BUY)) is found
+
+
+def test_a_filter_holds_back_no_exit() -> None:
+    d = filtered(high=101.0)
+    d.close(ES=BUY)
+    assert causes(d.close(ES=LEAVE)) == [Cause.RULE]
+
+
+@SIDES
+def test_no_entry_whose_margin_the_equity_does_not_cover(side: int) -> None:
+    d = Driver(engine(("ES", "NQ"), margin_usd=80_000.0))
+    decided = d.close(ES=WORD[side], NQ=WORD[side])
+    assert (reason(decided, "ES"), reason(decided, "NQ")) == (
+        {1: Reason.ENTER_LONG, -1: Reason.ENTER_SHORT}[side],
+        Reason.MARGIN,
+    )
+
+
+def test_margin_of_all_contracts_counts() -> None:
+    assert reason(Driver(engine(("ES",), margin_usd=80_000.0, quantity=2)).close(ES=BUY)) is Reason.MARGIN
+
+
+@SIDES
+def test_the_drawdown_halt_keeps_entries_out_until_the_operator_resumes(side: int) -> None:
+    d = opened(side, drawdown_halt_usd=500.0)
+    run(d, side, 0.0, 4.0, 4.0)  # best equity 150,200
+    assert causes(run(d, side, -6.0, 0.0, -6.0)) == []  # 149,700: exits are not its business
+    d.close(ES=LEAVE)
+    d.close(ES=100.0)
+    d.now = chicago("2026-03-12 10:00")
+    assert reason(d.close(ES=WORD[side])) is Reason.DRAWDOWN
+    d.outcomes = [operator(OutcomeKind.RESUMED, d)]
+    assert reason(d.close(ES=WORD[side])) in (Reason.ENTER_LONG, Reason.ENTER_SHORT)
+
+
+# ── rolls ──
+
+
+def next_bar(d: Driver, close: float, open_: float | None = None) -> Bar:
+    return bar("ES", d.now + MINUTE_NS, close, open_, contract=NEXT["ES"])
+
+
+def roll(d: Driver) -> Decisions:
+    """June stands at 100, September, the new front, at 110."""
+    event = Roll("ES", "ESM6", "ESU6", 100.0, 110.0, d.now + MINUTE_NS, "volume")
+    return d.mark(next_bar(d, 110.0), rolls=[event])
+
+
+@SIDES
+def test_a_position_that_is_rolled_over_is_the_same_in_the_new_contract(side: int) -> None:
+    d = opened(side, on_roll="roll")
+    assert causes(roll(d)) == [Cause.ROLL]
+    (intent,) = d.mark(next_bar(d, 110.0)).intents
+    assert (intent.role, intent.cause, intent.side, intent.contract.raw) == (Role.ENTRY, Cause.ROLL, side, "ESU6")
+    d.mark(next_bar(d, 112.0, 111.0))
+    assert held(d) == {"ES": side}
+    assert d.engine.positions()[0].entry_price == 111.0
+
+
+@SIDES
+def test_a_position_that_is_rolled_over_has_its_stop_again(side: int) -> None:
+    d = opened(side, atr=True, on_roll="roll", stop_atr=1.0)
+    roll(d)
+    (intent,) = d.mark(bar("ES", d.now + MINUTE_NS, 110.0, high=112.0, low=108.0, contract="ESU6")).intents
+    assert intent.stop_price == 110.0 - side * 4.0
+    d.mark(next_bar(d, 110.0))
+    assert causes(d.mark(next_bar(d, 110.0 - side * 3.75))) == []
+    assert causes(d.mark(next_bar(d, 110.0 - side * 4.25))) == [Cause.STOP]
+
+
+def test_a_position_that_is_rolled_over_waits_for_its_reentry_and_keeps_its_slot() -> None:
+    d = opened(1, on_roll="roll", reentry_wait_s=120.0, max_positions=1)
+    roll(d)
+    for _ in range(2):
+        decided = d.mark(next_bar(d, 110.0), bar("NQ", d.now + MINUTE_NS, BUY))
+        assert (causes(decided), reason(decided, "NQ")) == ([], Reason.SLOTS_FULL)
+    assert causes(d.mark(next_bar(d, 110.0))) == [Cause.ROLL]
+
+
+def test_a_position_is_not_rolled_into_a_day_that_is_halted() -> None:
+    d = opened(1, on_roll="roll", daily_stop_loss=500.0)
+    d.close(ES=89.0)
+    assert d.engine.equity()[2]
+    d.outcomes = []
+    assert causes(roll(d)) == []  # the exit of the daily loss is on its way
+    d.outcomes = [outcome("ES", Role.EXIT, chicago("2026-03-11 10:04"), ts=d.now)]
+    for _ in range(3):
+        assert causes(d.mark(next_bar(d, 110.0))) == []
+    assert held(d) == {}
+
+
+def test_a_position_is_not_rolled_over_in_the_last_minutes_of_a_session() -> None:
+    d = opened(1, on_roll="roll", close_margin_s=120.0)
+    d.now = chicago("2026-03-11 15:57")
+    roll(d)
+    assert causes(d.mark(next_bar(d, 110.0))) == []
+    d.now = chicago("2026-03-11 17:00")
+    assert causes(d.mark(next_bar(d, 110.0))) == [Cause.ROLL]
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.FLATTENED, OutcomeKind.POSITION])
+def test_the_operators_word_ends_a_roll(kind: OutcomeKind) -> None:
+    d = opened(1, on_roll="roll", reentry_wait_s=60.0)
+    roll(d)
+    d.mark(next_bar(d, 110.0))
+    d.outcomes = [operator(kind, d)]
+    for _ in range(5):
+        assert causes(d.mark(next_bar(d, 110.0))) == []
+
+
+# ── the close that decides ──
+
+
+@SIDES
+def test_filled_at_the_close_that_decided_the_next_open_does_not_matter(side: int) -> None:
+    d = Driver(engine(("ES",), fill="signal_close", slippage_ticks=1.0))
+    d.close(ES=WORD[side])
+    d.close(ES=(50.0, LEAVE))
+    d.close(ES=(50.0, 50.0))
+    (trade,) = d.trades
+    assert (trade.entry_price, trade.exit_price) == (WORD[side] + side * 0.25, LEAVE - side * 0.25)
+    assert (trade.entry_ts, trade.exit_ts) == (chicago("2026-03-11 10:01"), chicago("2026-03-11 10:02"))
+
+
+# ── the operator ──
+
+
+def operator(kind: OutcomeKind, d: Driver, **fields: Any) -> Outcome:
+    return Outcome("ES", Role.EXIT, d.now, kind, d.now, **fields)
+
+
+@SIDES
+def test_what_the_operator_flattened_is_closed_at_the_next_open(side: int) -> None:
+    d = opened(side)
+    d.outcomes = [operator(OutcomeKind.FLATTENED, d)]
+    d.close(ES=(at(side, 7.0), 100.0))
+    assert [(t.cause, t.pnl_usd) for t in d.trades] == [("operator", 350.0)]
+    assert held(d) == {}
+
+
+@SIDES
+def test_an_entry_on_its_way_that_the_operator_flattened_is_in_and_out(side: int) -> None:
+    d = Driver(engine(("ES",)), answer=False)
+    d.close(ES=WORD[side])
+    d.outcomes = [operator(OutcomeKind.FLATTENED, d)]
+    d.close(ES=(100.0, 100.0))
+    assert [(t.entry_price, t.exit_price) for t in d.trades] == [(WORD[side], 100.0)]
+    assert d.engine.positions() == []
+
+
+def test_an_exit_of_what_may_never_have_been_open_flattens_into_no_trade() -> None:
+    d = Driver(engine(("ES",), settle_s=60.0), answer=False)
+    d.close(ES=BUY)
+    d.outcomes = [outcome("ES", Role.ENTRY, d.now, OutcomeKind.UNCONFIRMED)]
+    d.close(ES=QUIET)
+    assert causes(d.close(ES=QUIET)) == [Cause.UNCONFIRMED]
+    d.outcomes = [operator(OutcomeKind.FLATTENED, d)]
+    d.close(ES=QUIET)
+    d.close(ES=QUIET)
+    assert (d.trades, d.engine.positions(), d.engine.equity()[0]) == ([], [], 150_000.0)
+
+
+@SIDES
+def test_the_position_the_operator_names_is_managed_as_any_other(side: int) -> None:
+    d = Driver(engine(("ES",), stop_percent=1.0))
+    d.close(ES=QUIET)
+    d.outcomes = [operator(OutcomeKind.POSITION, d, side=side, quantity=2, price=100.0)]
+    d.close(ES=100.0)
+    assert held(d) == {"ES": 2 * side}
+    assert causes(run(d, side, 0.0, 0.0, -1.25)) == [Cause.STOP]
+
+
+@SIDES
+def test_a_position_the_operator_says_is_closed_is_booked_at_his_price(side: int) -> None:
+    d = opened(side, slippage_ticks=1.0)
+    d.outcomes = [operator(OutcomeKind.POSITION, d, side=0, quantity=0, price=at(side, 4.25))]
+    d.close(ES=QUIET)
+    assert [(t.cause, t.exit_price, t.pnl_usd) for t in d.trades] == [("operator", at(side, 4.25), 200.0)]
+
+
+def test_cash_the_operator_adds_is_cash_and_no_position() -> None:
+    d = opened(1)
+    d.outcomes = [operator(OutcomeKind.CASH, d, price=-12.34)]
+    d.close(ES=100.0)
+    assert d.engine.equity()[0] == 150_000.0 - 12.34
+
+
+def test_resuming_lifts_the_daily_loss_and_the_next_loss_halts_again() -> None:
+    d = opened(1, daily_stop_loss=500.0)
+    d.close(ES=89.0)
+    d.close(ES=(89.0, 100.0))
+    d.outcomes = [operator(OutcomeKind.RESUMED, d)]
+    d.close(ES=BUY)
+    assert d.engine.equity()[2]  # the day's loss is still there, so it is latched at once
+    assert d.engine.positions() == []
+
+
+# ── the stop of an entry ──
+
+
+@SIDES
+def test_an_entry_carries_the_stop_it_would_have_at_its_price(side: int) -> None:
+    e = engine(("ES",), stop_percent=1.0)
+    (intent,) = Driver(e).close(ES=WORD[side]).intents
+    assert intent.stop_price == WORD[side] * (1.0 - side * 0.01)
+
+
+def test_an_entry_without_a_stop_and_an_exit_carry_none() -> None:
+    d = Driver(engine(("ES",)))
+    (entry,) = d.close(ES=BUY).intents
+    d.close(ES=QUIET)
+    (exit_,) = d.close(ES=LEAVE).intents
+    assert math.isnan(entry.stop_price) and math.isnan(exit_.stop_price)
+    assert d.engine.positions()[0].pending is Pending.EXIT
