@@ -35,7 +35,7 @@ from rooney.build import build_engine
 from rooney.config import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Decisions, Engine, Outcome
 from rooney.features import Feature
-from rooney.filters import Filter
+from rooney.filters import Filter, filter_field
 from rooney.instruments import PRODUCTS
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.messages import Bar, Roll
@@ -63,21 +63,27 @@ def held(d: Driver) -> dict[str, int]:
     return {p.symbol: p.side * p.quantity for p in d.engine.positions() if p.side}
 
 
-def with_features(base: Engine, more: dict[str, Feature], filters: dict[str, Filter] | None = None) -> Engine:
-    """The same engine with features beside the strategy's own, as configuration adds them."""
-    params = dict(base.instruments[0].params)
-    return Engine(compile_strategy(SCRIPTED, params, more), base.instruments, base.limits, filters)
+# Features beside the strategy's own, as configuration adds them. One set for all tests: one machine code.
+MORE = {
+    filter_field("x"): Feature("close", "1min"),
+    filter_field("y"): Feature("close", "daily"),
+    STOP_ATR: Feature("atr", "1min", "stop_atr_bars"),
+}
+
+
+def with_more(base: Engine, filters: dict[str, Filter] | None = None) -> Engine:
+    """The same engine with those features; its average true range is the true range of the newest minute."""
+    params = base.instruments[0].params | {"stop_atr_bars": 1}
+    return Engine(compile_strategy(SCRIPTED, params, MORE), base.instruments, base.limits, filters)
 
 
 def opened(side: int, atr: bool = False, **changes: Any) -> Driver:
-    """A position at 100.0, marked there; atr: the average true range is the true range of the newest minute, 3 then.
+    """A position at 100.0, marked there; the minute that decided it ran 3 points from the close before it.
 
-    The bar that decided the entry ran 3 points from the close before it.
+    atr: with an average true range, that of the newest minute
     """
-    if atr:
-        changes["stop_atr_bars"] = 1
     e = engine(("ES", "NQ"), **changes)
-    d = Driver(with_features(e, {STOP_ATR: Feature("atr", "1min", 1)}) if atr else e)
+    d = Driver(with_more(e) if atr else e)
     d.close(ES=QUIET)
     range_ = {"high": 103.0, "low": 100.0}
     d.mark(bar("ES", d.now + MINUTE_NS, WORD[side], 100.5, **range_))
@@ -193,10 +199,27 @@ def test_the_minute_of_the_fill_can_already_stop(side: int) -> None:
     assert [(t.entry_price, t.exit_price) for t in d.trades] == [(100.0, 100.0 * (1.0 - side * 0.01))]
 
 
+@pytest.mark.parametrize("minutes", [True, False])
+def test_an_hour_stops_only_where_none_of_its_minutes_has_been_looked_at(minutes: bool) -> None:
+    """Long at 10:30 at 100, stop 99: the 90 of 10:10 was before. Of a history of hours there is nothing else to see."""
+    d = Driver(engine(("ES",), stop_percent=1.0, stop_fill="inside"), start="2026-03-11 10:28")
+    if minutes:
+        d.close(ES=BUY)
+        d.close(ES=100.0)
+    else:
+        d.mark(bar("ES", d.now + MINUTE_NS, 100.0, timeframe="hourly"))
+        d.outcomes = [operator(OutcomeKind.POSITION, d, side=1, quantity=1, price=100.0)]
+        d.mark()
+    assert held(d) == {"ES": 1}
+    d.now = chicago("2026-03-11 10:59")
+    hour = bar("ES", d.now + MINUTE_NS, 100.0, 100.0, high=101.0, low=90.0, timeframe="hourly")
+    assert causes(d.mark(hour)) == ([] if minutes else [Cause.STOP])
+
+
 @SIDES
 def test_a_stop_inside_the_bar_bounds_the_days_loss_by_its_level(side: int) -> None:
     d = opened(side, stop_percent=1.0, stop_fill="inside", daily_stop_loss=100.0)
-    run(d, side, -5.0, 0.0, -5.0)
+    run(d, side, -5.0, 0.0, -5.0, 0.0)
     equity, day, halted = d.engine.equity()
     assert (equity, day, halted) == (149_950.0, -50.0, False)  # out at -1 point, though it closed at -5
 
@@ -290,10 +313,8 @@ def test_a_position_is_never_auto_closed_while_its_market_is_closed() -> None:
 # ── filters, margin, drawdown ──
 
 
-def filtered(**filter_: Any) -> Driver:
-    feature = Feature("close", filter_.pop("timeframe", "1min"))
-    e = engine(("ES",))
-    return Driver(with_features(e, {"filter_x": feature}, {"x": Filter(feature, **filter_)}))
+def filtered(name: str = "x", **bounds: Any) -> Driver:
+    return Driver(with_more(engine(("ES",)), {name: Filter(MORE[filter_field(name)], **bounds)}))
 
 
 @SIDES
@@ -316,7 +337,7 @@ def test_an_entry_passes_a_filter_only_within_its_bounds(side: int, bounds: dict
 
 @pytest.mark.parametrize(("missing", "found"), [("block", Reason.FILTERED), ("pass", Reason.ENTER_LONG)])
 def test_a_filter_without_a_value_blocks_unless_it_says_pass(missing: str, found: Reason) -> None:
-    assert reason(filtered(timeframe="daily", missing=missing).close(ES=BUY)) is found
+    assert reason(filtered("y", missing=missing).close(ES=BUY)) is found
 
 
 def test_a_filter_holds_back_no_exit() -> None:
@@ -445,7 +466,7 @@ def test_filled_at_the_close_that_decided_the_next_open_does_not_matter(side: in
 
 
 def operator(kind: OutcomeKind, d: Driver, **fields: Any) -> Outcome:
-    return Outcome("ES", Role.EXIT, d.now, kind, d.now, **fields)
+    return Outcome("ES", Role.EXIT, d.now, kind, fields.pop("ts", d.now), **fields)
 
 
 @SIDES
@@ -458,13 +479,24 @@ def test_what_the_operator_flattened_is_closed_at_the_next_open(side: int) -> No
 
 
 @SIDES
-def test_an_entry_on_its_way_that_the_operator_flattened_is_in_and_out(side: int) -> None:
+def test_an_entry_on_its_way_that_the_operator_flattened_is_filled_before_it_is_closed(side: int) -> None:
+    """Sent half a minute after the entry: in at the open of that minute, out at the open of the next."""
     d = Driver(engine(("ES",)), answer=False)
     d.close(ES=WORD[side])
-    d.outcomes = [operator(OutcomeKind.FLATTENED, d)]
-    d.close(ES=(100.0, 100.0))
-    assert [(t.entry_price, t.exit_price) for t in d.trades] == [(WORD[side], 100.0)]
+    d.outcomes = [operator(OutcomeKind.FLATTENED, d, ts=d.now + MINUTE_NS // 2)]
+    d.close(ES=(at(side, 1.0), at(side, 2.0)))
+    d.close(ES=(at(side, 4.0), 100.0))
+    assert [(t.entry_price, t.exit_price, t.cause) for t in d.trades] == [(at(side, 1.0), at(side, 4.0), "operator")]
     assert d.engine.positions() == []
+
+
+def test_an_entry_flattened_before_its_market_trades_again_is_in_at_the_last_price() -> None:
+    d = Driver(engine(("ES",)), answer=False)
+    d.close(ES=BUY)
+    d.outcomes = [operator(OutcomeKind.FLATTENED, d)]
+    d.mark()
+    d.close(ES=(99.0, 100.0))
+    assert [(t.entry_price, t.exit_price) for t in d.trades] == [(BUY, 99.0)]
 
 
 def test_an_exit_of_what_may_never_have_been_open_flattens_into_no_trade() -> None:
@@ -504,14 +536,48 @@ def test_cash_the_operator_adds_is_cash_and_no_position() -> None:
     assert d.engine.equity()[0] == 150_000.0 - 12.34
 
 
-def test_resuming_lifts_the_daily_loss_and_the_next_loss_halts_again() -> None:
+def halted_by_its_loss() -> Driver:
+    """550.00 lost of 500.00 a day, flat, the latch on."""
     d = opened(1, daily_stop_loss=500.0)
     d.close(ES=89.0)
     d.close(ES=(89.0, 100.0))
+    assert d.engine.equity() == (149_450.0, -550.0, True)
+    return d
+
+
+def test_resuming_lifts_the_daily_loss_though_the_loss_is_still_there() -> None:
+    d = halted_by_its_loss()
+    d.outcomes = [operator(OutcomeKind.RESUMED, d)]
+    assert reason(d.close(ES=BUY)) is Reason.ENTER_LONG
+    assert d.engine.equity() == (149_450.0, -550.0, False)
+
+
+def test_after_resuming_the_daily_loss_counts_anew() -> None:
+    d = halted_by_its_loss()
     d.outcomes = [operator(OutcomeKind.RESUMED, d)]
     d.close(ES=BUY)
-    assert d.engine.equity()[2]  # the day's loss is still there, so it is latched at once
-    assert d.engine.positions() == []
+    d.close(ES=100.0)
+    assert causes(d.close(ES=90.25)) == []  # 487.50 since
+    assert causes(d.close(ES=90.0)) == [Cause.DAILY_LOSS]
+    assert d.engine.equity() == (148_950.0, -1_050.0, True)
+
+
+def test_what_was_forgiven_one_day_is_not_forgiven_the_next() -> None:
+    d = halted_by_its_loss()
+    d.outcomes = [operator(OutcomeKind.RESUMED, d)]
+    d.close(ES=QUIET)
+    d.now = chicago("2026-03-11 17:00")
+    d.close(ES=BUY)
+    d.close(ES=100.0)
+    assert causes(d.close(ES=90.0)) == [Cause.DAILY_LOSS]
+
+
+def test_resuming_before_a_limit_is_reached_gives_no_more_room() -> None:
+    d = opened(1, daily_stop_loss=500.0, drawdown_halt_usd=600.0)
+    d.close(ES=92.0)  # 400.00 lost
+    d.outcomes = [operator(OutcomeKind.RESUMED, d)]
+    assert causes(d.close(ES=90.0)) == [Cause.DAILY_LOSS]
+    assert d.engine._account[0]["best_equity"] == 150_000.0
 
 
 # ── the stop of an entry ──

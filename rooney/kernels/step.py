@@ -59,6 +59,12 @@ def _roll(i: int, pos: Any, roll: Any, slots: Any, values: Any, links: Any, ts: 
 
 
 @njit(cache=True)
+def _finest(bars: Any, i: int, pos: Any) -> int:
+    """Timeframe of the bar whose prices fill and stop: an hour only where none of its minutes has been there."""
+    return 1 if bars[0, i].valid == 0 and bars[1, i].ts_open >= pos.seen_until else 0
+
+
+@njit(cache=True)
 def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any) -> None:
     for timeframe in range(len(bars)):
         for i in range(len(instruments)):
@@ -217,6 +223,8 @@ def step(
                     pos.left_price = pos.last_price
                 pos.last_contract = bar.contract
                 pos.last_price = bar.close
+        if bars[0, i].valid:
+            pos.seen_until = bars[0, i].ts_close
         bar = bars[limits.timeframe, i]
         if bar.valid:
             pos.bars += 1
@@ -230,6 +238,7 @@ def step(
             account.trade_date = mark.trade_date
             account.day_start_equity = account.equity
             account.halted = 0
+            account.forgiven = 0.0
         if mark.gap:
             account.gap_date = mark.trade_date
 
@@ -237,18 +246,17 @@ def step(
         for k in range(n_outcomes):
             i = outcomes[k].instrument
             if outcomes[k].kind >= FLATTENED:
-                book.obey(positions[i], outcomes[k], instruments[i], limits, account, mark, trades, out)
+                bar = bars[_finest(bars, i, positions[i]), i]
+                book.obey(positions[i], outcomes[k], bar, instruments[i], limits, account, mark, trades, out)
             else:
                 book.hear(positions[i], outcomes[k], limits, mark)
         for i in range(n):
             pos = positions[i]
             if pos.pending == NONE and (limits.stop_inside == 0 or pos.side == 0):
                 continue
-            bar = bars[0, i] if bars[0, i].valid else bars[1, i]
+            bar = bars[_finest(bars, i, pos), i]
             if pos.pending == PENDING_ENTRY or pos.pending == PENDING_EXIT:
-                if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
-                    pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
-                    pos.fill_ts = bar.ts_open
+                book.take_open(pos, bar)
                 if pos.acknowledged and not math.isnan(pos.fill_price):
                     if pos.pending == PENDING_ENTRY:
                         book.fill_entry(pos, instruments[i], limits, account)
@@ -281,7 +289,7 @@ def step(
 
     # 4 daily loss, latched until the trade date turns; drawdown, latched until an operator resumes
     if mark.warming == 0:
-        if account.halted == 0 and equity - account.day_start_equity <= -limits.daily_stop_loss:
+        if account.halted == 0 and equity - account.day_start_equity + account.forgiven <= -limits.daily_stop_loss:
             account.halted = 1
         account.best_equity = max(account.best_equity, equity)
         if limits.drawdown_halt > 0.0 and account.best_equity - equity >= limits.drawdown_halt:
