@@ -4,28 +4,35 @@ Levels are told as points in favour of the position: `at(side, -1.0)` is 99 for 
 """
 
 import math
+import os
+import subprocess
+import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
 import yaml
-from test_backtest import ROOTS, _live, _random_minutes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_backtest import _live
 from worker_support import (
     BUY,
     LEAVE,
     NEXT,
     QUIET,
+    ROOT,
     SCRIPTED,
     SELL,
     Driver,
     bar,
     chicago,
     engine,
-    minute,
     outcome,
+    random_tape,
+    run_random,
 )
 
 from research.backtest import Scan
@@ -33,10 +40,10 @@ from research.history import History
 from rooney import sessions
 from rooney.build import build_engine
 from rooney.config import StrategyConfig, load_config
-from rooney.engine import STOP_ATR, Decisions, Engine, Outcome
+from rooney.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
 from rooney.features import Feature
 from rooney.filters import Filter, filter_field
-from rooney.instruments import PRODUCTS
+from rooney.instruments import group_of
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.messages import Bar, Roll
 from rooney.orders import Role
@@ -67,6 +74,7 @@ def held(d: Driver) -> dict[str, int]:
 MORE = {
     filter_field("x"): Feature("close", "1min"),
     filter_field("y"): Feature("close", "daily"),
+    filter_field("z"): Feature("atr", "1min", 1),
     STOP_ATR: Feature("atr", "1min", "stop_atr_bars"),
 }
 
@@ -597,3 +605,256 @@ def test_an_entry_without_a_stop_and_an_exit_carry_none() -> None:
     (exit_,) = d.close(ES=LEAVE).intents
     assert math.isnan(entry.stop_price) and math.isnan(exit_.stop_price)
     assert d.engine.positions()[0].pending is Pending.EXIT
+
+
+# ── profile v1 ──
+
+
+def old(side: int = 1, atr: bool = False, **changes: Any) -> Driver:
+    return opened(side, atr, profile="v1", **changes)
+
+
+@SIDES
+def test_the_old_system_left_nothing_on_the_bar_that_filled_it(side: int) -> None:
+    for profile, left in (("default", True), ("v1", False)):
+        d = Driver(engine(("ES",), profile=profile))
+        d.close(ES=WORD[side])
+        assert (causes(d.close(ES=LEAVE)) == [Cause.RULE]) == left
+        assert (causes(d.close(ES=LEAVE)) == [Cause.RULE]) != left
+
+
+@SIDES
+def test_the_old_system_counted_bars_from_the_one_after_the_fill(side: int) -> None:
+    d = old(side, time_stop_bars=3)
+    for _ in range(2):
+        assert causes(d.close(ES=100.0)) == []
+    assert causes(d.close(ES=100.0)) == [Cause.TIME_STOP]
+    d.close(ES=100.0)
+    assert d.trades[0].bars_held == 3
+
+
+@SIDES
+def test_the_old_systems_stop_breathed_with_the_true_range_of_the_newest_bar(side: int) -> None:
+    d = old(side, atr=True, stop_atr=1.0)
+    assert causes(run(d, side, -10.0, 10.0, -10.0)) == []  # a range of 20: the stop is 20 away
+    assert causes(run(d, side, -10.0, -10.0, -10.0)) == [Cause.STOP]  # no range: the stop is the entry
+
+
+def test_the_old_system_looked_again_at_an_old_bar_when_another_market_had_a_new_one() -> None:
+    for profile, found in (("default", []), ("v1", [Role.ENTRY])):
+        d = Driver(engine(("ES", "NQ"), profile=profile, no_entry_windows=((clock(10, 1), clock(10, 2)),)))
+        assert reason(d.close(ES=BUY)) is Reason.WINDOW
+        assert [intent.role for intent in d.close(NQ=QUIET).intents] == found
+
+
+@pytest.mark.parametrize(("symbol", "ahead_ns"), [("ES", 0), ("GC", HOUR_NS)])
+def test_the_old_auto_close_is_the_bar_stamped_with_it_on_the_exchanges_clock(symbol: str, ahead_ns: int) -> None:
+    d = Driver(engine((symbol,), profile="v1", auto_close_ns=clock(14), clock_ns=ahead_ns))
+    d.close(**{symbol: BUY})
+    d.close(**{symbol: 100.0})
+    for opens, found in (("12:59", []), ("13:00", ["GC"]), ("13:01", []), ("14:00", ["ES"]), ("14:01", [])):
+        d.now = chicago(f"2026-03-11 {opens}")
+        decided = d.close(**{symbol: 100.0})
+        assert [intent.symbol for intent in decided.intents] == [s for s in found if s == symbol]
+
+
+def test_the_old_auto_close_misses_its_time_where_no_bar_has_it() -> None:
+    d = old(auto_close_ns=clock(14))
+    for opens in ("13:59", "14:01", "15:59"):
+        d.now = chicago(f"2026-03-11 {opens}")
+        assert causes(d.close(ES=100.0)) == []
+
+
+def test_the_old_system_entered_up_to_the_last_minute() -> None:
+    for profile, found in (("default", Reason.CLOSE_MARGIN), ("v1", Reason.ENTER_LONG)):
+        d = Driver(engine(("ES",), profile=profile, close_margin_s=120.0), start="2026-03-11 15:58")
+        assert reason(d.close(ES=BUY)) is found
+
+
+def test_an_old_day_ends_at_six_and_is_read_a_mark_later() -> None:
+    """The bars of the tape's own day count for nothing: it closes at 90, the old one at 18:00 at 107."""
+    d = Driver(with_more(engine(("ES",), profile="v1")), start="2026-03-11 15:59")
+    column = d.engine.compiled.layout.fields.index("filter_y")
+
+    def daily_close() -> float:
+        return float(d.engine.values("ES")[column])
+
+    end = d.now + MINUTE_NS
+    d.mark(bar("ES", end, 105.0, timeframe="hourly"), bar("ES", end, 90.0, timeframe="daily"))
+    assert math.isnan(daily_close())
+    d.now = chicago("2026-03-11 17:59")
+    d.mark(bar("ES", d.now + MINUTE_NS, 107.0, timeframe="hourly"))
+    assert math.isnan(daily_close())
+    d.mark()
+    assert daily_close() == 107.0
+
+
+# ── every rule at once ──
+
+MARKETS = ("ES", "NQ", "ZC")
+
+
+def everything(**changes: Any) -> Engine:
+    """All rules on, with limits that a random tape reaches."""
+    rules: dict[str, Any] = {
+        "stop_percent": 1.5, "target_percent": 2.0, "trail_atr": 2.0, "time_stop_bars": 9, "commission_usd": 4.0,
+        "slippage_ticks": 1.0, "margin_usd": 9_000.0, "daily_stop_loss": 700.0, "drawdown_halt_usd": 2_500.0,
+        "on_roll": "roll", "stop_fill": "inside", "auto_close_ns": clock(12), "close_margin_s": 120.0,
+        "reentry_wait_s": 60.0, "no_entry_windows": ((clock(10), clock(10, 15)),),
+    }  # fmt: skip
+    filters = {
+        "y": Filter(MORE[filter_field("y")], missing="pass"),
+        "z": Filter(MORE[filter_field("z")], low=0.75),
+    }
+    return with_more(engine(MARKETS, **(rules | changes)), filters)
+
+
+def random_life(profile: str, seed: int, cuts: frozenset[int] = frozenset()) -> str:
+    """Digest of a random tape lived by all rules; every second one has a gap, after which nothing enters."""
+    return run_random(everything(profile=profile), random_tape(seed, 250, MARKETS, gap=seed % 2 == 0), seed, cuts)
+
+
+PROFILES = pytest.mark.parametrize("profile", ["default", "v1"])
+
+
+@PROFILES
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), cuts=st.frozensets(st.integers(0, 249), max_size=6))
+def test_a_cut_anywhere_in_a_positions_life_changes_no_byte(profile: str, seed: int, cuts: frozenset[int]) -> None:
+    assert random_life(profile, seed, cuts) == random_life(profile, seed)
+
+
+def test_a_positions_life_is_the_same_to_the_byte_with_the_jit_off() -> None:
+    code = "import sys; sys.path.insert(0, 'tests'); from test_life_cycle import random_life;" + "".join(
+        f"print(random_life({profile!r}, 3));" for profile in ("default", "v1")
+    )
+    env = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [random_life("default", 3), random_life("v1", 3)]
+
+
+def test_the_random_tape_meets_the_rules() -> None:
+    seen: set[Cause] = set()
+    refused: set[Reason] = set()
+    for seed in range(6):
+        d = Driver(everything())
+        for one in random_tape(seed, 250, MARKETS, gap=False):
+            decided = d.engine.on_minute(one, d.outcomes)
+            d.outcomes = [outcome(i.symbol, i.role, one.ts_close) for i in decided.intents]
+            seen |= set(causes(decided))
+            refused |= {e.reason for e in decided.evaluated}
+    assert seen == set(Cause) - {Cause.UNCONFIRMED, Cause.OPERATOR}
+    assert {Reason.FILTERED, Reason.WINDOW, Reason.DAILY_LOSS, Reason.ROLLING, Reason.REENTRY_WAIT} <= refused
+
+
+# ── the scan over history ──
+
+GRID = {"ES": ("ESH6", "ESM6"), "NQ": ("NQH6", "NQM6"), "ZC": ("ZCH6", "ZCK6")}
+DAY_NS = 24 * HOUR_NS
+FIRST_DAY = date(2026, 3, 10)
+
+
+def minutes_of_two_contracts(
+    seed: int, first: date = FIRST_DAY, days: int = 3, share: float = 0.5, walk: float = 0.0
+) -> pl.DataFrame:
+    """Prices on a grid of 100 to 103, which itself walks by up to `walk` a minute.
+
+    The later contract, a point above, trades more from the second day on, so that the third begins with a roll. The
+    last minute of an hour always trades: the state after it is that of whole hours.
+    """
+    generator = np.random.default_rng(seed)
+    start = sessions.session_open_ns("equity", first)
+    rows: list[tuple[Any, ...]] = []
+    for root, contracts in GRID.items():
+        level = 0.0
+        for ts in range(start, start + days * DAY_NS, MINUTE_NS):
+            whole = (ts + MINUTE_NS) % HOUR_NS == 0
+            if sessions.window_at(group_of(root), ts) is None or not (whole or generator.random() < share):
+                continue
+            low, first_, last, high = np.sort(generator.integers(400, 413, 4)) / 4.0
+            if generator.random() < 0.5:
+                first_, last = last, first_
+            level += round(generator.uniform(-walk, walk) * 4.0) / 4.0
+            is_later = ts >= start + DAY_NS
+            for k, contract in enumerate(contracts):
+                prices = (float(x) + level + k for x in (first_, high, low, last))
+                rows.append((root, contract, ts, *prices, 9 if is_later == bool(k) else 5))
+    names = ["root", "contract", "ts_open", "open", "high", "low", "close", "volume"]
+    frame = pl.DataFrame(rows, schema=names, orient="row")
+    return frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).sort("ts_open", "root", "contract")
+
+
+def block(folder: Path, strategy: str, roots: list[str], **keys: Any) -> StrategyConfig:
+    tree = {
+        "data_hub": {"redis_socket": "/run/redis.sock"},
+        "instruments": {root: {} for root in roots},
+        "strategies": {"a": {"strategy": strategy, "mode": "dry", "instruments": roots, **keys}},
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(tree))
+    return load_config(folder / "config.yml").strategy("a")
+
+
+def live_and_scanned(folder: Path, bars: pl.DataFrame, strategy: StrategyConfig) -> list[Trade]:
+    """The trades, of hub and worker as of the scan, which end in the same state to the last byte."""
+    bars.write_parquet(folder / "bars.parquet")
+    live, scanned = build_engine(strategy), build_engine(strategy)
+    trades = _live(live, bars)
+    scan = Scan(scanned, History(folder / "bars.parquet", list(strategy.traded)))
+    for chunk in History(folder / "bars.parquet", list(strategy.traded)).chunks():
+        scan.step(chunk)
+    assert scanned.freeze() == live.freeze()
+    columns = ("symbol", "contract", "side", "entry_price", "exit_price", "exit_reason", "pnl_usd", "bars_held")
+    assert [
+        (t.symbol, t.contract, t.side, t.entry_price, t.exit_price, t.cause, t.pnl_usd, t.bars_held) for t in trades
+    ] == list(scan.trades().select(columns).iter_rows())
+    return trades
+
+
+EVERYTHING = {
+    "strategy_params": {
+        "stop_percent": 2.0, "target_percent": 2.0, "trail_atr": 3.0, "stop_atr_bars": 1, "time_stop_bars": 40,
+    },
+    "filters": {
+        "x": {"feature": "close", "timeframe": "1min", "low": 100.0},
+        "y": {"feature": "close", "timeframe": "daily", "missing": "pass"},
+        "z": {"feature": "atr", "timeframe": "1min", "length": 1, "low": 1.0},
+    },
+    "entry_windows": ["08:30-16:00", "17:00-02:00"],
+    "no_entry_windows": ["10:00-10:30"],
+    "auto_close": "13:00",
+    "daily_stop_loss": 900,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keys", "met"),
+    [
+        ({"on_roll": "roll"}, {"rule", "stop", "target", "time_stop", "auto_close", "daily_loss", "roll"}),
+        ({"stop_fill": "inside", "drawdown_halt": 2000}, {"rule", "stop", "target", "time_stop"}),
+        ({"fill": "signal_close"}, {"rule", "stop", "target", "time_stop", "daily_loss"}),
+    ],
+    ids=["closes", "inside", "signal-close"],
+)
+def test_the_scan_lives_every_rule_of_a_positions_life_as_the_worker_does(
+    keys: dict[str, Any], met: set[str], tmp_path: Path
+) -> None:
+    strategy = block(tmp_path, SCRIPTED, list(GRID), **EVERYTHING, **keys)
+    trades = live_and_scanned(tmp_path, minutes_of_two_contracts(12), strategy)
+    assert met <= {trade.cause for trade in trades}
+
+
+@pytest.mark.parametrize(
+    ("profile", "first", "days"),
+    [("default", FIRST_DAY, 6), ("v1", date(2026, 2, 24), 21)],  # v1 decides from its 252nd hour on
+)
+def test_the_scan_lives_ibs_with_filters_and_stops_of_true_ranges_as_the_worker_does(
+    profile: str, first: date, days: int, tmp_path: Path
+) -> None:
+    """Profile v1 has days of its own, here over a turn of the clocks."""
+    params = {"stop_atr": 0.5, "target_atr": 0.5, "trail_atr": 1.0, "time_stop_bars": 3, "stop_atr_bars": 3}
+    filters = {"pivot": {"enabled": False}, "calm": {"feature": "rsi", "length": 3, "low": 10, "below": 70}}
+    keys = {"profile": profile, "strategy_params": params, "filters": filters, "on_roll": "roll"}
+    bars = minutes_of_two_contracts(6, first, days, share=0.1, walk=1.0)
+    trades = live_and_scanned(tmp_path, bars, block(tmp_path, "ibs", list(GRID), **keys))
+    assert {"rule", "stop", "target", "time_stop"} <= {trade.cause for trade in trades}
