@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from rooney import oldclock
+from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.config import FilterBlock, Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Logistic
 from rooney.errors import ConfigError, StrategyError
@@ -40,7 +41,13 @@ def build_engine(
         extra[STOP_ATR] = Feature("atr", cls.timeframe, "stop_atr_bars")
     _check_lengths(strategy, cls, {**cls.features, **extra}, params, own)
     limits = _limits(strategy, cls)
-    compiled = compile_strategy(strategy.strategy, params | {FIRST_BAR: max(1, limits.warm_up_bars)}, extra)
+    try:
+        compiled = compile_strategy(strategy.strategy, params | {FIRST_BAR: max(1, limits.warm_up_bars)}, extra)
+    except NotCompiledError as error:
+        again = (
+            f"`rooney compile {strategy.name}` makes it; without the drop-in {DROP_IN} the worker compiles it itself"
+        )
+        raise ConfigError(f"{strategy.path}: {error}. Not starting: {again}") from error
     instruments = [_traded(symbol, item, own[symbol], strategy) for symbol, item in strategy.traded.items()]
     for symbol in _read(strategy, compiled.layout):
         instruments.append(_reference(symbol, strategy.instruments[symbol], params, strategy))

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney import sessions
+from rooney import ahead, precompile, sessions
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import Config
@@ -33,11 +33,26 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
     try:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
-            build_engine(strategy).compile()
+            engine = build_engine(strategy)
+            engine.compile()
+            return of_drop_in(name, engine.compiled.module.__name__)
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
         return [Finding("error", path, text)]
     return []
+
+
+def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:
+    """Whether a worker that is to load its step compiled ahead of time will find it. step: the name of its module."""
+    path = precompile.drop_in_path(name, units)
+    directory = ahead.directory_of(path.read_text()) if path.is_file() else None
+    if directory is None or ahead.extension_path(directory, step).is_file():
+        return []
+    text = (
+        f"{path} names {directory}, where no step matches the strategy, its lengths and these kernels: its "
+        f"worker will refuse to start; `rooney compile {name}` makes it"
+    )
+    return [Finding("error", f"strategies.{name}", text)]
 
 
 def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:

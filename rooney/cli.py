@@ -120,6 +120,43 @@ def worker(
     _run(build(_load(config_path, overrides, env_file), name, state=directory, replay=clock == "replay"))
 
 
+@cli.command("compile")
+@click.argument("name")
+@_configured
+@click.option("--out", type=click.Path(path_type=Path), help="Write everything here, and change no unit.")
+@click.option("--json", "as_json", is_flag=True, help="The files written, as JSON.")
+def compile_(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compile a strategy's step ahead of time, and have its worker load it; as root.
+
+    The worker then has no compiler in its process and may execute no memory it has written. Needs setuptools and a C
+    and C++ compiler; the worker does not.
+    """
+    from rooney import ahead, precompile
+    from rooney.build import build_engine
+
+    strategy = _load(config_path, overrides, env_file).strategy(name)
+    directory = out.absolute() if out else precompile.installed_directory()
+    step = precompile.build(build_engine(strategy), directory)
+    drop_in = precompile.write(out / ahead.DROP_IN, directory) if out else precompile.enable(name, directory)
+    if as_json:
+        click.echo(json.dumps({"exit": EXIT_OK, "step": str(step), "drop_in": str(drop_in)}))
+        return
+    click.echo(f"{name}: {step}")
+    unit = f"rooney-worker@{name}"
+    if out:
+        click.echo(f"{drop_in}: copy it to {precompile.drop_in_path(name).parent}/, then")
+    else:
+        click.echo(f"{drop_in}: remove it to compile at every start again")
+    click.echo(f"in use after: systemctl daemon-reload && systemctl restart {unit}")
+
+
 @cli.command()
 @_configured
 @click.option("--offline", is_flag=True, help="Leave out Redis, the hub and the clock.")
@@ -236,6 +273,35 @@ def backtest(
     config = _load(config_path, overrides, env_file)
     span = _time(start, "--start"), _time(end, "--end")
     run_backtest(config.strategy(name), data, *span, out, as_json)
+
+
+@cli.command()
+@click.argument("name")
+@_configured
+def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
+    """Begin a strategy: its file, its configuration block and its tests, to be changed into yours."""
+    from research.template import write_new
+    from rooney.strategy import LOCAL_STRATEGIES
+
+    here, tests = Path("strategies"), Path("tests")
+    config = _load(config_path, overrides, env_file)
+    if here.is_dir():  # a checkout; elsewhere there is an installed system's folder
+        written = write_new(name, config, here, tests if tests.is_dir() else None)
+    else:
+        written = write_new(name, config, LOCAL_STRATEGIES, None)
+    for path in written:
+        click.echo(f"written: {path}")
+    click.echo(f"next: rooney backtest {name} --data bars.parquet --out result/   (docs/ADDING_NEW_STRATEGY.md)")
+
+
+@cli.command()
+def features() -> None:
+    """What a strategy's features can be made of: kernels, what they read, formulas and sources."""
+    from rooney.features import KERNELS
+
+    for kernel in sorted(KERNELS.values(), key=lambda each: each.name):
+        source = f"  [{kernel.source}]" if kernel.source else ""
+        click.echo(f"{kernel.name:<24}{kernel.inputs:<8}{kernel.formula}{source}")
 
 
 @cli.group()

@@ -512,8 +512,12 @@ class Engine:
         words = self._intents.view(np.int64).reshape(len(self._intents), -1)
         return *self._given, self._intents, words, *self._found
 
+    def arguments(self, n_outcomes: int = 0) -> tuple[Any, ...]:
+        """What the step is called with, in its order: of these types it is compiled ahead of time."""
+        return *self._given, n_outcomes, self._intents, *self._found
+
     def _step(self, n_outcomes: int) -> None:
-        self.compiled.module.step(*self._given, n_outcomes, self._intents, *self._found)
+        self.compiled.module.step(*self.arguments(n_outcomes))
 
     def _read(self, ts_mark: int) -> Decisions:
         out = self._out[0]

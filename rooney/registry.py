@@ -371,8 +371,8 @@ for _name, _update, _formula in (
     )  # fmt: skip
 
 _REGISTERED["remembered_v1"] = Kernel(
-    "remembered_v1", statistics.lag, "series", _one, _one, "x when the last evaluation ended", "old system §1.7", None,
-    "as input",
+    "remembered_v1", again.remembered_v1, "series", _one, _one, "x when the last evaluation ended", "old system §1.7",
+    None, "as input",
 )  # fmt: skip
 for _name, _again in (
     ("rsi_v1", again.rsi_v1),

@@ -18,7 +18,8 @@ time stop (`SHARED_PARAMS`), the windows of the day in which it may enter, its a
 
 Compiling: rules passed to the step as arguments would be compiled anew in every process. So a module is written for
 each strategy, the step's own text with the rules imported by name, its file name carrying a hash of all sources: a
-warm start loads machine code and compiles nothing, and a changed kernel never runs stale.
+warm start loads machine code and compiles nothing, and a changed kernel never runs stale. A worker may load the same
+step from an extension module of that name instead (`rooney.ahead`), and then has no compiler in its process.
 """
 
 import hashlib
@@ -34,11 +35,11 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
-import numba
 import numpy as np
 
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
+from rooney import ahead
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.filters import Filter
@@ -245,12 +246,15 @@ def compile_strategy(
     text = _source(module_name, strategy, layout)
     declared = strategy.declared()
     parts = [text, *jit.sources(), inspect.getsource(sys.modules[module_name]), np.__version__, ",".join(declared)]
+    parts.append(",".join(layout.fields))  # records are compiled in by their fields
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     # The scan over history comes along: a live worker never calls it, so it costs it nothing.
     text += inspect.getsource(scan_module).replace(_STEP_IMPORT, "")
     step_name = f"rooney_step_{strategy.__name__.lower()}_{hashlib.sha256((digest + text).encode()).hexdigest()[:16]}"
-    module = sys.modules.get(step_name)
-    if module is None:
+    module: Any = sys.modules.get(step_name)
+    if jit.AHEAD_DIRECTORY:
+        module = ahead.load(Path(jit.AHEAD_DIRECTORY), step_name)
+    elif module is None:
         module = _import(_written(jit.cache_dir() / f"{step_name}.py", text), step_name)
     params_dtype = np.dtype((np.record, [(param, np.float64) for param in declared]))
     return Compiled(path, strategy, layout, layout.values_dtype(), params_dtype, module, digest)
@@ -272,6 +276,10 @@ def _written(path: Path, text: str) -> Path:
 
 def explain(compiled: Compiled, error: Exception, features: Any, params: Any, trade: Any) -> StrategyError:
     """What a researcher should change: which rule does not compile, and why. The rest: one record of each kind."""
+    if jit.AHEAD_DIRECTORY:
+        return StrategyError(f"{compiled.path}: its step, compiled ahead of time, fails: {_reason(error)}")
+    import numba  # only here and in the kernels: a worker whose step is compiled ahead of time has none
+
     for rule, names in RULES.items():
         arguments = tuple(zip(names.split(", "), (features, params, trade), strict=False))
         try:

@@ -15,7 +15,7 @@ HOUR_NS = 3_600_000_000_000
 
 def length(kernel: Kernel, n: int) -> Any:
     """A length it can have, about n."""
-    if kernel.name.startswith("pivot"):
+    if "pivot" in kernel.name:
         return (n // 4 + 1, n // 3 + 1, 1)
     if kernel.name.startswith("bollinger"):
         return (n + 1, 2.0)
@@ -26,7 +26,7 @@ def length(kernel: Kernel, n: int) -> Any:
         "cross_z": (n, n + 5),
         "distance_z": (n, n + 2),
     }
-    return tuples.get(kernel.name, n + 1)
+    return tuples.get(kernel.name.removesuffix("_v1"), n + 1)
 
 
 def walk(count: int, seed: int = 3) -> F64:

@@ -102,26 +102,6 @@ def test_a_misspelt_strategy_parameter_is_named_with_its_path() -> None:
     assert "time_stop_bars" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        "profile=v1",
-        "on_stop=flatten",
-        "on_roll=roll",
-        "broker_stop=true",
-        "drawdown_halt=5000",
-        "no_entry_windows=[07:25-07:35]",
-    ],
-)
-def test_a_key_whose_part_is_not_built_is_refused_not_ignored(given: str, tmp_path: Path) -> None:
-    done = _rooney(
-        "worker", "ibs", "--config", str(SHIPPED), "--set", f"strategies.ibs.{given}", "--state", str(tmp_path),
-        **SECRETS,
-    )  # fmt: skip
-    assert done.returncode == 78
-    assert f"strategies.ibs.{given.partition('=')[0]}" in done.stderr
-
-
 def test_a_disabled_strategy_refuses_to_start(tmp_path: Path) -> None:
     done = _rooney(
         "worker", "ibs", "--config", str(SHIPPED), "--set", "strategies.ibs.enabled=false", "--state", str(tmp_path),

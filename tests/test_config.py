@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney.accounts import Account, AccountLock, open_account, runtime_directory, shared
+from rooney.build import build_engine
 from rooney.config import (
     Config,
     Dashboard,
@@ -146,13 +147,38 @@ def test_the_shipped_file_states_the_exchanges_facts_and_the_drafted_money() -> 
         assert stated == (product.point_value, product.tick_size, product.commission_usd, product.margin_usd)
 
 
-def test_every_default_written_as_a_comment_in_the_shipped_file_is_the_default() -> None:
+def _commented_keys() -> dict[str, Any]:
     text = SHIPPED.read_text(encoding="utf-8")
-    commented = text[text.index("    # profile:") : text.index("    # no_entry_windows")]
-    stated = yaml.safe_load(re.sub("^    # ", "", commented, flags=re.MULTILINE))
+    commented = text[text.index("    # strategy: ibs") : text.index("  breakout:\n    enabled")]
+    stated: dict[str, Any] = yaml.safe_load(re.sub("^    # ", "", commented, flags=re.MULTILINE))
+    return stated
+
+
+# These are examples, for what they change has no default, or one of the strategy file's.
+EXAMPLES = {"strategy", "max_instruments", "overrides", "order_symbol", "entry_windows", "no_entry_windows",
+            "auto_close", "filters"}  # fmt: skip
+
+
+def test_every_default_written_as_a_comment_in_the_shipped_file_is_the_default() -> None:
+    stated = {key: value for key, value in _commented_keys().items() if key not in EXAMPLES}
     default = StrategyBlock()
     assert len(stated) > 10
     assert {key: getattr(default, key) or False for key in stated} == stated
+
+
+@pytest.mark.parametrize("key", sorted(_commented_keys()))
+def test_every_comment_of_the_shipped_file_is_a_key_that_works(key: str, tmp_path: Path) -> None:
+    tree = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    tree["instruments"]["MES"] = {}  # of the example of order_symbol
+    assert key not in tree["strategies"]["ibs"]
+    tree["strategies"]["ibs"][key] = _commented_keys()[key]
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    build_engine(load_config(tmp_path / "config.yml", environ=ENVIRON).strategy("ibs"))
+
+
+def test_the_shipped_file_names_every_key_a_strategy_can_have() -> None:
+    block = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["strategies"]["ibs"]
+    assert set(StrategyBlock.__struct_fields__) == {*block, *_commented_keys(), "paper_account"}
 
 
 def test_every_variable_of_the_shipped_file_is_in_the_example_environment(tmp_path: Path) -> None:

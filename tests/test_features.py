@@ -48,7 +48,7 @@ MOVING = [name for name, kernel in KERNELS.items() if kernel.inputs != "time"]
 # NaN for a reason of their own even when warm: no pivot yet, nothing to divide by.
 SOMETIMES_NAN = {
     "pivot_high", "pivot_low", "pivot_higher_high", "return_pct", "drift", "ratio", "from_number", "bollinger_position",
-    "bollinger_excess", "bollinger_width",
+    "bollinger_excess", "bollinger_width", "bollinger_position_v1", "bollinger_width_v1", "inside_pivots", "ratio_v1",
 }  # fmt: skip
 # Recursions on price levels: equal but for rounding. All others keep what they have seen, and shift to the same bits.
 ROUNDED = {"ema", "psar"}

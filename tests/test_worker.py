@@ -374,7 +374,7 @@ def test_a_tape_that_was_lost_and_comes_back_with_a_hole_means_a_fresh_start(rig
 
 def test_a_worker_on_an_empty_redis_starts_and_takes_the_history_the_hub_brings(rig: Any) -> None:
     one = rig("a")
-    one.blocks["a"]["strategy"] = "ibs"
+    one.blocks["a"] |= {"strategy": "ibs", "filters": {"pivot": {"enabled": False}}}
     worker = one.start()
     wait_for(lambda: "ready: paper mode, 0 of 2 instruments warm, tape position 1970" in said(one))
     hours = [chicago("2026-03-10 17:00"), chicago("2026-03-11 09:00")]
@@ -624,7 +624,9 @@ def test_the_command_itself_starts_trades_and_stops_without_a_heavy_library(rig:
     assert part.stop() == 0
     modules = set(part.log.read_text().rpartition("MODULES")[2].split())
     assert {"numba", "redis", "hiredis", "requests"} <= modules
-    assert not modules & {"pandas", "sklearn", "polars", "databento", "databento_dbn", "pyarrow", "scipy", "jinja2"}
+    # Not scipy: where it is installed, numba looks at its version.
+    heavy = {"pandas", "sklearn", "polars", "databento", "databento_dbn", "pyarrow", "jinja2"}
+    assert modules & heavy == set()
     assert rss_mb < 200
     with read_only(one.ledger()) as db:
         assert db.execute("SELECT ts_mark FROM status").fetchone()[0] == LAST

@@ -5,7 +5,6 @@ import grp
 import os
 import pwd
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from rooney.install import redis
 from rooney.install.build import build, choose_python, units_of
 from rooney.install.host import Host, InstallError
-from rooney.install.layout import Layout, version_of
+from rooney.install.layout import AHEAD_DROP_IN, UNIT_DROP_INS, Layout, version_of
 
 EXIT_OK, EXIT_FAILURE = 0, 2
 SOURCE = Path(__file__).resolve().parents[2]
@@ -113,6 +112,8 @@ def uninstall(host: Host, layout: Layout, options: argparse.Namespace) -> None:
             host.systemctl("disable", "--quiet", *dict.fromkeys([*enabled, *instances]))
     for name in names:
         host.remove(layout.units / name)
+    for path in layout.at(UNIT_DROP_INS).glob(f"rooney-worker@*.service.d/{AHEAD_DROP_IN}"):
+        host.remove(path)  # what it names goes with the prefix
     redis.restore(host, layout)
     for path in (layout.command, layout.sysusers, layout.tmpfiles, layout.at(layout.prefix), layout.caches):
         if host.remove(path):
@@ -174,14 +175,14 @@ def _kernels(host: Host, layout: Layout, version: str, ahead_of_time: bool) -> N
         env = {"NUMBA_CACHE_DIR": str(folder / "numba"), "HOME": "/nonexistent"}
         host.run([python, "-I", "-m", "rooney.warm", "--config", layout.config, name], user="rooney", env=env)
     host.say(f"kernels compiled for {', '.join(names) or 'no strategy (none is enabled)'}")
-    if not ahead_of_time:
-        return
     command = layout.home(version) / "bin/rooney"
-    if subprocess.run([command, "compile", "--help"], capture_output=True, check=False).returncode != 0:
-        raise InstallError("--ahead-of-time: this version has no `rooney compile`; leave the option out")
-    for name in names:
+    # a worker that is to load its step would stay down without the new version's; the old version's stays where it is
+    ahead = [name for name in names if ahead_of_time or layout.ahead_drop_in(name).exists()]
+    for name in ahead:
         host.run([command, "compile", name, "--config", layout.config])
         host.say(f"kernels of {name} compiled ahead of time")
+    if ahead:
+        host.systemctl("daemon-reload")
 
 
 def _launch_link(host: Host, layout: Layout) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 SHIPPED = ("rooney", "strategies", "research", "systemd", "config.multi_alpha.yml", "pyproject.toml", "uv.lock")
 COMPLETE = "share/complete"
+AHEAD_DROP_IN = "60-compiled.conf"  # what `rooney compile NAME` writes; rooney.ahead has the same name
+UNIT_DROP_INS = Path("/etc/systemd/system")
 
 
 class Layout:
@@ -40,6 +42,10 @@ class Layout:
     def at(self, path: Path | str) -> Path:
         """`path` of the installed machine, as seen from here."""
         return self.root / str(path).lstrip("/")
+
+    def ahead_drop_in(self, name: str) -> Path:
+        """What makes a strategy's worker load its step instead of compiling it, if it is there."""
+        return self.at(UNIT_DROP_INS / f"rooney-worker@{name}.service.d" / AHEAD_DROP_IN)
 
     def version(self, link: str) -> str | None:
         """The version `current` or `previous` names."""

@@ -1,4 +1,4 @@
-"""Old numbers that changed when the same bar was looked at a second time: `update(s, n) -> float`.
+"""Old numbers that hang on when they were looked at; those for a second look at a bar: `update(s, n) -> float`.
 
 The old system ran all its logic whenever any feed had a bar (its specification §1.3, §2.3). On an instrument without
 a new bar of its own, most numbers stayed; these did not.
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
+
+
+@njit(cache=True)
+def remembered_v1(s: F64, n: int, x: float) -> float:
+    """x. The step, which alone knows when an evaluation ends, holds back the one of the last."""
+    return x
 
 
 @njit(cache=True)

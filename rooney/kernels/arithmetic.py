@@ -75,7 +75,7 @@ def compression(s: F64, n: tuple[float, float], x: float) -> float:
 
 @njit(cache=True)
 def ratio_v1(s: F64, n: int, x: float, y: float) -> float:
-    """x / y; infinite, which no band lets pass, while there is a y and no x. No state."""
+    """x / y; infinite, which no band lets pass, while there is a y and no x, or y is 0. No state."""
     if math.isnan(y):
         return math.nan
-    return math.inf if math.isnan(x) else x / y
+    return math.inf if math.isnan(x) or y == 0.0 else x / y

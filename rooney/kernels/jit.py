@@ -1,17 +1,21 @@
-"""njit, with a cache in which machine code of other kernels than these is never found.
+"""njit, with a cache in which machine code of other kernels than these is never found; or without a compiler at all.
 
 Numba's own cache looks at the time of a function's own file: a kernel that calls a changed one would go on running the
 old machine code. So the cache has a directory for every state of all kernels together.
+
+Where $ROONEY_COMPILED_DIRECTORY names steps compiled ahead of time (`rooney.ahead`), numba is never imported: kernels
+are then what they are without the JIT, Python functions that give the same bits, and of a worker no mark runs them.
 """
 
 import hashlib
+import importlib.metadata
 import os
+from collections.abc import Callable
 from pathlib import Path
-
-import numba
-from numba import njit as njit
+from typing import Any
 
 SOURCES = Path(__file__).parent
+AHEAD_DIRECTORY = os.environ.get("ROONEY_COMPILED_DIRECTORY", "")
 
 
 def cache_dir() -> Path:
@@ -23,7 +27,8 @@ def cache_dir() -> Path:
 def sources() -> list[str]:
     """Text of every kernel, and the versions of what compiles them."""
     texts = [file.read_text() for file in sorted(SOURCES.glob("*.py"))]
-    return [*texts, numba.__version__, numba.core.config.CPU_NAME or ""]
+    # Of the package, not the module: the same name with and without numba in the process.
+    return [*texts, importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", "")]
 
 
 def digest() -> str:
@@ -31,4 +36,14 @@ def digest() -> str:
     return hashlib.sha256("\0".join(sources()).encode()).hexdigest()[:16]
 
 
-numba.config.CACHE_DIR = str(cache_dir() / f"kernels-{digest()}")
+def _plain(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """In place of njit: the function itself."""
+    return _plain if function is None else function
+
+
+njit: Any = _plain
+if not AHEAD_DIRECTORY:
+    import numba
+
+    njit = numba.njit
+    numba.config.CACHE_DIR = str(cache_dir() / f"kernels-{digest()}")

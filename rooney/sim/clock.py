@@ -10,9 +10,11 @@ import time
 
 from rooney.sessions import MINUTE_NS
 
+HELD_S = 0.005  # how often a session looks whether a held market goes on
+
 
 class Clock:
-    """Stands still until `start`, and again from `end_ns` on.
+    """Stands still until `start`, while held, and again from `end_ns` on.
 
     speed:    market seconds per wall second; math.inf = as fast as the sessions read
     begin_ns: market time at the start; None = a second before the source's first trade
@@ -31,6 +33,7 @@ class Clock:
         self._rebase = rebase
         self._started_ns: int | None = None  # monotonic
         self._market_ns = 0  # at the start; without a pace, the latest time sent
+        self._held_ns: int | None = None  # monotonic
 
     @property
     def paced(self) -> bool:
@@ -57,7 +60,8 @@ class Clock:
         """Market time."""
         if self._started_ns is None or not self.paced:
             return self._market_ns
-        now_ns = self._market_ns + int((time.monotonic_ns() - self._started_ns) * self.speed)
+        at_ns = time.monotonic_ns() if self._held_ns is None else self._held_ns
+        now_ns = self._market_ns + int((at_ns - self._started_ns) * self.speed)
         return now_ns if self.end_ns is None else min(now_ns, self.end_ns)
 
     def advance(self, to_ns: int) -> None:
@@ -65,5 +69,19 @@ class Clock:
         if not self.paced:
             self._market_ns = max(self._market_ns, to_ns)
 
+    def hold(self) -> int:
+        """Stop the market between two of its records; market time then. Until `go_on`, from any thread."""
+        assert self.paced and self._started_ns is not None and self._held_ns is None
+        self._held_ns = time.monotonic_ns()
+        return self.now()
+
+    def go_on(self) -> None:
+        """Go on where `hold` stopped."""
+        assert self._started_ns is not None and self._held_ns is not None
+        self._started_ns += time.monotonic_ns() - self._held_ns
+        self._held_ns = None
+
     async def sleep_until(self, market_ns: int) -> None:
-        await asyncio.sleep(max(0.0, (market_ns - self.now()) / self.speed / 1e9))
+        """A market that is held meanwhile makes it as much later."""
+        while (left_s := (market_ns - self.now()) / self.speed / 1e9) > 0:
+            await asyncio.sleep(left_s if self._held_ns is None else HELD_S)
