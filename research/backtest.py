@@ -86,7 +86,7 @@ class Scan:
         n = len(engine.instruments)
         symbols = [instrument.symbol for instrument in engine.instruments]
         groups = sorted({group_of(symbol) for symbol in symbols})
-        windows = history.windows()
+        windows = history.windows(engine.limits.profile)
         parts, first = [], [0]
         for group in groups:
             window = windows[group]
@@ -106,7 +106,7 @@ class Scan:
             )  # fmt: skip
         self._recorded = recorded if recorded is not None else np.zeros(0, dtypes.RECORDED)
         self._hours = np.zeros(n, dtypes.SPAN)
-        self._days = np.zeros(n, dtypes.SPAN)
+        self._days = engine.days_in_progress()
         self._progress = np.zeros(1, dtypes.PROGRESS)
         self._progress["ts_ns"] = history.start_ns - history.start_ns % 60_000_000_000
         self._progress["digest"] = _DIGEST_START

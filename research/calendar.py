@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney import sessions
+from rooney import oldclock, sessions
 
 I64 = NDArray[np.int64]
 EPOCH = date(1970, 1, 1)
@@ -43,6 +43,18 @@ def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
             )
         )
         window = sessions.next_window(group, window.close_ns)
+    columns = np.array(rows, np.int64).reshape(-1, 6).T
+    return Windows(*(np.ascontiguousarray(column) for column in columns))
+
+
+def old_days(group: str, windows: Windows) -> Windows:
+    """The same windows cut where an old day ends; that is the day then, and trade dates stay the exchange's."""
+    rows = []
+    for k, (opens, closes) in enumerate(zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)):
+        trade_date, utc_offset = int(windows.trade_date[k]), int(windows.utc_offset[k])
+        window = sessions.Window(opens, closes, EPOCH + timedelta(days=trade_date), ends_day=False)
+        for begin, end, day_open, day_close in oldclock.split(group, window):
+            rows.append((begin, end, trade_date, day_open, day_close, utc_offset))
     columns = np.array(rows, np.int64).reshape(-1, 6).T
     return Windows(*(np.ascontiguousarray(column) for column in columns))
 

@@ -121,10 +121,13 @@ class History:
                     found.update(block)
         return found.hexdigest()
 
-    def windows(self) -> dict[str, Windows]:
-        """Session windows per group over the whole span, and a week beyond."""
+    def windows(self, profile: str = "default") -> dict[str, Windows]:
+        """Session windows per group over the whole span, and a week beyond; for profile v1 with the old days."""
         groups = sorted({group_of(root) for root in self.roots})
-        return {group: session_windows(group, self.start_ns, self.end_ns + 7 * DAY_NS) for group in groups}
+        found = {group: session_windows(group, self.start_ns, self.end_ns + 7 * DAY_NS) for group in groups}
+        if profile == "v1":
+            return {group: calendar.old_days(group, windows) for group, windows in found.items()}
+        return found
 
     def chunks(self) -> Iterator[Records]:
         """HISTORY records by ts_close, timeframe and instrument, a month at a time; the next one is read meanwhile."""

@@ -121,7 +121,8 @@ class _History:
         self.start_ns = int(rows["ts_close"][0]) - MINUTE_NS
         self.end_ns = int(rows["ts_close"][-1])
 
-    def windows(self) -> dict[str, Windows]:
+    def windows(self, profile: str) -> dict[str, Windows]:
+        """One window without an end: hours and days are those of the files, whatever the profile."""
         columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0))
         window = Windows(*columns)
         return dict.fromkeys(self._groups, window)

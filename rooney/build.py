@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.config import FilterBlock, Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Logistic
 from rooney.errors import ConfigError, StrategyError
-from rooney.features import PAIRS, Feature
+from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.filters import Filter, filter_field
 from rooney.instruments import group_of
 from rooney.layout import Layout
@@ -86,10 +88,27 @@ def _filter(block: FilterBlock, default: Filter | None) -> Filter:
 
 
 def _feature(block: FilterBlock) -> Feature:
+    """A kernel with its timeframe and length, or what the catalogue knows by that name, on the instrument named."""
     name = block.feature or ""
+    if name not in KERNELS:
+        return _of_catalogue(name, block)
     length = block.length or 1
     whole = int(length) if float(length).is_integer() else length
     return Feature(name, block.timeframe or "hourly", whole, symbol=block.symbol or "")
+
+
+def _of_catalogue(name: str, block: FilterBlock) -> Feature:
+    for key in ("timeframe", "length"):
+        if getattr(block, key) is not None:
+            raise StrategyError(f"{key}: {name} is of the catalogue, which says it; name a kernel to choose it")
+    feature = catalogue(name)
+    if is_research_only(feature):
+        raise StrategyError(f"feature: {name} reads the future, so it exists in research only")
+    if not block.symbol:
+        return feature
+    if feature.symbol:
+        raise StrategyError(f"symbol: {name} is read from {feature.symbol}, so it cannot be from {block.symbol}")
+    return msgspec.structs.replace(feature, symbol=block.symbol)
 
 
 def _check_lengths(

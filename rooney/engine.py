@@ -503,6 +503,10 @@ class Engine:
             if span["valid"] and span["ts_close"] <= ts_close and not bar["valid"]:
                 _hand_out(span, bar)
 
+    def days_in_progress(self) -> NDArray[np.void]:
+        """SPAN per instrument for a scan to fold days in: this engine's own where it folds them live, profile v1."""
+        return self._days if self._old else np.zeros_like(self._days)
+
     def arrays(self) -> tuple[Any, ...]:
         """The arrays a scan over history works on, in its order; its state is this engine's."""
         words = self._intents.view(np.int64).reshape(len(self._intents), -1)

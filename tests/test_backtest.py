@@ -74,7 +74,7 @@ def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
     assembler = MinuteAssembler((i.symbol, i.group, False) for i in engine.instruments)
     by_minute: dict[int, list[ContractMinute]] = {}
     for row in bars.with_columns(pl.col("ts_open").dt.timestamp("ns")).iter_rows(named=True):
-        month = {"H": 3, "J": 4, "K": 5}[row["contract"][-2]]
+        month = "FGHJKMNQUVXZ".index(row["contract"][-2]) + 1
         contract = Contract(row["root"], 2026, month)
         assembler.list_contract(contract)
         prices = [round(row[name] * 1e9) for name in ("open", "high", "low", "close")]

@@ -65,6 +65,14 @@ def settle(pos: Any) -> None:
 
 
 @njit(cache=True)
+def take_open(pos: Any, bar: Any) -> None:
+    """The first bar that opens late enough gives the price of what is pending; of another contract, the last one's."""
+    if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
+        pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
+        pos.fill_ts = bar.ts_open
+
+
+@njit(cache=True)
 def clear(pos: Any, ts: int, wait_ns: int) -> None:
     """Flat, and no new entry before the re-entry wait is over."""
     pos.side = 0
@@ -181,25 +189,35 @@ def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
 
 
 @njit(cache=True)
-def obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any) -> None:
-    """What the operator did; it holds whatever the step had decided."""
+def obey(
+    pos: Any, outcome: Any, bar: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any
+) -> None:  # fmt: skip
+    """What the operator did; it holds whatever the step had decided. bar: the finest of this mark.
+
+    Losses count anew from where he lifts their latch; a limit that was not reached stays where it is.
+    """
     if outcome.kind == RESUMED:
-        account.halted = 0
-        account.drawdown_halted = 0
-        account.best_equity = account.equity
+        if account.halted:
+            account.halted = 0
+            account.forgiven = account.day_start_equity - account.equity
+        if account.drawdown_halted:
+            account.drawdown_halted = 0
+            account.best_equity = account.equity
         account.gap_date = 0
         pos.blocked_date = 0
     elif outcome.kind == CASH:
         account.cash += outcome.price
     elif outcome.kind == FLATTENED:
         pos.roll_side = 0
-        if pos.side == 0 and pos.pending != NONE:
+        pos.roll_quantity = 0
+        if pos.side == 0 and pos.pending != NONE and pos.pending != PENDING_EXIT:
             # An entry on its way was filled first, as far as can be known.
+            take_open(pos, bar)
             if math.isnan(pos.fill_price):
                 pos.fill_price = price_of(pos, pos.pending_contract)
                 pos.fill_ts = outcome.ts
             fill_entry(pos, instrument, limits, account)
-        if pos.side != 0:
+        if pos.side != 0 or pos.pending == PENDING_EXIT:
             pos.pending = PENDING_EXIT
             pos.pending_mark = outcome.ts_mark
             pos.pending_cause = BY_OPERATOR
@@ -208,6 +226,8 @@ def obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mar
             pos.fill_from = outcome.ts
             accept(pos, outcome.ts)
     elif outcome.kind == POSITION:
+        pos.roll_side = 0
+        pos.roll_quantity = 0
         if pos.side != 0 and outcome.side == 0:
             pos.pending_mark = outcome.ts_mark
             pos.pending_cause = BY_OPERATOR

@@ -193,6 +193,7 @@ ACCOUNT = _record(
     ("drawdown_halted", _I),
     ("gap_date", _I),  # no entries on this trade date
     ("marks", _I),
+    ("forgiven", _F),  # USD of the day's loss that the operator has lifted
 )
 POSITION = _record(
     ("side", _I),
@@ -232,6 +233,7 @@ POSITION = _record(
     ("auto_closed", _I),  # local date of the last one, profile v1
     ("roll_side", _I),  # to open again in the new contract
     ("roll_quantity", _I),
+    ("seen_until", _I),  # end of the newest minute; an hour that began before it brings no price of its own
 )
 INTENT = _record(
     ("instrument", _I),

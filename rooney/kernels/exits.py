@@ -6,7 +6,9 @@ from typing import Any
 from rooney.kernels.jit import njit
 
 BY_STOP, BY_TARGET, BY_AUTO_CLOSE = 6, 7, 8
+MINUTE_NS = 60_000_000_000
 DAY_NS = 86_400_000_000_000
+EVENING_NS = 61_200_000_000_000  # 17:00 in Chicago: what opens from then on is the next day's session
 
 
 @njit(cache=True)
@@ -95,6 +97,8 @@ def last_auto_close(limits: Any, mark: Any) -> int:
 def is_auto_close(pos: Any, bar: Any, limits: Any, mark: Any, session: Any, clock_ns: int) -> bool:
     """Whether a position opened before today's auto-close time is past it.
 
+    Where the session ends before its day's auto-close time (a half-day, grains), it is the margin before the end: an
+    exit decided when the market has closed would be filled at the next session's open.
     Profile v1: only on the bar that is stamped with that time, on the exchange's clock, and once a date.
     """
     if limits.auto_close_ns < 0:
@@ -107,5 +111,12 @@ def is_auto_close(pos: Any, bar: Any, limits: Any, mark: Any, session: Any, cloc
             return False
         pos.auto_closed = local // DAY_NS
         return True
+    if session.is_open == 0:
+        return False  # which marks there are while it is closed depends on the other instruments
     at = last_auto_close(limits, mark)
-    return session.ts_open < at and pos.entry_ts < at
+    if session.ts_open < at and pos.entry_ts < at:
+        return True
+    if mark.ts_close < session.ts_close - max(limits.close_margin_ns, MINUTE_NS):
+        return False
+    evening = (session.ts_close + mark.utc_offset) // DAY_NS * DAY_NS + EVENING_NS - mark.utc_offset
+    return session.ts_close <= at + DAY_NS < evening

@@ -59,6 +59,12 @@ def _roll(i: int, pos: Any, roll: Any, slots: Any, values: Any, links: Any, ts: 
 
 
 @njit(cache=True)
+def _finest(bars: Any, i: int, pos: Any) -> int:
+    """Timeframe of the bar whose prices fill and stop: an hour only where none of its minutes has been there."""
+    return 1 if bars[0, i].valid == 0 and bars[1, i].ts_open >= pos.seen_until else 0
+
+
+@njit(cache=True)
 def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any) -> None:
     for timeframe in range(len(bars)):
         for i in range(len(instruments)):
@@ -140,6 +146,20 @@ def _refusal(
 
 
 @njit(cache=True)
+def _enter(
+    intents: Any, out: Any, i: int, pos: Any, limits: Any, instrument: Any, numbers: Any, side: int, quantity: int,
+    cause: int, now: int,
+) -> int:  # fmt: skip
+    """Decide an entry, with the stop it will have; returns the reason to record."""
+    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, cause, now)
+    if limits.atr_column >= 0:
+        pos.pending_atr = numbers[i, limits.atr_column]
+    intent = intents[out.n_intents - 1]
+    intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
+    return ENTER_LONG if side == 1 else ENTER_SHORT
+
+
+@njit(cache=True)
 def step(
     limits_: Any,
     instruments: Any,
@@ -203,6 +223,8 @@ def step(
                     pos.left_price = pos.last_price
                 pos.last_contract = bar.contract
                 pos.last_price = bar.close
+        if bars[0, i].valid:
+            pos.seen_until = bars[0, i].ts_close
         bar = bars[limits.timeframe, i]
         if bar.valid:
             pos.bars += 1
@@ -216,6 +238,7 @@ def step(
             account.trade_date = mark.trade_date
             account.day_start_equity = account.equity
             account.halted = 0
+            account.forgiven = 0.0
         if mark.gap:
             account.gap_date = mark.trade_date
 
@@ -223,18 +246,17 @@ def step(
         for k in range(n_outcomes):
             i = outcomes[k].instrument
             if outcomes[k].kind >= FLATTENED:
-                book.obey(positions[i], outcomes[k], instruments[i], limits, account, mark, trades, out)
+                bar = bars[_finest(bars, i, positions[i]), i]
+                book.obey(positions[i], outcomes[k], bar, instruments[i], limits, account, mark, trades, out)
             else:
                 book.hear(positions[i], outcomes[k], limits, mark)
         for i in range(n):
             pos = positions[i]
             if pos.pending == NONE and (limits.stop_inside == 0 or pos.side == 0):
                 continue
-            bar = bars[0, i] if bars[0, i].valid else bars[1, i]
+            bar = bars[_finest(bars, i, pos), i]
             if pos.pending == PENDING_ENTRY or pos.pending == PENDING_EXIT:
-                if math.isnan(pos.fill_price) and bar.valid and bar.ts_open >= pos.fill_from:
-                    pos.fill_price = bar.open if bar.contract == pos.pending_contract else pos.left_price
-                    pos.fill_ts = bar.ts_open
+                book.take_open(pos, bar)
                 if pos.acknowledged and not math.isnan(pos.fill_price):
                     if pos.pending == PENDING_ENTRY:
                         book.fill_entry(pos, instruments[i], limits, account)
@@ -258,13 +280,16 @@ def step(
     for i in range(n):
         pos = positions[i]
         if pos.side != 0:
-            move = book.price_of(pos, pos.contract) - pos.entry_price
+            price = book.price_of(pos, pos.contract)
+            if limits.stop_inside and pos.pending == PENDING_EXIT and not math.isnan(pos.fill_price):
+                price = pos.fill_price  # the level was reached within the bar: where it closed is not our loss
+            move = price - pos.entry_price
             equity += pos.side * pos.quantity * move * instruments[i].point_value
     account.equity = equity
 
     # 4 daily loss, latched until the trade date turns; drawdown, latched until an operator resumes
     if mark.warming == 0:
-        if account.halted == 0 and equity - account.day_start_equity <= -limits.daily_stop_loss:
+        if account.halted == 0 and equity - account.day_start_equity + account.forgiven <= -limits.daily_stop_loss:
             account.halted = 1
         account.best_equity = max(account.best_equity, equity)
         if limits.drawdown_halt > 0.0 and account.best_equity - equity >= limits.drawdown_halt:
@@ -359,13 +384,14 @@ def step(
             # Closed by a roll: open again in the new contract, in the slot it kept.
             if bar.valid:
                 reasons[i] = ROLLING
-            if now >= pos.reentry_ts and sessions[i].is_open and (bars[0, i].valid or bars[1, i].valid):
+            ends = limits.old == 0 and now > sessions[i].ts_close - limits.close_margin_ns
+            traded = bars[0, i].valid or bars[1, i].valid
+            if now >= pos.reentry_ts and sessions[i].is_open and not ends and traded:
                 side, quantity = pos.roll_side, pos.roll_quantity
                 pos.roll_side = 0
                 pos.roll_quantity = 0
                 if account.halted == 0 and account.drawdown_halted == 0 and account.gap_date != mark.trade_date:
-                    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, BY_ROLL, now)
-                    reasons[i] = ENTER_LONG if side == 1 else ENTER_SHORT
+                    reasons[i] = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_ROLL, now)
             continue
         if pos.bars < limits.warm_up_bars or not is_warm(values[i]):
             reasons[i] = WARMING_UP
@@ -395,13 +421,9 @@ def step(
         if reason == 0:
             used += 1
             margin += instrument.quantity * instrument.margin
-            book.decide(intents, out, i, pos, limits, ENTRY, side, instrument.quantity, BY_RULE, now)
+            quantity = instrument.quantity
+            reason = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_RULE, now)
             pos.pending_score = scores[i]
-            if limits.atr_column >= 0:
-                pos.pending_atr = numbers[i, limits.atr_column]
-            intent = intents[out.n_intents - 1]
-            intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
-            reason = ENTER_LONG if side == 1 else ENTER_SHORT
         reasons[i] = reason
         if reason != SLOTS_FULL:
             remember(values[i])
