@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research import metrics
+from research.calendar import DAY_NS, session_windows
 from research.history import History
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
@@ -61,6 +62,11 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
         if progress is not None:
             progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
     load_s = time.perf_counter() - began - engine_s
+    return result(strategy, scan, history, load_s, engine_s)
+
+
+def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
+    """What a scan has found."""
     trades, equity = scan.trades(), scan.equity()
     daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
     return Result(
@@ -81,12 +87,21 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
 class Scan:
     """The compiled scan with its arrays: an engine's state is advanced chunk by chunk."""
 
-    def __init__(self, engine: Engine, history: History, recorded: NDArray[np.void] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        history: History,
+        recorded: NDArray[np.void] | None = None,
+        visited: Sequence[str] = (),
+    ) -> None:
+        """recorded: RECORDED outcomes, none: all is acknowledged; visited: groups whose minutes are marks, too."""
         self._engine = engine
         n = len(engine.instruments)
         symbols = [instrument.symbol for instrument in engine.instruments]
-        groups = sorted({group_of(symbol) for symbol in symbols})
+        groups = sorted({group_of(symbol) for symbol in symbols} | set(visited))
         windows = history.windows()
+        for group in set(groups) - set(windows):
+            windows[group] = session_windows(group, history.start_ns, history.end_ns + 7 * DAY_NS)
         parts, first = [], [0]
         for group in groups:
             window = windows[group]
@@ -125,35 +140,45 @@ class Scan:
         """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
         return int(self._progress["decisions"][0])
 
-    def step(self, chunk: NDArray[np.void]) -> None:
-        """Advance through the minutes of a chunk; the last one ends it."""
+    def begin(self, ts_ns: int, hours: NDArray[np.void], days: NDArray[np.void]) -> None:
+        """Go on after the minute that ended at `ts_ns`. hours, days: SPAN per instrument, in progress then."""
+        self._progress["ts_ns"] = ts_ns
+        self._progress["event"] = np.searchsorted(self._events["ts"], ts_ns, "right")
+        self._hours[:], self._days[:] = hours, days
+
+    def step(self, chunk: NDArray[np.void], until_ns: int | None = None) -> int:
+        """Advance through the minutes of a chunk, the last one or `until_ns` ends it; how many there were."""
         progress = self._progress
         progress["bar"] = 0
-        until_ns = int(chunk["ts_close"][-1])
+        until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
         found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
         progress["n_trades"] = progress["n_equity"] = 0
         arrays = self._engine.arrays()
-        self.marks += self._engine.compiled.module.scan(
-            *arrays,
-            chunk,
-            self._windows,
-            self._first_window,
-            self._group_of,
-            self._events,
-            self._recorded,
-            self._hours,
-            self._days,
-            progress,
-            self._window_at,
-            found,
-            curve,
-            until_ns,
-            self._sparse,
+        marks = int(
+            self._engine.compiled.module.scan(
+                *arrays,
+                chunk,
+                self._windows,
+                self._first_window,
+                self._group_of,
+                self._events,
+                self._recorded,
+                self._hours,
+                self._days,
+                progress,
+                self._window_at,
+                found,
+                curve,
+                until_ns,
+                self._sparse,
+            )
         )
+        self.marks += marks
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
+        return marks
 
     def closed(self) -> NDArray[np.void]:
         """TRADE records of all closed trades, in the order they were closed."""

@@ -340,7 +340,7 @@ class Engine:
                 outcome.side, outcome.quantity, outcome.price,
             )  # fmt: skip
         self._step(len(outcomes))
-        return self._read(minute.ts_close)
+        return self.read(minute.ts_close)
 
     def warm_up(self, bars: Iterable[Bar], rolls: Iterable[Roll] = ()) -> None:
         """Fold closed history into the features; nothing is decided. Bars and rolls in any order."""
@@ -511,7 +511,8 @@ class Engine:
     def _step(self, n_outcomes: int) -> None:
         self.compiled.module.step(*self._given, n_outcomes, self._intents, *self._found)
 
-    def _read(self, ts_mark: int) -> Decisions:
+    def read(self, ts_mark: int) -> Decisions:
+        """What the mark just stepped, here or by a scan on these arrays, has decided."""
         out = self._out[0]
         intents = [self._decided(record) for record in self._intents[: int(out["n_intents"])]]
         trades = [self._trade(record) for record in self._trades[: int(out["n_trades"])]]

@@ -1,0 +1,321 @@
+"""`rooney backtest NAME --outcomes LEDGER`: a live run again, from bars on disk and from what its ledger was told.
+
+The scan of every backtest, mark by mark, with the outcomes and the operator's acts of the ledger at the marks at which
+they applied. A worker begins at some minute: history closed by then goes into the features as it went into the
+worker's, hours and days in progress are taken up, and the scan goes on from there to the ledger's last finished mark.
+Then everything the ledger has is compared with what the replay decided: intents, decisions with their features, trades,
+and account and positions as bytes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from research import backtest, recording
+from research.backtest import Result, Scan
+from research.calendar import DAY_NS, Windows, session_windows
+from research.history import History
+from research.recording import COLUMNS, Recording
+from rooney.build import build_engine
+from rooney.config import StrategyConfig
+from rooney.engine import Decisions, Engine
+from rooney.errors import LedgerError
+from rooney.instruments import contract_from_number, group_of
+from rooney.kernels import dtypes
+from rooney.messages import TIMEFRAMES, Bar, Roll
+from rooney.sessions import HOUR_NS, MINUTE_NS
+
+MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a test holds the two equal
+_AFTER_ALL_NS = 1 << 62
+
+Records = NDArray[np.void]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """The first row of a table that is not the same. None: one side has no such row."""
+
+    table: str
+    ledger: dict[str, Any] | None
+    replay: dict[str, Any] | None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A replay beside its ledger.
+
+    start_ns, end_ns: the minutes stepped, UTC ns; rows: of the ledger by table, and how many of them are the same
+    is_same_book:     account and positions after the last mark, as bytes; None where the replay ends before the ledger
+    is_same_code:     kernel and configuration are those the ledger's newest checkpoint was written by
+    """
+
+    result: Result
+    start_ns: int
+    end_ns: int
+    told: int
+    rows: dict[str, tuple[int, int]]
+    differences: list[Difference]
+    is_same_book: bool | None
+    is_same_code: bool
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the live run came out again, exactly."""
+        return not self.differences and self.is_same_book is not False
+
+
+def replay(
+    strategy: StrategyConfig,
+    data: Path,
+    ledger: Path,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Replayed, History]:
+    """Step the live run of a ledger again.
+
+    start: end of the last minute before the worker's first one; None: counted back from its last finished mark
+    end:   replay only minutes that end by then
+    Raises LedgerError for a ledger that cannot be replayed and says what is missing.
+    """
+    began = time.perf_counter()
+    if strategy.settings.profile == "v1":
+        raise LedgerError(
+            f"{strategy.path}.profile: v1 folds days of its own in the worker, which a replay from bars does not take "
+            "up; only runs of the default profile can be replayed. Nothing is replayed"
+        )
+    engine = build_engine(strategy)
+    recorded = recording.read(ledger, strategy.name, list(strategy.traded))
+    end_ns = recorded.ts_mark if end is None else min(recorded.ts_mark, int(end.timestamp()) * 1_000_000_000)
+    groups = sorted({group_of(symbol) for symbol in strategy.instruments})
+    start_ns = int(start.timestamp()) * 1_000_000_000 if start is not None else _first(recorded, groups)
+    _check(recorded, start_ns, end_ns)
+    roots = [instrument.symbol for instrument in engine.instruments]
+    history = History(data, roots, None, datetime.fromtimestamp(end_ns / 1e9, UTC))
+    history.start_ns, history.end_ns = min(history.start_ns, start_ns), max(history.end_ns, end_ns)
+    scan = Scan(engine, history, _told(recorded, roots), groups)
+    past, ahead = _split(history, engine, start_ns)
+    windows = history.windows()
+    hours, days = np.zeros(len(roots), dtypes.SPAN), np.zeros(len(roots), dtypes.SPAN)
+    bars: list[Bar] = []
+    for i, root in enumerate(roots):
+        found, hours[i], days[i] = fold(past[past["instrument"] == i], windows[group_of(root)], start_ns)
+        for timeframe, records in enumerate(found):
+            if need := engine.history_bars(timeframe):
+                bars += _bars(root, timeframe, records[-max(MIN_HISTORY_BARS, 10 * need) :])
+    first_ns = min((bar.ts_close for bar in bars), default=0)
+    engine.warm_up(bars, [roll for roll in _rolls(history) if first_ns <= roll.ts <= start_ns])
+    scan.begin(start_ns, hours, days)
+    load_s = time.perf_counter() - began
+    decided = []
+    for decisions in _marks(scan, engine, ahead, start_ns, end_ns):
+        decided.append(decisions)
+        if progress is not None:
+            progress((decisions.ts_mark - start_ns) / (end_ns - start_ns))
+    engine_s = time.perf_counter() - began - load_s
+    result = backtest.result(strategy, scan, history, load_s, engine_s)
+    order_root = {symbol: item.root for symbol, item in strategy.traded.items()}
+    ours = recording.rows_of(decided, order_root)
+    rows, differences = _compare(recorded, ours, end_ns)
+    same_book = engine.book() == recorded.book if end_ns == recorded.ts_mark else None
+    told = sum(ts_mark <= end_ns for ts_mark, _ in recorded.heard)
+    return (
+        Replayed(result, start_ns, end_ns, told, rows, differences, same_book, recorded.digest == engine.digest),
+        history,
+    )
+
+
+def _first(recorded: Recording, groups: list[str]) -> int:
+    """End of the last minute before the first one stepped: a tape is dense, so minutes are counted back."""
+    reach_ns = 10 * DAY_NS
+    while True:
+        ends = []
+        for group in groups:
+            windows = session_windows(group, recorded.ts_mark - reach_ns, recorded.ts_mark)
+            ends += [np.arange(opens + MINUTE_NS, min(closes, recorded.ts_mark) + 1, MINUTE_NS)
+                     for opens, closes in zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)]  # fmt: skip
+        minutes = np.unique(np.concatenate(ends)) if ends else np.zeros(0, np.int64)
+        if len(minutes) >= recorded.marks + 1:
+            return int(minutes[-recorded.marks]) - MINUTE_NS
+        reach_ns *= 2
+
+
+def _check(recorded: Recording, start_ns: int, end_ns: int) -> None:
+    """Refuse what bars and outcomes cannot tell."""
+    named = [row[0] for rows in recorded.rows.values() for row in rows] + [ts_mark for ts_mark, _ in recorded.heard]
+    if named and min(named) <= start_ns:
+        raise LedgerError(
+            f"{recorded.path}: its {recorded.marks} minutes, counted back from {_utc(recorded.ts_mark)}, would begin "
+            f"after {_utc(start_ns)}, but it holds something of {_utc(min(named))}: the tape it was made from lacked "
+            "minutes. Say with --start which minute came before its first one; nothing is replayed"
+        )
+    if end_ns <= start_ns:
+        raise LedgerError(
+            f"{recorded.path}: no minute is left between {_utc(start_ns)}, where it begins, and {_utc(end_ns)}"
+        )
+    gaps = [row[0] for row in recorded.rows["decisions"] if row[2] == "gap" and row[0] <= end_ns]
+    if gaps:
+        raise LedgerError(
+            f"{recorded.path}: at {_utc(gaps[0])} entries were refused for a gap in the tape, and files of bars do not "
+            f"hold gaps: it can be replayed with --end {_utc(gaps[0] - MINUTE_NS)}. Nothing is replayed"
+        )
+
+
+def _told(recorded: Recording, roots: list[str]) -> Records:
+    """RECORDED for the scan. The last one never applies: to the scan, none at all means that all is acknowledged."""
+    told = np.zeros(len(recorded.heard) + 1, dtypes.RECORDED)
+    for k, (ts_mark, one) in enumerate(recorded.heard):
+        told[k]["ts_applied"] = ts_mark
+        told[k]["outcome"] = (
+            roots.index(one.symbol), one.role, one.ts_mark, one.kind, one.ts, one.side, one.quantity, one.price
+        )  # fmt: skip
+    told[-1]["ts_applied"] = _AFTER_ALL_NS
+    return told
+
+
+def _split(history: History, engine: Engine, start_ns: int) -> tuple[Records, Iterator[Records]]:
+    """(bars known by the start, as far back as a worker looks; those after it, chunk by chunk)."""
+    lengths_ns = (MINUTE_NS, HOUR_NS, DAY_NS)
+    counts = [
+        max(MIN_HISTORY_BARS, 10 * need) if (need := engine.history_bars(k)) else 1 for k in range(len(TIMEFRAMES))
+    ]
+    # Weekends, nights and holidays hold no bars: three times the length is enough, and a week for what is in progress.
+    reach_ns = 3 * max(count * length for count, length in zip(counts, lengths_ns, strict=True)) + 7 * DAY_NS
+    chunks = history.chunks()
+    past = [np.zeros(0, dtypes.HISTORY)]
+    rest: list[Records] = []
+    for chunk in chunks:
+        first, middle = np.searchsorted(chunk["ts_close"], (start_ns - reach_ns, start_ns), "right")
+        past.append(chunk[first:middle].copy())
+        if middle < len(chunk):
+            rest.append(chunk[middle:])
+            break
+
+    def ahead() -> Iterator[Records]:
+        yield from rest
+        yield from chunks
+
+    return np.concatenate(past), ahead()
+
+
+def fold(records: Records, windows: Windows, until_ns: int) -> tuple[list[Records], Any, Any]:
+    """Bars of one instrument as the hub has closed them by `until_ns`, and what is in progress then.
+
+    records: HISTORY by time, all known by then
+    return:  ([1min, hourly, daily] as SPAN records by ts_close, the hour in progress, the day in progress)
+    """
+    minute_open = records["ts_close"] - MINUTE_NS
+    at = np.searchsorted(windows.close_ns, minute_open, "right")
+    inside = np.minimum(at, len(windows.open_ns) - 1)
+    in_session = (at < len(windows.open_ns)) & (windows.open_ns[inside] <= minute_open)
+    records, inside, minute_open = records[in_session], inside[in_session], minute_open[in_session]
+    kinds = [records["timeframe"] == k for k in range(len(TIMEFRAMES))]
+    minutes = kinds[0]
+    hour_open = minute_open[minutes] - minute_open[minutes] % HOUR_NS
+    last_window = np.searchsorted(windows.open_ns, hour_open + HOUR_NS, "left") - 1
+    hour_close = np.minimum(windows.close_ns[last_window], hour_open + HOUR_NS)
+    hours = _grouped(records[minutes], hour_open, hour_close)
+    finer = kinds[0] | kinds[1]
+    days = _grouped(records[finer], windows.day_open_ns[inside[finer]], windows.day_close_ns[inside[finer]])
+    blank = np.zeros(1, dtypes.SPAN)[0]
+    found = [_spans(records[minutes])]
+    running = []
+    for spans, given in ((hours, kinds[1]), (days, kinds[2])):
+        closed = np.concatenate([spans[spans["ts_close"] <= until_ns], _spans(records[given])])
+        found.append(closed[np.argsort(closed["ts_close"], kind="stable")])
+        open_ = spans[spans["ts_close"] > until_ns]
+        running.append(open_[-1] if len(open_) else blank)
+    return found, running[0], running[1]
+
+
+def _spans(records: Records) -> Records:
+    spans = np.zeros(len(records), dtypes.SPAN)
+    for name in ("ts_open", "ts_close", "contract", "open", "high", "low", "close", "volume"):
+        spans[name] = records[name]
+    spans["valid"] = 1
+    return spans
+
+
+def _grouped(records: Records, opens: NDArray[np.int64], closes: NDArray[np.int64]) -> Records:
+    """One SPAN per distinct open."""
+    if not len(records):
+        return np.zeros(0, dtypes.SPAN)
+    first = np.flatnonzero(np.concatenate(([True], opens[1:] != opens[:-1])))
+    last = np.append(first[1:], len(records)) - 1
+    spans = np.zeros(len(first), dtypes.SPAN)
+    spans["valid"], spans["ts_open"], spans["ts_close"] = 1, opens[first], closes[first]
+    spans["open"], spans["close"] = records["open"][first], records["close"][last]
+    spans["contract"] = records["contract"][last]
+    spans["high"] = np.maximum.reduceat(records["high"], first)
+    spans["low"] = np.minimum.reduceat(records["low"], first)
+    spans["volume"] = np.add.reduceat(records["volume"], first)
+    return spans
+
+
+def _bars(root: str, timeframe: int, spans: Records) -> list[Bar]:
+    return [
+        Bar(
+            root,
+            contract_from_number(root, int(span["contract"])).raw,
+            TIMEFRAMES[timeframe],
+            *(int(span[name]) for name in ("ts_open", "ts_close")),
+            *(float(span[name]) for name in ("open", "high", "low", "close")),
+            int(span["volume"]),
+            0,
+        )
+        for span in spans
+        if span["contract"]
+    ]
+
+
+def _rolls(history: History) -> list[Roll]:
+    return [
+        Roll(
+            one.root, "", contract_from_number(one.root, one.contract).raw, one.old_last, one.new_last, one.ts, "files"
+        )
+        for one in history.events
+    ]
+
+
+def _marks(
+    scan: Scan, engine: Engine, ahead: Iterator[Records], start_ns: int, end_ns: int
+) -> Iterator[Decisions]:  # fmt: skip
+    """What each mark decided, up to the last one, whether or not anything trades at it."""
+    records = np.zeros(0, dtypes.HISTORY)
+    for ts in range(start_ns + MINUTE_NS, end_ns + 1, MINUTE_NS):
+        while not len(records) and (following := next(ahead, None)) is not None:
+            records = following
+        past = int(np.searchsorted(records["ts_close"], ts, "right"))
+        if scan.step(records[:past], ts):
+            yield engine.read(ts)
+        records = records[past:]
+
+
+def _compare(
+    recorded: Recording, ours: recording.Rows, end_ns: int
+) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+    """Table → (rows of the ledger, equal ones), and the first difference of each."""
+    counts, differences = {}, []
+    # Old decisions are pruned; intents and trades never are.
+    kept_from = min((row[0] for row in recorded.rows["decisions"]), default=0)
+    for table, names in COLUMNS.items():
+        theirs = [row for row in recorded.rows[table] if row[0] <= end_ns]
+        own = [row for row in ours[table] if table != "decisions" or row[0] >= kept_from]
+        same = 0
+        for a, b in zip(theirs, own, strict=False):
+            if a != b:
+                break
+            same += 1
+        counts[table] = (len(theirs), same)
+        if same < max(len(theirs), len(own)):
+            pair = [dict(zip(names, rows[same], strict=True)) if same < len(rows) else None for rows in (theirs, own)]
+            differences.append(Difference(table, *pair))
+    return counts, differences
+
+
+def _utc(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
