@@ -252,7 +252,7 @@ class Harness:
         inputs = []
         for feature in model["features"]:
             numbers = model["coef"][feature]
-            required = _model_feature(feature).kernel == "cross_z"
+            required = _model_feature(feature).kernel == "cross_z_v1"
             inputs.append((f"m_{feature}", required, numbers["mean"], numbers["sd"], numbers["weight"]))
         return Logistic(tuple(inputs), model["intercept"], model["clip"], model["threshold"])
 
@@ -362,7 +362,11 @@ def _same(one: Trade, other: Trade | None) -> bool:
 
 
 def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
-    """Worst relative difference of each column of indicators and features, and of the scores, for one instrument."""
+    """Worst relative difference of each column of indicators and features, and of the scores, for one instrument.
+
+    Scores of the recorded inputs, and of our own values of them. The old code squared a mean with pow(), which now and
+    then rounds otherwise than a product, so some of its deviations differ from ours in the tenth digit.
+    """
     stamps, values = harness.values(symbol)
     fields = {field: k for k, field in enumerate(harness.of_columns.layout.fields)}
     found: dict[str, dict[str, float]] = {}
@@ -375,12 +379,18 @@ def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
             if name in frame.columns
         }
     scored = pl.read_parquet(harness.folder / "ml_inputs.parquet").filter(pl.col("symbol") == symbol)
-    found["scores"] = {}
+    found["scores"], found["scores of our values"] = {}, {}
     for (name,), frame in scored.group_by("variant", maintain_order=True):
         engine = harness.engine(harness.of_columns, symbol, harness.default, veto=harness.veto(str(name), symbol))
+        expected = frame["ml_score"].to_numpy()
         at = np.searchsorted(stamps, _stamps(frame))
-        ours = np.array([engine.score(symbol, values[k]) for k in at])
-        found["scores"][str(name)] = worst(frame["ml_score"].to_numpy(), ours)
+        found["scores of our values"][str(name)] = worst(
+            expected, np.array([engine.score(symbol, values[k]) for k in at])
+        )
+        given = np.full((len(frame), len(fields)), math.nan)
+        for feature in harness.models[f"{name}:{symbol}"]["features"]:
+            given[:, fields[f"m_{feature}"]] = frame[feature].cast(pl.Float64).to_numpy()
+        found["scores"][str(name)] = worst(expected, np.array([engine.score(symbol, row) for row in given]))
     return found
 
 

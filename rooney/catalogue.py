@@ -239,6 +239,23 @@ _OLD: dict[str, Feature] = {
     "rsixvolz_asked": _of("product", _bar("rsi_v1", 5), _volume_z()),
 }  # fmt: skip
 
+# Deviations were taken in one pass, which is seen in the ninth digit; and so in every rank of equal values.
+_ONE_PASS = {
+    "zscore": "zscore_v1", "distance_z": "distance_z_v1", "cross_z": "cross_z_v1",
+    "bollinger_position": "bollinger_position_v1", "bollinger_width": "bollinger_width_v1",
+}  # fmt: skip
+
+
+def _one_pass(feature: Feature) -> Feature:
+    of = tuple(map(_one_pass, feature.of))
+    return Feature(_ONE_PASS.get(feature.kernel, feature.kernel), feature.timeframe, feature.length, of, feature.symbol)
+
+
+for _name, _standard in _STANDARD.items():
+    _old_one = _one_pass(_OLD.get(_name, _standard))
+    if _name in _OLD or _old_one != _standard:
+        _OLD[_name] = _old_one
+
 # Ranked features: NAME_pct. A few are known under _percentile as well.
 _RANKED = (
     "ibs", "prev_ibs", "daily_ibs", "pair_ibs", "pair_z", "prev_bar_pct", "prev_day_pct", "value", "rsi", "rsi_len2",
@@ -377,6 +394,8 @@ def _cross(name: str) -> Feature | None:
         return _ZERO_V1  # the old system had no feed of it
     kind = {"return_pipeline": "return", "z_score_pipeline": "z_pipeline"}.get(kind, kind)
     local = _CROSS_KINDS[kind](_close(timeframe))
+    if old:
+        local = _one_pass(local)
     return Feature(local.kernel, timeframe, local.length, local.of, root.upper())
 
 

@@ -13,6 +13,7 @@ from rooney.kernels import (
     calendar,
     channels,
     indicators,
+    onepass,
     patterns,
     pivots,
     ranks,
@@ -310,6 +311,12 @@ _ring(
 _ring("zscore", statistics.zscore, lambda n: bars(n, 2), "(x - mean) / (stdev + 1e-12) of n", "old system §2.5")
 _ring("cross_z", statistics.cross_z, _cross, "(x - mean of n[0]) / max(stdev of n[1], 1e-12)", "old system §1.7, §2.5")
 _ring("stdev_floored", statistics.stdev_floored, lambda n: bars(n, 2), "max(stdev of n, 1e-12)", "old system §1.7")
+_ring("zscore_v1", onepass.zscore_v1, lambda n: bars(n, 2), "zscore, in one pass", "old system §2.2, §2.5")
+_ring("cross_z_v1", onepass.cross_z_v1, _cross, "cross_z, in one pass", "old system §2.2, §2.5")
+_REGISTERED["distance_z_v1"] = Kernel(
+    "distance_z_v1", onepass.distance_z_v1, "series", lambda n: _distance(n) + int(n[0] + n[1]) + 2, _distance,
+    "distance_z, in one pass", "old system §2.2, §2.5", lambda n: ((1, int(n[0]) + 1),), "number",
+)  # fmt: skip
 _ring(
     "distance_z", statistics.distance_z, _distance, "(x - mean of n[0]) / (stdev of n[1] changes + 1e-12)",
     "old system §2.5",
@@ -336,6 +343,10 @@ _ring("bollinger_upper", bands.bollinger_upper, _band, "mean + n[1] stdev of n[0
 _ring("bollinger_lower", bands.bollinger_lower, _band, "mean - n[1] stdev of n[0]", "Bollinger", "as input")
 _ring("bollinger_position", bands.bollinger_position, _band, "(x - lower) / (upper - lower)", "Bollinger (%b)")
 _ring("bollinger_excess", bands.bollinger_excess, _band, "(x - upper) / (upper - lower)", "old system §1.7")
+_ring(
+    "bollinger_position_v1", onepass.bollinger_position_v1, _band, "bollinger_position, in one pass", "old system §2.2"
+)
+_ring("bollinger_width_v1", onepass.bollinger_width_v1, _band, "bollinger_width, in one pass", "old system §2.2")
 _ring("bollinger_width", bands.bollinger_width, _band, "(upper - lower) / mean", "Bollinger (bandwidth)")
 _REGISTERED["absolute"] = Kernel("absolute", arithmetic.absolute, "series", _one, _one, "|x|", "", None, "number")
 _REGISTERED["compression"] = Kernel(
@@ -366,7 +377,7 @@ _REGISTERED["remembered_v1"] = Kernel(
 for _name, _again in (
     ("rsi_v1", again.rsi_v1),
     ("pivot_higher_high", again.pivot_higher_high),
-    ("zscore", again.zscore),
+    ("zscore_v1", onepass.zscore_v1_again),
 ):
     _REGISTERED[_name] = msgspec.structs.replace(_REGISTERED[_name], again=_again)
 

@@ -21,7 +21,8 @@ from rooney import alert, summary, watch
 from rooney.dashboard import Server
 from rooney.errors import LedgerError
 from rooney.health import Seen, attention
-from rooney.ledger import _SCHEMA, Ledger
+from rooney.ledger import Ledger
+from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, read, read_day
 from rooney.messages import HubStatus
 from rooney.secrets import Secret
@@ -124,12 +125,12 @@ def test_a_file_that_is_no_ledger_is_said_to_be_unreadable(tmp_path: Path) -> No
 
 def test_a_day_counts_orders_and_trades_of_its_span_only(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
+    create(path, "s")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(_SCHEMA)
         for n, (mark, state, pnl) in enumerate([(9, "dropped", 7.0), (10, "acknowledged", 5.0), (19, "refused", -2.0)]):
-            db.execute(f"INSERT INTO intent VALUES ('{n}','s','paper','ES','ESM6','ES',1,1,1,'x',1.0,{mark},{n})")
-            db.execute(f"INSERT INTO event VALUES ({n},'{n}','{state}',0,0,0,'','',0,'')")
-            db.execute(f"INSERT INTO trade VALUES ({n},{mark},'ES','ESM6',1,1,0,0,0,0,'x',{pnl},1.0,1)")
+            db.execute(f"INSERT INTO intent VALUES ('{n}','s','paper','ES','ESM6','ES',1,1,1,'x',1.0,{mark},{n},0)")
+            db.execute(f"INSERT INTO event VALUES ({n},'{n}','{state}',0,0,0,'','',0,'','')")
+            db.execute(f"INSERT INTO trade VALUES ({n},{mark},'ES','ESM6',1,1,0,0,0,0,'x',{pnl},1.0,1,NULL)")
     assert read_day(path, 10, 20) == Day({"acknowledged": 1, "refused": 1}, 2, 1, 3.0, 2.0)
 
 

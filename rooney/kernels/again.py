@@ -1,4 +1,4 @@
-"""Old numbers that changed when the same bar was looked at a second time: `update(s, n) -> float`, or with a series x.
+"""Old numbers that changed when the same bar was looked at a second time: `update(s, n) -> float`.
 
 The old system ran all its logic whenever any feed had a bar (its specification §1.3, §2.3). On an instrument without
 a new bar of its own, most numbers stayed; these did not.
@@ -9,7 +9,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels import statistics
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
@@ -42,12 +41,3 @@ def pivot_higher_high(s: F64, n: tuple[int, int, int]) -> float:
     if s[1] < 2.0:
         return math.nan
     return 1.0 if s[2] > s[3] and s[4 + seen % size] > s[2] else 2.0
-
-
-@njit(cache=True)
-def zscore(s: F64, n: int, x: float) -> float:
-    """Over what another instrument has moved meanwhile: the newest value is replaced."""
-    if math.isnan(x) or s[0] < 1.0:
-        return math.nan
-    s[0] -= 1.0
-    return statistics.zscore(s, n, x)

@@ -167,4 +167,10 @@ class Machine:
                 self._nspawn.kill()
                 self._nspawn.wait()
         self._console.close()
+        # the control group outlives the namespace it was made in, on a v1 machine under `unified`
+        for top in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+            group = Path(top) / self.name
+            for folder in sorted([*group.rglob("*"), group], key=lambda path: -len(path.parts)):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
         shutil.rmtree(self._directory, ignore_errors=True)
