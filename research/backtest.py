@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from research import metrics
 from research.calendar import DAY_NS, session_windows
 from research.history import History
-from rooney.build import build_engine
+from rooney.build import build_engine, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
 _DIGEST_START = 1_469_598_103_934_665_603
@@ -44,6 +45,11 @@ class Result(msgspec.Struct, frozen=True):
     decisions: int
     load_s: float
     engine_s: float
+
+
+def roots_of(strategy: StrategyConfig) -> list[str]:
+    """Whose bars its backtest reads: all it trades, then those its features read besides."""
+    return [instrument.symbol for instrument in build_engine(strategy).instruments]
 
 
 def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
@@ -227,18 +233,52 @@ def _times(ns: NDArray[np.int64]) -> pl.Series:
     return pl.Series(ns.astype(np.int64)).cast(pl.Datetime("ns", "UTC"))
 
 
-def summary(result: Result, strategy: StrategyConfig, history: History) -> dict[str, Any]:
-    """`summary.json`: measures, what made them, and how to know the run again."""
+_ENTRIES = {"next_open": "next minute's open", "signal_close": "close of the bar that decided"}
+_ALL_ACKNOWLEDGED = "all acknowledged at once"
+
+
+def summary(
+    result: Result, strategy: StrategyConfig, history: History, outcomes: str = _ALL_ACKNOWLEDGED
+) -> dict[str, Any]:
+    """`summary.json`: measures, what made them, and how to know the run again.
+
+    outcomes: what became of the orders: where it was read, or what was assumed
+    """
     block = strategy.settings
+    cls = load(strategy.strategy)
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
+    params = strategy.params(declared)
+    own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
     return {
         "strategy": strategy.name,
+        "file": str(find(strategy.strategy)),
+        "profile": block.profile,
         "measures": {name: _plain(value) for name, value in result.measures.items()},
         "per_instrument": metrics.by_instrument(result.trades).to_dicts(),
         "per_month": metrics.by_period(result.daily, block.starting_cash).to_dicts(),
-        "parameters": dict(block.strategy_params),
+        "parameters": params,
+        "overrides": {
+            symbol: changed
+            for symbol, each in own.items()
+            if (changed := {key: value for key, value in each.items() if value != params[key]})
+        },
+        "filters": {
+            name: {key: _plain(value) for key, value in msgspec.to_builtins(item).items()}
+            for name, item in entry_filters(strategy, cls).items()
+        },
         "instruments": list(strategy.traded),
-        "fills": {"entry": "next minute's open", "stop_fill": block.stop_fill, "assumed": True},
-        "span": [_iso(history.start_ns), _iso(history.end_ns)],
+        "without_bars": history.missing,
+        "closes_only": history.closes_only,
+        "fills": {
+            "entry": _ENTRIES[block.fill],
+            "exit": _ENTRIES[block.fill],
+            "stop_fill": block.stop_fill,
+            "slippage_ticks": {symbol: item.slippage_ticks for symbol, item in strategy.traded.items()},
+            "profile": block.profile,
+            "assumed": True,
+            "outcomes": outcomes,
+        },
+        "span": [iso(history.start_ns), iso(history.end_ns)],
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,
@@ -265,5 +305,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _iso(ts_ns: int) -> str:
+def iso(ts_ns: int) -> str:
+    """UTC, to the second."""
     return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

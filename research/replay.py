@@ -15,26 +15,22 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from research import backtest, recording
 from research.backtest import Result, Scan
-from research.calendar import DAY_NS, Windows, session_windows
+from research.calendar import DAY_NS, session_windows
 from research.history import History
 from research.recording import COLUMNS, Recording
+from research.start import Records, warm_start
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
 from rooney.errors import LedgerError
-from rooney.instruments import contract_from_number, group_of
+from rooney.instruments import group_of
 from rooney.kernels import dtypes
-from rooney.messages import TIMEFRAMES, Bar, Roll
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.sessions import MINUTE_NS
 
-MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a test holds the two equal
 _AFTER_ALL_NS = 1 << 62
-
-Records = NDArray[np.void]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -48,12 +44,13 @@ class Difference(msgspec.Struct, frozen=True):
 class Replayed(msgspec.Struct, frozen=True):
     """A replay beside its ledger.
 
-    start_ns, end_ns: the minutes stepped, UTC ns; rows: of the ledger by table, and how many of them are the same
+    start_ns, end_ns: the minutes stepped, UTC ns
+    told: outcomes and operator's acts the step was told
+    rows: of the ledger by table, and how many of them are the same
     is_same_book:     account and positions after the last mark, as bytes; None where the replay ends before the ledger
     is_same_code:     kernel and configuration are those the ledger's newest checkpoint was written by
     """
 
-    result: Result
     start_ns: int
     end_ns: int
     told: int
@@ -75,7 +72,7 @@ def replay(
     start: datetime | None = None,
     end: datetime | None = None,
     progress: Callable[[float], None] | None = None,
-) -> tuple[Replayed, History]:
+) -> tuple[Replayed, Result, History]:
     """Step the live run of a ledger again.
 
     start: end of the last minute before the worker's first one; None: counted back from its last finished mark
@@ -98,18 +95,7 @@ def replay(
     history = History(data, roots, None, datetime.fromtimestamp(end_ns / 1e9, UTC))
     history.start_ns, history.end_ns = min(history.start_ns, start_ns), max(history.end_ns, end_ns)
     scan = Scan(engine, history, _told(recorded, roots), groups)
-    past, ahead = _split(history, engine, start_ns)
-    windows = history.windows()
-    hours, days = np.zeros(len(roots), dtypes.SPAN), np.zeros(len(roots), dtypes.SPAN)
-    bars: list[Bar] = []
-    for i, root in enumerate(roots):
-        found, hours[i], days[i] = fold(past[past["instrument"] == i], windows[group_of(root)], start_ns)
-        for timeframe, records in enumerate(found):
-            if need := engine.history_bars(timeframe):
-                bars += _bars(root, timeframe, records[-max(MIN_HISTORY_BARS, 10 * need) :])
-    first_ns = min((bar.ts_close for bar in bars), default=0)
-    engine.warm_up(bars, [roll for roll in _rolls(history) if first_ns <= roll.ts <= start_ns])
-    scan.begin(start_ns, hours, days)
+    ahead = warm_start(scan, engine, history, start_ns)
     load_s = time.perf_counter() - began
     decided = []
     for decisions in _marks(scan, engine, ahead, start_ns, end_ns):
@@ -123,25 +109,19 @@ def replay(
     rows, differences = _compare(recorded, ours, end_ns)
     same_book = engine.book() == recorded.book if end_ns == recorded.ts_mark else None
     told = sum(ts_mark <= end_ns for ts_mark, _ in recorded.heard)
-    return (
-        Replayed(result, start_ns, end_ns, told, rows, differences, same_book, recorded.digest == engine.digest),
-        history,
-    )
+    same_code = recorded.digest == engine.digest
+    return Replayed(start_ns, end_ns, told, rows, differences, same_book, same_code), result, history
 
 
 def _first(recorded: Recording, groups: list[str]) -> int:
     """End of the last minute before the first one stepped: a tape is dense, so minutes are counted back."""
-    reach_ns = 10 * DAY_NS
-    while True:
-        ends = []
-        for group in groups:
-            windows = session_windows(group, recorded.ts_mark - reach_ns, recorded.ts_mark)
-            ends += [np.arange(opens + MINUTE_NS, min(closes, recorded.ts_mark) + 1, MINUTE_NS)
-                     for opens, closes in zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)]  # fmt: skip
-        minutes = np.unique(np.concatenate(ends)) if ends else np.zeros(0, np.int64)
-        if len(minutes) >= recorded.marks + 1:
-            return int(minutes[-recorded.marks]) - MINUTE_NS
-        reach_ns *= 2
+    first_ns = recorded.ts_mark - 2 * recorded.marks * MINUTE_NS - 20 * DAY_NS  # more than half of all time is session
+    ends = []
+    for group in groups:
+        windows = session_windows(group, first_ns, recorded.ts_mark)
+        spans = zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)
+        ends += [np.arange(a + MINUTE_NS, min(b, recorded.ts_mark) + 1, MINUTE_NS) for a, b in spans]
+    return int(np.unique(np.concatenate(ends))[-recorded.marks]) - MINUTE_NS
 
 
 def _check(recorded: Recording, start_ns: int, end_ns: int) -> None:
@@ -177,113 +157,7 @@ def _told(recorded: Recording, roots: list[str]) -> Records:
     return told
 
 
-def _split(history: History, engine: Engine, start_ns: int) -> tuple[Records, Iterator[Records]]:
-    """(bars known by the start, as far back as a worker looks; those after it, chunk by chunk)."""
-    lengths_ns = (MINUTE_NS, HOUR_NS, DAY_NS)
-    counts = [
-        max(MIN_HISTORY_BARS, 10 * need) if (need := engine.history_bars(k)) else 1 for k in range(len(TIMEFRAMES))
-    ]
-    # Weekends, nights and holidays hold no bars: three times the length is enough, and a week for what is in progress.
-    reach_ns = 3 * max(count * length for count, length in zip(counts, lengths_ns, strict=True)) + 7 * DAY_NS
-    chunks = history.chunks()
-    past = [np.zeros(0, dtypes.HISTORY)]
-    rest: list[Records] = []
-    for chunk in chunks:
-        first, middle = np.searchsorted(chunk["ts_close"], (start_ns - reach_ns, start_ns), "right")
-        past.append(chunk[first:middle].copy())
-        if middle < len(chunk):
-            rest.append(chunk[middle:])
-            break
-
-    def ahead() -> Iterator[Records]:
-        yield from rest
-        yield from chunks
-
-    return np.concatenate(past), ahead()
-
-
-def fold(records: Records, windows: Windows, until_ns: int) -> tuple[list[Records], Any, Any]:
-    """Bars of one instrument as the hub has closed them by `until_ns`, and what is in progress then.
-
-    records: HISTORY by time, all known by then
-    return:  ([1min, hourly, daily] as SPAN records by ts_close, the hour in progress, the day in progress)
-    """
-    minute_open = records["ts_close"] - MINUTE_NS
-    at = np.searchsorted(windows.close_ns, minute_open, "right")
-    inside = np.minimum(at, len(windows.open_ns) - 1)
-    in_session = (at < len(windows.open_ns)) & (windows.open_ns[inside] <= minute_open)
-    records, inside, minute_open = records[in_session], inside[in_session], minute_open[in_session]
-    kinds = [records["timeframe"] == k for k in range(len(TIMEFRAMES))]
-    minutes = kinds[0]
-    hour_open = minute_open[minutes] - minute_open[minutes] % HOUR_NS
-    last_window = np.searchsorted(windows.open_ns, hour_open + HOUR_NS, "left") - 1
-    hour_close = np.minimum(windows.close_ns[last_window], hour_open + HOUR_NS)
-    hours = _grouped(records[minutes], hour_open, hour_close)
-    finer = kinds[0] | kinds[1]
-    days = _grouped(records[finer], windows.day_open_ns[inside[finer]], windows.day_close_ns[inside[finer]])
-    blank = np.zeros(1, dtypes.SPAN)[0]
-    found = [_spans(records[minutes])]
-    running = []
-    for spans, given in ((hours, kinds[1]), (days, kinds[2])):
-        closed = np.concatenate([spans[spans["ts_close"] <= until_ns], _spans(records[given])])
-        found.append(closed[np.argsort(closed["ts_close"], kind="stable")])
-        open_ = spans[spans["ts_close"] > until_ns]
-        running.append(open_[-1] if len(open_) else blank)
-    return found, running[0], running[1]
-
-
-def _spans(records: Records) -> Records:
-    spans = np.zeros(len(records), dtypes.SPAN)
-    for name in ("ts_open", "ts_close", "contract", "open", "high", "low", "close", "volume"):
-        spans[name] = records[name]
-    spans["valid"] = 1
-    return spans
-
-
-def _grouped(records: Records, opens: NDArray[np.int64], closes: NDArray[np.int64]) -> Records:
-    """One SPAN per distinct open."""
-    if not len(records):
-        return np.zeros(0, dtypes.SPAN)
-    first = np.flatnonzero(np.concatenate(([True], opens[1:] != opens[:-1])))
-    last = np.append(first[1:], len(records)) - 1
-    spans = np.zeros(len(first), dtypes.SPAN)
-    spans["valid"], spans["ts_open"], spans["ts_close"] = 1, opens[first], closes[first]
-    spans["open"], spans["close"] = records["open"][first], records["close"][last]
-    spans["contract"] = records["contract"][last]
-    spans["high"] = np.maximum.reduceat(records["high"], first)
-    spans["low"] = np.minimum.reduceat(records["low"], first)
-    spans["volume"] = np.add.reduceat(records["volume"], first)
-    return spans
-
-
-def _bars(root: str, timeframe: int, spans: Records) -> list[Bar]:
-    return [
-        Bar(
-            root,
-            contract_from_number(root, int(span["contract"])).raw,
-            TIMEFRAMES[timeframe],
-            *(int(span[name]) for name in ("ts_open", "ts_close")),
-            *(float(span[name]) for name in ("open", "high", "low", "close")),
-            int(span["volume"]),
-            0,
-        )
-        for span in spans
-        if span["contract"]
-    ]
-
-
-def _rolls(history: History) -> list[Roll]:
-    return [
-        Roll(
-            one.root, "", contract_from_number(one.root, one.contract).raw, one.old_last, one.new_last, one.ts, "files"
-        )
-        for one in history.events
-    ]
-
-
-def _marks(
-    scan: Scan, engine: Engine, ahead: Iterator[Records], start_ns: int, end_ns: int
-) -> Iterator[Decisions]:  # fmt: skip
+def _marks(scan: Scan, engine: Engine, ahead: Iterator[Records], start_ns: int, end_ns: int) -> Iterator[Decisions]:
     """What each mark decided, up to the last one, whether or not anything trades at it."""
     records = np.zeros(0, dtypes.HISTORY)
     for ts in range(start_ns + MINUTE_NS, end_ns + 1, MINUTE_NS):

@@ -208,34 +208,40 @@ def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Pat
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @_configured
-@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
 @click.option("--start", help="First instant (ISO time, UTC).")
 @click.option("--end", help="First instant left out.")
 @click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--outcomes", type=click.Path(path_type=Path), help="Ledger of a live run: step it again and compare.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write trades, equity, summary and report here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def backtest(
-    name: str,
+    name: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     env_file: Path | None,
-    data: Path,
+    data: Path | None,
     start: str | None,
     end: str | None,
     symbols: str | None,
+    outcomes: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Run a strategy over history, on the very step that trades."""
-    from research.command import run_backtest
+    from research.command import run_backtest, run_replay
 
+    if name is None or data is None:
+        raise ConfigError("backtest: which strategy, over which bars? rooney backtest NAME --data PATH")
     if symbols is not None:
         overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    config = _load(config_path, overrides, env_file)
+    strategy = _load(config_path, overrides, env_file).strategy(name)
     span = _time(start, "--start"), _time(end, "--end")
-    run_backtest(config.strategy(name), data, *span, out, as_json)
+    if outcomes is not None:
+        sys.exit(run_replay(strategy, data, outcomes, *span, out, as_json))
+    sys.exit(run_backtest(strategy, data, *span, out, as_json))
 
 
 @cli.group()

@@ -347,12 +347,14 @@ class Engine:
         events: list[tuple[int, int, Bar | Roll]] = [(roll.ts, -1, roll) for roll in rolls]
         events += [(bar.ts_close, _TIMEFRAME[bar.timeframe], bar) for bar in bars]
         events.sort(key=lambda event: event[:2])
+        marks = self.marks()
         for ts_close, group in groupby(events, key=lambda event: event[0]):
             items = [item for _, _, item in group]
             found_bars = [item for item in items if isinstance(item, Bar)]
             found_rolls = [item for item in items if isinstance(item, Roll)]
             self._load(ts_close, found_bars, found_rolls, gap=False, warming=True)
             self._step(0)
+        self._account["marks"] = marks  # of the tape alone: a replay counts back from the last one to the first
 
     def values(self, symbol: str) -> NDArray[np.float64]:
         """A copy of all values of an instrument, by `compiled.layout.fields`."""
@@ -429,7 +431,7 @@ class Engine:
         return found
 
     def marks(self) -> int:
-        """Marks stepped since the very first, warm-up included."""
+        """Minutes stepped since the very first; history folded to warm up is not among them."""
         return int(self._account[0]["marks"])
 
     def equity(self) -> tuple[float, float, bool]:
