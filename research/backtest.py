@@ -142,6 +142,15 @@ class Scan:
         return int(self._progress["digest"][0])
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something decided at the last mark is acknowledged at the next one."""
+        return int(self._progress["n_pending"][0]) > 0
+
+    def forget(self) -> None:
+        """Begin the digest again, from the next mark on."""
+        self._progress["digest"] = _DIGEST_START
+
+    @property
     def decisions(self) -> int:
         """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
         return int(self._progress["decisions"][0])

@@ -1,7 +1,8 @@
-"""What `rooney backtest` shows: progress on a terminal, a table at the end. Each verb returns an exit status."""
+"""What `rooney backtest` shows: progress on a terminal, a table at the end. Each way of it returns an exit status."""
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from research import backtest, replay
+from research import backtest, checks, golden, replay
+from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
 from rooney.config import StrategyConfig
@@ -50,6 +52,80 @@ def run_replay(
         backtest.write(result, summary, strategy.settings.starting_cash, out)
     _print(summary, [*_rows(summary), *_comparison(found)], out, as_json)
     return EXIT_OK if found.is_equal else EXIT_ATTENTION
+
+
+def run_verify(
+    strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, as_json: bool
+) -> int:
+    """Try whether the strategy reads the future, and how much history it needs; attention if it lies."""
+    roots = backtest.roots_of(strategy)
+
+    def history(until: datetime | None) -> History:
+        ends = [at for at in (end, until) if at is not None]
+        return History(data, roots, start, min(ends, default=None))
+
+    ahead, warm = checks.look_ahead(strategy, history), checks.warm_up(strategy, history(None))
+    is_clean = not ahead.differences and not warm.differences
+    if as_json:
+        found = {"is_clean": is_clean, "look_ahead": ahead, "warm_up": warm}
+        click.echo(json.dumps(msgspec.to_builtins(found, str_keys=True)))
+    else:
+        for label, text in (*_ahead(ahead), *_warm(warm)):
+            click.echo(f"  {label:<28}{text}")
+        click.echo(f"  {'verdict':<28}{'no look-ahead, warm in time' if is_clean else 'NOT TO BE TRUSTED'}")
+    return EXIT_OK if is_clean else EXIT_ATTENTION
+
+
+def _ahead(found: LookAhead) -> list[tuple[str, str]]:
+    cuts = ", ".join(map(backtest.iso, found.cuts))
+    rows = [("look-ahead", f"history ended at {cuts}: {found.decisions:,} decisions before the last")]
+    if not found.differences:
+        return [*rows, ("", "all the same: nothing reads the future")]
+    return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {backtest.iso(cut)}", one)]
+
+
+def _warm(found: WarmUp) -> list[tuple[str, str]]:
+    loaded = ", ".join(f"{count} {timeframe}" for timeframe, count in found.loaded.items() if count)
+    rows = [("warm-up", f"a worker loads {loaded or 'no'} bars; {found.sessions} sessions were there to load from")]
+    rows += [(f"  {name}", _enough(count)) for name, count in found.features.items()]
+    rows.append(("  decisions", _enough(found.decisions)))
+    return rows + [row for at, one in found.differences.items() for row in _both(f"begun at {backtest.iso(at)}", one)]
+
+
+def _enough(count: int | None) -> str:
+    return "not the same with as many as a worker loads" if count is None else f"the same from {count} bars on"
+
+
+def _both(label: str, one: checks.Difference) -> list[tuple[str, str]]:
+    at = backtest.iso(one.ts_mark)
+    return [(label, f"at {at} with all history: {one.whole}"), ("", f"at {at} with part of it: {one.part}")]
+
+
+def run_all(
+    strategies: list[StrategyConfig], data: Path | None, kept: Path | None, update: bool, command: str, as_json: bool
+) -> int:
+    """Every strategy over the same bars; attention if something is not as it was kept.
+
+    data: None: the small market of `research.golden`; command: what accepts a change
+    """
+    with tempfile.TemporaryDirectory(prefix="rooney-golden-") as folder:
+        roots = sorted({root for strategy in strategies for root in backtest.roots_of(strategy)})
+        found = golden.run_all(strategies, data or golden.write_market(Path(folder), roots))
+    changes = golden.differences(golden.read(kept), found) if kept is not None and not update else []
+    if kept is not None and update:
+        golden.write(kept, found)
+    if as_json:
+        click.echo(json.dumps({"found": msgspec.to_builtins(found), "changes": changes}))
+        return EXIT_ATTENTION if changes else EXIT_OK
+    for name, one in found.strategies.items():
+        click.echo(f"  {name:<20}{one.trades:>7,} trades{one.net_pnl_usd:>16,.2f} USD   {one.digest}")
+    for change in changes:
+        click.echo(f"changed: {change}")
+    if changes:
+        click.echo(f"If that is meant: {command}")
+    elif kept is not None:
+        click.echo(f"written: {kept}" if update else f"as in {kept}")
+    return EXIT_ATTENTION if changes else EXIT_OK
 
 
 def _told(found: Replayed) -> dict[str, Any]:

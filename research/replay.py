@@ -8,7 +8,7 @@ and account and positions as bytes.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from research.recording import COLUMNS, Recording
 from research.start import Records, warm_start
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
-from rooney.engine import Decisions, Engine
 from rooney.errors import LedgerError
 from rooney.instruments import group_of
 from rooney.kernels import dtypes
@@ -95,10 +94,10 @@ def replay(
     history = History(data, roots, None, datetime.fromtimestamp(end_ns / 1e9, UTC))
     history.start_ns, history.end_ns = min(history.start_ns, start_ns), max(history.end_ns, end_ns)
     scan = Scan(engine, history, _told(recorded, roots), groups)
-    ahead = warm_start(scan, engine, history, start_ns)
+    walk = warm_start(scan, engine, history, start_ns)
     load_s = time.perf_counter() - began
     decided = []
-    for decisions in _marks(scan, engine, ahead, start_ns, end_ns):
+    for decisions in walk.marks(end_ns):
         decided.append(decisions)
         if progress is not None:
             progress((decisions.ts_mark - start_ns) / (end_ns - start_ns))
@@ -155,18 +154,6 @@ def _told(recorded: Recording, roots: list[str]) -> Records:
         )  # fmt: skip
     told[-1]["ts_applied"] = _AFTER_ALL_NS
     return told
-
-
-def _marks(scan: Scan, engine: Engine, ahead: Iterator[Records], start_ns: int, end_ns: int) -> Iterator[Decisions]:
-    """What each mark decided, up to the last one, whether or not anything trades at it."""
-    records = np.zeros(0, dtypes.HISTORY)
-    for ts in range(start_ns + MINUTE_NS, end_ns + 1, MINUTE_NS):
-        while not len(records) and (following := next(ahead, None)) is not None:
-            records = following
-        past = int(np.searchsorted(records["ts_close"], ts, "right"))
-        if scan.step(records[:past], ts):
-            yield engine.read(ts)
-        records = records[past:]
 
 
 def _compare(

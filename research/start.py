@@ -4,7 +4,7 @@ Features are warmed up with the last bars closed by then, as many as a worker as
 are taken up as the hub has them; then the scan goes on from the next minute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from research.backtest import Scan
 from research.calendar import DAY_NS, Windows
 from research.history import History
-from rooney.engine import Engine
+from rooney.engine import Decisions, Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.messages import TIMEFRAMES, Bar, Roll
@@ -24,6 +24,34 @@ MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a 
 Records = NDArray[np.void]
 
 
+class Walk:
+    """A scan on its way through history, to be stopped after any minute."""
+
+    def __init__(self, engine: Engine, scan: Scan, chunks: Iterable[Records], at_ns: int) -> None:
+        self.engine, self.scan = engine, scan
+        self.at_ns = at_ns  # end of the last minute stepped
+        self._chunks = iter(chunks)
+        self._records = np.zeros(0, dtypes.HISTORY)
+
+    def on(self, until_ns: int) -> int:
+        """Step every minute up to the one that ends at `until_ns`; how many there were."""
+        marks = 0
+        while self.at_ns < until_ns:
+            if not len(self._records):
+                self._records = next(self._chunks, self._records)
+            end_ns = min(until_ns, int(self._records["ts_close"][-1])) if len(self._records) else until_ns
+            past = int(np.searchsorted(self._records["ts_close"], end_ns, "right"))
+            marks += self.scan.step(self._records[:past], end_ns)
+            self._records, self.at_ns = self._records[past:], end_ns
+        return marks
+
+    def marks(self, until_ns: int) -> Iterator[Decisions]:
+        """What every mark decides, minute by minute."""
+        while self.at_ns < until_ns:
+            if self.on(self.at_ns + MINUTE_NS):
+                yield self.engine.read(self.at_ns)
+
+
 def history_bars(engine: Engine) -> tuple[int, ...]:
     """How many 1min, hourly and daily bars a worker warms up with; 0 where nothing reads them."""
     needs = (engine.history_bars(timeframe) for timeframe in range(len(TIMEFRAMES)))
@@ -32,11 +60,10 @@ def history_bars(engine: Engine) -> tuple[int, ...]:
 
 def warm_start(
     scan: Scan, engine: Engine, history: History, start_ns: int, counts: tuple[int, ...] | None = None
-) -> Iterator[Records]:
+) -> Walk:
     """Make a blank engine and its scan ready to go on after the minute that ended at `start_ns`.
 
     counts: 1min, hourly and daily bars to warm up with; None: as many as a worker
-    return: the rest of history, chunk by chunk
     """
     counts = history_bars(engine) if counts is None else counts
     roots = [instrument.symbol for instrument in engine.instruments]
@@ -51,7 +78,7 @@ def warm_start(
     first_ns = min((bar.ts_close for bar in bars), default=0)
     engine.warm_up(bars, [roll for roll in _rolls(history) if first_ns <= roll.ts <= start_ns])
     scan.begin(start_ns, hours, days)
-    return ahead
+    return Walk(engine, scan, ahead, start_ns)
 
 
 def _split(history: History, counts: tuple[int, ...], start_ns: int) -> tuple[Records, Iterator[Records]]:
