@@ -109,8 +109,7 @@ def run_all(
     data: None: the small market of `research.golden`; command: what accepts a change
     """
     with tempfile.TemporaryDirectory(prefix="rooney-golden-") as folder:
-        roots = sorted({root for strategy in strategies for root in backtest.roots_of(strategy)})
-        found = golden.run_all(strategies, data or golden.write_market(Path(folder), roots))
+        found = golden.run_all(strategies, data or golden.write_market(Path(folder)))
     changes = golden.differences(golden.read(kept), found) if kept is not None and not update else []
     if kept is not None and update:
         golden.write(kept, found)
