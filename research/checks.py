@@ -154,7 +154,7 @@ def _begin_warm(strategy: StrategyConfig, history: History, start_ns: int, count
 
 def _minute(history: History, share: float) -> int:
     """A minute's end at a share of the span, UTC ns."""
-    minutes = math.floor((history.end_ns - history.start_ns) / MINUTE_NS * share)
+    minutes: int = math.floor((history.end_ns - history.start_ns) / MINUTE_NS * share)
     return int(history.start_ns) // MINUTE_NS * MINUTE_NS + minutes * MINUTE_NS
 
 

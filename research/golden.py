@@ -8,7 +8,7 @@ once. It carries no information; it is there so that a changed decision, trade o
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from research import backtest
 from research.calendar import session_windows
 from research.history import History
 from rooney import sessions
-from rooney.config import Config, StrategyConfig
+from rooney.config import Config, StrategyBlock, StrategyConfig
 from rooney.errors import ConfigError
 from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.sessions import MINUTE_NS
@@ -128,20 +128,16 @@ def _following(contract: Contract) -> Contract:
     return Contract(contract.root, contract.year + (later is None), later or months[0])
 
 
-def strategies_of(load: Callable[[tuple[str, ...]], Config]) -> list[StrategyConfig]:
-    """Every strategy of a configuration, then each shipped file that no block of it names, on all it may trade.
-
-    load: the configuration with some keys changed
-    """
-    config = load(())
-    named = [config.strategy(name) for name in config.names]
-    used = {find(strategy.strategy) for strategy in named}
-    traded = [root for root, item in config.instruments().items() if not item.reference]
+def strategies_of(config: Config) -> list[StrategyConfig]:
+    """Every strategy of a configuration, then each shipped file that none of them uses, on all that may be traded."""
+    found = [config.strategy(name) for name in config.names]
+    used = {find(strategy.strategy) for strategy in found}
+    traded = {root: item for root, item in config.instruments().items() if not item.reference}
     for path in sorted(Path(strategies.__path__[0]).glob("[!_]*.py")):
         if path not in used:
-            block = f"{{strategy: {path}, mode: dry, instruments: [{', '.join(traded)}]}}"
-            named.append(load((f"strategies.{path.stem}={block}",)).strategy(path.stem))
-    return named
+            block = StrategyBlock(strategy=str(path), mode="dry", instruments=tuple(traded))
+            found.append(StrategyConfig(path.stem, str(path), block, config.instruments(), traded, None))
+    return found
 
 
 def run_all(configured: Iterable[StrategyConfig], data: Path) -> File:

@@ -248,7 +248,7 @@ def backtest(
             raise ConfigError("backtest: --all runs every strategy, so NAME, --outcomes and --verify do not go with it")
         from research.golden import strategies_of
 
-        configured = strategies_of(lambda changes: _load(config_path, (*overrides, *changes), env_file))
+        configured = strategies_of(_load(config_path, overrides, env_file))
         again = f"rooney backtest --all --golden {golden} --update" + (f" --data {data}" if data else "")
         sys.exit(command.run_all(configured, data, golden, update, again, as_json))
     if name is None or data is None:

@@ -29,11 +29,11 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configured(name: str) -> StrategyConfig:
-    """The block of a strategy file, or one without settings, on three instruments."""
-    every = golden.strategies_of(lambda changes: load_config(ROOT / "config.multi_alpha.yml", changes))
-    block = next(one for one in every if Path(one.strategy).stem == name).name
-    changes = (f"strategies.{block}={{strategy: {name}, mode: dry, instruments: [{', '.join(ROOTS)}]}}",)
-    return load_config(ROOT / "config.multi_alpha.yml", changes).strategy(block)
+    """What the configuration says of a strategy file, or nothing, on three instruments."""
+    every = golden.strategies_of(load_config(ROOT / "config.multi_alpha.yml"))
+    strategy = next(one for one in every if Path(one.strategy).stem == name)
+    traded = {root: strategy.instruments[root] for root in ROOTS}
+    return msgspec.structs.replace(strategy, traded=traded)
 
 
 # ── golden decisions ──
@@ -104,6 +104,14 @@ def test_decisions_are_the_same_with_the_jit_off(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_decisions_are_the_same_on_a_processor_without_extensions(name: str) -> None:
     assert _decided(name, golden.SESSIONS, NUMBA_CPU_NAME="generic") == _decided(name, golden.SESSIONS)
+
+
+def test_a_shipped_file_no_block_uses_is_among_all_strategies(tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text("instruments: {ES: {}, 6E: {reference: true}}\nstrategies: {}\n")
+    every = golden.strategies_of(load_config(config))
+    assert [one.name for one in every] == EVERY
+    assert [list(one.traded) for one in every] == [["ES"]] * len(EVERY)
 
 
 # ── look-ahead and warm-up ──
