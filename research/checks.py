@@ -6,7 +6,8 @@ the contract, or data that was adjusted later.
 
 Warm-up: a second engine, blank, begins in the middle of history as a worker does on a fresh start (`research.start`),
 with as many bars as a worker loads, and takes over account and positions. Everything it decides from there on must be
-what the one that has seen all of history decides. How many bars are enough is found by trying fewer.
+what the one that has seen all of history decides; a stop may differ in its last digits. How many bars are enough is
+found by trying fewer.
 """
 
 import math
@@ -21,7 +22,7 @@ from research.history import History
 from research.start import Walk, history_bars, warm_start
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
-from rooney.engine import Decisions, Engine
+from rooney.engine import Book, Decisions, Engine
 from rooney.messages import TIMEFRAMES
 from rooney.sessions import MINUTE_NS
 
@@ -87,7 +88,8 @@ def look_ahead(strategy: StrategyConfig, history_until: HistoryUntil, cuts: Sequ
         walk = _begin(strategy, part)
         walk.on(end_ns)
         if walk.scan.digest != digest:
-            differences[end_ns] = _first(_begin(strategy, whole), _begin(strategy, part), end_ns)
+            found = _first(_begin(strategy, whole), _begin(strategy, part), end_ns)
+            differences[end_ns] = found or Difference(end_ns, "prices of orders", "other last digits of them")
     return LookAhead(ends, wanted[-1][1], differences)
 
 
@@ -114,23 +116,25 @@ def warm_up(
         whole.on(history.end_ns)
         enough: dict[str, int | None] = dict.fromkeys(values)
         same: int | None = None
+        difference: Difference | None = None
         for count in _ladder(max(loaded)):
-            part = _begin_warm(strategy, history, start_ns, tuple(min(count, most) for most in loaded))
-            part.engine.keep(book)
+            counts = tuple(min(count, most) for most in loaded)
+            part = _begin_warm(strategy, history, start_ns, counts, book)
             for name, value in _values(part.engine).items():
                 agrees = all(map(_is_close, value, values[name]))
                 enough[name] = (enough[name] or count) if agrees else None
             part.on(history.end_ns)
-            same = (same or count) if part.scan.digest == whole.scan.digest else None
+            difference = None
+            if part.scan.digest != whole.scan.digest:  # be it in the last digits of a stop
+                again = _begin(strategy, history)
+                again.on(start_ns)
+                difference = _first(again, _begin_warm(strategy, history, start_ns, counts, book), history.end_ns)
+            same = (same or count) if difference is None else None
+        if difference is not None:
+            differences[start_ns] = difference
         for name, least in enough.items():
             features.setdefault(name, []).append(least)
         decisions.append(same)
-        if same is None:
-            part = _begin_warm(strategy, history, start_ns, loaded)
-            part.engine.keep(book)
-            again = _begin(strategy, history)
-            again.on(start_ns)
-            differences[start_ns] = _first(again, part, history.end_ns)
     days = [windows.trade_date[windows.day_close_ns <= begun[0]] for windows in history.windows().values()]
     return WarmUp(
         begun,
@@ -147,9 +151,11 @@ def _begin(strategy: StrategyConfig, history: History) -> Walk:
     return Walk(engine, Scan(engine, history), history.chunks(), history.start_ns - history.start_ns % MINUTE_NS)
 
 
-def _begin_warm(strategy: StrategyConfig, history: History, start_ns: int, counts: tuple[int, ...]) -> Walk:
+def _begin_warm(strategy: StrategyConfig, history: History, start_ns: int, counts: tuple[int, ...], book: Book) -> Walk:
     engine = build_engine(strategy)
-    return warm_start(Scan(engine, history), engine, history, start_ns, counts)
+    walk = warm_start(Scan(engine, history), engine, history, start_ns, counts)
+    engine.keep(book)
+    return walk
 
 
 def _minute(history: History, share: float) -> int:
@@ -180,13 +186,13 @@ def _worst(found: Iterable[int | None]) -> int | None:
     return None if None in counts else max(count for count in counts if count is not None)
 
 
-def _first(whole: Walk, part: Walk, until_ns: int) -> Difference:
-    """The first mark at which two walks decide otherwise."""
+def _first(whole: Walk, part: Walk, until_ns: int) -> Difference | None:
+    """The first mark at which two walks decide otherwise, if there is one; prices may differ in their last digits."""
     for a, b in zip_longest(whole.marks(until_ns), part.marks(until_ns)):
         told = [_told(one, other) for one, other in ((a, b), (b, a))]
         if told[0] != told[1]:
             return Difference(max(one.ts_mark for one in (a, b) if one is not None), *told)
-    raise AssertionError("digests differ and no decision does")
+    return None
 
 
 def _told(one: Decisions | None, other: Decisions | None) -> str:
