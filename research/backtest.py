@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
-from rooney.build import build_engine
+from rooney.build import build_engine, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
 _DIGEST_START = 1_469_598_103_934_665_603
@@ -45,6 +46,11 @@ class Result(msgspec.Struct, frozen=True):
     engine_s: float
 
 
+def roots_of(strategy: StrategyConfig) -> list[str]:
+    """Whose bars its backtest reads: all it trades, then those its features read besides."""
+    return [instrument.symbol for instrument in build_engine(strategy).instruments]
+
+
 def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
 
@@ -61,6 +67,11 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
         if progress is not None:
             progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
     load_s = time.perf_counter() - began - engine_s
+    return result(strategy, scan, history, load_s, engine_s)
+
+
+def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
+    """What a scan has found."""
     trades, equity = scan.trades(), scan.equity()
     daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
     return Result(
@@ -81,12 +92,19 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
 class Scan:
     """The compiled scan with its arrays: an engine's state is advanced chunk by chunk."""
 
-    def __init__(self, engine: Engine, history: History, recorded: NDArray[np.void] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        history: History,
+        recorded: NDArray[np.void] | None = None,
+        visited: Sequence[str] = (),
+    ) -> None:
+        """recorded: RECORDED outcomes, none: all is acknowledged; visited: groups whose minutes are marks, too."""
         self._engine = engine
         n = len(engine.instruments)
         symbols = [instrument.symbol for instrument in engine.instruments]
-        groups = sorted({group_of(symbol) for symbol in symbols})
-        windows = history.windows(engine.limits.profile)
+        groups = sorted({group_of(symbol) for symbol in symbols} | set(visited))
+        windows = history.windows(engine.limits.profile, groups)
         parts, first = [], [0]
         for group in groups:
             window = windows[group]
@@ -121,39 +139,58 @@ class Scan:
         return int(self._progress["digest"][0])
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something decided at the last mark is acknowledged at the next one."""
+        return int(self._progress["n_pending"][0]) > 0
+
+    def forget(self) -> None:
+        """Begin the digest again, from the next mark on."""
+        self._progress["digest"] = _DIGEST_START
+
+    @property
     def decisions(self) -> int:
         """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
         return int(self._progress["decisions"][0])
 
-    def step(self, chunk: NDArray[np.void]) -> None:
-        """Advance through the minutes of a chunk; the last one ends it."""
+    def begin(self, ts_ns: int, hours: NDArray[np.void], days: NDArray[np.void]) -> None:
+        """Go on after the minute that ended at `ts_ns`. hours, days: SPAN per instrument, in progress then."""
+        self._progress["ts_ns"] = ts_ns
+        self._progress["event"] = np.searchsorted(self._events["ts"], ts_ns, "right")
+        self._hours[:], self._days[:] = hours, days
+
+    def step(self, chunk: NDArray[np.void], until_ns: int | None = None) -> int:
+        """Advance through the minutes of a chunk, the last one or `until_ns` ends it; how many there were."""
         progress = self._progress
         progress["bar"] = 0
-        until_ns = int(chunk["ts_close"][-1])
+        until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
         found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
         progress["n_trades"] = progress["n_equity"] = 0
         arrays = self._engine.arrays()
-        self.marks += self._engine.compiled.module.scan(
-            *arrays,
-            chunk,
-            self._windows,
-            self._first_window,
-            self._group_of,
-            self._events,
-            self._recorded,
-            self._hours,
-            self._days,
-            progress,
-            self._window_at,
-            found,
-            curve,
-            until_ns,
-            self._sparse,
+        marks = int(
+            self._engine.compiled.module.scan(
+                *arrays,
+                chunk,
+                self._windows,
+                self._first_window,
+                self._group_of,
+                self._events,
+                self._recorded,
+                self._hours,
+                self._days,
+                progress,
+                self._window_at,
+                found,
+                curve,
+                until_ns,
+                self._sparse,
+            )
         )
+        self.marks += marks
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
+        return marks
 
     def closed(self) -> NDArray[np.void]:
         """TRADE records of all closed trades, in the order they were closed."""
@@ -202,18 +239,52 @@ def _times(ns: NDArray[np.int64]) -> pl.Series:
     return pl.Series(ns.astype(np.int64)).cast(pl.Datetime("ns", "UTC"))
 
 
-def summary(result: Result, strategy: StrategyConfig, history: History) -> dict[str, Any]:
-    """`summary.json`: measures, what made them, and how to know the run again."""
+_ENTRIES = {"next_open": "next minute's open", "signal_close": "close of the bar that decided"}
+_ALL_ACKNOWLEDGED = "all acknowledged at once"
+
+
+def summary(
+    result: Result, strategy: StrategyConfig, history: History, outcomes: str = _ALL_ACKNOWLEDGED
+) -> dict[str, Any]:
+    """`summary.json`: measures, what made them, and how to know the run again.
+
+    outcomes: what became of the orders: where it was read, or what was assumed
+    """
     block = strategy.settings
+    cls = load(strategy.strategy)
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
+    params = strategy.params(declared)
+    own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
     return {
         "strategy": strategy.name,
+        "file": str(find(strategy.strategy)),
+        "profile": block.profile,
         "measures": {name: _plain(value) for name, value in result.measures.items()},
         "per_instrument": metrics.by_instrument(result.trades).to_dicts(),
         "per_month": metrics.by_period(result.daily, block.starting_cash).to_dicts(),
-        "parameters": dict(block.strategy_params),
+        "parameters": params,
+        "overrides": {
+            symbol: changed
+            for symbol, each in own.items()
+            if (changed := {key: value for key, value in each.items() if value != params[key]})
+        },
+        "filters": {
+            name: {key: _plain(value) for key, value in msgspec.to_builtins(item).items()}
+            for name, item in entry_filters(strategy, cls).items()
+        },
         "instruments": list(strategy.traded),
-        "fills": {"entry": "next minute's open", "stop_fill": block.stop_fill, "assumed": True},
-        "span": [_iso(history.start_ns), _iso(history.end_ns)],
+        "without_bars": history.missing,
+        "closes_only": history.closes_only,
+        "fills": {
+            "entry": _ENTRIES[block.fill],
+            "exit": _ENTRIES[block.fill],
+            "stop_fill": block.stop_fill,
+            "slippage_ticks": {symbol: item.slippage_ticks for symbol, item in strategy.traded.items()},
+            "profile": block.profile,
+            "assumed": True,
+            "outcomes": outcomes,
+        },
+        "span": [iso(history.start_ns), iso(history.end_ns)],
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,
@@ -240,5 +311,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _iso(ts_ns: int) -> str:
+def iso(ts_ns: int) -> str:
+    """UTC, to the second."""
     return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

@@ -20,7 +20,7 @@ forwards. Only a file in no order at all is sorted into a temporary copy first.
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,9 +121,12 @@ class History:
                     found.update(block)
         return found.hexdigest()
 
-    def windows(self, profile: str = "default") -> dict[str, Windows]:
-        """Session windows per group over the whole span, and a week beyond; for profile v1 with the old days."""
-        groups = sorted({group_of(root) for root in self.roots})
+    def windows(self, profile: str = "default", more: Iterable[str] = ()) -> dict[str, Windows]:
+        """Session windows per group over the whole span, and a week beyond; for profile v1 with the old days.
+
+        more: groups beside those of its roots
+        """
+        groups = sorted({*map(group_of, self.roots), *more})
         found = {group: session_windows(group, self.start_ns, self.end_ns + 7 * DAY_NS) for group in groups}
         if profile == "v1":
             return {group: calendar.old_days(group, windows) for group, windows in found.items()}

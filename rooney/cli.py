@@ -245,34 +245,60 @@ def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Pat
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @_configured
-@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
 @click.option("--start", help="First instant (ISO time, UTC).")
 @click.option("--end", help="First instant left out.")
 @click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--outcomes", type=click.Path(path_type=Path), help="Ledger of a live run: step it again and compare.")
+@click.option("--verify", is_flag=True, help="Try whether it reads the future, and how much history it needs.")
+@click.option("--all", "is_all", is_flag=True, help="Every strategy, over --data or a small market made for it.")
+@click.option("--golden", type=click.Path(path_type=Path), help="With --all: compare with this file.")
+@click.option("--update", is_flag=True, help="With --golden: write it anew.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write trades, equity, summary and report here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def backtest(
-    name: str,
+    name: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     env_file: Path | None,
-    data: Path,
+    data: Path | None,
     start: str | None,
     end: str | None,
     symbols: str | None,
+    outcomes: Path | None,
+    verify: bool,
+    is_all: bool,
+    golden: Path | None,
+    update: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a strategy over history, on the very step that trades."""
-    from research.command import run_backtest
+    """Run a strategy over history, on the very step that trades. Exit status 1 if a comparison finds a difference."""
+    from research import command
 
+    if ((golden is not None or update) and not is_all) or (update and golden is None):
+        raise ConfigError("backtest: --golden FILE goes with --all, and --update with --golden; nothing was run")
+    if is_all:
+        if name is not None or outcomes is not None or verify:
+            raise ConfigError("backtest: --all runs every strategy, so NAME, --outcomes and --verify do not go with it")
+        from research.golden import strategies_of
+
+        configured = strategies_of(_load(config_path, overrides, env_file))
+        again = f"rooney backtest --all --golden {golden} --update" + (f" --data {data}" if data else "")
+        sys.exit(command.run_all(configured, data, golden, update, again, as_json))
+    if name is None or data is None:
+        raise ConfigError("backtest: which strategy, over which bars? rooney backtest NAME --data PATH")
     if symbols is not None:
         overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    config = _load(config_path, overrides, env_file)
+    strategy = _load(config_path, overrides, env_file).strategy(name)
     span = _time(start, "--start"), _time(end, "--end")
-    run_backtest(config.strategy(name), data, *span, out, as_json)
+    if outcomes is not None:
+        sys.exit(command.run_replay(strategy, data, outcomes, *span, out, as_json))
+    if verify:
+        sys.exit(command.run_verify(strategy, data, *span, as_json))
+    sys.exit(command.run_backtest(strategy, data, *span, out, as_json))
 
 
 @cli.command()

@@ -340,19 +340,21 @@ class Engine:
                 outcome.side, outcome.quantity, outcome.price,
             )  # fmt: skip
         self._step(len(outcomes))
-        return self._read(minute.ts_close)
+        return self.read(minute.ts_close)
 
     def warm_up(self, bars: Iterable[Bar], rolls: Iterable[Roll] = ()) -> None:
         """Fold closed history into the features; nothing is decided. Bars and rolls in any order."""
         events: list[tuple[int, int, Bar | Roll]] = [(roll.ts, -1, roll) for roll in rolls]
         events += [(bar.ts_close, _TIMEFRAME[bar.timeframe], bar) for bar in bars]
         events.sort(key=lambda event: event[:2])
+        marks = self.marks()
         for ts_close, group in groupby(events, key=lambda event: event[0]):
             items = [item for _, _, item in group]
             found_bars = [item for item in items if isinstance(item, Bar)]
             found_rolls = [item for item in items if isinstance(item, Roll)]
             self._load(ts_close, found_bars, found_rolls, gap=False, warming=True)
             self._step(0)
+        self._account["marks"] = marks  # of the tape alone: a replay counts back from the last one to the first
 
     def values(self, symbol: str) -> NDArray[np.float64]:
         """A copy of all values of an instrument, by `compiled.layout.fields`."""
@@ -429,7 +431,7 @@ class Engine:
         return found
 
     def marks(self) -> int:
-        """Marks stepped since the very first, warm-up included."""
+        """Minutes stepped since the very first; history folded to warm up is not among them."""
         return int(self._account[0]["marks"])
 
     def equity(self) -> tuple[float, float, bool]:
@@ -519,7 +521,8 @@ class Engine:
     def _step(self, n_outcomes: int) -> None:
         self.compiled.module.step(*self.arguments(n_outcomes))
 
-    def _read(self, ts_mark: int) -> Decisions:
+    def read(self, ts_mark: int) -> Decisions:
+        """What the mark just stepped, here or by a scan on these arrays, has decided."""
         out = self._out[0]
         intents = [self._decided(record) for record in self._intents[: int(out["n_intents"])]]
         trades = [self._trade(record) for record in self._trades[: int(out["n_trades"])]]

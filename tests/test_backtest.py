@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rooney.engine import Engine, Outcome, Trade
 from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind
-from rooney.minutes import MinuteAssembler
+from rooney.minutes import MinuteAssembler, Published
 from rooney.sessions import MINUTE_NS
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def _strategy(name: str, roots: list[str] = ROOTS) -> Any:
     return load_config(ROOT / "config.multi_alpha.yml", overrides).strategy(name)
 
 
-def _random_minutes(seed: int, roots: list[str], days: int = 2, first: date = DAY) -> pl.DataFrame:
+def random_minutes(seed: int, roots: list[str], days: int = 2, first: date = DAY) -> pl.DataFrame:
     """One-minute bars of some sessions; thin, with quiet hours, so that nothing is regular."""
     generator = np.random.default_rng(seed)
     start = sessions.session_open_ns("fx", first)
@@ -69,9 +70,9 @@ def _random_minutes(seed: int, roots: list[str], days: int = 2, first: date = DA
     return frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).sort("ts_open")
 
 
-def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
-    """The hub's assembler and the worker's engine, minute by minute; every intent acknowledged."""
-    assembler = MinuteAssembler((i.symbol, i.group, False) for i in engine.instruments)
+def assembled(bars: pl.DataFrame, roots: list[str]) -> Iterator[Published]:
+    """What the hub's assembler makes of those bars: every minute of a session, and those in which something traded."""
+    assembler = MinuteAssembler((root, group_of(root), False) for root in roots)
     by_minute: dict[int, list[ContractMinute]] = {}
     for row in bars.with_columns(pl.col("ts_open").dt.timestamp("ns")).iter_rows(named=True):
         month = "FGHJKMNQUVXZ".index(row["contract"][-2]) + 1
@@ -80,14 +81,19 @@ def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
         prices = [round(row[name] * 1e9) for name in ("open", "high", "low", "close")]
         minute = ContractMinute(contract, *prices, int(row["volume"]), 1)
         by_minute.setdefault(row["ts_open"], []).append(minute)
+    groups = {group_of(root) for root in roots}
+    for ts in range(min(by_minute), max(by_minute) + MINUTE_NS, MINUTE_NS):
+        if ts in by_minute or any(sessions.window_at(group, ts) for group in groups):
+            closed = ClosedMinute(ts + MINUTE_NS, by_minute.get(ts, []), 0)
+            yield assembler.assemble(closed, lambda: 0)
+
+
+def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
+    """The hub's assembler and the worker's engine, minute by minute; every intent acknowledged."""
     trades: list[Trade] = []
     outcomes: list[Outcome] = []
-    groups = {instrument.group for instrument in engine.instruments}
-    for ts in range(min(by_minute), max(by_minute) + MINUTE_NS, MINUTE_NS):
-        if ts not in by_minute and not any(sessions.window_at(group, ts) for group in groups):
-            continue
-        closed = ClosedMinute(ts + MINUTE_NS, by_minute.get(ts, []), 0)
-        minute = assembler.assemble(closed, lambda: 0).minute
+    for published in assembled(bars, [instrument.symbol for instrument in engine.instruments]):
+        minute = published.minute
         decisions = engine.on_minute(minute, outcomes)
         trades += decisions.trades
         outcomes = [
@@ -102,13 +108,13 @@ def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_live_stepping_equals_the_backtest_scan(name: str, seed: int, tmp_path: Path) -> None:
     """Minute by minute or in one scan: the same trades, and the same state to the last byte."""
-    _assert_live_equals_scan(name, _random_minutes(seed, ROOTS), tmp_path)
+    _assert_live_equals_scan(name, random_minutes(seed, ROOTS), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ibs", "breakout"])
 def test_live_stepping_equals_the_backtest_scan_over_a_holiday(name: str, tmp_path: Path) -> None:
     """Five calendar days, two trade dates: one daily bar over Monday's halt, by the hub's fold and by the scan's."""
-    bars = _random_minutes(4, ROOTS, days=5, first=BEFORE_A_HOLIDAY)
+    bars = random_minutes(4, ROOTS, days=5, first=BEFORE_A_HOLIDAY)
     _assert_live_equals_scan(name, bars, tmp_path)
 
 
@@ -130,7 +136,7 @@ def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["ibs", "breakout"])
 def test_the_random_market_makes_trades_to_compare(name: str, tmp_path: Path) -> None:
-    _random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
     result = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS))
     assert len(result.trades) >= 2
 
@@ -138,7 +144,7 @@ def test_the_random_market_makes_trades_to_compare(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["ibs", "breakout"])
 def test_cutting_the_history_anywhere_changes_no_earlier_trade(name: str, tmp_path: Path) -> None:
     """No look-ahead: what is not there yet cannot matter."""
-    bars = _random_minutes(3, ROOTS)
+    bars = random_minutes(3, ROOTS)
     bars.write_parquet(tmp_path / "bars.parquet")
     whole = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS)).trades
     for share in (0.3, 0.5, 0.8):
@@ -148,8 +154,8 @@ def test_cutting_the_history_anywhere_changes_no_earlier_trade(name: str, tmp_pa
 
 
 def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other(tmp_path: Path) -> None:
-    _random_minutes(1, ROOTS).write_parquet(tmp_path / "a.parquet")
-    _random_minutes(2, ROOTS).write_parquet(tmp_path / "b.parquet")
+    random_minutes(1, ROOTS).write_parquet(tmp_path / "a.parquet")
+    random_minutes(2, ROOTS).write_parquet(tmp_path / "b.parquet")
     first, again, other = (
         backtest.run(_strategy("ibs"), History(tmp_path / name, ROOTS)).digest
         for name in ("a.parquet", "a.parquet", "b.parquet")
@@ -158,7 +164,7 @@ def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other
 
 
 def test_the_digest_is_the_same_with_the_jit_off(tmp_path: Path) -> None:
-    _random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
+    random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
     code = (
         "import sys; sys.path.insert(0, 'tests');"
         "from test_backtest import _strategy, History, backtest; from pathlib import Path;"
@@ -209,7 +215,7 @@ def test_the_real_december_roll_is_one_event_with_both_prices() -> None:
 
 
 def test_the_result_files_open_and_agree(tmp_path: Path) -> None:
-    _random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
     command = [sys.executable, "-m", "rooney", "backtest", "ibs", "--data", str(tmp_path / "bars.parquet"), "--json"]
     command += ["--config", str(ROOT / "config.multi_alpha.yml"), "--symbols", ",".join(ROOTS), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -225,14 +231,14 @@ def test_the_result_files_open_and_agree(tmp_path: Path) -> None:
 
 
 def test_history_without_a_time_zone_is_refused_by_file(tmp_path: Path) -> None:
-    frame = _random_minutes(1, ["ES"], days=1).with_columns(pl.col("ts_open").dt.replace_time_zone(None))
+    frame = random_minutes(1, ["ES"], days=1).with_columns(pl.col("ts_open").dt.replace_time_zone(None))
     frame.write_parquet(tmp_path / "naive.parquet")
     with pytest.raises(ConfigError, match=r"naive\.parquet.*zone"):
         History(tmp_path / "naive.parquet", ["ES"])
 
 
 def test_history_of_other_roots_is_refused_with_those_asked_for(tmp_path: Path) -> None:
-    _random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
+    random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
     with pytest.raises(ConfigError, match="NQ"):
         History(tmp_path / "bars.parquet", ["NQ"])
 
@@ -257,7 +263,7 @@ def test_history_counts_a_holiday_to_the_next_trade_date_as_the_hub_does(tmp_pat
 
 def test_a_backtest_beyond_the_session_table_is_refused(tmp_path: Path) -> None:
     last = sessions.table().last
-    frame = _random_minutes(1, ["ES"], days=1)
+    frame = random_minutes(1, ["ES"], days=1)
     moved = frame.with_columns(pl.col("ts_open") + (last - DAY + timedelta(days=30)))
     moved.write_parquet(tmp_path / "late.parquet")
     with pytest.raises(ConfigError, match=f"late.parquet.*session table.*{last}"):

@@ -1,0 +1,130 @@
+"""What a live ledger says of a run: what the step was told and when, and what came of it. Read only."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney.control import Act, Command
+from rooney.engine import Book, Decisions, Outcome
+from rooney.errors import LedgerError
+from rooney.ledgerfile import SCHEMA_VERSION
+from rooney.operate.reading import opened
+from rooney.orders import Event, Intent, Role, Said, Side, State
+from rooney.outcomes import BY_OPERATOR, of_act, of_event
+
+# Rows to compare, in this order of columns; contracts of intents are those ordered.
+COLUMNS = {
+    "intents": ("ts_mark", "symbol", "contract", "role", "side", "quantity", "cause", "signal_price", "stop_price"),
+    "decisions": ("ts_mark", "symbol", "reason", "features", "score"),
+    "trades": (
+        "ts_mark", "symbol", "contract", "side", "quantity", "entry_ts", "entry_price", "exit_ts", "exit_price",
+        "cause", "pnl_usd", "costs_usd", "bars_held", "score",
+    ),
+}  # fmt: skip
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """A ledger at one moment.
+
+    ts_mark, marks: the last finished mark and how many there were since the worker's first start
+    heard:   (mark, outcome) of all the step was told, in order
+    rows:    what was decided, by the names in COLUMNS; NaN is None. Intents of an operator are none of the step's
+    digest:  kernel and configuration of the newest checkpoint, empty without one
+    """
+
+    path: Path
+    ts_mark: int
+    marks: int
+    book: Book
+    heard: list[tuple[int, Outcome]]
+    rows: Rows
+    digest: str
+
+
+def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
+    """The ledger of strategy `name`. symbols: all that it trades, in its order.
+
+    Raises LedgerError if the file is none, is another strategy's, is of an older schema, or holds no finished minute.
+    """
+    if not path.is_file():
+        raise LedgerError(f"{path}: no such ledger; nothing is replayed")
+    with opened(path) as db:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version != SCHEMA_VERSION:
+            raise LedgerError(
+                f"{path}: schema version {version}, a replay reads {SCHEMA_VERSION}; a start of its worker brings an "
+                "older one up to date. Nothing is replayed"
+            )
+        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
+        if owner != name:
+            raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {name!r}; nothing is replayed")
+        status = db.execute("SELECT ts_mark, marks, layout, book FROM status").fetchone()
+        if status is None or not status[1]:
+            raise LedgerError(f"{path}: no minute was finished in it; there is nothing to replay")
+        intents = {row[0]: _intent(row) for row in db.execute(
+            f"SELECT {', '.join(Intent.__struct_fields__)} FROM intent ORDER BY seq")}  # fmt: skip
+        # As the worker tells them to the step: at each mark the outcomes of orders first, then the operator's acts.
+        heard = []
+        for ts_mark, *row in db.execute(
+            "SELECT a.ts_mark, e.seq, e.intent, e.state, e.ts_wall, e.ts_clock, e.status, e.detail, e.said"
+            " FROM applied a JOIN event e ON e.seq = a.event ORDER BY a.ts_mark, e.seq"
+        ):
+            event = Event(row[0], row[1], State(row[2]), row[3], row[4], row[5], row[6], Said(row[7]))
+            outcome = of_event(intents[event.intent], event)
+            if outcome is not None and outcome.symbol in symbols:
+                heard.append((ts_mark, outcome))
+        for ts_mark, seq, ts_clock, command in db.execute(
+            "SELECT o.ts_mark, a.seq, a.ts_clock, a.command FROM obeyed o JOIN operator a ON a.seq = o.operator"
+            " ORDER BY o.ts_mark, a.seq"
+        ):
+            act = Act(seq, ts_clock, msgspec.json.decode(command, type=Command))
+            heard += [(ts_mark, outcome) for outcome in of_act(act, symbols)]
+        heard.sort(key=lambda item: item[0])  # stable
+        checkpoint = db.execute("SELECT digest FROM checkpoint ORDER BY ts_mark DESC LIMIT 1").fetchone()
+        selected = {"intents": ("intent", f"cause != '{BY_OPERATOR}'", "seq"), "trades": ("trade", "1", "seq"),
+                    "decisions": ("decision", "1", "ts_mark, symbol")}  # fmt: skip
+        rows = {
+            table: db.execute(f"SELECT {', '.join(COLUMNS[table])} FROM {source} WHERE {where} ORDER BY {order}")
+            .fetchall()
+            for table, (source, where, order) in selected.items()
+        }  # fmt: skip
+    return Recording(
+        path, status[0], status[1], Book(status[2], status[3]), heard, rows, checkpoint[0] if checkpoint else ""
+    )
+
+
+def _intent(row: tuple[Any, ...]) -> Intent:
+    values = dict(zip(Intent.__struct_fields__, row, strict=True))
+    values |= {"role": Role(values["role"]), "side": Side(values["side"])}
+    values |= {name: math.nan for name in ("signal_price", "stop_price") if values[name] is None}
+    return Intent(**values)
+
+
+def rows_of(decisions: Sequence[Decisions], order_root: dict[str, str]) -> Rows:
+    """The same rows from what a replay decided. order_root: root in which the orders of a symbol are sent."""
+    rows: Rows = {name: [] for name in COLUMNS}
+    for mark in decisions:
+        for one in mark.intents:
+            contract = msgspec.structs.replace(one.contract, root=order_root[one.symbol]).raw
+            cause = one.cause.name.lower()
+            rows["intents"].append(
+                (mark.ts_mark, one.symbol, contract, int(one.role), int(one.side), one.quantity, cause,
+                 _kept(one.price), _kept(one.stop_price))
+            )  # fmt: skip
+        for each in sorted(mark.evaluated, key=lambda item: item.symbol):
+            features = msgspec.json.encode(each.features).decode()
+            rows["decisions"].append(
+                (mark.ts_mark, each.symbol, each.reason.name.lower(), features, _kept(each.score))
+            )  # fmt: skip
+        for trade in mark.trades:
+            rows["trades"].append((mark.ts_mark, *map(_kept, msgspec.structs.astuple(trade))))
+    return rows
+
+
+def _kept(value: Any) -> Any:
+    """As SQLite keeps it."""
+    return None if isinstance(value, float) and math.isnan(value) else value
