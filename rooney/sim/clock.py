@@ -10,6 +10,8 @@ import time
 
 from rooney.sessions import MINUTE_NS
 
+_HELD_S = 0.005
+
 
 class Clock:
     """Stands still until `start`, and again from `end_ns` on.
@@ -29,8 +31,11 @@ class Clock:
         self.offset_ns = 0
         self.end_ns: int | None = None
         self._rebase = rebase
-        self._started_ns: int | None = None  # monotonic
-        self._market_ns = 0  # at the start; without a pace, the latest time sent
+        self._started = False
+        self._market_ns = 0  # without a pace: the latest time sent
+        # With one: market time, and the monotonic time from which it runs, None while held. One tuple, because the
+        # session's thread reads it while another one holds the clock.
+        self._pace: tuple[int, int | None] = (0, None)
 
     @property
     def paced(self) -> bool:
@@ -38,11 +43,11 @@ class Clock:
 
     @property
     def started(self) -> bool:
-        return self._started_ns is not None
+        return self._started
 
     def start(self, first_ns: int) -> int:
         """Set the clock going, if it is not; market time at this call. `first_ns`: the source's first ts_event."""
-        if self._started_ns is not None:
+        if self._started:
             return self.now()
         begin_ns = first_ns - 1_000_000_000 if self.begin_ns is None else self.begin_ns
         if self._rebase:
@@ -50,14 +55,17 @@ class Clock:
             begin_ns += (wall_ns - begin_ns) % MINUTE_NS
             self.offset_ns = wall_ns - begin_ns
         self._market_ns = begin_ns
-        self._started_ns = time.monotonic_ns()
+        self._pace = (begin_ns, time.monotonic_ns())
+        self._started = True
         return begin_ns
 
     def now(self) -> int:
         """Market time."""
-        if self._started_ns is None or not self.paced:
+        if not self.paced:
             return self._market_ns
-        now_ns = self._market_ns + int((time.monotonic_ns() - self._started_ns) * self.speed)
+        now_ns, running_ns = self._pace
+        if running_ns is not None:
+            now_ns += int((time.monotonic_ns() - running_ns) * self.speed)
         return now_ns if self.end_ns is None else min(now_ns, self.end_ns)
 
     def advance(self, to_ns: int) -> None:
@@ -65,5 +73,16 @@ class Clock:
         if not self.paced:
             self._market_ns = max(self._market_ns, to_ns)
 
+    def hold(self) -> int:
+        """Stop a clock that has a pace, from any thread; the market time at which it stands."""
+        self._pace = (self.now(), None)
+        return self._pace[0]
+
+    def go(self) -> None:
+        """Go on from where it was held, as if no time had passed."""
+        self._pace = (self._pace[0], time.monotonic_ns())
+
     async def sleep_until(self, market_ns: int) -> None:
-        await asyncio.sleep(max(0.0, (market_ns - self.now()) / self.speed / 1e9))
+        """Until then; while the clock is held, only until it is worth another look."""
+        least_s = _HELD_S if self._pace[1] is None else 0.0
+        await asyncio.sleep(max(least_s, (market_ns - self.now()) / self.speed / 1e9))
