@@ -134,7 +134,7 @@ def test_a_control_directory_that_cannot_be_read_stops_entries_and_no_exit(rig: 
     stage.end()
     assert actions(one) == ["buy", "exit"]
     assert drops(one) == [f"kill switch: halt of all: {one.control}/all cannot be read: Not a directory"]
-    assert said(one).count("cannot be read: Not a directory") == 2  # once by itself, once with the entry
+    assert said(one).count("cannot be read: Not a directory") == 3  # by itself, as a switch, with the entry
 
 
 # ── Redis down ──
@@ -330,6 +330,21 @@ def test_on_stop_keep_leaves_the_position_and_says_so(rig: Any) -> None:
     stage.end()
     assert actions(one) == ["buy"]
     assert "stopping with a position: ESM6 +1" in said(one)
+
+
+def test_the_daily_loss_limit_is_told_once_when_it_is_reached_and_once_when_it_is_lifted(rig: Any) -> None:
+    one = rig("a")
+    one.blocks["a"]["daily_stop_loss"] = 100
+    stage = Stage(one, BUY)
+    stage.minute(QUIET, 90.0, 90.0, 90.0)
+    say(one, Verb.RESUME)
+    stage.minute(90.0, 90.0)
+    stage.end()
+    told = [line.split("  ", 1)[1] for line in said(one).splitlines() if "daily loss limit" in line]
+    assert len(told) == 2
+    assert "daily loss limit reached, est. day -" in told[0]
+    assert "daily loss limit lifted" in told[1]
+    assert actions(one) == ["buy", "exit"]
 
 
 def test_a_broker_stop_the_strategy_gives_no_price_for_means_no_entry(rig: Any) -> None:

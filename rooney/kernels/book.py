@@ -184,6 +184,9 @@ def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
 def obey(pos: Any, outcome: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any) -> None:
     """What the operator did; it holds whatever the step had decided."""
     if outcome.kind == RESUMED:
+        if account.halted:
+            # Else the loss that latched it would latch it again at this very mark.
+            account.lifted_loss = account.day_start_equity - account.equity
         account.halted = 0
         account.drawdown_halted = 0
         account.best_equity = account.equity

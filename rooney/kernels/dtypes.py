@@ -190,6 +190,7 @@ ACCOUNT = _record(
     ("day_start_equity", _F),
     ("trade_date", _I),
     ("halted", _I),  # daily loss latched
+    ("lifted_loss", _F),  # of this trade date, when an operator lifted the latch: the limit counts from there
     ("drawdown_halted", _I),
     ("gap_date", _I),  # no entries on this trade date
     ("marks", _I),

@@ -216,6 +216,7 @@ def step(
             account.trade_date = mark.trade_date
             account.day_start_equity = account.equity
             account.halted = 0
+            account.lifted_loss = 0.0
         if mark.gap:
             account.gap_date = mark.trade_date
 
@@ -264,7 +265,8 @@ def step(
 
     # 4 daily loss, latched until the trade date turns; drawdown, latched until an operator resumes
     if mark.warming == 0:
-        if account.halted == 0 and equity - account.day_start_equity <= -limits.daily_stop_loss:
+        loss = account.day_start_equity - equity - account.lifted_loss
+        if account.halted == 0 and loss >= limits.daily_stop_loss:
             account.halted = 1
         account.best_equity = max(account.best_equity, equity)
         if limits.drawdown_halt > 0.0 and account.best_equity - equity >= limits.drawdown_halt:
