@@ -3,7 +3,8 @@
 Stands for: the delivery of a worker as it is, its ledger on the disk of the temporary directory, the real client, a
 local TradersPost in a process of its own over plain loopback HTTP. The journal's share is the two commits before the
 first byte: the intent with its mark, and "sending"; nearly all of it is the disk's sync.
-Doubts: no TLS, no internet; one order at a time.
+Doubts: no TLS, no internet; one order at a time. "Sending" has a commit of its own although it follows the mark's at
+once: written with the mark it would save a sync, and every kill between the two would leave an order of unknown fate.
 """
 
 import json
@@ -99,7 +100,7 @@ def _place(rules: Rules, *options: str) -> Iterator[_Bench]:
             return traderspost.payload(one, reject_after_s=15, tick_size=tick, ts_decided_ns=ts_decided_ns)
 
         clock, ledger = _Open(), _Timed(directory / "ledger.sqlite")
-        delivery = Delivery(ledger, client.send, payload, lambda _: "index", clock, rules, list, lambda _: "")
+        delivery = Delivery(ledger, client.send, payload, lambda _: "equity", clock, rules, list, lambda _: "")
         try:
             yield _Bench(ledger, delivery, clock, log)
         finally:

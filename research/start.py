@@ -68,7 +68,7 @@ def warm_start(
     counts = history_bars(engine) if counts is None else counts
     roots = [instrument.symbol for instrument in engine.instruments]
     past, ahead = _split(history, counts, start_ns)
-    windows = history.windows()
+    windows = history.windows(engine.limits.profile)
     hours, days = np.zeros(len(roots), dtypes.SPAN), np.zeros(len(roots), dtypes.SPAN)
     bars: list[Bar] = []
     for i, root in enumerate(roots):

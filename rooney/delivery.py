@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults, gates, log, sessions
+from rooney import faults, gates, orderlog, sessions
 from rooney.clock import Clock
 from rooney.control import Switch
 from rooney.gates import Rules, Traffic, View
@@ -77,6 +77,17 @@ def _next_try(events: Sequence[Event], now_ns: int) -> int:
     return events[-1].ts_clock + int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
 
 
+def take_over(ledger: Ledger, clock: Clock) -> None:
+    """What the last process left between "sending" and an outcome is of unknown fate; before the first `Delivery`."""
+    for intent, events in ledger.unfinished():
+        if events[-1].state is State.SENDING:
+            # It was on its way until that process ended, which was before now: settling counts from here.
+            at_ns = max(events[-1].ts_clock, clock.now_ns())
+            why = "the process ended between sending and outcome"
+            event = ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
+            orderlog.happened(logger, intent, [*events, event])
+
+
 class _Order:
     __slots__ = ("events", "in_flight", "intent", "said", "wanted_ns")
 
@@ -129,6 +140,7 @@ class Delivery:
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard: list[Event] = ledger.unapplied(OUTCOME_STATES)
+        self._breaker_told = ""
         self._in_flight = 0
         self._closing = False
         self._turns = itertools.count()
@@ -146,6 +158,7 @@ class Delivery:
     def resume(self) -> None:
         """The operator closes the breaker."""
         self._traffic.resume()
+        self._breaker_told = ""
 
     def breaker(self) -> str:
         """Why entries are held back after failures, or empty."""
@@ -242,25 +255,20 @@ class Delivery:
         if stopped:
             self._alarm(order, "stop", f"is held back by {stopped}")
         elif is_given_up(event.state for event in order.events):
-            self._alarm(order, "given up", f"is of unknown fate after {MAX_UNCONFIRMED_EXITS} requests: look there")
+            self._alarm(
+                order, "given up", f"is of unknown fate after {MAX_UNCONFIRMED_EXITS} requests and not sent again"
+            )
         elif waited_s > EXIT_ALARM_S:
-            self._alarm(order, "late", f"is not acknowledged after {waited_s:.0f} s; going on")
+            self._alarm(order, "late", f"is not acknowledged after {waited_s:.0f} s, going on")
 
     @staticmethod
     def _alarm(order: _Order, kind: str, text: str) -> None:
         if kind not in order.said:
             order.said.add(kind)
-            intent = order.intent
-            what = f"exit {intent.ticker} {text}"
-            log.event(logger, logging.CRITICAL, "exit", what, symbol=intent.symbol, intent=intent.id)
+            orderlog.alarm(logger, order.intent, text)
 
     def _take(self, order: _Order, event: Event) -> None:
         intent = order.intent
-        unknown = event.state is State.UNCONFIRMED or (intent.role is Role.EXIT and event.state is State.REFUSED)
-        fine = event.state is State.ACKNOWLEDGED
-        level = logging.CRITICAL if unknown else logging.INFO if fine else logging.WARNING
-        text = f"{intent.role.name.lower()} {intent.ticker} {event.state.value} {event.status or ''} {event.detail}"
-        log.event(logger, level, "order", " ".join(text.split()), symbol=intent.symbol, intent=intent.id)
         touched = [order]
         if intent.role is Role.EXIT and event.state is State.ACKNOWLEDGED:
             # It resolved what was not settled before it on its contract.
@@ -268,12 +276,20 @@ class Delivery:
             touched += [other for other in others if other.intent.contract == intent.contract]
         for one in touched:
             self._catch_up(one)
+        if (why := self._traffic.breaker()) != self._breaker_told:
+            self._breaker_told = why
+            orderlog.breaker(logger, intent, why)
 
     def _catch_up(self, order: _Order) -> None:
         """Take in what the ledger has of an order."""
         known, intent = order.events[-1].seq, order.intent
         order.events = self._ledger.events(intent.id)
-        self._heard += [e for e in order.events if e.seq > known and e.state in OUTCOME_STATES]
+        for n, event in enumerate(order.events, 1):
+            if event.seq <= known or event.state is State.SENDING:
+                continue
+            orderlog.happened(logger, intent, order.events[:n])
+            if event.state in OUTCOME_STATES:
+                self._heard.append(event)
         last = order.events[-1].state
         self._traffic.know(intent, last)
         if last in FINAL or (intent.role is Role.ENTRY and last is State.REFUSED):

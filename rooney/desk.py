@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from rooney import log
+from rooney import log, orderlog
 from rooney.clock import Clock
 from rooney.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
 from rooney.delivery import Delivery, is_given_up
@@ -37,6 +37,7 @@ class Desk:
         self._clock = clock
         self._unheard = ledger.unobeyed()
         self._leaving: Switch | None = None
+        self._switches_told: list[str] = []
         self._looked_at: tuple[int, bool] | None = None
         self._exposed: list[Exposure] = []
         self._delivery: Delivery
@@ -62,10 +63,19 @@ class Desk:
                 self._control.done(waiting)
             elif not self._obey(waiting, waiting.command):
                 break  # the ones behind it wait with it
-        for switch in self.switches():
+        on = self.switches()
+        self._tell(on)
+        for switch in on:
             if switch.level is Level.FLATTEN:
                 self._flatten_all(switch)
                 break
+
+    def _tell(self, on: Sequence[Switch]) -> None:
+        """Say once that a switch is on, or off again."""
+        texts = [str(switch) for switch in on]
+        if texts != self._switches_told:
+            self._switches_told = texts
+            log.event(logger, log.NOTICE, "halt", f"switches on: {', '.join(texts) or 'none'}")
 
     def acts(self, at_most: int) -> list[Act]:
         """What the step has not heard of yet, in order: as many as make `at_most` outcomes; asked once per mark."""
@@ -155,7 +165,9 @@ class Desk:
             self._unheard.append(act)
         about = " ".join([command.symbol or command.intent, *command.symbols, *(i.ticker for i in intents)]).strip()
         text = f"{command.verb} {about} by {command.who}: {command.reason}"
-        log.event(logger, logging.WARNING, "operator", " ".join(text.split()))
+        log.event(logger, log.NOTICE, "operator", " ".join(text.split()), symbol=command.symbol, intent=command.intent)
+        for intent in intents:
+            orderlog.decided(logger, intent)
 
     # ── flatten ──
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from rooney import codec, faults, log, traderspost
+from rooney import codec, faults, log, orderlog, traderspost
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config import Config
 from rooney.control import Act, Control, control_directory
-from rooney.delivery import Delivery
+from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
@@ -34,7 +34,7 @@ from rooney.ledger import Checkpoint, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Event, Intent, Payload, State, new_intent_id
+from rooney.orders import Event, Intent, Payload, new_intent_id
 from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.sessions import MINUTE_NS, trade_date, window_at
 from rooney.traderspost import TradersPost
@@ -96,6 +96,7 @@ class Worker:
         self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
         self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
         self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
+        self._halted = False
         self._said_ready = False
         self._delivery: Delivery
 
@@ -109,10 +110,9 @@ class Worker:
         self._engine.compile()
         self._take_over()
         if self._until_redis(self._recover):
-            logger.info(
-                "ready: %s mode, %d of %d instruments warm, tape position %s",
-                self._mode, self._engine.warm(), len(self._symbols), _utc(self._position_ns),
-            )  # fmt: skip
+            warm = f"{self._engine.warm()} of {len(self._symbols)} instruments warm"
+            text = f"ready: {self._mode} mode, {warm}, tape position {_utc(self._position_ns)}"
+            log.event(logger, log.NOTICE, "start", text)
             self._say()
             self._follow()
         self._notifier.stopping()
@@ -121,10 +121,13 @@ class Worker:
         if self._delivery.close(timeout_s=15):
             self._ledger.close()
         else:
-            logger.error("stopping with a send in flight: it will be unconfirmed at the next start")
+            text = "stopping with a send in flight: it will be unconfirmed at the next start"
+            log.event(logger, logging.CRITICAL, "stop", text)
         for position in self._engine.positions():
-            logger.warning("stopping with a position: %s %+d", position.contract, position.side * position.quantity)
-        logger.info("stopped at tape position %s after %d marks", _utc(self._position_ns), self._engine.marks())
+            text = f"stopping with a position: {position.contract} {position.side * position.quantity:+d}"
+            log.event(logger, logging.WARNING, "stop", text, symbol=position.symbol)
+        text = f"stopped at tape position {_utc(self._position_ns)} after {self._engine.marks()} marks"
+        log.event(logger, log.NOTICE, "stop", text)
         return EXIT_OK
 
     def _flatten(self) -> None:
@@ -141,7 +144,8 @@ class Worker:
             self._notifier.watchdog()
             time.sleep(0.05)
         if exposed:
-            logger.critical("on_stop: flatten: %s may still be open; exits go on at the next start", ", ".join(exposed))
+            text = f"on_stop: flatten: {', '.join(exposed)} may still be open; exits go on at the next start"
+            log.event(logger, logging.CRITICAL, "exit", text)
 
     def _serve(self) -> None:
         """The operator, and what is due to be sent."""
@@ -177,13 +181,7 @@ class Worker:
         if finished is not None:
             self._check_mode(finished)
             self._clock.on_mark(finished.ts_mark)
-        for intent, events in self._ledger.unfinished():
-            if events[-1].state is State.SENDING:
-                why = "the process ended between sending and outcome"
-                # It was on its way until the process ended, which was before now: settling counts from here.
-                at_ns = max(events[-1].ts_clock, self._clock.now_ns())
-                self._ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
-                log.event(logger, logging.CRITICAL, "order", f"{intent.ticker} unconfirmed: {why}", intent=intent.id)
+        take_over(self._ledger, self._clock)
         self._delivery = self._make_delivery(self._desk, self._feed)
         self._desk.attach(self._delivery)
         for intent, events in self._ledger.unfinished():
@@ -386,15 +384,24 @@ class Worker:
             self._delivery.add(intent, [event])
         # An intent that waits costs latency: it is on its way before anything is said about it.
         self._delivery.turn()
-        for intent, decided in zip(intents, decisions.intents, strict=True):
-            what = f"{intent.role.name.lower()} {intent.ticker} {intent.side.name.lower()} x{intent.quantity}"
-            text = f"{what} decided: {intent.cause}"
-            log.event(logger, logging.INFO, "intent", text, symbol=decided.symbol, intent=intent.id)
+        for intent in intents:
+            orderlog.decided(logger, intent)
+        self._tell_halt()
         for trade in decisions.trades:
             text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
-            log.event(logger, logging.INFO, "trade", text, symbol=trade.symbol)
+            log.event(logger, log.NOTICE, "trade", text, symbol=trade.symbol)
         self._delivery.turn(wait=self._clock.replay)
         self._call_hooks(intents, decisions.trades)
+
+    def _tell_halt(self) -> None:
+        """Say once that the daily loss limit holds entries back, or does no longer."""
+        _, day_pnl, halted = self._engine.equity()
+        if halted and not self._halted:
+            text = f"daily loss limit reached, est. day {day_pnl:+.2f} USD: closing all, no entries until it is lifted"
+            log.event(logger, logging.CRITICAL, "halt", f"{text} (rooney resume {self.name})")
+        elif self._halted and not halted:
+            log.event(logger, log.NOTICE, "halt", "daily loss limit lifted")
+        self._halted = halted
 
     def _compare_clock(self, ts_close: int) -> None:
         """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""

@@ -603,9 +603,10 @@ def test_people_are_told_of_an_exit_that_does_not_get_through(desk: Any, caplog:
         d.work()
         clock.ns += 5 * S
     told = [r.message for r in caplog.records if r.levelname == "CRITICAL" and "unconfirmed" not in r.message]
+    hint = "look at the broker: rooney position ibs ES"
     assert told == [
-        "exit ESM2026 is not acknowledged after 35 s; going on",
-        "exit ESM2026 is of unknown fate after 5 requests: look there",
+        f"exit ESM2026 is not acknowledged after 35 s, going on; {hint}",
+        f"exit ESM2026 is of unknown fate after 5 requests and not sent again; {hint}",
     ]
 
 

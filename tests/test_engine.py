@@ -320,6 +320,22 @@ def test_the_daily_loss_flattens_and_lets_nothing_in_until_the_trade_date_turns(
     assert roles(driver.close(NQ=BUY)) == [("NQ", ENTRY)]
 
 
+def test_a_daily_loss_that_was_lifted_latches_again_only_after_another_limit_from_there() -> None:
+    driver = Driver(engine(("ES", "NQ"), daily_stop_loss=500.0, max_positions=3))
+    driver.close(ES=BUY)
+    driver.close(ES=QUIET)
+    driver.close(ES=90.0)  # 500.00 lost
+    driver.close(ES=90.0)
+    driver.outcomes = [outcome(symbol, EXIT, 0, OutcomeKind.RESUMED) for symbol in ("ES", "NQ")]
+    assert roles(driver.close(NQ=BUY)) == [("NQ", ENTRY)]
+    driver.close(NQ=QUIET)  # 20 USD a point
+    assert driver.engine.equity() == (149_500.0, -500.0, False)
+    driver.close(NQ=75.25)
+    assert driver.engine.equity() == (149_005.0, -995.0, False)
+    driver.close(NQ=75.0)
+    assert driver.engine.equity() == (149_000.0, -1_000.0, True)
+
+
 def test_the_daily_loss_is_judged_at_every_mark_also_of_an_hourly_strategy() -> None:
     driver = Driver(engine(("ES",), "ibs", daily_stop_loss=500.0), start="2026-03-11 09:59")
     driver.engine.warm_up([bar("ES", chicago("2026-03-10 16:00"), 100.0, timeframe="daily")])

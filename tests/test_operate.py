@@ -189,6 +189,31 @@ def test_what_an_operator_states_is_the_position_from_the_next_minute_on(bench: 
     assert one.actions() == ["buy"]
 
 
+def test_a_statement_can_be_taken_back_before_a_minute_has_taken_it_in(bench: Make) -> None:
+    one = bench()
+    one.begin(ENTERED[:1])
+    for quantity in (-1, 0):
+        said = one.rooney("position", "a", "ES", quantity, "--price", 100, "--reason", "typo", "--yes", *REPLAY)
+        one.obeyed()
+    assert "(the ledger says flat; short 1 was stated and not taken in yet)" in said
+    one.rooney("position", "a", "ES", -1, "--price", 100, "--reason", "right", "--yes", *REPLAY)
+    one.obeyed()
+    assert "stated: short 1, taken in at the next minute" in one.rooney("position", "a")
+    one.rooney("position", "a", "ES", 0, "--price", 100, "--reason", "typo", "--yes", *REPLAY)
+    one.obeyed()
+    one.more(QUIET)
+    assert not one.read().held[0].side
+
+
+def test_an_entry_of_unknown_fate_is_ended_by_stating_that_nothing_is_open(bench: Make) -> None:
+    one, _ = lost_entry(bench)
+    one.rooney("position", "a", "ES", 0, "--price", 100, "--reason", "looked there", "--yes", *REPLAY)
+    one.obeyed()
+    assert [str(order.state) for order in one.read().orders] == ["resolved"]
+    one.more(QUIET, QUIET, QUIET)
+    assert (one.actions(), one.rooney("position", "a").splitlines()[1].strip()) == (["buy"], "flat")
+
+
 def test_a_price_far_from_the_market_is_remarked_before_it_is_written(bench: Make) -> None:
     one = bench()
     one.begin()

@@ -338,6 +338,15 @@ def test_bug_9_two_exits_planned_before_the_first_has_filled_reverse_the_positio
         held_becomes(vendor, {"ESZ2025": -2})
 
 
+def test_bug_9_one_entry_sent_twice_is_two_positions() -> None:
+    """Why an entry is never repeated: the second is planned before the first has filled."""
+    twice = BUY | {"extras": {"intent": "same"}, "orderRef": "same", "signalId": "same"}
+    with running([IBS], fill_s=0.4) as vendor:
+        post(vendor.url("ibs"), twice)
+        post(vendor.url("ibs"), twice)
+        held_becomes(vendor, {"ESZ2025": 4})
+
+
 def test_planning_comes_after_the_answer(tmp_path: Path) -> None:
     log = tmp_path / "webhooks.jsonl"
     with running([IBS], planning_s=0.4, log=log) as vendor:

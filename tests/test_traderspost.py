@@ -13,17 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS
 from rooney.orders import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
-from rooney.traderspost import MAX_BODY, TradersPost, payload
+from rooney.traderspost import MAX_BODY, TradersPost, _unsent, payload
 
 UUID, PASSWORD = "0f3b6c1e-90aa-4a55-b0a5-7d3f6a21c0de", "s3cret-Passw0rd"
 PATH = f"/trading/webhook/{UUID}/{PASSWORD}"
@@ -229,9 +233,23 @@ def test_a_price_is_the_shortest_number_on_the_tick_grid(root: str, ticks: int, 
     assert Decimal(json.dumps(sent)) == ticks * Decimal(repr(tick))
 
 
-def test_the_local_vendor_accepts_what_we_send() -> None:
-    assert check(paid(ENTRY, stop_price=5300.0)) is None
-    assert check(paid(EXIT)) is None
+def test_bug_5_the_vendor_accepts_what_we_send_and_knows_every_field_of_it() -> None:
+    """An unknown field is ignored, so a typing error would be silent; the names are those of the vendor's table."""
+    known = {
+        "ticker",
+        "action",
+        "quantity",
+        "quantityType",
+        "orderType",
+        "signalPrice",
+        "time",
+        "rejectAfter",
+        "cancel",
+    }
+    known |= {"stopLoss", "extras", "ignoreTradingWindows"}
+    for one in (paid(ENTRY, stop_price=5300.0), paid(EXIT)):
+        assert check(one) is None
+        assert set(one) <= known
 
 
 # --- §9: certainly not sent ------------------------------------------------------------------------------------------
@@ -305,6 +323,108 @@ def test_a_certificate_for_another_name_was_not_sent(certificate: tuple[Path, ss
     assert served.orders == []
 
 
+# --- §9: what the installed requests and urllib3 raise, used plainly --------------------------------------------------
+
+
+class Facts(NamedTuple):
+    """Of an error: its class, the class below it, that one's reason, and what we take it for."""
+
+    raised: str
+    wrapped: str
+    reason: str
+    unsent: bool
+
+
+def facts(url: str, retries: int | Retry = 0, **options: Any) -> Facts:
+    """What `requests` raises for one POST, with its own session, pool and connection."""
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
+        with pytest.raises(requests.RequestException) as caught:
+            session.post(url, json=ORDER, timeout=options.pop("timeout", 2), **options)
+    wrapped = caught.value.args[0]
+    reason = getattr(wrapped, "reason", None)
+    named = (type(one).__name__ if isinstance(one, Exception) else "" for one in (caught.value, wrapped, reason))
+    return Facts(*named, _unsent(caught.value) is not None)
+
+
+def plainly(port: int, scheme: str = "http") -> str:
+    return f"{scheme}://127.0.0.1:{port}{PATH}"
+
+
+def test_section_9_a_name_that_does_not_resolve() -> None:
+    found = facts(f"https://no-such-host.invalid{PATH}")
+    assert found == ("ConnectionError", "MaxRetryError", "NameResolutionError", True)
+
+
+def test_section_9_a_refused_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert facts(plainly(port)) == ("ConnectionError", "MaxRetryError", "NewConnectionError", True)
+
+
+def test_section_9_a_connect_time_out(deaf: int) -> None:
+    found = facts(plainly(deaf), timeout=0.3)
+    assert found == ("ConnectTimeout", "MaxRetryError", "ConnectTimeoutError", True)
+
+
+def test_section_9_a_certificate_nobody_trusts(certificate: tuple[Path, ssl.SSLContext]) -> None:
+    with serving(answering(http("200 OK", OK_BODY)), tls=certificate[1]) as served:
+        found = facts(plainly(served.port, "https"))
+    assert found == ("SSLError", "MaxRetryError", "SSLError", True)
+
+
+def test_section_9_a_handshake_that_speaks_no_tls_is_the_same_class_and_not_on_the_list() -> None:
+    with serving(answering(b"no TLS here\r\n"), read_first=False) as served:
+        found = facts(plainly(served.port, "https"))
+    assert found == ("SSLError", "MaxRetryError", "SSLError", False)
+
+
+def test_section_9_an_order_read_and_closed_is_the_class_of_a_refused_connection() -> None:
+    with serving(lambda connection: None) as served:
+        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "", False)
+
+
+def test_section_9_an_order_read_and_reset() -> None:
+    with serving(reset) as served:
+        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "", False)
+
+
+def test_section_9_a_read_time_out() -> None:
+    with serving(hang) as served:
+        assert facts(plainly(served.port), timeout=0.3) == ("ReadTimeout", "ReadTimeoutError", "", False)
+
+
+def test_section_9_a_body_cut_short() -> None:
+    with serving(answering(http("200 OK", OK_BODY)[:-20])) as served:
+        found = facts(plainly(served.port))
+    assert found == ("ChunkedEncodingError", "ProtocolError", "", False)
+
+
+def test_section_9_a_kept_connection_closed_on_the_second_order() -> None:
+    def once(connection: socket.socket) -> None:
+        connection.sendall(http("200 OK", OK_BODY, "Connection: keep-alive"))
+        read_order(connection)
+
+    with serving(once) as served, requests.Session() as session:
+        assert session.post(plainly(served.port), json=ORDER, timeout=2).status_code == 200
+        with pytest.raises(requests.ConnectionError) as caught:
+            session.post(plainly(served.port), json=ORDER, timeout=2)
+        assert served.connections == 1
+    assert (type(caught.value.args[0]).__name__, _unsent(caught.value)) == ("ProtocolError", None)
+
+
+@pytest.mark.parametrize(("handle", "reason"), [(lambda connection: None, "ProtocolError"), (hang, "ReadTimeoutError")])
+def test_section_9_a_mounted_retry_sends_again_and_hides_it_in_the_error_of_an_unsent_order(
+    handle: Callable[[socket.socket], None], reason: str
+) -> None:
+    retry = Retry(total=1, backoff_factor=0, allowed_methods=None)
+    with serving(handle) as served:
+        found = facts(plainly(served.port), retries=retry, timeout=0.3)
+        assert len(served.orders) == 2
+    assert found[1:] == ("MaxRetryError", reason, False)
+
+
 # --- §9: unconfirmed -------------------------------------------------------------------------------------------------
 
 LOST: dict[str, Callable[[socket.socket], None]] = {
@@ -323,10 +443,10 @@ LOST: dict[str, Callable[[socket.socket], None]] = {
 
 
 @pytest.mark.parametrize("handle", LOST.values(), ids=LOST.keys())
-def test_an_answer_lost_after_the_order_was_read_is_unconfirmed_and_asked_once(
+def test_bugs_2_and_3_an_answer_lost_after_the_order_was_read_is_unconfirmed_and_asked_once(
     handle: Callable[[socket.socket], None],
 ) -> None:
-    """Bugs 2 and 3: a ConnectionError says nothing about delivery, and nothing is repeated."""
+    """A ConnectionError says nothing about delivery, and nothing is repeated."""
     with serving(handle) as served:
         receipt = served.client().send(ORDER)
         assert receipt.state is State.UNCONFIRMED
@@ -386,8 +506,8 @@ def test_a_broken_tls_handshake_is_unconfirmed_for_only_the_certificate_is_on_th
 REFUSAL = b'{"success": false, "messageCode": "invalid-password", "message": "Wrong password."}'
 
 
-def test_success_with_an_id_is_acknowledged_and_nothing_more() -> None:
-    """Bug 6: a 200 is no fill; the price in it is our own and the receipt has no place for one."""
+def test_bug_6_success_with_an_id_is_acknowledged_and_nothing_more() -> None:
+    """A 200 is no fill; the price in it is our own and the receipt has no place for one."""
     with serving(answering(http("200 OK", OK_BODY))) as served:
         before = time.time_ns()
         receipt = served.client().send(ORDER)
@@ -520,8 +640,8 @@ def test_a_payload_that_is_no_json_is_refused_without_a_connection() -> None:
         assert (receipt.state, receipt.status, served.connections) == (State.REFUSED, 0, 0)
 
 
-def test_making_a_client_sends_nothing() -> None:
-    """Bug 8: no health check against the live webhook."""
+def test_bug_8_making_a_client_sends_nothing() -> None:
+    """No health check against the live webhook."""
     with serving(answering(http("200 OK", OK_BODY))) as served:
         served.client()
         time.sleep(0.05)
@@ -583,8 +703,8 @@ ECHOES = [
 @pytest.mark.parametrize(
     "answer", ECHOES, ids=["refusal", "id", "cut in two", "malformed header", "redirect", "nothing"]
 )
-def test_the_url_is_in_no_receipt_and_no_log_record(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Bug 1. urllib3 logs the path at DEBUG, and at WARNING for a malformed header."""
+def test_bug_1_the_url_is_in_no_receipt_and_no_log_record(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """urllib3 logs the path at DEBUG, and at WARNING for a malformed header."""
     names = ["", *(name for name in logging.root.manager.loggerDict if name.startswith(("urllib3", "requests")))]
     with contextlib.ExitStack() as levels:
         for name in names:
@@ -654,10 +774,10 @@ _answers = st.binary(max_size=200) | st.builds(
 @given(data=_answers)
 @example(data=b"HTTP/1.1 200 OK\r\n\r\n" + OK_BODY)
 @example(data=b"HTTP/1.1 200 OK\r\n\r\n" + f'{{"success": true, "id": "{PASSWORD}"}}'.encode())
-def test_no_bytes_whatsoever_make_send_raise_or_acknowledge_without_an_id(
+def test_bug_15_no_bytes_whatsoever_make_send_raise_or_acknowledge_without_an_id(
     scripted: tuple[TradersPost, list[bytes]], data: bytes
 ) -> None:
-    """Bug 15: an error is never swallowed into None, it is a receipt."""
+    """An error is never swallowed into None, it is a receipt."""
     client, answer = scripted
     answer[0] = data
     receipt = client.send(ORDER)

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from test_worker import START, closes, place, redis, requests, rig, said, same, states, zygote  # noqa: F401
-from worker_support import BUY, LEAVE, QUIET, Rig, read_only, wait_for
+from worker_support import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_for
 
 from rooney.bus import Bus
 from rooney.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
+from rooney.messages import Roll
 from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault
@@ -134,7 +135,7 @@ def test_a_control_directory_that_cannot_be_read_stops_entries_and_no_exit(rig: 
     stage.end()
     assert actions(one) == ["buy", "exit"]
     assert drops(one) == [f"kill switch: halt of all: {one.control}/all cannot be read: Not a directory"]
-    assert said(one).count("cannot be read: Not a directory") == 2  # once by itself, once with the entry
+    assert said(one).count("cannot be read: Not a directory") == 3  # by itself, as a switch, with the entry
 
 
 # ── Redis down ──
@@ -332,6 +333,71 @@ def test_on_stop_keep_leaves_the_position_and_says_so(rig: Any) -> None:
     assert "stopping with a position: ESM6 +1" in said(one)
 
 
+def test_the_daily_loss_limit_is_told_once_when_it_is_reached_and_once_when_it_is_lifted(rig: Any) -> None:
+    one = rig("a")
+    one.blocks["a"]["daily_stop_loss"] = 100
+    stage = Stage(one, BUY)
+    stage.minute(QUIET, 90.0, 90.0, 90.0)
+    say(one, Verb.RESUME)
+    stage.minute(90.0, 90.0)
+    stage.end()
+    told = [line.split("  ", 1)[1] for line in said(one).splitlines() if "daily loss limit" in line]
+    assert len(told) == 2
+    assert "daily loss limit reached, est. day -" in told[0]
+    assert "daily loss limit lifted" in told[1]
+    assert actions(one) == ["buy", "exit"]
+
+
+# ── a protective stop at the broker ──
+
+
+def protected(one: Any) -> Stage:
+    """A strategy whose entries carry their stop, long at 100 with one at 100 (101 less 1 per cent, on the tick)."""
+    one.blocks["a"] |= {"broker_stop": True, "strategy_params": {"stop_percent": 1.0}}
+    return Stage(one, BUY)
+
+
+def at_broker(one: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """Positions, stops that rest."""
+    account = one.vendor.state()["accounts"]["a"]
+    return account["positions"], account["stops"]
+
+
+def test_bug_13_an_entry_and_its_stop_are_one_request_and_the_exit_cancels_the_stop(rig: Any) -> None:
+    one = rig("a")
+    stage = protected(one)
+    (entry,) = requests(one)
+    assert entry["payload"]["stopLoss"] == {"type": "stop", "stopPrice": 100.0}
+    assert told(one, "SELECT stop_price FROM intent") == [(pytest.approx(101.0 * 0.99),)]
+    assert at_broker(one) == ({"ESM2026": 1}, {"ESM2026": 1})
+    stage.minute(QUIET, LEAVE, QUIET)
+    stage.end()
+    assert actions(one) == ["buy", "exit"]
+    assert requests(one)[1]["payload"]["cancel"] is True
+    assert at_broker(one) == ({}, {})
+
+
+def test_an_exit_after_the_brokers_stop_has_filled_opens_nothing(rig: Any) -> None:
+    one = rig("a")
+    stage = protected(one)
+    stage.minute(QUIET)
+    one.vendor.stop_out("a", "ESM2026")
+    stage.minute(90.0, 90.0)
+    found = stage.end()
+    assert [row[10] for row in found["trade"]] == ["stop"]
+    assert (actions(one), at_broker(one)) == (["buy", "exit"], ({}, {}))
+
+
+def test_flatten_by_the_operator_cancels_the_stop(rig: Any) -> None:
+    one = rig("a")
+    stage = protected(one)
+    stage.minute(QUIET)
+    say(one, Verb.FLATTEN)
+    wait_for(lambda: at_broker(one) == ({}, {}))
+    stage.end()
+    assert actions(one) == ["buy", "exit"]
+
+
 def test_a_broker_stop_the_strategy_gives_no_price_for_means_no_entry(rig: Any) -> None:
     one = rig("a")
     one.blocks["a"]["broker_stop"] = True
@@ -340,6 +406,42 @@ def test_a_broker_stop_the_strategy_gives_no_price_for_means_no_entry(rig: Any) 
     stage.end()
     assert actions(one) == []
     assert "the strategy gives no stop price; an unprotected entry is not sent" in drops(one)[0]
+
+
+# ── bugs seen elsewhere, traderspost.md §11 ──
+
+
+def test_bug_7_an_order_leaves_on_its_decision_before_any_later_bar(rig: Any) -> None:
+    one = rig("a")
+    one.begin(closes(BUY))
+    wait_for(lambda: actions(one) == ["buy"])
+    assert one.position() == START + MINUTE_NS
+    one.started[-1].kill()
+
+
+def test_bug_8_a_start_and_a_restart_send_nothing(rig: Any) -> None:
+    one = rig("a")
+    stage = Stage(one)
+    stage.end()
+    stage.later(QUIET)
+    one.resume(stage.now)
+    assert actions(one) == []
+
+
+def test_bug_14_an_exit_names_the_contract_of_its_entry_and_not_todays_front(rig: Any) -> None:
+    one = rig("a")
+    one.blocks["a"]["on_roll"] = "close"
+    stage = Stage(one, BUY)
+    stage.minute(QUIET)
+    stage.now += MINUTE_NS
+    roll = Roll("ES", "ESM6", "ESU6", 100.0, 105.0, stage.now, "volume")
+    one.publish([minute(stage.now, bar("ES", stage.now, 105.0, contract="ESU6"), rolls=[roll])])
+    one.wait_position(stage.now)
+    stage.end()
+    assert [(r["payload"]["action"], r["payload"]["ticker"]) for r in requests(one)] == [
+        ("buy", "ESM2026"),
+        ("exit", "ESM2026"),
+    ]
 
 
 # ── crash equivalence ──

@@ -25,6 +25,7 @@ class Exposure(msgspec.Struct, frozen=True):
     root, contract, ticker: as they were ordered, which `order_symbol` may have made another product than `symbol`
     side, quantity:   as believed; of an entry of unknown fate, as wanted
     is_certain:       it was believed open at the last mark; else an entry is on its way or its fate unknown
+    is_stated:        an operator said so, and no minute has taken it in yet
     entry:            the newest one, if there was any
     exit:             an exit order that is not over: the one to go on with
     """
@@ -38,6 +39,7 @@ class Exposure(msgspec.Struct, frozen=True):
     is_certain: bool
     entry: Order | None = None
     exit: Order | None = None
+    is_stated: bool = False
 
 
 def exposures(reading: Reading) -> list[Exposure]:
@@ -79,6 +81,7 @@ def _exposure(held: Held, orders: list[Order], stated: Act | None) -> Exposure |
         bool(side),
         entry,
         exit_ if exit_ is not None and exit_.is_open else None,
+        is_stated=stated is not None and bool(side),
     )
 
 

@@ -22,7 +22,10 @@ def _open_pnl_usd(held: Held, exposure: Exposure | None) -> float | None:
 def _doubt(exposure: Exposure | None, held: Held) -> str:
     """What keeps the book from being the last word, or nothing."""
     if exposure is None:
-        return "exit acknowledged, not booked yet" if held.side else ""
+        return "closed, booked at the next minute" if held.side else ""
+    if exposure.is_stated:
+        size = showing.size(exposure.side, exposure.quantity)
+        return f"stated: {size}, taken in at the next minute"
     if exposure.exit is not None:
         return f"exit {exposure.exit.id} {exposure.exit.state}"
     if not exposure.is_certain and exposure.entry is not None:

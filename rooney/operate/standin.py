@@ -12,14 +12,14 @@ from typing import Self
 
 from rooney.clock import Clock, ReplayClock
 from rooney.control import Control, control_directory
-from rooney.delivery import Delivery
+from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.gates import Rules, stopped
 from rooney.instruments import group_of
 from rooney.ledger import Ledger
 from rooney.operate.exposure import Exposure
 from rooney.operate.reading import Reading
-from rooney.orders import Intent, Payload, Receipt, State
+from rooney.orders import Intent, Payload, Receipt
 from rooney.sessions import window_at
 
 _CLOSE_S = 15.0  # the longest a request may take, and some
@@ -52,11 +52,7 @@ class StandIn:
         self._clock.on_mark(reading.ts_mark)
         symbols = [held.symbol for held in reading.held]
         self._ledger = Ledger(reading.path, reading.name)
-        for intent, events in self._ledger.unfinished():
-            if events[-1].state is State.SENDING:
-                why = "the process ended between sending and outcome"
-                at_ns = max(events[-1].ts_clock, self._clock.now_ns())
-                self._ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
+        take_over(self._ledger, self._clock)
         control = Control(control_directory(os.environ), reading.name)
         self.desk = Desk(reading.name, reading.mode, symbols, self._ledger, control, self._clock)
         self._delivery = Delivery(

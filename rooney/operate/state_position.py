@@ -10,6 +10,7 @@ from rooney.clock import Clock
 from rooney.control import Command, Verb
 from rooney.errors import ConfigError
 from rooney.operate import showing
+from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.leaving import far_off, leave
 from rooney.operate.reading import Held, Reading
 from rooney.orders import Side
@@ -36,8 +37,7 @@ def check_symbols(reading: Reading, symbols: Sequence[str]) -> None:
 def stated(reading: Reading, symbol: str, signed: int, price: float | None) -> Stated:
     """Check a statement; signed: contracts, negative for short. Raises ConfigError."""
     check_symbols(reading, [symbol])
-    held = _held(reading, symbol)
-    if signed == 0 and not held.side:
+    if signed == 0 and not _held(reading, symbol).side and _exposed(reading, symbol) is None:
         raise ConfigError(f"{symbol}: {reading.name} is flat in it already; nothing was done")
     if price is None or not math.isfinite(price):
         what = "it was closed at" if signed == 0 else "it was opened at"
@@ -49,6 +49,9 @@ def plan(reading: Reading, one: Stated) -> list[str]:
     """What will be written, for the operator to read first."""
     held = _held(reading, one.symbol)
     was = showing.size(held.side, held.quantity) + (f" at {showing.price(held.entry_price)}" if held.side else "")
+    exposed = _exposed(reading, one.symbol)
+    if exposed is not None and exposed.is_stated:
+        was += f"; {showing.size(exposed.side, exposed.quantity)} was stated and not taken in yet"
     closed = "closed " if one.side is Side.FLAT else ""
     now = f"{showing.size(one.side, one.quantity)}, {closed}at {showing.price(one.price)}"
     remark = far_off(one.price, held.last_price)
@@ -67,6 +70,10 @@ def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
 def state(reading: Reading, one: Stated, who: str, reason: str, clock: Clock) -> str:
     """Say it; what happens now, as a sentence. Raises ControlError."""
     return leave(reading, command(one, who, reason, time.time_ns()), clock)
+
+
+def _exposed(reading: Reading, symbol: str) -> Exposure | None:
+    return next((one for one in exposures(reading) if one.symbol == symbol), None)
 
 
 def _held(reading: Reading, symbol: str) -> Held:

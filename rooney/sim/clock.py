@@ -10,11 +10,11 @@ import time
 
 from rooney.sessions import MINUTE_NS
 
-HELD_S = 0.005  # how often a session looks whether a held market goes on
+_HELD_S = 0.005
 
 
 class Clock:
-    """Stands still until `start`, while held, and again from `end_ns` on.
+    """Stands still until `start`, and again from `end_ns` on.
 
     speed:    market seconds per wall second; math.inf = as fast as the sessions read
     begin_ns: market time at the start; None = a second before the source's first trade
@@ -31,9 +31,11 @@ class Clock:
         self.offset_ns = 0
         self.end_ns: int | None = None
         self._rebase = rebase
-        self._started_ns: int | None = None  # monotonic
-        self._market_ns = 0  # at the start; without a pace, the latest time sent
-        self._held_ns: int | None = None  # monotonic
+        self._started = False
+        self._market_ns = 0  # without a pace: the latest time sent
+        # With one: market time, and the monotonic time from which it runs, None while held. One tuple, because the
+        # session's thread reads it while another one holds the clock.
+        self._pace: tuple[int, int | None] = (0, None)
 
     @property
     def paced(self) -> bool:
@@ -41,11 +43,11 @@ class Clock:
 
     @property
     def started(self) -> bool:
-        return self._started_ns is not None
+        return self._started
 
     def start(self, first_ns: int) -> int:
         """Set the clock going, if it is not; market time at this call. `first_ns`: the source's first ts_event."""
-        if self._started_ns is not None:
+        if self._started:
             return self.now()
         begin_ns = first_ns - 1_000_000_000 if self.begin_ns is None else self.begin_ns
         if self._rebase:
@@ -53,15 +55,17 @@ class Clock:
             begin_ns += (wall_ns - begin_ns) % MINUTE_NS
             self.offset_ns = wall_ns - begin_ns
         self._market_ns = begin_ns
-        self._started_ns = time.monotonic_ns()
+        self._pace = (begin_ns, time.monotonic_ns())
+        self._started = True
         return begin_ns
 
     def now(self) -> int:
         """Market time."""
-        if self._started_ns is None or not self.paced:
+        if not self.paced:
             return self._market_ns
-        at_ns = time.monotonic_ns() if self._held_ns is None else self._held_ns
-        now_ns = self._market_ns + int((at_ns - self._started_ns) * self.speed)
+        now_ns, running_ns = self._pace
+        if running_ns is not None:
+            now_ns += int((time.monotonic_ns() - running_ns) * self.speed)
         return now_ns if self.end_ns is None else min(now_ns, self.end_ns)
 
     def advance(self, to_ns: int) -> None:
@@ -70,18 +74,15 @@ class Clock:
             self._market_ns = max(self._market_ns, to_ns)
 
     def hold(self) -> int:
-        """Stop the market between two of its records; market time then. Until `go_on`, from any thread."""
-        assert self.paced and self._started_ns is not None and self._held_ns is None
-        self._held_ns = time.monotonic_ns()
-        return self.now()
+        """Stop a clock that has a pace, from any thread; the market time at which it stands."""
+        self._pace = (self.now(), None)
+        return self._pace[0]
 
-    def go_on(self) -> None:
-        """Go on where `hold` stopped."""
-        assert self._started_ns is not None and self._held_ns is not None
-        self._started_ns += time.monotonic_ns() - self._held_ns
-        self._held_ns = None
+    def go(self) -> None:
+        """Go on from where it was held, as if no time had passed."""
+        self._pace = (self._pace[0], time.monotonic_ns())
 
     async def sleep_until(self, market_ns: int) -> None:
-        """A market that is held meanwhile makes it as much later."""
-        while (left_s := (market_ns - self.now()) / self.speed / 1e9) > 0:
-            await asyncio.sleep(left_s if self._held_ns is None else HELD_S)
+        """Until then; while the clock is held, only until it is worth another look."""
+        least_s = _HELD_S if self._pace[1] is None else 0.0
+        await asyncio.sleep(max(least_s, (market_ns - self.now()) / self.speed / 1e9))

@@ -316,6 +316,14 @@ class Running:
 
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result(timeout=5)
 
+    def stop_out(self, name: str, ticker: str) -> None:
+        """The protective stop of one account fills at the broker."""
+
+        async def fill() -> None:
+            self._server.books[name].stop_out(ticker)
+
+        asyncio.run_coroutine_threadsafe(fill(), self._loop).result(timeout=5)
+
 
 @contextlib.contextmanager
 def running(accounts: Sequence[Account], **options: Any) -> Iterator[Running]:
