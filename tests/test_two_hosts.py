@@ -212,7 +212,7 @@ def fail_over(site: Site, break_it: Callable[[], None]) -> Node:
 def test_through_partitions_and_a_primary_that_dies_the_tape_is_dense_and_every_worker_steps_each_minute_once(
     undisturbed: Result,  # noqa: F811
 ) -> None:
-    with site(seconds=45) as one:
+    with site(seconds=32) as one:
         first, second = one.cluster.nodes
         one.go_on(20)
         # The primary is cut off together with its hub, which goes on writing: all of that will be lost.
