@@ -3,9 +3,11 @@
 import contextlib
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,15 @@ def parents(*roots: str) -> list[Root]:
     return [(root, group_of(root), f"{root}.FUT") for root in roots]
 
 
+def stacks() -> str:
+    """Where every thread of this process is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"-- {names.get(ident)}\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
+
+
 class HubThread:
     """The real hub with the real client in a thread of this process."""
 
@@ -149,7 +160,7 @@ class HubThread:
     def stop(self) -> int:
         self.hub.stop()
         self._thread.join(20)
-        assert self.code is not None, "the hub did not stop"
+        assert self.code is not None, f"the hub did not stop:\n{stacks()}"
         return self.code
 
     def counts(self) -> dict[str, int]:
