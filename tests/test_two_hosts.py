@@ -14,20 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis as redis_py
 import yaml
 from hosts import Host, Network, network
 from redis_hosts import PASSWORDS, SERVICE, Cluster, Node
-from support import until
+from support import latest_agree, until
 from test_hub import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, same, undisturbed  # noqa: F401 - a fixture
 from worker_support import read_only
 
-from rooney import codec
-from rooney.bus import Bus, market_key
-from rooney.messages import TIMEFRAMES
 from rooney.sessions import MINUTE_NS
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.parts import Part, python
@@ -173,7 +169,7 @@ def finish(site: Site, undisturbed: Result) -> None:  # noqa: F811
     until(lambda: other.role() == "slave" and other.end_ns() == primary.end_ns(), 60, site.said)
     with primary.host.inside(), contextlib.closing(primary.bus()) as bus:
         same(bus, undisturbed)
-        latest_agree(bus)
+        latest_agree(bus, ROOTS)
         marks = len(list(bus.tape(0)))
     assert raw_tape(primary) == raw_tape(other)
     decided = []
@@ -185,15 +181,6 @@ def finish(site: Site, undisturbed: Result) -> None:  # noqa: F811
                 db.execute("SELECT ts_mark, symbol, reason, features FROM decision ORDER BY 1, 2").fetchall()
             )
     assert decided[0] == decided[1] != []
-
-
-def latest_agree(bus: Bus) -> None:
-    """What `:latest` holds is the end of its history."""
-    for root, _, _ in ROOTS:
-        for timeframe in TIMEFRAMES:
-            latest: Any = bus._redis.get(f"{market_key(root, timeframe)}:latest")
-            history = bus.history(root, timeframe, 1)
-            assert (codec.decode_bar(latest) if latest else None) == (history[-1] if history else None)
 
 
 def raw_tape(node: Node) -> list[tuple[int, bytes]]:
