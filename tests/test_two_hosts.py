@@ -80,6 +80,8 @@ class Site:
             self.workers[name] = self._start(host, name, "worker", *argv)
             self.workers[name].wait_ready(150)
         self.start_hub()
+        assert self.hub is not None
+        self.hub.wait_ready(60)
 
     def start_hub(self) -> None:
         start = datetime.fromtimestamp(MORNING // 10**9).astimezone().isoformat()
@@ -106,8 +108,8 @@ class Site:
         until(named, 40, self.said)
         return found[0]
 
-    def until_end(self, ts_ns: int, timeout_s: float = 60.0) -> None:
-        """Until the primary has the minute, and on from there the hub's unit would start it again."""
+    def until_end(self, ts_ns: int, timeout_s: float = 120.0) -> None:
+        """Until the primary has the minute; a hub that ended is started again, as its unit would."""
 
         def reached() -> bool:
             assert self.hub is not None
@@ -161,7 +163,7 @@ def site(seconds: float) -> Iterator[Site]:
 
 def finish(site: Site, undisturbed: Result) -> None:  # noqa: F811
     """To the end of the market; then tape, histories, latest bars and workers must be those of a quiet day."""
-    site.until_end(AFTERNOON, 120)
+    site.until_end(AFTERNOON)
     primary = site.primary()
     for name in site.workers:
         until(lambda name=name: site.position(name) >= AFTERNOON, 60, site.said)  # type: ignore[misc]
