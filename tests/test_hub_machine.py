@@ -76,8 +76,8 @@ def undisturbed(minutes: int) -> dict[int, list[Any]]:
     """Bars per minute of a run in which nothing happens."""
     end_ns = OPEN + minutes * MINUTE_NS
     gateway = Gateway(market(minutes), begin_ns=OPEN, until_ns=end_ns)
-    with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN) as hub:
-        hub.wait(end_ns)
+    with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN, dead_s=60.0) as hub:
+        hub.wait(end_ns, 300)
         found = tape(hub.bus, minutes)
     assert not any(bar.flags for minute in found for bar in minute.bars)
     return {minute.ts_close: [plain(bar) for bar in minute.bars] for minute in found}
