@@ -6,8 +6,11 @@ for an hour at a time, onto disk, so that neither a weekend of 18 products nor a
 """
 
 import heapq
+import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from rooney.sessions import HOUR_NS
 
 _READ_BYTES = 1 << 20
 _PASSING = (408, 429)  # the only answers of the 400s that another try may change
+_DAY_S = 86_400.0
 
 
 class Archive:
@@ -30,15 +34,25 @@ class Archive:
 
     products: Databento product ids; a continuous one is not to be had here, its files do not name the contract
     gateway:  URL of a local stand-in; None = Databento
+    limit_days, limit_usd: an older or a dearer gap is not healed
     """
 
     def __init__(
-        self, products: Sequence[str], *, key: str, dataset: str = "GLBX.MDP3", gateway: str | None = None
+        self,
+        products: Sequence[str],
+        *,
+        key: str,
+        dataset: str = "GLBX.MDP3",
+        gateway: str | None = None,
+        limit_days: float = math.inf,
+        limit_usd: float = math.inf,
     ) -> None:
         self._products = products
         self._key = key
         self._dataset = dataset
         self._where = {} if gateway is None else {"gateway": gateway}
+        self._limit_days = limit_days
+        self._limit_usd = limit_usd
         self.trades = 0
 
     def fill(
@@ -55,40 +69,70 @@ class Archive:
         """
         if any(stype_of(product) == "continuous" for product in self._products):
             raise FeedFatalError("the historical API does not say which contracts a continuous product was")
+        self._admit(builder.minute_ns, until_ns)
         builder.restart()
         while builder.minute_ns < until_ns and not stopped():
             end_ns = min(until_ns, builder.minute_ns - builder.minute_ns % HOUR_NS + HOUR_NS)
             with tempfile.TemporaryDirectory(prefix="rooney-archive-") as directory:
                 self._hour(builder, end_ns, on_mapping, Path(directory))
 
+    def _admit(self, start_ns: int, end_ns: int) -> None:
+        """Raises FeedFatalError when the gap is too old or its trades cost too much; the price is asked for first."""
+        old_days = (time.time_ns() - start_ns) / 1e9 / _DAY_S
+        if old_days > self._limit_days:
+            raise FeedFatalError(
+                f"the gap begins {old_days:.1f} days ago, data_hub.heal_limit_days allows {self._limit_days:g}"
+            )
+        if self._limit_usd == math.inf:
+            return
+        cost_usd = 0.0
+        for stype, symbols in self._by_stype():
+            with self._errors("price", symbols):
+                cost_usd += self._client().metadata.get_cost(
+                    self._dataset, start_ns, end_ns, symbols=symbols, schema="trades", stype_in=stype
+                )
+        if cost_usd > self._limit_usd:
+            raise FeedFatalError(
+                f"the trades of the gap cost {cost_usd:.2f} USD, data_hub.heal_limit_usd allows {self._limit_usd:.2f}"
+            )
+
+    def _by_stype(self) -> Iterator[tuple[str, list[str]]]:
+        for stype in ("parent", "raw_symbol"):
+            if symbols := [product for product in self._products if stype_of(product) == stype]:
+                yield stype, symbols
+
+    def _client(self) -> Any:
+        return databento.Historical(self._key, **self._where)
+
     def _hour(
         self, builder: MinuteBuilder, end_ns: int, on_mapping: Callable[[Contract], None], directory: Path
     ) -> None:
         start_ns = builder.minute_ns
         streams = []
-        for stype in ("parent", "raw_symbol"):
-            symbols = [product for product in self._products if stype_of(product) == stype]
-            if symbols:
-                path = directory / stype
-                self._download(path, stype, symbols, start_ns, end_ns)
-                streams.append(self._read(path, builder, on_mapping))
+        for stype, symbols in self._by_stype():
+            path = directory / stype
+            with self._errors("trades", symbols):
+                self._client().timeseries.get_range(
+                    self._dataset, start_ns, end_ns, symbols, "trades", stype_in=stype, path=path
+                )
+            streams.append(self._read(path, builder, on_mapping))
         for ts_recv, record in heapq.merge(*streams, key=lambda pair: pair[0]):
             self.trades += 1
             builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)
         builder.complete_until(end_ns)
 
-    def _download(self, path: Path, stype: str, symbols: list[str], start_ns: int, end_ns: int) -> None:
+    @contextmanager
+    def _errors(self, what: str, symbols: list[str]) -> Iterator[None]:
         try:
-            client = databento.Historical(self._key, **self._where)
-            client.timeseries.get_range(self._dataset, start_ns, end_ns, symbols, "trades", stype_in=stype, path=path)
+            yield
         except databento.BentoClientError as error:
             kind = FeedError if error.http_status in _PASSING else FeedFatalError
             raise kind(
-                f"the historical API refused {', '.join(symbols)}: {error.http_status} {error.message}"
+                f"the historical API refused the {what} of {', '.join(symbols)}: {error.http_status} {error.message}"
             ) from None
         except (databento.BentoError, dbn.DBNError, zstandard.ZstdError, ValueError, OSError) as error:
             # Its requests carry the key in a header: only the text of what went wrong is kept.
-            raise FeedError(f"the historical API gave no trades of {', '.join(symbols)}: {error}") from None
+            raise FeedError(f"the historical API gave no {what} of {', '.join(symbols)}: {error}") from None
 
     def _read(
         self, path: Path, builder: MinuteBuilder, on_mapping: Callable[[Contract], None]

@@ -69,7 +69,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     if status is None:
         return [Finding("note", "data_hub", "no hub is running")]
     if status.state != "live":
-        return [Finding("warning", "data_hub", f"the hub says: {status.state}")]
+        return [Finding("warning", "data_hub", f"the hub says: {status.text}")]
     ahead_s = (status.ts_last_record - now_ns()) / 1e9
     in_session = any(sessions.window_at(group_of(root), now_ns()) is not None for root in config.file.instruments)
     if in_session and -ahead_s > CLOCK_AHEAD_S:

@@ -75,6 +75,8 @@ class DataHub(_Block, frozen=True):
     heartbeat_interval_s: asked of the gateway, which allows 5 to 1800
     feed_dead_s:        no record and no heartbeat for so long, in session: the feed is dead
     gap_limit_s:        a gap not replayed after so long is given up
+    heal_limit_days:    a gap that begins longer ago is not healed from the historical API
+    heal_limit_usd:     neither is one whose trades cost more; asked for before anything is bought
     ring_minutes:       minutes kept in memory while Redis is away
     """
 
@@ -94,6 +96,8 @@ class DataHub(_Block, frozen=True):
     heartbeat_interval_s: Annotated[int, Meta(ge=5, le=1800)] = 5
     feed_dead_s: Positive = 15.0
     gap_limit_s: Positive = 300.0
+    heal_limit_days: NotNegative = 7.0
+    heal_limit_usd: NotNegative = 20.0
     ring_minutes: Count = 1440
 
 

@@ -109,7 +109,7 @@ class Feed(threading.Thread):
         self._error: Exception | None = None
         self._said: str = ""
         self._fatal = False
-        self._archive_refused = False
+        self._archive_refused = ""  # why
         self._archive_failed_mono = 0.0
         self.records = 0
         self.trades = 0
@@ -117,6 +117,8 @@ class Feed(threading.Thread):
         self.last_record_mono = time.monotonic()
         self.last_record_ns = 0
         self.state = "connecting"
+        self.gap = ""  # what the tape lacks for good, and why
+        self.gap_day: date | None = None  # the trade date on which it goes on
 
     def alive(self) -> bool:
         """Whether a record of any kind came lately, in whatever session; at the start, whether one may still come."""
@@ -195,7 +197,7 @@ class Feed(threading.Thread):
         try:
             self._archive.fill(self._builder, until_ns, self._on_mapping, self._stopping.is_set)
         except FeedFatalError as error:
-            self._archive_refused = True
+            self._archive_refused = str(error)
             self._builder.counts["feed_errors"] += 1
             logger.error("%s; not trying again: what is missing will be a gap", error)
         except FeedError as error:
@@ -204,8 +206,10 @@ class Feed(threading.Thread):
             self._archive_failed_mono = self._archive_failed_mono or now
             if now - self._archive_failed_mono < self._gap_limit_s:
                 return str(error)
-            self._archive_refused = True
+            self._archive_refused = f"{error}, for {self._gap_limit_s:g} s (data_hub.gap_limit_s)"
             logger.error("%s; for %g s now: what is missing will be a gap", error, self._gap_limit_s)
+        else:
+            self._archive_failed_mono = 0.0
         return ""
 
     def _read_definitions(self) -> None:
@@ -330,7 +334,12 @@ class Feed(threading.Thread):
         session.begun = True
         lost_ns = self._builder.minute_ns
         if self._builder.restart(ts_event if session.from_ns is None else session.from_ns):
-            logger.error("a gap: %s to %s is not replayed", _utc(lost_ns), _utc(self._builder.minute_ns))
+            why = f": {self._archive_refused}" if self._archive_refused else ""
+            self.gap = f"a gap: {_utc(lost_ns)} to {_utc(self._builder.minute_ns)} is not replayed{why}"
+            self.gap_day = trade_date(self._builder.minute_ns)
+            self._archive_refused = ""  # that was about this gap
+            self._archive_failed_mono = 0.0
+            logger.critical("%s; no entries before the next session", self.gap)
         if session.from_ns is None:
             self._builder.replay_completed(ts_event)
 

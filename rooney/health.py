@@ -58,7 +58,7 @@ def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, st
     if silent_s > HUB_SILENT_S:
         return {"hub": f"the hub has said nothing for {silent_s:.0f} s"}
     if hub.state != "live" and in_session:
-        return {"feed": f"the hub says: {hub.state}"}
+        return {"feed": f"the hub says: {hub.text}"}
     if ahead_s > CLOCK_OFF_S:
         return {"clock": f"the newest record is {ahead_s:.1f} s ahead of this machine's clock: the clock is wrong"}
     if in_session and tape_s > TAPE_LATE_S:

@@ -276,6 +276,9 @@ class Hub:
         state = "stopping" if self._stopping else feed.state
         if not self._stopping and InstrumentState.DEAD in states.values():
             state = "feed dead"
+        gap = feed.gap if feed.gap_day == sessions.trade_date(feed.now_ns()) else ""
+        if gap and state == "live":
+            state = "gap"
         if not self._redis_ok:
             state = (
                 f"ALERT redis away {time.monotonic() - self._redis_gone_mono:.0f} s" if self._alerted else "redis away"
@@ -300,7 +303,7 @@ class Hub:
             len(self._unpublished),
             counts,
             fronts,
-            "; ".join([*([self._detail] if self._detail else []), *self._refused.values()]),
+            "; ".join(filter(None, (self._detail, gap, *self._refused.values()))),
             {root: one.name.lower() for root, one in states.items()},
         )
         try:
@@ -339,7 +342,15 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
             heartbeat_interval_s=hub.heartbeat_interval_s,
             dead_s=hub.feed_dead_s,
             replay_limit_s=None if local else REPLAY_LIMIT_S,
-            archive=None if local else Archive(products, key=key, dataset=source.dataset),
+            archive=None
+            if local
+            else Archive(
+                products,
+                key=key,
+                dataset=source.dataset,
+                limit_days=hub.heal_limit_days,
+                limit_usd=hub.heal_limit_usd,
+            ),
             gap_limit_s=hub.gap_limit_s,
             definitions=True,
         )

@@ -92,7 +92,10 @@ class Minute(msgspec.Struct, array_like=True, frozen=True):
 
 
 class HubStatus(msgspec.Struct, frozen=True):
-    """`hub:status`: a MessagePack map, for people and alerts; it expires when the hub stops writing it."""
+    """`hub:status`: a MessagePack map, for people and alerts; it expires when the hub stops writing it.
+
+    detail: what `state` alone does not say: from when to when a gap is, which definition differs
+    """
 
     state: str
     ts_ns: int
@@ -104,3 +107,8 @@ class HubStatus(msgspec.Struct, frozen=True):
     fronts: dict[str, str]
     detail: str = ""
     instruments: dict[str, str] = {}  # root → name of its InstrumentState now, in lower case
+
+    @property
+    def text(self) -> str:
+        """State and detail in one line."""
+        return f"{self.state}: {self.detail}" if self.detail else self.state

@@ -3,9 +3,11 @@
 import contextlib
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,16 @@ import msgspec
 import pytest
 import yaml
 
+from rooney import codec
 from rooney.bars import MinuteBuilder
-from rooney.bus import Bus
+from rooney.bus import Bus, market_key
 from rooney.config import Instrument
 from rooney.definitions import Definition
 from rooney.errors import BusError
 from rooney.feed import Feed
 from rooney.hub import Hub
 from rooney.instruments import Contract, group_of
-from rooney.messages import Bar, InstrumentState, Minute
+from rooney.messages import TIMEFRAMES, Bar, InstrumentState, Minute
 from rooney.notify import Notifier
 from rooney.sim.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis
@@ -89,6 +92,15 @@ def parents(*roots: str) -> list[Root]:
     return [(root, group_of(root), f"{root}.FUT") for root in roots]
 
 
+def stacks() -> str:
+    """Where every thread of this process is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"-- {names.get(ident)}\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
+
+
 class HubThread:
     """The real hub with the real client in a thread of this process."""
 
@@ -149,7 +161,7 @@ class HubThread:
     def stop(self) -> int:
         self.hub.stop()
         self._thread.join(20)
-        assert self.code is not None, "the hub did not stop"
+        assert self.code is not None, f"the hub did not stop:\n{stacks()}"
         return self.code
 
     def counts(self) -> dict[str, int]:
@@ -199,6 +211,14 @@ def plain_tape(bus: Bus) -> list[Minute]:
         Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], _alive(minute))
         for _, minute in bus.tape(0)
     ]
+
+
+def latest_agree(bus: Bus, roots: list[Root]) -> None:
+    """What `:latest` holds of each instrument and timeframe is the end of its history."""
+    for root, _, _ in roots:
+        for timeframe in TIMEFRAMES:
+            latest: Any = bus._redis.get(f"{market_key(root, timeframe)}:latest")
+            assert ([codec.decode_bar(latest)] if latest is not None else []) == bus.history(root, timeframe, 1)
 
 
 def _alive(minute: Minute) -> dict[str, int]:

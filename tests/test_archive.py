@@ -1,20 +1,23 @@
 """The real historical client against a server that speaks its protocol and misbehaves."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import databento
 import msgspec
 import numpy as np
 import pytest
-from support import until
+from support import hub_thread, parents, private_redis, until
 
 from rooney import sessions
 from rooney.archive import Archive
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.errors import FeedError, FeedFatalError
 from rooney.feed import Feed
+from rooney.messages import MinuteFlag
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.archive import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
@@ -24,7 +27,8 @@ from rooney.sim.sources import Until
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 END = OPEN + 3 * HOUR_NS
 MARKET = Until(Market(roots=["ES", "6N"], trades_per_minute=100), END)
-PRODUCTS = ("ES.FUT", "6N.FUT")
+ROOTS = parents("ES", "6N")
+PRODUCTS = tuple(product for _, _, product in ROOTS)
 
 
 @pytest.fixture
@@ -45,11 +49,11 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 class Filled:
     """A builder, and an archive that fills it."""
 
-    def __init__(self, url: str, products: tuple[str, ...] = PRODUCTS, key: str = DEMO_KEY) -> None:
+    def __init__(self, url: str, products: tuple[str, ...] = PRODUCTS, key: str = DEMO_KEY, **limits: float) -> None:
         self.closed: list[ClosedMinute] = []
         self.contracts: list[object] = []
         self.builder = MinuteBuilder(["equity"], OPEN, 50_000_000, self.closed.append, time.time_ns)
-        self.archive = Archive(products, key=key, gateway=url)
+        self.archive = Archive(products, key=key, gateway=url, **limits)
 
     def fill(self, until_ns: int = END) -> "Filled":
         self.archive.fill(self.builder, until_ns, self.contracts.append, lambda: False)
@@ -153,20 +157,69 @@ def test_a_continuous_product_is_refused_because_its_records_do_not_name_the_con
         Filled(serve().url, products=("ES.v.0",)).fill()
 
 
+def days_old() -> float:
+    """Of the market, seen from today."""
+    return (time.time_ns() - OPEN) / 86_400e9
+
+
+def price_usd(server: ArchiveServer) -> float:
+    """Of the three hours, asked of the same server by another client."""
+    return float(
+        databento.Historical(DEMO_KEY, gateway=server.url).metadata.get_cost(
+            "GLBX.MDP3", OPEN, END, symbols=list(PRODUCTS), schema="trades", stype_in="parent"
+        )
+    )
+
+
+def test_a_gap_within_both_limits_is_healed(serve: Any, live: list[ClosedMinute]) -> None:
+    server = serve()
+    price = price_usd(server)
+    assert price > 0.0
+    assert Filled(server.url, limit_days=days_old() + 0.1, limit_usd=price).fill().minutes() == live
+
+
+def test_a_gap_that_is_too_old_is_refused_naming_its_age_and_nothing_is_bought(serve: Any) -> None:
+    server = serve()
+    with pytest.raises(FeedFatalError, match=r"begins \d+\.\d days ago, data_hub.heal_limit_days allows 7$"):
+        Filled(server.url, limit_days=7.0).fill()
+    assert server.requests == []
+
+
+def test_a_gap_that_is_too_dear_is_refused_naming_its_price_and_nothing_is_bought(serve: Any) -> None:
+    server = serve()
+    server.usd_per_gib = 1e6
+    price = price_usd(server)
+    told = f"the gap cost {price:.2f} USD, data_hub.heal_limit_usd allows {price / 2:.2f}"
+    with pytest.raises(FeedFatalError, match=re.escape(told)):
+        Filled(server.url, limit_usd=price / 2).fill()
+    assert server.requests == []
+
+
+def test_a_price_that_cannot_be_had_now_is_asked_for_again(serve: Any) -> None:
+    filled = Filled("https://127.0.0.1:9", limit_usd=1.0)
+    with pytest.raises(FeedError, match=r"gave no price of ES\.FUT, 6N\.FUT") as caught:
+        filled.fill()
+    assert not isinstance(caught.value, FeedFatalError)
+
+
 # ── with the feed: what the gateway no longer replays ──
+
+
+def replayed_s(before_end_ns: int) -> float:
+    """The gateway's limit that replays so much of the market's end."""
+    return (time.time_ns() - (END - before_end_ns)) / 1e9
 
 
 class Healing:
     """A feed whose gateway replays only the last two hours of a market; the archive is asked for all but the last."""
 
-    def __init__(self, port: int, url: str, **options: Any) -> None:
-        self.filled = Filled(url)
+    def __init__(self, port: int, url: str, limits: dict[str, float] | None = None, **options: Any) -> None:
+        self.filled = Filled(url, **(limits or {}))
         self.failures: list[Exception] = []
-        limit_s = (time.time_ns() - (END - 2 * HOUR_NS)) / 1e9
         named: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 2.0} | options
         self.feed = Feed(
             self.filled.builder, PRODUCTS, lambda _: None, self.failures.append, key=DEMO_KEY, gateway="127.0.0.1",
-            port=port, archive=self.filled.archive, replay_limit_s=limit_s, **named,
+            port=port, archive=self.filled.archive, replay_limit_s=replayed_s(2 * HOUR_NS), **named,
         )  # fmt: skip
 
     def run(self) -> list[ClosedMinute]:
@@ -208,3 +261,35 @@ def test_what_the_archive_will_not_give_is_a_gap_and_what_the_gateway_replays_is
     assert [minute.ts_close for minute in healing.filled.closed if minute.gap] == [minutes[0].ts_close]
     assert 118 <= len(minutes) <= 120
     assert [msgspec.structs.replace(minute, gap=False) for minute in minutes] == live[-len(minutes) :]
+
+
+def test_a_failure_that_passed_does_not_count_against_a_later_gap(serve: Any) -> None:
+    healing = Healing(9, serve(Refuse(500)).url, gap_limit_s=0.2)
+    assert "500" in healing.feed._fill()
+    assert healing.feed._fill() == ""
+    healed_ns = healing.filled.builder.minute_ns
+    assert healed_ns > OPEN
+    time.sleep(0.3)
+    healing.feed._replay_limit_s = replayed_s(0)
+    healing.filled.archive._key = "db-" + "x" * 29  # refused for good, but by what happens now
+    healing.feed._fill()
+    assert "401" in healing.feed._archive_refused
+
+
+def test_a_gap_beyond_the_limits_shows_in_the_hub_s_state_with_its_reason_and_as_one_flagged_minute(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    archive = Archive(PRODUCTS, key=DEMO_KEY, gateway=server.url, limit_days=7.0)
+    gateway = Gateway(MARKET, speed=3_600, begin_ns=END - 30 * MINUTE_NS, until_ns=END + 30 * MINUTE_NS)
+    options: dict[str, Any] = {"archive": archive, "replay_limit_s": replayed_s(2 * HOUR_NS)}
+    with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN, **options) as hub:
+        hub.wait(END)
+        until(lambda: getattr(hub.bus.status(), "state", "") == "gap")
+        status = hub.bus.status()
+        tape = [minute for _, minute in hub.bus.tape(0)]
+    assert server.requests == []
+    assert status.detail.startswith("a gap: 2026-03-10T22:00Z to 2026-03-10T23:0")
+    assert "data_hub.heal_limit_days allows 7" in status.detail
+    assert f"{status.detail}; no entries before the next session" in caplog.text
+    assert [bool(minute.quality & MinuteFlag.GAP) for minute in tape] == [True] + [False] * (len(tape) - 1)

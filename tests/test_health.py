@@ -33,7 +33,7 @@ S = 1_000_000_000
 
 def seen(**changes: Any) -> Seen:
     """Everything as it should be, but for `changes` of the hub's status or of what was seen."""
-    hub: dict[str, Any] = {"state": "live", "ts_ns": NOW - S, "ts_tape": NOW, "ts_last_record": NOW - S}
+    hub: dict[str, Any] = {"state": "live", "ts_ns": NOW - S, "ts_tape": NOW, "ts_last_record": NOW - S, "detail": ""}
     hub |= {key: changes.pop(key) for key in list(changes) if key in hub}
     status = HubStatus(**hub, sessions=1, pending_minutes=0, counts={}, fronts={})
     found: dict[str, Any] = {"redis": "", "hub": status, "records": {"ibs": record()}, "groups": frozenset({"equity"})}
@@ -56,6 +56,7 @@ def test_nothing_is_said_of_a_system_that_is_as_it_should_be() -> None:
         ({"hub": None}, "hub", "no new bars"),
         ({"ts_ns": NOW - 11 * S}, "hub", "said nothing for 11 s"),
         ({"state": "feed dead"}, "feed", "feed dead"),
+        ({"state": "gap", "detail": "a gap: too old"}, "feed", "the hub says: gap: a gap: too old"),
         ({"ts_last_record": NOW + 3 * S}, "clock", "3.0 s ahead"),
         ({"ts_tape": NOW - 151 * S}, "tape", "151 s old"),
         ({"records": {"ibs": record(halted=True, day_pnl_usd=-2501.0)}}, "halted ibs", "-2501.00 USD"),

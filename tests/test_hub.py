@@ -433,6 +433,7 @@ class Stub:
     """A feed from which a test sends minutes by hand."""
 
     state, trades, sessions, last_record_ns = "live", 0, 1, OPEN
+    gap, gap_day = "", None
 
     def __init__(self, inbox: Callable[[Any], None]) -> None:
         self.send = inbox

@@ -1,11 +1,13 @@
 """A hub through whatever may come, in any order: the machine strikes, the tape must still be the market's.
 
-Every example is a market of a few hours at a high speed, the real gateway, client, hub and Redis.
+Every example is a market of a few hours, or of a whole day, at a high speed: the real gateway, client, hub and Redis.
 """
 
 import contextlib
 import os
+import signal
 import time
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import HubThread, PrivateRedis, hub_thread, parents, plain, private_redis, until
+from support import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis, until
 
 from rooney import sessions
 from rooney.bus import Bus
@@ -33,9 +35,8 @@ from rooney.sim.sources import Until
 
 ROOTS = parents("ES", "6N")
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
-END = OPEN + 240 * MINUTE_NS
-MARKET = Until(Market(roots=["ES", "6N"], trades_per_minute=200), END)
-SPEED = 3_600.0  # the market lasts four seconds
+MARKET_S = 4.0  # so long every market lasts
+HOURS, DAY = 240, 1_380  # minutes
 OPTIONS: dict[str, Any] = {"dead_s": 0.4, "pauses_s": (0.02, 0.1)}
 
 FAULTS = st.one_of(
@@ -61,36 +62,42 @@ FAULTS = st.one_of(
 )
 
 
-def tape(bus: Bus) -> list[Minute]:
-    return [minute for _, minute in bus.tape(0) if minute.ts_close <= END]
+def market(minutes: int) -> Until:
+    """The first minutes of a session."""
+    return Until(Market(roots=["ES", "6N"], trades_per_minute=200), OPEN + minutes * MINUTE_NS)
 
 
-_undisturbed: list[dict[int, list[Any]]] = []
+def tape(bus: Bus, minutes: int) -> list[Minute]:
+    return [minute for _, minute in bus.tape(0) if minute.ts_close <= OPEN + minutes * MINUTE_NS]
 
 
-def undisturbed() -> dict[int, list[Any]]:
-    """Bars per minute of a run in which nothing happens, made once."""
-    if not _undisturbed:
-        gateway = Gateway(MARKET, begin_ns=OPEN, until_ns=END)
-        with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN) as hub:
-            hub.wait(END)
-            found = tape(hub.bus)
-        assert not any(bar.flags for minute in found for bar in minute.bars)
-        _undisturbed.append({minute.ts_close: [plain(bar) for bar in minute.bars] for minute in found})
-    return _undisturbed[0]
+@cache
+def undisturbed(minutes: int) -> dict[int, list[Any]]:
+    """Bars per minute of a run in which nothing happens."""
+    end_ns = OPEN + minutes * MINUTE_NS
+    gateway = Gateway(market(minutes), begin_ns=OPEN, until_ns=end_ns)
+    with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN, dead_s=60.0) as hub:
+        hub.wait(end_ns, 300)
+        found = tape(hub.bus, minutes)
+    assert not any(bar.flags for minute in found for bar in minute.bars)
+    return {minute.ts_close: [plain(bar) for bar in minute.bars] for minute in found}
 
 
 class HubMachine(RuleBasedStateMachine):
     """What happens to a hub between the open and the end of its market."""
 
+    minutes = HOURS
+
     @initialize()
     def begin(self) -> None:
-        self.expected = undisturbed()
+        self.end_ns = OPEN + self.minutes * MINUTE_NS
+        self.expected = undisturbed(self.minutes)
         self.stack = contextlib.ExitStack()
         self.redis: PrivateRedis = self.stack.enter_context(private_redis())
         self.reader = self.redis.bus(timeout_s=1.0)
         # Heartbeats go on: a lone one hours after the last trade is believed only with a second, and 5 s are too long.
-        self.gateway = Gateway(MARKET, speed=SPEED, begin_ns=OPEN, until_ns=END + 100 * HOUR_NS)
+        speed, until_ns = self.minutes * 60 / MARKET_S, self.end_ns + 100 * HOUR_NS
+        self.gateway = Gateway(market(self.minutes), speed=speed, begin_ns=OPEN, until_ns=until_ns)
         self.stack.enter_context(running(self.gateway))
         self.lossy = False
         self.up = True
@@ -121,6 +128,15 @@ class HubMachine(RuleBasedStateMachine):
         self.redis.stop(kill=kill)
         self.up = False
 
+    @precondition(lambda self: self.up)
+    @rule(seconds=st.floats(0.05, 1.2))
+    def hang_redis(self, seconds: float) -> None:
+        """As behind a link that is down: nobody is told, calls run into their time limits."""
+        pid = self.redis.part.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+
     @precondition(lambda self: not self.up)
     @rule()
     def start_redis(self) -> None:
@@ -132,7 +148,7 @@ class HubMachine(RuleBasedStateMachine):
         if not self.up:
             return
         with contextlib.suppress(BusError):
-            found = [minute.ts_close for minute in tape(self.reader)]
+            found = [minute.ts_close for minute in tape(self.reader, self.minutes)]
             assert found == list(range(OPEN + MINUTE_NS, OPEN + MINUTE_NS * (len(found) + 1), MINUTE_NS))
 
     def teardown(self) -> None:
@@ -143,13 +159,13 @@ class HubMachine(RuleBasedStateMachine):
                 self.redis.start()
             until(self._finished, 40, lambda: (self.hub and self.hub.end_ns(), self.gateway.stats()))
             self.hub.stop()
-            self._compare(tape(self.hub.bus), self.hub.bus)
+            self._compare(tape(self.hub.bus, self.minutes), self.hub.bus)
 
     def _finished(self) -> bool:
         assert self.hub is not None
         if self.hub.code is not None:  # Redis lost more than the ring has: a unit would start it again
             self.start_hub()
-        return self.hub.end_ns() >= END
+        return self.hub.end_ns() >= self.end_ns
 
     def _compare(self, found: list[Minute], bus: Bus) -> None:
         assert [minute.ts_close for minute in found] == sorted(self.expected)
@@ -164,13 +180,18 @@ class HubMachine(RuleBasedStateMachine):
             assert wrong <= flagged, minute
         for root, _, _ in ROOTS:
             bars = [bar for minute in found for bar in minute.bars if (bar.symbol, bar.timeframe) == (root, "1min")]
-            assert [bar for bar in bus.history(root, "1min", 1_000) if bar.ts_close <= END] == bars
+            assert [bar for bar in bus.history(root, "1min", 2_000) if bar.ts_close <= self.end_ns] == bars
+        latest_agree(bus, ROOTS)
 
 
-def run(examples: int) -> None:
+class HubMachineOverADay(HubMachine):
+    minutes = DAY
+
+
+def run(machine: type[HubMachine], examples: int) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        HubMachine,
+        machine,
         settings=settings(
             max_examples=examples, stateful_step_count=12, deadline=None, suppress_health_check=checks, database=None,
             report_multiple_bugs=False,
@@ -179,10 +200,11 @@ def run(examples: int) -> None:
 
 
 def test_whatever_happens_in_whatever_order_the_bars_are_the_markets_or_say_that_they_may_not_be() -> None:
-    run(3)
+    run(HubMachine, 3)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)
-def test_the_same_for_a_long_time() -> None:
-    run(int(os.environ.get("ROONEY_EXAMPLES", "150")))
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("machine", [HubMachine, HubMachineOverADay], ids=["hours", "a day"])
+def test_the_same_for_a_long_time(machine: type[HubMachine]) -> None:
+    run(machine, int(os.environ.get("ROONEY_EXAMPLES", "150")))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rooney.install import redis
 from rooney.install.build import choose_python, units_of
 from rooney.install.command import SOCKET_LINE, _configuration, main
 from rooney.install.host import Host, InstallError
@@ -107,6 +108,22 @@ def test_a_file_that_is_right_already_keeps_its_time(tmp_path: Path, host: Host)
     os.utime(path, (1, 1))
     assert not host.write(path, "text")
     assert path.stat().st_mtime == 1
+
+
+def test_redis_gets_the_shipped_settings_and_the_drop_in_that_includes_them_and_loses_both(
+    layout: Layout, host: Host
+) -> None:
+    shipped = ROOT / "systemd/redis"
+    redis.configure(host, layout, shipped)
+    assert layout.redis_settings.read_text() == (shipped / "rooney.conf").read_text()
+    included = f"--include /{layout.redis_settings.relative_to(layout.root)}\n"
+    assert included in layout.redis_drop_in.read_text()
+    for path in (layout.redis_settings, layout.redis_drop_in):
+        os.utime(path, (1, 1))
+    redis.configure(host, layout, shipped)
+    assert layout.redis_settings.stat().st_mtime == layout.redis_drop_in.stat().st_mtime == 1
+    redis.restore(host, layout)
+    assert not layout.redis_settings.exists() and not layout.redis_drop_in.parent.exists()
 
 
 def test_a_command_that_fails_is_quoted_with_its_last_words(host: Host) -> None:

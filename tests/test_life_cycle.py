@@ -570,7 +570,7 @@ def test_after_resuming_the_daily_loss_counts_anew() -> None:
     assert d.engine.equity() == (148_950.0, -1_050.0, True)
 
 
-def test_what_was_forgiven_one_day_is_not_forgiven_the_next() -> None:
+def test_what_was_lifted_one_day_is_not_lifted_the_next() -> None:
     d = halted_by_its_loss()
     d.outcomes = [operator(OutcomeKind.RESUMED, d)]
     d.close(ES=QUIET)

@@ -1,6 +1,7 @@
 """The shipped Redis settings, on a real redis-server."""
 
 import contextlib
+import re
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,10 @@ from support import until
 
 from rooney.sim.parts import redis_server
 
-CONF = Path(__file__).parents[1] / "systemd/redis/rooney.conf"
+SHIPPED = Path(__file__).parents[1] / "systemd/redis"
+CONF = SHIPPED / "rooney.conf"
+# What Debian's redis.conf says otherwise.
+DEBIAN = "port 6379\nappendonly no\nsave 900 1\nmaxmemory-policy allkeys-lru\n"
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +28,34 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def command(main: Path, socket: Path) -> list[str]:
+    """As the drop-in has systemd start it; only the places are others."""
+    text = (SHIPPED / "50-rooney.conf").read_text().replace("\\\n", "")
+    (line,) = re.findall(r"^ExecStart=(\S.*)$", text, re.MULTILINE)
+    for installed, here in (("/etc/redis/redis.conf", main), ("/etc/redis/rooney.conf", CONF)):
+        assert line.count(installed) == 1
+        line = line.replace(installed, str(here))
+    _, *argv = line.replace("--supervised systemd", "").split()
+    return [redis_server(), *argv, "--unixsocket", str(socket), "--dir", str(main.parent)]
+
+
 @contextlib.contextmanager
 def server(directory: Path) -> Iterator[redis_py.Redis]:
-    """A main file that includes ours, as it is on a real machine; only the places are others."""
-    main = directory / "redis.conf"
-    socket = directory / "redis.sock"
-    main.write_text(f"port 6379\ninclude {CONF}\nunixsocket {socket}\ndir {directory}\n")
-    with subprocess.Popen([redis_server(), str(main)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    main, socket = directory / "redis.conf", directory / "redis.sock"
+    main.write_text(DEBIAN)
+    with subprocess.Popen(command(main, socket), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             until(lambda: socket.exists() or process.poll() is not None, 10)
             assert process.poll() is None, process.stdout.read() if process.stdout else ""
             yield redis_py.Redis(unix_socket_path=str(socket), decode_responses=True)
         finally:
             process.terminate()
+
+
+def test_the_settings_are_in_one_file_that_the_drop_in_includes() -> None:
+    """What it says on the command line itself is about systemd, and nothing that the file says."""
+    text = (SHIPPED / "50-rooney.conf").read_text().replace("\\\n", "")
+    assert set(re.findall(r"--([a-z-]+)", text)) == {"supervised", "daemonize", "include"}
 
 
 def test_redis_takes_every_line_of_the_shipped_settings(directory: Path) -> None:

@@ -80,6 +80,20 @@ def spelled(group: str, day: date) -> str:
 
 # (groups, trade date, its windows): the reason is the line above.
 DATES = [
+    # Clocks: Chicago's go forward on 8 March and back on 1 November, Europe's on 29 March and 25 October.
+    *(
+        ("equity fx rates energy metals", monday, "Sun 17:00-Mon 16:00")
+        for monday in ("2026-03-09", "2026-03-23", "2026-03-30", "2026-10-26", "2026-11-02")
+    ),
+    *(
+        ("grains", monday, "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20")
+        for monday in ("2026-03-09", "2026-03-23", "2026-03-30", "2026-10-26", "2026-11-02")
+    ),
+    ("equity fx rates energy metals", "2026-03-06", "Thu 17:00-Fri 16:00"),
+    ("grains", "2026-03-06", "Thu 19:00-Fri 07:45, Fri 08:30-Fri 13:20"),
+    # Sunday evening is Monday's, in a week without anything.
+    ("equity fx rates energy metals", "2026-06-08", "Sun 17:00-Mon 16:00"),
+    ("grains", "2026-06-08", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # Thanksgiving belongs to the Friday after it, which closes early.
     ("equity rates", "2026-11-27", "Wed 17:00-Thu 12:00, Thu 17:00-Fri 12:15"),
     ("fx", "2026-11-27", "Wed 17:00-Thu 16:00, Thu 17:00-Fri 12:15"),
@@ -103,9 +117,12 @@ DATES = [
     ("grains", "2026-04-06", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # Good Friday without: closed for all.
     ("equity fx rates energy metals", "2022-04-18", "Sun 17:00-Mon 16:00"),
+    ("grains", "2022-04-18", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # Juneteenth; grains are closed, and open again the same evening.
     ("grains", "2024-06-20", "Wed 19:00-Thu 07:45, Thu 08:30-Thu 13:20"),
-    ("equity", "2026-06-22", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
+    ("equity rates energy metals", "2026-06-22", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
+    ("fx", "2026-06-22", "Thu 17:00-Fri 16:00, Sun 17:00-Mon 16:00"),
+    ("grains", "2026-06-22", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # 4 July in mid-week: grains close early before it and skip the night after it.
     ("equity", "2024-07-03", "Tue 17:00-Wed 12:15"),
     ("grains", "2024-07-03", "Tue 19:00-Wed 07:45, Wed 08:30-Wed 12:05"),
@@ -115,7 +132,9 @@ DATES = [
     ("energy metals", "2026-12-24", "Wed 17:00-Thu 12:45"),
     ("grains", "2026-12-24", "Wed 19:00-Thu 07:45, Thu 08:30-Thu 12:05"),
     ("equity fx rates energy metals", "2026-12-28", "Sun 17:00-Mon 16:00"),
+    ("grains", "2026-12-28", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     ("equity fx rates energy metals", "2024-12-31", "Mon 17:00-Tue 16:00"),
+    ("grains", "2024-12-31", "Mon 19:00-Tue 07:45, Tue 08:30-Tue 13:20"),
     ("equity fx rates energy metals", "2025-01-02", "Wed 17:00-Thu 16:00"),
     ("grains", "2025-01-02", "Thu 08:30-Thu 13:20"),
     # A holiday on a Sunday is observed on Monday; grains then open in the evening.
@@ -155,6 +174,23 @@ def test_a_trade_date_has_the_windows_the_exchange_announced(group: str, day: da
     assert spelled(group, day) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "days"),
+    [
+        ("clock changes and the weeks between", ("2026-03-09", "2026-03-23", "2026-03-30", "2026-10-26", "2026-11-02")),
+        ("early closes", ("2026-11-27", "2026-12-24")),
+        ("Good Friday", ("2022-04-18", "2026-04-06")),
+        ("mourning", ("2025-01-09",)),
+        ("Sunday open", ("2026-06-08",)),
+        ("year end", ("2024-12-31", "2025-01-02", "2026-12-28")),
+        ("holidays that belong to the next trade date", ("2026-05-26", "2026-06-22")),
+    ],
+)
+def test_every_kind_of_day_is_spelled_out_for_every_group(kind: str, days: tuple[str, ...]) -> None:
+    told = {(group, day) for groups, day, _ in DATES for group in groups.split()}
+    assert [(group, day) for group in GROUPS for day in days if (group, day) not in told] == []
+
+
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("day", [date(2026, 1, 1), date(2026, 12, 25), date(2022, 4, 15), date(2016, 12, 26)])
 def test_on_a_full_holiday_no_window_is_open(group: str, day: date) -> None:
@@ -186,6 +222,7 @@ def test_where_a_group_has_no_session_the_next_one_counts() -> None:
     assert sessions.session_open_ns("fx", date(2026, 6, 6)) == chicago("2026-06-07 17:00")
 
 
+@pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize(
     ("opens", "day"),
     [
@@ -197,15 +234,16 @@ def test_where_a_group_has_no_session_the_next_one_counts() -> None:
         ("2026-11-01T23:00", date(2026, 11, 2)),  # Chicago has
     ],
 )
-def test_the_evening_open_follows_chicagos_clocks_and_not_europes(opens: str, day: date | None) -> None:
-    window = window_at("equity", utc(opens))
+def test_the_evening_open_follows_chicagos_clocks_and_not_europes(group: str, opens: str, day: date | None) -> None:
+    opens_ns = utc(opens) + (2 * HOUR_NS if group == "grains" else 0)
+    window = window_at(group, opens_ns)
     assert (window.trade_date if window is not None else None) == day
     if window is not None:
-        assert window.open_ns == utc(opens)
-        assert window_at("equity", utc(opens) - 1) is None
+        assert window.open_ns == opens_ns
+        assert window_at(group, opens_ns - 1) is None
 
 
-@pytest.mark.parametrize("group", ["equity", "energy", "metals", "fx"])
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "grains"])
 @pytest.mark.parametrize("day", [date(2026, 3, 9), date(2026, 11, 2), date(2026, 6, 3)])
 def test_a_session_lasts_23_hours_also_around_a_clock_change(group: str, day: date) -> None:
     assert minutes_of(group, day) == 23 * 60

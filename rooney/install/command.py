@@ -71,7 +71,7 @@ def install(host: Host, layout: Layout, options: argparse.Namespace) -> None:
     layout.switch(version)
     _launch_link(host, layout)
     changed = _units(host, layout, version)
-    redis.configure(host, layout, (layout.home(version) / "share/systemd/redis/50-rooney.conf").read_text())
+    redis.configure(host, layout, layout.home(version) / "share/systemd/redis")
     if replaced is None:
         _enable(host, layout, version)
     if not layout.is_image and not options.no_restart and replaced and (replaced != version or changed):

@@ -31,6 +31,7 @@ class Layout:
         self.sysusers = self.at("/usr/local/lib/sysusers.d/rooney.conf")
         self.tmpfiles = self.at("/usr/local/lib/tmpfiles.d/rooney.conf")
         self.redis_drop_in = self.at("/etc/systemd/system/redis-server.service.d/50-rooney.conf")
+        self.redis_settings = self.at("/etc/redis/rooney.conf")
         self.command = self.at("/usr/local/bin/rooney")
         self.caches = self.at("/var/cache/rooney")
 

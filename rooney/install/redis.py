@@ -8,6 +8,7 @@ from rooney.install.host import Host, InstallError
 from rooney.install.layout import Layout
 
 UNIT = "redis-server.service"
+SOCKET = "/run/redis/redis-server.sock"
 REWRITE_S = 120.0
 
 
@@ -21,12 +22,18 @@ def ensure_package(host: Host) -> None:
     host.say("installed Debian's redis-server")
 
 
-def configure(host: Host, layout: Layout, text: str) -> None:
-    """Put the drop-in in place; restarts Redis only if that changes something."""
-    if not host.write(layout.redis_drop_in, text):
+def configure(host: Host, layout: Layout, shipped: Path) -> None:
+    """Put settings and drop-in in place, from `shipped`; restarts Redis only if that changes something."""
+    # The settings first: a Redis that restarts by itself in between must find what the drop-in includes.
+    written = [
+        path
+        for path, name in ((layout.redis_settings, "rooney.conf"), (layout.redis_drop_in, "50-rooney.conf"))
+        if host.write(path, (shipped / name).read_text())
+    ]
+    if not written:
         host.say("Redis: configured already")
         return
-    host.say(f"Redis: {layout.redis_drop_in} written")
+    host.say(f"Redis: {' and '.join(map(str, written))} written; it answers on {SOCKET} and on no port")
     if layout.is_image:
         return
     host.systemctl("daemon-reload")
@@ -38,12 +45,14 @@ def configure(host: Host, layout: Layout, text: str) -> None:
 
 def _start_journal(host: Host) -> None:
     """Have a Redis that runs without an AOF write one first: started with an empty one, it would forget all it has."""
-    cli = shutil.which("redis-cli")
-    if cli is None:
+    found = shutil.which("redis-cli")
+    if found is None:
         raise InstallError("redis-cli is missing (Debian: redis-tools): what Redis holds cannot be carried over")
-    host.run([cli, "config", "set", "appendonly", "yes"])
+    # Debian's own listens on TCP only, ours on the socket only.
+    cli = [found, "-s", SOCKET] if Path(SOCKET).exists() else [found]
+    host.run([*cli, "config", "set", "appendonly", "yes"])
     end = time.monotonic() + REWRITE_S
-    while "aof_rewrite_in_progress:0" not in (said := host.run([cli, "info", "persistence"])) or (
+    while "aof_rewrite_in_progress:0" not in (said := host.run([*cli, "info", "persistence"])) or (
         "aof_rewrite_scheduled:0" not in said
     ):
         if time.monotonic() > end:
@@ -54,7 +63,8 @@ def _start_journal(host: Host) -> None:
 
 
 def restore(host: Host, layout: Layout) -> None:
-    """Take the drop-in away; Redis goes on as it is until its next start."""
+    """Take drop-in and settings away; Redis goes on as it is until its next start."""
     folder: Path = layout.redis_drop_in.parent
     if host.remove(layout.redis_drop_in) and not any(folder.iterdir()):
         folder.rmdir()
+    host.remove(layout.redis_settings)

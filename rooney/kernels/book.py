@@ -199,7 +199,7 @@ def obey(
     if outcome.kind == RESUMED:
         if account.halted:
             account.halted = 0
-            account.forgiven = account.day_start_equity - account.equity
+            account.lifted_loss = account.day_start_equity - account.equity
         if account.drawdown_halted:
             account.drawdown_halted = 0
             account.best_equity = account.equity

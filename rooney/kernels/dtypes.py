@@ -193,7 +193,7 @@ ACCOUNT = _record(
     ("drawdown_halted", _I),
     ("gap_date", _I),  # no entries on this trade date
     ("marks", _I),
-    ("forgiven", _F),  # USD of the day's loss that the operator has lifted
+    ("lifted_loss", _F),  # USD of the day's loss from which an operator lifted the latch: the limit counts from there
 )
 POSITION = _record(
     ("side", _I),

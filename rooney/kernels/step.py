@@ -238,7 +238,7 @@ def step(
             account.trade_date = mark.trade_date
             account.day_start_equity = account.equity
             account.halted = 0
-            account.forgiven = 0.0
+            account.lifted_loss = 0.0
         if mark.gap:
             account.gap_date = mark.trade_date
 
@@ -289,7 +289,7 @@ def step(
 
     # 4 daily loss, latched until the trade date turns; drawdown, latched until an operator resumes
     if mark.warming == 0:
-        if account.halted == 0 and equity - account.day_start_equity + account.forgiven <= -limits.daily_stop_loss:
+        if account.halted == 0 and equity - account.day_start_equity + account.lifted_loss <= -limits.daily_stop_loss:
             account.halted = 1
         account.best_equity = max(account.best_equity, equity)
         if limits.drawdown_halt > 0.0 and account.best_equity - equity >= limits.drawdown_halt:

@@ -43,10 +43,15 @@ def test_files_belong_to_whom_they_should(machine: Machine, installed: list[str]
     assert dict(line.split(" ", 1) for line in found) == wanted
 
 
-def test_redis_keeps_a_journal_and_listens_on_a_socket_for_its_group(machine: Machine, installed: list[str]) -> None:
-    said = machine.run("redis-cli", "-s", "/run/redis/redis-server.sock", "config", "get", "*append*").stdout.split()
-    assert said[said.index("appendonly") + 1] == "yes"
-    assert machine.run("stat", "-c", "%a %G", "/run/redis/redis-server.sock").stdout == "770 redis\n"
+def test_redis_has_the_shipped_settings_and_listens_on_a_socket_for_its_group(
+    machine: Machine, installed: list[str]
+) -> None:
+    socket = "/run/redis/redis-server.sock"
+    wanted = {"appendonly": "yes", "port": "0", "save": "", "maxmemory-policy": "noeviction", "maxmemory": str(1 << 30)}
+    for name, value in wanted.items():
+        assert machine.run("redis-cli", "-s", socket, "config", "get", name).stdout.split("\n")[:2] == [name, value]
+    assert machine.run("redis-cli", "ping", check=False).returncode != 0  # nobody gets in past the socket's permissions
+    assert machine.run("stat", "-c", "%a %G", socket).stdout == "770 redis\n"
     assert machine.show("redis-server", "Restart") == "always"
 
 
