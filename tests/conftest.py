@@ -6,6 +6,7 @@ from operate_support import bench, operate_place, operate_redis, operate_zygote
 __all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup`: a file is one process's, tests/system is one machine's, and starts first."""
     items.sort(key=lambda item: "system" not in item.path.parts)
