@@ -28,7 +28,7 @@ STRIKE = 20  # the minute in whose midst the feed dies
 SPEED = 600.0
 OUTAGE_S = 0.6  # six minutes of this market
 LOST = (21, 22, 23)  # within it for certain, however busy the machine
-DEAD = NO_ENTRY[InstrumentState.DEAD]
+DEAD = f"feed: {NO_ENTRY[InstrumentState.DEAD]}"
 
 
 @pytest.fixture(scope="module")
