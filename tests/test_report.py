@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_backtest import ROOTS, _random_minutes, _strategy
+from test_backtest import ROOTS, random_minutes, _strategy
 
 from research import backtest
 from research.history import History
@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out: Path = tmp_path_factory.mktemp("report")
-    _random_minutes(1, ROOTS).write_parquet(out / "bars.parquet")
+    random_minutes(1, ROOTS).write_parquet(out / "bars.parquet")
     strategy = _strategy("breakout")
     history = History(out / "bars.parquet", ROOTS)
     result = backtest.run(strategy, history)
