@@ -125,11 +125,11 @@ class Scan:
         """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
         return int(self._progress["decisions"][0])
 
-    def step(self, chunk: NDArray[np.void]) -> None:
-        """Advance through the minutes of a chunk; the last one ends it."""
+    def step(self, chunk: NDArray[np.void], until_ns: int | None = None) -> None:
+        """Advance through the minutes of a chunk; the last one or `until_ns` ends it."""
         progress = self._progress
         progress["bar"] = 0
-        until_ns = int(chunk["ts_close"][-1])
+        until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
         found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)

@@ -10,6 +10,7 @@ import click
 
 from research import backtest
 from research.history import History
+from rooney.build import build_engine, model_findings
 from rooney.config import StrategyConfig
 
 
@@ -17,7 +18,10 @@ def run_backtest(
     strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, out: Path | None, as_json: bool
 ) -> None:
     """Run, write and print."""
-    history = History(data, list(strategy.traded), start, end)
+    for finding in model_findings(strategy):
+        click.echo(f"{finding.level}: {finding.path}: {finding.text}", err=True)
+    # Traded ones, and those whose bars the features of others are made of.
+    history = History(data, [item.symbol for item in build_engine(strategy).instruments], start, end)
     if sys.stderr.isatty():
         with click.progressbar(length=1000, label=f"{history.bars:,} bars", file=sys.stderr) as bar:
             result = backtest.run(strategy, history, lambda share: bar.update(int(share * 1000) - bar.pos))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney import sessions
-from rooney.build import build_engine
+from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
@@ -34,6 +34,7 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
             build_engine(strategy).compile()
+            return model_findings(strategy)
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
         return [Finding("error", path, text)]
