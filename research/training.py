@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from research.backtest import Scan
 from research.history import History
-from rooney.build import build_engine
+from rooney.build import build_engine, parameters_digest
 from rooney.config import StrategyConfig
 from rooney.engine import Engine, model_field
 from rooney.errors import ConfigError
@@ -163,12 +163,9 @@ def _trades(engine: Engine, history: History) -> NDArray[np.void]:
 
 
 def made_from(strategy: StrategyConfig, symbol: str, history: History) -> dict[str, str]:
-    """sha256 of what a set came from: the instrument's parameters and costs, the kernels, the data."""
-    engine = build_engine(strategy, vetoes={})
-    (own,) = [instrument for instrument in engine.instruments if instrument.symbol == symbol]
-    parameters = msgspec.msgpack.encode((own, engine.limits, engine.filters), order="deterministic")
+    """sha256 of what a set came from: the instrument's parameters, the kernels, the data."""
     return {
-        "parameters": hashlib.sha256(parameters).hexdigest(),
+        "parameters": parameters_digest(strategy, symbol),
         "kernels": hashlib.sha256("\0".join(jit.sources()).encode()).hexdigest(),
         "data": history.digest(),
     }

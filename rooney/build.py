@@ -1,8 +1,11 @@
 """Configuration → engine: the very one for worker, backtest and check."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rooney import oldclock
 from rooney.config import FilterBlock, Instrument, StrategyConfig
@@ -80,17 +83,35 @@ def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
     return found
 
 
+def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
+    """sha256 of an instrument's parameters: a model knows the trades they make."""
+    cls = load(strategy.strategy)
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
+    values = {key: float(value) for key, value in strategy.params(declared, symbol).items()}
+    return hashlib.sha256(msgspec.msgpack.encode(values, order="deterministic")).hexdigest()
+
+
 def model_findings(strategy: StrategyConfig) -> list[Finding]:
-    """What to know of a strategy's models before it trades."""
-    directory = strategy.models_path
-    absent = [] if directory is None else [s for s in strategy.traded if not path_of(directory, s).exists()]
-    if not absent:
+    """What to know of a strategy's models before it trades: which are missing, which know other trades."""
+    directory, path = strategy.models_path, f"{strategy.path}.models_path"
+    if directory is None:
         return []
-    what = "trade without a veto" if strategy.settings.on_missing_model == "trade" else "enter nothing"
-    text = (
-        f"no model of {', '.join(absent)} in {directory}: they {what} (on_missing_model); `rooney train` makes models"
-    )
-    return [Finding("warning", f"{strategy.path}.models_path", text)]
+    models = read_models(directory, strategy.traded, Path(strategy.strategy).stem)
+    found = []
+    if absent := [symbol for symbol in strategy.traded if symbol not in models]:
+        what = "trade without a veto" if strategy.settings.on_missing_model == "trade" else "enter nothing"
+        text = (
+            f"no model of {', '.join(absent)} in {directory}: they {what} (on_missing_model); rooney train makes models"
+        )
+        found.append(Finding("warning", path, text))
+    now = {symbol: parameters_digest(strategy, symbol) for symbol in models}  # an imported model does not know its own
+    other = [
+        symbol for symbol, model in models.items() if model.made_from.get("parameters", now[symbol]) != now[symbol]
+    ]
+    if other:
+        text = f"models of {', '.join(other)} learned from trades of other strategy_params than these; train them anew"
+        found.append(Finding("warning", path, text))
+    return found
 
 
 def _model_features(strategy: StrategyConfig, vetoes: Mapping[str, Veto]) -> dict[str, Feature]:
