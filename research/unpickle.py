@@ -38,7 +38,8 @@ def main(path: Path) -> int:
     try:
         found = describe(path)
     except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
-        print(f"{type(error).__name__}: {error}".splitlines()[0][:500], file=sys.stderr)
+        said = str(error) if type(error) is ValueError else f"no pickle of a forest ({type(error).__name__}: {error})"
+        print(" ".join(said.split())[:500], file=sys.stderr)
         return 1
     sys.stdout.buffer.write(msgspec.msgpack.encode(found))
     return 0

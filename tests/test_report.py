@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out: Path = tmp_path_factory.mktemp("report")
     _random_minutes(1, ROOTS).write_parquet(out / "bars.parquet")
-    strategy = _strategy("ibs")
+    strategy = _strategy("breakout")
     history = History(out / "bars.parquet", ROOTS)
     result = backtest.run(strategy, history)
     summary = backtest.summary(result, strategy, history)

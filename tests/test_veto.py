@@ -31,7 +31,7 @@ from rooney.sessions import HOUR_NS, MINUTE_NS
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config.multi_alpha.yml"
 ROOTS = ["ES", "GC", "ZC"]
-FEATURES = ("ibs", "daily_ibs", "weekday")  # one set for the whole file: a step is compiled once for it
+FEATURES = ("ibs", "hourly_directional_drift", "weekday")  # one set for the whole file: a step is compiled once for it
 FIRST = date(2026, 3, 9)
 MONTHS = {"ES": 3, "GC": 4, "ZC": 5}
 
@@ -45,13 +45,13 @@ def strategy(models: Path | None, roots: list[str] = ROOTS, **settings: Any) -> 
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One-minute bars of four sessions; thin, so that nothing is regular."""
+    """One-minute bars of five sessions; thin, so that nothing is regular."""
     rng = np.random.default_rng(2)
     rows = []
     start = sessions.session_open_ns("fx", FIRST)
     for root in ROOTS:
         tick, price = PRODUCTS[root].tick_size, 4000
-        for ts in range(start, start + 4 * 24 * HOUR_NS, MINUTE_NS):
+        for ts in range(start, start + 5 * 24 * HOUR_NS, MINUTE_NS):
             if rng.random() < 0.7 or sessions.window_at(group_of(root), ts) is None:
                 continue
             o, c = price + int(rng.integers(-3, 4)), price + int(rng.integers(-9, 10))
@@ -84,7 +84,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _model(symbol: str, features: tuple[str, ...] = FEATURES) -> Model:
     rng = np.random.default_rng(len(symbol) + ord(symbol[0]))
-    rows = rng.uniform((0.0, 0.0, 1.0), (0.2, 1.0, 5.0), (300, 3))
+    rows = rng.uniform((0.0, -2.0, 1.0), (0.2, 2.0, 5.0), (300, 3))
     forest = RandomForestClassifier(30, max_depth=5, random_state=0).fit(rows, rng.integers(0, 2, 300))
     return Model(strategy="ibs", symbol=symbol, features=features, threshold=0.5, n_trees=30, span=(0, 1),
                  made_from={"parameters": parameters_digest(strategy(None), symbol)},
