@@ -15,6 +15,7 @@ from research import backtest, checks, golden, replay
 from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
+from rooney.build import model_findings
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
@@ -25,6 +26,8 @@ def run_backtest(
     strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, out: Path | None, as_json: bool
 ) -> int:
     """Run, write and print."""
+    for finding in model_findings(strategy):
+        click.echo(f"{finding.level}: {finding.path}: {finding.text}", err=True)
     history = History(data, backtest.roots_of(strategy), start, end)
     result = _shown(f"{history.bars:,} bars", lambda progress: backtest.run(strategy, history, progress))
     found = backtest.summary(result, strategy, history)

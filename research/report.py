@@ -83,11 +83,15 @@ def html(result: "Result", summary: dict[str, Any], starting_cash: float) -> str
     else:
         parts.append("<p class=soft>No trade was closed in this run.</p>")
     parameters = [(key, str(value)) for key, value in summary["parameters"].items()]
-    parts += ["<h2>Parameters</h2>", _table(("parameter", "value"), parameters)]
-    name = escape.escape(result.strategy)
+    parts += ["<h2>Parameters</h2>", table(("parameter", "value"), parameters)]
+    return page(f"{result.strategy}: backtest", parts, summary)
+
+
+def page(title: str, parts: Sequence[str], summary: dict[str, Any]) -> str:
+    """A whole page of parts, which carries its summary along as JSON."""
     text = json.dumps(summary, default=str).replace("<", "\\u003c")  # no text in it can end the element
     return (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{name}: backtest</title>"
+        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape.escape(title)}</title>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style><script>{plotly.offline.get_plotlyjs()}</script></head><body>{''.join(parts)}"
         f"<script id=summary type=application/json>{text}</script><script>{_DRAW}</script></body></html>"
@@ -137,8 +141,8 @@ def _sign(value: Any) -> str:
     return "gain" if value and value > 0 else "loss" if value and value < 0 else "plain"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], signed: bool = False) -> str:
-    """Cells of a signed table are coloured by the sign they begin with."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], signed: bool = False) -> str:
+    """A table of texts. Cells of a signed table are coloured by the sign they begin with."""
     body = ""
     for row in rows:
         body += "<tr>"
@@ -158,7 +162,7 @@ def _months(rows: list[dict[str, Any]]) -> str:
     for year, months in years.items():
         cells = [f"{months[m]:+,.0f}" if m in months else "" for m in range(1, 13)]
         lines.append((str(year), *cells, f"{sum(months.values()):+,.0f}"))
-    return _table(("", *_MONTHS, "year"), lines, signed=True)
+    return table(("", *_MONTHS, "year"), lines, signed=True)
 
 
 def _instruments(rows: list[dict[str, Any]]) -> str:
@@ -175,7 +179,7 @@ def _instruments(rows: list[dict[str, Any]]) -> str:
                 f"{expectancy:+,.2f}" if expectancy is not None else "–",
             )
         )
-    return _table(("", "P&L, USD", "trades", "win rate", "profit factor", "expectancy, USD"), lines, signed=True)
+    return table(("", "P&L, USD", "trades", "win rate", "profit factor", "expectancy, USD"), lines, signed=True)
 
 
 def _reasons(trades: pl.DataFrame) -> str:
@@ -189,10 +193,10 @@ def _reasons(trades: pl.DataFrame) -> str:
         (reason.replace("_", " "), f"{n:,}", f"{n / len(trades):.1%}", f"{total:+,.0f}", f"{mean:+,.2f}", f"{held:.1f}")
         for reason, n, total, mean, held in rows.iter_rows()
     ]
-    return _table(("reason", "trades", "share", "P&L, USD", "mean, USD", "bars held"), lines, signed=True)
+    return table(("reason", "trades", "share", "P&L, USD", "mean, USD", "bars held"), lines, signed=True)
 
 
-def _plot(data: list[Any], height: int, **layout: Any) -> str:
+def plot(data: list[Any], height: int, **layout: Any) -> str:
     """A place for a plot; the page draws it in its own colours."""
     figure = go.Figure(data, {"height": height, "margin": {"l": 60, "r": 10, "t": 10, "b": 35}, "showlegend": False})
     figure.update_layout(template="none", **layout)
@@ -213,14 +217,14 @@ def _thinned(frame: pl.DataFrame, rows: int = 2_000) -> pl.DataFrame:
 def _equity(equity: pl.DataFrame) -> str:
     shown = _thinned(equity)
     line = go.Scatter(x=_stamps(shown), y=shown["equity_usd"].round(2).to_list(), line={"width": 1.4, "color": _LINE})
-    return _plot([line], 320, yaxis={"tickformat": ",.0f"})
+    return plot([line], 320, yaxis={"tickformat": ",.0f"})
 
 
 def _drawdown(equity: pl.DataFrame) -> str:
     shown = _thinned(equity)
     below = (-shown["drawdown_usd"]).round(2).to_list()
     area = go.Scatter(x=_stamps(shown), y=below, fill="tozeroy", line={"width": 1, "color": _LOSS})
-    return _plot([area], 200, yaxis={"tickformat": ",.0f"})
+    return plot([area], 200, yaxis={"tickformat": ",.0f"})
 
 
 def _stamps(frame: pl.DataFrame) -> list[str]:
@@ -232,7 +236,7 @@ def _per_instrument(trades: pl.DataFrame) -> str:
     values = sums["pnl_usd"].round(2).to_list()
     colors = [_GAIN if value >= 0 else _LOSS for value in values]
     bars = go.Bar(y=sums["symbol"].to_list(), x=values, orientation="h", marker={"color": colors})
-    return _plot([bars], max(200, 22 * len(values) + 60), xaxis={"tickformat": ",.0f"}, yaxis={"type": "category"})
+    return plot([bars], max(200, 22 * len(values) + 60), xaxis={"tickformat": ",.0f"}, yaxis={"type": "category"})
 
 
 def _distribution(trades: pl.DataFrame) -> str:
@@ -241,4 +245,4 @@ def _distribution(trades: pl.DataFrame) -> str:
     low, high = pnl.quantile(0.01, "lower"), pnl.quantile(0.99, "higher")
     shown = pnl.clip(low, high).round(2).to_list()
     bars = go.Histogram(x=shown, nbinsx=60, marker={"color": _LINE})
-    return _plot([bars], 320, bargap=0.05, xaxis={"tickformat": ",.0f"}, yaxis={"title": {"text": "trades"}})
+    return plot([bars], 320, bargap=0.05, xaxis={"tickformat": ",.0f"}, yaxis={"title": {"text": "trades"}})

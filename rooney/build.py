@@ -1,6 +1,8 @@
 """Configuration → engine: the very one for worker, backtest and check."""
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,12 +10,14 @@ import msgspec
 from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.config import FilterBlock, Instrument, StrategyConfig
-from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Logistic
-from rooney.errors import ConfigError, StrategyError
+from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
+from rooney.errors import ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.filters import Filter, filter_field
+from rooney.findings import Finding
 from rooney.instruments import group_of
 from rooney.layout import Layout
+from rooney.model import Model, NoModel, path_of, read_models
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import Strategy, compile_strategy, find, load
 
@@ -24,18 +28,21 @@ V1_WARM_UP_BARS = 252  # old system §1.4
 def build_engine(
     strategy: StrategyConfig,
     more: Mapping[str, Feature] | None = None,
-    vetoes: Mapping[str, Logistic] | None = None,
+    vetoes: Mapping[str, Veto] | None = None,
 ) -> Engine:
     """Engine of a configured strategy: the very one for live and backtest.
 
     Traded instruments come first, in the block's order, then those whose data their features read.
-    more: features beside those the strategy and its filters name; vetoes: models by symbol
+    more: features beside those the strategy and its filters name; vetoes: models by symbol, default: those
+    in its `models_path`
     """
+    vetoes = configured_vetoes(strategy) if vetoes is None else vetoes
     cls = load(strategy.strategy)
     declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
     params = strategy.params(declared)
     filters = entry_filters(strategy, cls)
-    extra = {filter_field(name): item.feature for name, item in filters.items()} | dict(more or {})
+    extra = {filter_field(name): item.feature for name, item in filters.items()} | _model_features(strategy, vetoes)
+    extra |= dict(more or {})
     own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
     if any(each[key] for each in own.values() for key in ("stop_atr", "target_atr", "trail_atr")):
         extra[STOP_ATR] = Feature("atr", cls.timeframe, "stop_atr_bars")
@@ -68,6 +75,68 @@ def entry_filters(strategy: StrategyConfig, cls: type[Strategy]) -> dict[str, Fi
             except StrategyError as error:
                 raise ConfigError(f"{strategy.path}.filters.{name}: {error}; not starting") from error
     return found
+
+
+def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
+    """What judges the entries of each traded instrument; one without a model is traded freely or not at all, as
+    `on_missing_model` says. Raises ModelError for a file that is no model of it.
+    """
+    directory = strategy.models_path
+    if directory is None:
+        return {}
+    found: dict[str, Veto] = {**read_models(directory, strategy.traded, Path(strategy.strategy).stem)}
+    if strategy.settings.on_missing_model == "refuse":
+        found |= {symbol: NoModel() for symbol in strategy.traded if symbol not in found}
+    return found
+
+
+def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
+    """sha256 of an instrument's parameters: a model knows the trades they make."""
+    cls = load(strategy.strategy)
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
+    values = {key: float(value) for key, value in strategy.params(declared, symbol).items()}
+    return hashlib.sha256(msgspec.msgpack.encode(values, order="deterministic")).hexdigest()
+
+
+def model_findings(strategy: StrategyConfig) -> list[Finding]:
+    """What to know of a strategy's models before it trades: which are missing, which know other trades."""
+    directory, path = strategy.models_path, f"{strategy.path}.models_path"
+    if directory is None:
+        return []
+    models = read_models(directory, strategy.traded, Path(strategy.strategy).stem)
+    found = []
+    if absent := [symbol for symbol in strategy.traded if symbol not in models]:
+        what = "trade without a veto" if strategy.settings.on_missing_model == "trade" else "enter nothing"
+        text = (
+            f"no model of {', '.join(absent)} in {directory}: they {what} (on_missing_model); rooney train makes models"
+        )
+        found.append(Finding("warning", path, text))
+    now = {symbol: parameters_digest(strategy, symbol) for symbol in models}  # an imported model does not know its own
+    other = [
+        symbol for symbol, model in models.items() if model.made_from.get("parameters", now[symbol]) != now[symbol]
+    ]
+    if other:
+        text = f"models of {', '.join(other)} learned from trades of other strategy_params than these; train them anew"
+        found.append(Finding("warning", path, text))
+    return found
+
+
+def _model_features(strategy: StrategyConfig, vetoes: Mapping[str, Veto]) -> dict[str, Feature]:
+    """The features of all models together, by field and in the order of their names: equal sets compile once."""
+    found = {}
+    for symbol, model in vetoes.items():
+        if not isinstance(model, Model):
+            continue
+        for name in model.features:
+            where = f"{path_of(strategy.models_path or Path(), symbol)}: reads {name!r}"
+            try:
+                feature = catalogue(name)
+            except StrategyError as error:
+                raise ModelError(f"{where}, which this version does not know: {error}; not used") from error
+            if is_research_only(feature):
+                raise ModelError(f"{where}, which reads the future and exists in research only; not used")
+            found[model_field(name)] = feature
+    return dict(sorted(found.items()))
 
 
 def _filter(block: FilterBlock, default: Filter | None) -> Filter:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney import ahead, precompile, sessions
-from rooney.build import build_engine
+from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
@@ -35,7 +35,7 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
         if strategy.settings.enabled:
             engine = build_engine(strategy)
             engine.compile()
-            return of_drop_in(name, engine.compiled.module.__name__)
+            return [*model_findings(strategy), *of_drop_in(name, engine.compiled.module.__name__)]
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
         return [Finding("error", path, text)]

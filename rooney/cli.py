@@ -330,6 +330,90 @@ def features() -> None:
         click.echo(f"{kernel.name:<24}{kernel.inputs:<8}{kernel.formula}{source}")
 
 
+@cli.command()
+@click.argument("name")
+@_configured
+@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets models, training.json, report.html.")
+@click.option("--start", help="First instant (ISO time, UTC).")
+@click.option("--end", help="First instant left out.")
+@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--features", help="Names of the catalogue: ibs,atrz,es_hourly_return [those of research/training.py].")
+@click.option("--trials", default=40, show_default=True, type=click.IntRange(min=1), help="Forests tried.")
+@click.option("--trees", default=200, show_default=True, type=click.IntRange(min=1), help="Trees of a forest.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same bytes.")
+@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
+@click.option("--min-trades", default=100, show_default=True, type=click.IntRange(min=10), help="Kept on every path.")
+@click.option("--min-final-trades", default=30, show_default=True, type=click.IntRange(min=5), help="Kept at the end.")
+@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Threads.")
+@click.option("--json", "as_json", is_flag=True, help="Print training.json.")
+def train(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    data: Path,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    symbols: str | None,
+    features: str | None,
+    embargo_h: float,
+    jobs: int,
+    as_json: bool,
+    **plan: Any,
+) -> None:
+    """Train a strategy's models on its own trades; write those that hold. Exit status 1 if none does."""
+    _needs("train", "polars", "sklearn", "joblib", "optuna")
+    from research.models import run_training
+    from research.train import Plan
+    from research.training import DEFAULT_FEATURES
+
+    if symbols is not None:
+        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
+    strategy = _load(config_path, overrides, env_file).strategy(name)
+    names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
+    span = _time(start, "--start"), _time(end, "--end")
+    wanted = Plan(embargo_s=embargo_h * 3600.0, **plan)
+    sys.exit(run_training(strategy, data, span, names, wanted, out, jobs, as_json))
+
+
+@cli.group()
+def models() -> None:
+    """Model files: read those of the old system."""
+
+
+@models.command("import")
+@click.argument("name")
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_configured
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder of the model files.")
+@click.option("--json", "as_json", is_flag=True, help="What became of each as JSON.")
+def models_import(
+    name: str,
+    source: Path,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    to: Path,
+    as_json: bool,
+) -> None:
+    """Turn SYMBOL_rf_model.pkl and SYMBOL_best.json in SOURCE into model files of strategy NAME."""
+    _needs("models import", "sklearn", "joblib")
+    from research.old_models import run_import
+
+    sys.exit(run_import(source, to, _load(config_path, overrides, env_file).strategy(name), as_json))
+
+
+def _needs(verb: str, *modules: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"rooney {verb} needs {' and '.join(missing)}: install rooney[research,optimize]")
+
+
 @cli.group()
 def data() -> None:
     """History: import, download and check it, and fill Redis with it."""

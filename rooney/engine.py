@@ -6,6 +6,7 @@ bytes and restored exactly.
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -21,8 +22,9 @@ from rooney.features import PAIRS
 from rooney.filters import Filter, filter_field
 from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.kernels import dtypes, entries
-from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason
+from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
 from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
+from rooney.model import Model, NoModel
 from rooney.orders import Role, Side
 from rooney.strategy import Compiled, explain
 
@@ -92,6 +94,14 @@ class Logistic(msgspec.Struct, frozen=True):
     intercept: float
     clip: float
     threshold: float
+
+
+Veto = Logistic | Model | NoModel
+
+
+def model_field(name: str) -> str:
+    """Field of the values that holds a model's feature."""
+    return "model_" + re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -199,13 +209,14 @@ class Engine:
         instruments: Sequence[EngineInstrument],
         limits: Limits,
         filters: Mapping[str, Filter] | None = None,
-        vetoes: Mapping[str, Logistic] | None = None,
+        vetoes: Mapping[str, Veto] | None = None,
     ) -> None:
         self.compiled = compiled
         self.instruments = list(instruments)
         self.limits = limits
         self.filters = dict(filters or {})
-        configured = msgspec.msgpack.encode((self.instruments, limits, self.filters, dict(vetoes or {})))
+        judged = {symbol: veto.digest() if isinstance(veto, Model) else veto for symbol, veto in (vetoes or {}).items()}
+        configured = msgspec.msgpack.encode((self.instruments, limits, self.filters, judged))
         self.digest = hashlib.sha256(compiled.digest.encode() + configured).hexdigest()
         n = len(self.instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
@@ -258,13 +269,7 @@ class Engine:
             passes = item.missing == "pass"
             column = columns[filter_field(name)]
             self._filters[:, k] = (column, item.low, item.high, item.above, item.below, item.mask, passes)
-        self._vetoes = np.zeros(n, dtypes.VETO)
-        inputs: list[tuple[Any, ...]] = []
-        for symbol, veto in (vetoes or {}).items():
-            given = (1, veto.threshold, len(inputs), len(veto.features), veto.intercept, veto.clip)
-            self._vetoes[self._index[symbol]] = given
-            inputs += [(columns[name], *rest) for name, *rest in veto.features]
-        self._veto_inputs = np.array(inputs, dtypes.VETO_INPUT)
+        self._vetoes, self._veto_inputs, self._nodes = _judges(vetoes or {}, self._index, columns)
         self._entry_windows = np.array(limits.entry_windows, np.int64).reshape(-1, 2)
         self._no_entry = np.array(limits.no_entry_windows, np.int64).reshape(-1, 2)
         # State: all there is to freeze.
@@ -304,6 +309,7 @@ class Engine:
             self._filters,
             self._vetoes,
             self._veto_inputs,
+            self._nodes,
             self._entry_windows,
             self._no_entry,
             self._account,
@@ -363,7 +369,8 @@ class Engine:
     def score(self, symbol: str, values: NDArray[np.float64]) -> float:
         """Score of an instrument's veto on `values` (by `compiled.layout.fields`); NaN without one, or not enough."""
         veto = self._vetoes[self._index[symbol]]
-        return float(entries.score(veto, self._veto_inputs, values)) if veto["kind"] else math.nan
+        has_one = int(veto["kind"]) in (VetoKind.LOGISTIC, VetoKind.FOREST)
+        return float(entries.score(veto, self._veto_inputs, self._nodes, values)) if has_one else math.nan
 
     def history_bars(self, timeframe: int) -> int:
         """Bars of a timeframe to warm up with, 0 for none: what the features and the strategy itself ask for."""
@@ -567,6 +574,36 @@ class Engine:
             int(record["bars_held"]),
             float(record["score"]),
         )
+
+
+def _judges(
+    vetoes: Mapping[str, Veto], index: Mapping[str, int], columns: Mapping[str, int]
+) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
+    """VETO per instrument, VETO_INPUT of all of them, NODE of all forests. columns: of the values, by field."""
+    found = np.zeros(len(index), dtypes.VETO)
+    inputs: list[tuple[Any, ...]] = []
+    forests = [np.zeros(0, dtypes.NODE)]
+    n_nodes = 0
+    for symbol, veto in vetoes.items():
+        record = found[index[symbol]]
+        record["first"] = len(inputs)
+        if isinstance(veto, NoModel):
+            record["kind"] = VetoKind.ABSENT
+            continue
+        record["count"], record["threshold"] = len(veto.features), veto.threshold
+        if isinstance(veto, Logistic):
+            record["kind"], record["intercept"], record["clip"] = VetoKind.LOGISTIC, veto.intercept, veto.clip
+            inputs += [(columns[name], *rest) for name, *rest in veto.features]
+            continue
+        record["kind"], record["first_node"], record["n_trees"] = VetoKind.FOREST, n_nodes, veto.n_trees
+        own = [columns[model_field(name)] for name in veto.features]
+        needed = [veto.missing == "veto" or name in veto.required for name in veto.features]
+        inputs += [(column, required, 0.0, 1.0, 0.0) for column, required in zip(own, needed, strict=True)]
+        nodes = veto.nodes()
+        nodes["feature"] = np.array(own, np.int32)[np.where(nodes["left"] < 0, 0, nodes["feature"])]
+        forests.append(nodes)
+        n_nodes += len(nodes)
+    return found, np.array(inputs, dtypes.VETO_INPUT), np.concatenate(forests)
 
 
 def _hand_out(span: Any, bar: Any) -> None:

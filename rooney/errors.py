@@ -2,7 +2,8 @@
 
     RooneyError
     ├── ConfigError        the file, a key or a credential is wrong: repair it; restarting cannot help (exit 78)
-    │   └── StrategyError  a strategy file is wrong
+    │   ├── StrategyError  a strategy file is wrong
+    │   └── ModelError     a model file is not what it was written as, or not for this strategy
     ├── LedgerError        the ledger is torn, foreign, newer or in use: no trading (exit 78)
     ├── MessageError       bytes on Redis that are no message of ours: refuse that one, go on
     ├── FeedError          the feed ended or refused: back off and make a new session
@@ -28,6 +29,10 @@ class ConfigError(RooneyError):
 
 class StrategyError(ConfigError):
     """A strategy file cannot be used; the message names the file and what a researcher should change."""
+
+
+class ModelError(ConfigError):
+    """A model file cannot be used; the message starts with its path."""
 
 
 class LedgerError(RooneyError):

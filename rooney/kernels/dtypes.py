@@ -51,6 +51,16 @@ class Reason(enum.IntEnum):
     MARGIN = 19
     DRAWDOWN = 20
     ROLLING = 21
+    NO_MODEL = 22
+
+
+class VetoKind(enum.IntEnum):
+    """What judges an instrument's entries."""
+
+    NONE = 0
+    LOGISTIC = 1
+    FOREST = 2
+    ABSENT = 3  # there should be a model, and there is none: no entries
 
 
 class OutcomeKind(enum.IntEnum):
@@ -169,12 +179,14 @@ FILTER = _record(
     ("pass_missing", _I),
 )
 VETO = _record(
-    ("kind", _I),  # 0: none, 1: logistic
+    ("kind", _I),  # VetoKind
     ("threshold", _F),
     ("first", _I),  # of its inputs
     ("count", _I),
     ("intercept", _F),
     ("clip", _F),
+    ("first_node", _I),
+    ("n_trees", _I),
 )
 VETO_INPUT = _record(
     ("column", _I),
@@ -182,6 +194,22 @@ VETO_INPUT = _record(
     ("mean", _F),
     ("deviation", _F),
     ("weight", _F),
+)
+# Of a forest; the roots of its trees come first. Aligned, so that a node is read at once.
+NODE = np.dtype(
+    (
+        np.record,
+        np.dtype(
+            [
+                ("threshold", _F),  # a float32 value up to it goes left
+                ("leaf", _F),  # share of class 1
+                ("feature", np.int32),  # in a model file: its number; in an engine: the column of the values
+                ("left", np.int32),  # counted from the forest's first node; -1: a leaf
+                ("right", np.int32),
+            ],
+            align=True,
+        ),
+    )
 )
 ACCOUNT = _record(
     ("cash", _F),  # starting cash + realised - commissions

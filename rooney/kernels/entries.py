@@ -5,9 +5,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rooney.kernels.forest import LARGEST, votes
 from rooney.kernels.jit import njit
 
 DAY_NS = 86_400_000_000_000
+FOREST = 2  # a plain integer, as in the step
 
 
 @njit(cache=True)
@@ -43,11 +45,11 @@ def in_any(windows: NDArray[Any], local_ns: int) -> bool:
 
 
 @njit(cache=True)
-def score(veto: Any, inputs: Any, numbers: NDArray[Any]) -> float:
+def score(veto: Any, inputs: Any, nodes: Any, numbers: NDArray[Any]) -> float:
     """Score of an instrument's model on its values, in [0, 1]; NaN while a required one is missing.
 
-    Logistic: 1 / (1 + exp(-(intercept + sum of weight z))), z = (x - mean) / deviation clipped; a missing x that is
-    not required counts as 0 before it is standardised (old system §3.1).
+    Logistic: 1 / (1 + exp(-(intercept + sum of weight z))), z = (x - mean) / deviation clipped. Forest: its votes. A
+    missing x that is not required counts as 0, before it is standardised (old system §3.1).
     """
     total = veto.intercept
     for k in range(veto.first, veto.first + veto.count):
@@ -56,6 +58,12 @@ def score(veto: Any, inputs: Any, numbers: NDArray[Any]) -> float:
             if inputs[k].required:
                 return math.nan
             x = 0.0
+        if veto.kind == FOREST:
+            if abs(x) > LARGEST:
+                return math.nan
+            continue
         z = (x - inputs[k].mean) / inputs[k].deviation
         total += inputs[k].weight * max(-veto.clip, min(veto.clip, z))
+    if veto.kind == FOREST:
+        return votes(nodes, veto.first_node, veto.n_trees, numbers)
     return 1.0 / (1.0 + math.exp(-total))

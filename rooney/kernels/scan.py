@@ -78,6 +78,7 @@ def scan(
     filters: Any,
     vetoes: Any,
     veto_inputs: Any,
+    nodes: Any,
     entry_windows: Any,
     no_entry: Any,
     account: Any,
@@ -232,7 +233,7 @@ def scan(
         else:
             n_outcomes = at.n_pending
         step(
-            limits, instruments, params, links, filters, vetoes, veto_inputs, entry_windows, no_entry,
+            limits, instruments, params, links, filters, vetoes, veto_inputs, nodes, entry_windows, no_entry,
             account, positions, slots, values, numbers, held, mark, sessions, bars, rolls,
             outcomes, n_outcomes, intents, trades, reasons, scores, out,
         )  # fmt: skip

@@ -36,7 +36,8 @@ BY_STOP = 6
 FLATTEN = 0
 WARMING_UP, NO_SIGNAL, HOLD, ENTER_LONG, ENTER_SHORT, EXITING, SLOTS_FULL = 1, 2, 3, 4, 5, 6, 7
 DAILY_LOSS, AWAITED, REENTRY_WAIT, CLOSE_MARGIN, GAP, UNCERTAIN_ENTRY = 8, 9, 10, 11, 12, 13
-FILTERED, VETOED, NO_SCORE, WINDOW, MARGIN, DRAWDOWN, ROLLING = 15, 16, 17, 18, 19, 20, 21
+FILTERED, VETOED, NO_SCORE, WINDOW, MARGIN, DRAWDOWN, ROLLING, NO_MODEL = 15, 16, 17, 18, 19, 20, 21, 22
+ABSENT = 3
 
 
 @njit(cache=True)
@@ -168,6 +169,7 @@ def step(
     filters: Any,
     vetoes: Any,
     veto_inputs: Any,
+    nodes: Any,
     windows: Any,
     no_entry: Any,
     account_: Any,
@@ -194,6 +196,7 @@ def step(
     instruments, params, positions, values, sessions, rolls, reasons, scores: one per instrument, traded ones first
     links:    int64[instrument, symbol], index of every instrument the features of this one read; -1: none
     filters:  FILTER[instrument, filter]; vetoes: VETO per instrument, veto_inputs: VETO_INPUT of all of them
+    nodes:    NODE of all forests
     windows, no_entry: int64[k, (begin, end)], ns of the day: bars that may enter (none given: all), times that may not
     slots:    float64[instrument, slot], state of the features
     numbers:  `values` again, seen as float64[instrument, column]
@@ -406,8 +409,10 @@ def step(
             reason = NO_SIGNAL
         elif entries.first_refusing(filters[i], numbers[i]) >= 0:
             reason = FILTERED
+        elif vetoes[i].kind == ABSENT:
+            reason = NO_MODEL
         elif vetoes[i].kind != 0:
-            scores[i] = entries.score(vetoes[i], veto_inputs, numbers[i])
+            scores[i] = entries.score(vetoes[i], veto_inputs, nodes, numbers[i])
             if math.isnan(scores[i]):
                 reason = NO_SCORE
             elif scores[i] < vetoes[i].threshold:

@@ -1,0 +1,98 @@
+"""What `rooney train` does with files and a terminal."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from research import training
+from research.history import History
+from research.train import Plan, Verdict, train
+from research.train_report import html
+from rooney.config import StrategyConfig
+from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.model import path_of, write_model
+
+
+def run_training(
+    strategy: StrategyConfig,
+    data: Path,
+    span: tuple[datetime | None, datetime | None],
+    names: Sequence[str],
+    plan: Plan,
+    out: Path,
+    jobs: int,
+    as_json: bool,
+) -> int:
+    """Train every instrument, write what is confirmed, and say why the others are not; exit 1 if none is.
+
+    out: gets SYMBOL.model of confirmed ones, training.json and report.html; older models there are taken away, because
+    a folder never holds models of two trainings
+    """
+    engine = training.engine_of(strategy, names)
+    history = History(data, [instrument.symbol for instrument in engine.instruments], *span)
+    if lacking := sorted(set(history.missing) - set(strategy.traded)):
+        raise ConfigError(f"--data: no bars of {', '.join(lacking)} in {data}, which the features read; not training")
+    with click.progressbar(length=1000, label="trades", file=sys.stderr) as bar:
+        sets = training.collect(strategy, history, names, lambda share: bar.update(int(share * 1000) - bar.pos))
+    name = Path(strategy.strategy).stem
+    verdicts = []
+    for symbol, samples in sets.items():
+        made_from = training.made_from(strategy, symbol, history)
+        with click.progressbar(length=1000, label=f"{symbol}: {len(samples)} trades", file=sys.stderr) as bar:
+            step = _steps(bar)
+            verdicts.append(train(samples, plan, name, made_from, step, jobs))
+    out.mkdir(parents=True, exist_ok=True)
+    for verdict in verdicts:
+        path_of(out, verdict.symbol).unlink(missing_ok=True)
+        if verdict.model is not None:
+            write_model(verdict.model, path_of(out, verdict.symbol))
+    summary = _summary(strategy, plan, names, verdicts, history)
+    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (out / "report.html").write_text(html(strategy.name, verdicts, summary))
+    confirmed = [verdict.symbol for verdict in verdicts if verdict.model is not None]
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        for verdict in verdicts:
+            said = "confirmed" if verdict.model is not None else "; ".join(verdict.reasons)
+            click.echo(f"  {verdict.symbol:<6}{said}")
+        files = ["report.html", "training.json", *(f"{symbol}.model" for symbol in confirmed)]
+        click.echo(f"\nwritten to {out}: {', '.join(files)}")
+    return EXIT_OK if confirmed else EXIT_ATTENTION
+
+
+def _steps(bar: Any) -> Any:
+    return lambda share: bar.update(int(share * 1000) - bar.pos)
+
+
+def _summary(
+    strategy: StrategyConfig, plan: Plan, names: Sequence[str], verdicts: Sequence[Verdict], history: History
+) -> dict[str, Any]:
+    """`training.json`: what was asked, what was found, and why it may or may not trade."""
+    return {
+        "strategy": strategy.name,
+        "features": list(names),
+        "plan": msgspec.structs.asdict(plan),
+        "data_sha256": history.digest(),
+        "span": [_iso(history.start_ns), _iso(history.end_ns)],
+        "instruments": {
+            verdict.symbol: {
+                "confirmed": verdict.model is not None,
+                "reasons": verdict.reasons,
+                "threshold": verdict.model.threshold if verdict.model else None,
+                "sha256": verdict.model.digest() if verdict.model else None,
+                "measures": {k: None if v != v else v for k, v in verdict.measures.items()},
+            }
+            for verdict in verdicts
+        },
+    }
+
+
+def _iso(ts_ns: int) -> str:
+    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

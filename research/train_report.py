@@ -1,0 +1,83 @@
+"""The report of a training: one HTML file that opens offline. Why each model may trade, or why there is none."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from research.report import page, plot, table
+from research.train import DAY_NS, Verdict
+
+_GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
+_SHOWN = (
+    ("search_trades", "trades searched"), ("final_trades", "trades put away"), ("trials", "trials"),
+    ("kept_trades", "kept, least of a path"), ("sharpe", "Sharpe of the excess, per day"),
+    ("sharpe_worst_path", "… of the worst path"), ("deflated_sharpe", "deflated Sharpe (probability)"),
+    ("overfitting", "probability of overfitting"), ("pnl_usd", "P&L kept, USD"), ("all_pnl_usd", "… of all, USD"),
+    ("final_kept", "final: kept"), ("final_pnl_usd", "final: P&L kept, USD"),
+    ("final_all_pnl_usd", "final: … of all, USD"),
+    ("final_sharpe_probability", "final: probability of an excess"),
+)  # fmt: skip
+
+
+def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any]) -> str:
+    """The page as text. summary: as in `training.json`, which the page carries along."""
+    begin, end = (str(at)[:10] for at in summary["span"])
+    parts = [f"<h1>{escape(name)}</h1><p class=soft>models, trained on {begin} to {end}</p>"]
+    facts = {"features": ", ".join(summary["features"]), "data": summary["data_sha256"],
+             "plan": ", ".join(f"{key} {value}" for key, value in summary["plan"].items())}  # fmt: skip
+    listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+    parts.append(f"<dl class=facts>{listed}</dl><h2>Instruments</h2>")
+    rows = [(v.symbol, "confirmed" if v.model else "; ".join(v.reasons)) for v in verdicts]
+    parts.append(table(("", "verdict"), rows))
+    for verdict in verdicts:
+        parts += _instrument(verdict)
+    return page(f"{name}: models", parts, summary)
+
+
+def _instrument(verdict: Verdict) -> list[str]:
+    measures = [(label, f"{verdict.measures[key]:,.4g}") for key, label in _SHOWN if key in verdict.measures]
+    parts = [f"<h2>{escape(verdict.symbol)}: {'confirmed' if verdict.model else 'no model'}</h2>"]
+    if verdict.best is None:
+        return [*parts, table(("", ""), measures)]
+    parts += ["<div class=pair><div>", table(("", ""), measures), "</div><div>"]
+    parts += ["<p class=soft>Sharpe of the excess of each trial; the chosen one marked</p>", _trials(verdict)]
+    parts += ["</div></div><p class=soft>Excess of kept trades in cross-validation, USD, mean of the paths</p>"]
+    parts += [_excess(verdict)]
+    parts += ["<p class=soft>The period put away, USD: trades kept by the model, and all of them</p>", _final(verdict)]
+    return parts
+
+
+def _trials(verdict: Verdict) -> str:
+    shown = [(k, trial.sharpe) for k, trial in enumerate(verdict.trials) if trial.sharpe == trial.sharpe]
+    best = verdict.trials.index(verdict.best) if verdict.best is not None else -1
+    colors = [_GAIN if k == best else _SOFT for k, _ in shown]
+    dots = go.Scatter(x=[k for k, _ in shown], y=[round(ratio, 5) for _, ratio in shown], mode="markers",
+                      marker={"color": colors})  # fmt: skip
+    return plot([dots], 280, xaxis={"title": {"text": "trial"}})
+
+
+def _excess(verdict: Verdict) -> str:
+    line = go.Scatter(x=_dates(verdict.days * DAY_NS), y=np.cumsum(verdict.excess).round(2).tolist(),
+                      line={"width": 1.4, "color": _LINE})  # fmt: skip
+    return plot([line], 260, yaxis={"tickformat": ",.0f"})
+
+
+def _final(verdict: Verdict) -> str:
+    final = verdict.final
+    if final is None or verdict.best is None:
+        return ""
+    x = _dates(final.end_ns)
+    kept = np.where(verdict.scores >= verdict.best.threshold, final.pnl_usd, 0.0)
+    lines = [
+        go.Scatter(x=x, y=np.cumsum(values).round(2).tolist(), name=name, line={"width": 1.4, "color": color})
+        for values, name, color in ((final.pnl_usd, "all", _SOFT), (kept, "kept", _GAIN))
+    ]
+    return plot(lines, 260, yaxis={"tickformat": ",.0f"})
+
+
+def _dates(ts_ns: Any) -> list[str]:
+    return [datetime.fromtimestamp(int(ts) // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M") for ts in ts_ns]

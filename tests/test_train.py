@@ -1,0 +1,192 @@
+"""Training on made-up trades: what is planted is found and confirmed, what is noise never is; and why."""
+
+import math
+import re
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from research import selection
+from research.train import SHARES, Plan, Verdict, train
+from research.training import TrainingSet
+from rooney.model import from_bytes, to_bytes
+
+HOUR_NS = 3_600_000_000_000
+NAMES = ("ibs", "atrz", "weekday", "rsi")
+QUICK = Plan(trials=3, trees=20, min_trades=100, min_final_trades=30)
+BRIEF = Plan(trials=1, trees=5)
+
+
+def samples(seed: int, edge_usd: float, n: int = 1_600) -> TrainingSet:
+    """Trades of three years, some at the same time. With an edge, two features say which ones earn."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, len(NAMES)))
+    start = 1_600_000_000_000_000_000 + np.sort(rng.integers(0, 26_000, n)) * HOUR_NS
+    end = start + rng.integers(1, 10, n) * HOUR_NS
+    good = (rows[:, 0] > 0) & (rows[:, 1] < 0.7)
+    pnl = rng.normal(-5.0, 200.0, n) + np.where(good, edge_usd, -edge_usd)
+    return TrainingSet("ES", NAMES, rows, start, end, pnl)
+
+
+def trained(seed: int, edge_usd: float, plan: Plan = QUICK, **named: Any) -> Verdict:
+    return train(samples(seed, edge_usd), plan, "ibs", {"data": "0" * 64}, **named)
+
+
+@pytest.fixture(scope="module")
+def found() -> Verdict:
+    return trained(1, 60.0)
+
+
+def test_a_planted_edge_is_found_and_confirmed(found: Verdict) -> None:
+    assert found.reasons == []
+    assert found.model is not None
+    assert found.measures["deflated_sharpe"] > 0.99
+    assert found.measures["overfitting"] < 0.1
+    assert found.measures["final_excess_usd"] > 0
+
+
+def test_a_confirmed_model_is_a_file_that_scores_as_it_was_judged(found: Verdict) -> None:
+    assert found.model is not None and found.final is not None
+    again = from_bytes(to_bytes(found.model), "ES.model")
+    from research.forests import predict
+
+    scores = predict(again.nodes(), again.n_trees, found.final.rows)
+    np.testing.assert_array_equal(scores, found.scores)
+    assert int((scores >= again.threshold).sum()) == found.measures["final_kept"]
+
+
+def test_the_same_seed_gives_the_same_bytes_on_one_core_or_two(found: Verdict) -> None:
+    again = trained(1, 60.0, jobs=2)
+    assert found.model is not None and again.model is not None
+    assert to_bytes(again.model) == to_bytes(found.model)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_promotes_nothing_and_says_why(seed: int) -> None:
+    _assert_nothing(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 22))
+def test_twenty_times_noise_promotes_nothing(seed: int) -> None:
+    _assert_nothing(seed)
+
+
+def _assert_nothing(seed: int) -> None:
+    verdict = trained(seed, 0.0)
+    assert verdict.model is None
+    assert any("looks like luck" in reason or "overfitting" in reason or "kept 100" in reason
+               for reason in verdict.reasons)  # fmt: skip
+
+
+def test_a_strategy_that_earns_whatever_is_chosen_promotes_no_choice() -> None:
+    """Every trade is good, and none is better for a reason that could be known: a veto only costs."""
+    rich = samples(3, 0.0)
+    verdict = train(
+        TrainingSet("ES", NAMES, rich.rows, rich.start_ns, rich.end_ns, rich.pnl_usd + 80), QUICK, "ibs", {}
+    )
+    assert verdict.model is None
+    assert verdict.measures["pnl_usd"] > 0
+
+
+def test_an_edge_that_ends_before_the_final_period_is_not_confirmed() -> None:
+    past = samples(4, 60.0)
+    cut = int(len(past) * (1 - QUICK.final_share))
+    pnl = past.pnl_usd.copy()
+    pnl[cut:] = samples(5, 0.0).pnl_usd[cut:]
+    verdict = train(TrainingSet("ES", NAMES, past.rows, past.start_ns, past.end_ns, pnl), QUICK, "ibs", {})
+    assert verdict.model is None
+    assert verdict.reasons
+    assert all("final period" in reason for reason in verdict.reasons)
+
+
+def test_the_final_period_changes_nothing_of_the_search(found: Verdict) -> None:
+    """Its trades are read once, after everything is chosen: other labels there give the same forest and threshold."""
+    one = samples(1, 60.0)
+    cut = int(len(one) * (1 - QUICK.final_share))
+    other = one.pnl_usd.copy()
+    other[cut:] = -other[cut:]
+    second = train(TrainingSet("ES", NAMES, one.rows, one.start_ns, one.end_ns, other), QUICK, "ibs", {})
+    assert found.best == second.best
+    assert found.trials == second.trials
+    np.testing.assert_array_equal(found.scores, second.scores)
+
+
+def test_every_forest_and_threshold_counts_as_a_trial(found: Verdict) -> None:
+    assert len(found.trials) == found.measures["trials"] == QUICK.trials * len(SHARES)
+
+
+def test_a_trade_whose_features_are_missing_is_neither_learned_nor_judged() -> None:
+    whole = samples(1, 60.0)
+    holes = whole.rows.copy()
+    holes[::7, 2] = math.nan
+    verdict = train(TrainingSet("ES", NAMES, holes, whole.start_ns, whole.end_ns, whole.pnl_usd), BRIEF, "ibs", {})
+    n = len(range(0, len(whole), 7))
+    assert verdict.measures["incomplete"] == n
+    assert verdict.measures["search_trades"] + verdict.measures["final_trades"] <= len(whole) - n
+
+
+@pytest.mark.parametrize(
+    ("n", "pnl", "said"),
+    [(0, None, "^0 trades to search in and 0 in the final period; 200 and 30 are needed"), (150, None, "are needed"),
+     (1_000, 10.0, r"(7\d\d) of \1 trades won")],
+)  # fmt: skip
+def test_too_little_to_learn_from_is_said_in_numbers(n: int, pnl: float | None, said: str) -> None:
+    few = samples(1, 0.0, n)
+    if pnl is not None:
+        few = TrainingSet("ES", NAMES, few.rows, few.start_ns, few.end_ns, np.full(n, pnl))
+    verdict = train(few, QUICK, "ibs", {})
+    assert verdict.model is None
+    assert re.search(said, verdict.reasons[0])
+
+
+# ── how much is luck ──
+
+
+def test_the_probabilistic_sharpe_ratio_is_the_papers_example() -> None:
+    """Bailey and López de Prado 2012: SR 0.458 a month over 24 months, skew -2.448, kurtosis 10.164: PSR 0.913."""
+    z = 0.458 * math.sqrt(23) / math.sqrt(1 + 2.448 * 0.458 + (10.164 - 1) / 4 * 0.458**2)
+    assert selection._NORMAL.cdf(z) == pytest.approx(0.913, abs=5e-4)
+    returns = np.array([0.1] * 20 + [-0.3, 0.2, 0.05, -0.02])
+    centred = returns - returns.mean()
+    skew, kurtosis = (float((centred**k).mean() / (centred**2).mean() ** (k / 2)) for k in (3, 4))
+    ratio = selection.sharpe(returns)
+    spread = math.sqrt(1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2)
+    expected = selection._NORMAL.cdf(ratio * math.sqrt(23) / spread)
+    assert selection.probabilistic_sharpe(returns) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_expected_best_of_many_is_what_drawing_them_shows() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0.0, 0.3, (20_000, 50)).max(axis=1).mean()
+    assert selection.expected_best(0.09, 50) == pytest.approx(drawn, rel=0.02)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([2, 4, 6]))
+def test_the_probability_of_overfitting_is_what_loops_count(seed: int, n_blocks: int) -> None:
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(size=(24, 5))
+    blocks = np.split(returns, n_blocks)
+    worse = total = 0
+    for chosen in combinations(range(n_blocks), n_blocks // 2):
+        inside = np.concatenate([blocks[k] for k in chosen])
+        outside = np.concatenate([blocks[k] for k in range(n_blocks) if k not in chosen])
+        best = max(range(5), key=lambda k: selection.sharpe(inside[:, k]))
+        order = sorted(range(5), key=lambda k: selection.sharpe(outside[:, k]))
+        worse += (order.index(best) + 1) / 6 <= 0.5
+        total += 1
+    assert selection.overfitting(returns, n_blocks) == worse / total
+
+
+def test_the_best_of_noise_is_overfitted_about_half_the_time_and_a_real_one_never() -> None:
+    rng = np.random.default_rng(1)
+    noise = np.mean([selection.overfitting(rng.normal(size=(200, 20)), 8) for _ in range(40)])
+    assert 0.4 < noise < 0.65
+    skilled = rng.normal(size=(200, 20))
+    skilled[:, 3] += 1.0
+    assert selection.overfitting(skilled, 8) == 0.0
