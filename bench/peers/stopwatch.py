@@ -56,7 +56,7 @@ def main(prepare, version):
 
 
 def rows(trades):
-    """float64[trade, 5] in the order of instrument and entry; times as minutes since 1970, which float64 holds exactly."""
+    """float64[trade, 5] by instrument and entry; times as minutes since 1970, which float64 holds exactly."""
     found = np.array([(i, a // MINUTE_NS, b, c // MINUTE_NS, d) for i, a, b, c, d in trades], np.float64).reshape(-1, 5)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 
