@@ -229,7 +229,7 @@ def write(layout: Layout, timeframe: int) -> str:
     own, others = _shifts(layout)
     return (
         "".join(imports)
-        + f"LINKED = {bool(links)}\n\n"
+        + f"LINKED = {bool(links)}\nFINEST = {min(folds, default=0)}\n\n"
         + _function("fold(timeframe, s, f, local_ns, open_, high, low, close, volume)", "timeframe", folds)
         + _function("refresh(f, values, links)", "", {0: refresh})
         + _function("again(s, f)", "", {0: again})

@@ -331,6 +331,9 @@ PROGRESS = _record(
     ("ts_ns", _I),  # end of the last minute stepped
     ("trade_date", _I),
     ("utc_offset", _I),
+    ("in_session", _I),  # any instrument, in the minute last looked at
+    ("open_date", _I),  # its trade date and offset, where it was in session
+    ("open_offset", _I),
     ("bar", _I),
     ("event", _I),
     ("outcome", _I),

@@ -9,6 +9,7 @@ from typing import Any
 from rooney.kernels.jit import njit
 
 LINKED = False  # whether any feature needs `link`
+FINEST = 0  # the finest timeframe that `fold` does anything for
 
 
 @njit(cache=True)

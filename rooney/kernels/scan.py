@@ -13,26 +13,33 @@ History comes in chunks of whole minutes; everything that must outlive a chunk i
 import math
 from typing import Any
 
+import numpy as np
+
 from rooney.kernels.jit import njit
 from rooney.kernels.step import step
 
 MINUTE_NS = 60_000_000_000
 HOUR_NS = 60 * MINUTE_NS
+FOREVER_NS = 1 << 62
 ACKNOWLEDGED = 1
 FNV_PRIME = 1_099_511_628_211
 
 
 @njit(cache=True)
-def _fold_span(span: Any, bar: Any, ts_open: int, ts_close: int) -> None:
-    """Add a finer bar to an hour or day in progress, or begin one."""
-    if span.valid == 0:
-        span.valid = 1
-        span.ts_open = ts_open
-        span.ts_close = ts_close
-        span.open = bar.open
-        span.high = bar.high
-        span.low = bar.low
-        span.volume = 0.0
+def _begin_span(span: Any, bar: Any, ts_open: int, ts_close: int) -> None:
+    """An hour or day begins with this finer bar, which is still to be folded in."""
+    span.valid = 1
+    span.ts_open = ts_open
+    span.ts_close = ts_close
+    span.open = bar.open
+    span.high = bar.high
+    span.low = bar.low
+    span.volume = 0.0
+
+
+@njit(cache=True)
+def _fold_span(span: Any, bar: Any) -> None:
+    """Add a finer bar to an hour or day in progress."""
     span.high = max(span.high, bar.high)
     span.low = min(span.low, bar.low)
     span.close = bar.close
@@ -61,6 +68,49 @@ def _close_span(span: Any, bar: Any) -> None:
     bar.close = span.close
     bar.volume = span.volume
     span.valid = 0
+
+
+@njit(cache=True)
+def _look_up(
+    ts_open: int, windows: Any, first_window: Any, group_of: Any, window_at: Any, window_of: Any, sessions: Any, at: Any
+) -> int:  # fmt: skip
+    """Which sessions the minute from `ts_open` on finds open; returns when that may change, by the next open or close.
+
+    window_at: int64[group], moved on to the window each group is in or waits for
+    window_of: int64[instrument], filled with the window that contains ts_open, -1 for none
+    sessions:  SESSION per instrument at the minute's end, filled
+    at:        PROGRESS: in_session, open_date and open_offset are set
+    """
+    ts_close = ts_open + MINUTE_NS
+    changes_ns = FOREVER_NS
+    at.in_session = 0
+    for g in range(len(window_at)):
+        past = first_window[g + 1]
+        w = window_at[g]
+        while w < past and windows[w].close_ns <= ts_open:
+            w += 1
+        window_at[g] = w
+        if w < past and windows[w].open_ns <= ts_open:
+            at.in_session = 1
+            at.open_date = windows[w].trade_date
+            at.open_offset = windows[w].utc_offset
+        if w < past:
+            changes_ns = min(changes_ns, windows[w].close_ns if windows[w].open_ns <= ts_open else windows[w].open_ns)
+    for i in range(len(group_of)):
+        past = first_window[group_of[i] + 1]
+        w = window_at[group_of[i]]
+        window_of[i] = w if w < past and windows[w].open_ns <= ts_open else -1
+        if w < past and windows[w].close_ns <= ts_close:
+            w += 1
+        if w < past and windows[w].open_ns <= ts_close:
+            sessions[i].is_open = 1
+            sessions[i].ts_open = windows[w].day_open_ns
+            sessions[i].ts_close = windows[w].day_close_ns
+        else:
+            sessions[i].is_open = 0
+            sessions[i].ts_open = 0
+            sessions[i].ts_close = 0
+    return changes_ns
 
 
 @njit(cache=True)
@@ -131,20 +181,20 @@ def scan(
     at = progress[0]
     n = len(positions)
     n_groups = len(first_window) - 1
+    window_of = np.empty(n, np.int64)
     done = 0
     ts_open = at.ts_ns
+    # Little changes from one minute to the next: sessions are looked up when one opens or closes, hours and days when
+    # the first of them ends, and what was not set need not be cleared.
+    changes_ns = ts_open
+    ends_ns = ts_open
+    is_clear = False
     while ts_open < until_ns:
         ts_close = ts_open + MINUTE_NS
-        in_session = False
-        for g in range(n_groups):
-            w = window_at[g]
-            while w < first_window[g + 1] and windows[w].close_ns <= ts_open:
-                w += 1
-            window_at[g] = w
-            if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
-                in_session = True
+        if ts_close >= changes_ns:
+            changes_ns = _look_up(ts_open, windows, first_window, group_of, window_at, window_of, sessions, at)
         has_bars = at.bar < len(history) and history[at.bar].ts_close <= ts_close
-        if (sparse or not in_session) and not has_bars:
+        if (sparse or not at.in_session) and not has_bars:
             # Nothing can happen before the next window opens or the next bar.
             following = until_ns
             for g in range(n_groups):
@@ -156,9 +206,13 @@ def scan(
             continue
 
         for i in range(n):
-            for timeframe in range(len(bars)):
-                bars[timeframe, i].valid = 0
-            rolls[i].valid = 0
+            bars[0, i].valid = 0
+        if not is_clear:
+            for i in range(n):
+                for timeframe in range(1, len(bars)):
+                    bars[timeframe, i].valid = 0
+                rolls[i].valid = 0
+            is_clear = True
         while at.event < len(events) and events[at.event].ts <= ts_close:
             event = events[at.event]
             roll = rolls[event.instrument]
@@ -167,12 +221,13 @@ def scan(
             roll.old_last = event.old_last
             roll.new_last = event.new_last
             at.event += 1
+            is_clear = False
         while at.bar < len(history) and history[at.bar].ts_close <= ts_close:
             source = history[at.bar]
             at.bar += 1
             i = source.instrument
-            w = window_at[group_of[i]]
-            if w == first_window[group_of[i] + 1] or windows[w].open_ns > ts_open:
+            w = window_of[i]
+            if w < 0:
                 continue  # outside the session: in no hour and no day, and no price to act on
             bar = bars[source.timeframe, i]
             bar.valid = 1
@@ -185,44 +240,43 @@ def scan(
             bar.close = source.close
             bar.volume = source.volume
             if source.timeframe == 0:
-                hour_open = ts_open - ts_open % HOUR_NS
-                hour_close = _hour_close(windows, w, first_window[group_of[i] + 1], hour_open + HOUR_NS)
-                _fold_span(hours[i], bar, hour_open, hour_close)
+                if hours[i].valid == 0:
+                    hour_open = ts_open - ts_open % HOUR_NS
+                    hour_close = _hour_close(windows, w, first_window[group_of[i] + 1], hour_open + HOUR_NS)
+                    _begin_span(hours[i], bar, hour_open, hour_close)
+                    ends_ns = min(ends_ns, hour_close)
+                _fold_span(hours[i], bar)
+            else:
+                is_clear = False
             if source.timeframe <= 1:
                 if days[i].valid and days[i].ts_close <= source.ts_open:
                     _close_span(days[i], bars[2, i])  # the last hour of that day is missing
-                _fold_span(days[i], bar, windows[w].day_open_ns, windows[w].day_close_ns)
-        for i in range(n):
-            if hours[i].valid and hours[i].ts_close <= ts_close:
-                _close_span(hours[i], bars[1, i])
-            if days[i].valid and days[i].ts_close <= ts_close and bars[2, i].valid == 0:
-                _close_span(days[i], bars[2, i])
+                    is_clear = False
+                if days[i].valid == 0:
+                    _begin_span(days[i], bar, windows[w].day_open_ns, windows[w].day_close_ns)
+                    ends_ns = min(ends_ns, windows[w].day_close_ns)
+                _fold_span(days[i], bar)
+        if ts_close >= ends_ns:
+            ends_ns = FOREVER_NS
+            is_clear = False
+            for i in range(n):
+                if hours[i].valid and hours[i].ts_close <= ts_close:
+                    _close_span(hours[i], bars[1, i])
+                if days[i].valid and days[i].ts_close <= ts_close and bars[2, i].valid == 0:
+                    _close_span(days[i], bars[2, i])
+                if hours[i].valid:
+                    ends_ns = min(ends_ns, hours[i].ts_close)
+                if days[i].valid:
+                    ends_ns = min(ends_ns, days[i].ts_close)
 
-        trade_date = at.trade_date
-        for g in range(n_groups):
-            w = window_at[g]
-            if w < first_window[g + 1] and windows[w].open_ns <= ts_open:
-                trade_date = windows[w].trade_date
-                at.utc_offset = windows[w].utc_offset
-        at.trade_date = trade_date
+        if at.in_session:
+            at.trade_date = at.open_date
+            at.utc_offset = at.open_offset
         mark[0].ts_close = ts_close
-        mark[0].trade_date = trade_date
+        mark[0].trade_date = at.trade_date
         mark[0].utc_offset = at.utc_offset
         mark[0].gap = 0
         mark[0].warming = 0
-        for i in range(n):
-            g = group_of[i]
-            w = window_at[g]
-            if w < first_window[g + 1] and windows[w].close_ns <= ts_close:
-                w += 1
-            if w < first_window[g + 1] and windows[w].open_ns <= ts_close:
-                sessions[i].is_open = 1
-                sessions[i].ts_open = windows[w].day_open_ns
-                sessions[i].ts_close = windows[w].day_close_ns
-            else:
-                sessions[i].is_open = 0
-                sessions[i].ts_open = 0
-                sessions[i].ts_close = 0
 
         n_outcomes = 0
         if len(recorded) > 0:
@@ -262,7 +316,7 @@ def scan(
             if at.n_equity < len(equity):
                 equity[at.n_equity].ts = ts_close
                 equity[at.n_equity].equity_usd = account[0].equity
-                equity[at.n_equity].trade_date = trade_date
+                equity[at.n_equity].trade_date = at.trade_date
             at.n_equity += 1
         ts_open = ts_close
     at.ts_ns = ts_open

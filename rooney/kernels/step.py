@@ -13,6 +13,7 @@ from typing import Any
 from rooney.kernels import book, entries, exits
 from rooney.kernels.jit import njit
 from rooney.kernels.rules import (
+    FINEST,
     LINKED,
     again,
     fold,
@@ -66,8 +67,9 @@ def _finest(bars: Any, i: int, pos: Any) -> int:
 
 
 @njit(cache=True)
-def _fold_all(bars: Any, instruments: Any, mark: Any, slots: Any, values: Any) -> None:
-    for timeframe in range(len(bars)):
+def _fold_all(bars: Any, past: int, instruments: Any, mark: Any, slots: Any, values: Any) -> None:
+    """Bars of the timeframes below `past` that any feature reads."""
+    for timeframe in range(FINEST, past):
         for i in range(len(instruments)):
             bar = bars[timeframe, i]
             if bar.valid:
@@ -87,7 +89,7 @@ def _link_all(bars: Any, slots: Any, values: Any, links: Any) -> None:
 def _is_second_look(bars: Any, limits: Any) -> bool:
     """The old system ran whenever any feed had a bar, on the last bar of those that had none."""
     for i in range(bars.shape[1]):
-        if limits.old and bars[limits.timeframe, i].valid:
+        if bars[limits.timeframe, i].valid:
             return True
     return False
 
@@ -215,6 +217,8 @@ def step(
         scores[i] = math.nan
 
     # 1 rolls, and last prices: after a start an hour may close before the first minute with a trade
+    is_coarse = False  # any bar but minutes: most marks have none, and whole loops can be left out
+    is_due = False  # any bar of the strategy's timeframe
     for i in range(n):
         pos = positions[i]
         if rolls[i].valid:
@@ -228,8 +232,11 @@ def step(
                 pos.last_price = bar.close
         if bars[0, i].valid:
             pos.seen_until = bars[0, i].ts_close
+        if bars[1, i].valid or bars[2, i].valid or bars[3, i].valid:
+            is_coarse = True
         bar = bars[limits.timeframe, i]
         if bar.valid:
+            is_due = True
             pos.bars += 1
             pos.last_open_ts = bar.ts_open
             pos.last_high = bar.high
@@ -300,7 +307,7 @@ def step(
 
     # 5 features
     if limits.old:
-        _fold_all(held, instruments, mark, slots, values)
+        _fold_all(held, len(held), instruments, mark, slots, values)
         if LINKED:
             _link_all(held, slots, values, links)
         for timeframe in (2, 3):
@@ -310,8 +317,8 @@ def step(
                 if bars[timeframe, i].valid and bars[timeframe, i].ts_close == now:
                     held[timeframe, i] = bars[timeframe, i]
                     bars[timeframe, i].valid = 0
-    _fold_all(bars, instruments, mark, slots, values)
-    second_look = _is_second_look(bars, limits)
+    _fold_all(bars, len(bars) if is_coarse else 1, instruments, mark, slots, values)
+    second_look = limits.old != 0 and _is_second_look(bars, limits)
     if second_look:
         for i in range(n):
             if bars[limits.timeframe, i].valid == 0 and positions[i].bars > 0:
@@ -328,8 +335,11 @@ def step(
     # 6 exits
     used = 0
     margin = 0.0
+    is_rolling = False
     for i in range(n):
         pos = positions[i]
+        if pos.roll_side != 0:
+            is_rolling = True
         if pos.side == 0 and pos.pending == NONE and pos.roll_side == 0:
             continue
         used += 1
@@ -378,6 +388,8 @@ def step(
             exits.trail(pos, instrument, atr)
 
     # 7 entries
+    if not (is_due or is_rolling):
+        return
     for i in range(n):
         pos, bar, instrument = positions[i], bars[limits.timeframe, i], instruments[i]
         is_looked_at = bar.valid != 0 or second_look
