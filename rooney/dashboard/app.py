@@ -1,6 +1,7 @@
 """Routes, and who may ask what: reading only, by a name of this machine, for pages that load nothing from elsewhere."""
 
 import hashlib
+import time
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -80,6 +81,9 @@ def build(watcher: Watcher, config: Config, block: Dashboard) -> ASGIApp:
     # a new version has a new address, so what a browser keeps never belongs to another one
     pages.assets = {name: f"/static/{name}?v={hashlib.sha256(data).hexdigest()[:12]}" for name, data in files.items()}
 
+    events = _Events(watcher, pages)
+    boot = f"{time.time_ns():x}"  # versions of another process mean nothing here
+
     async def page(request: Request) -> Response:
         tab = pages.tab(request.url.path)
         if tab is None:
@@ -108,11 +112,24 @@ def build(watcher: Watcher, config: Config, block: Dashboard) -> ASGIApp:
         text = metrics.render(await watcher.system(), watcher.looker)
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
+    async def parts(request: Request) -> Response:
+        """One look, for a page that found no free connection for a stream: a browser has six for all its pages."""
+        system = await watcher.system()
+        query = Query.of(request.query_params)
+        tab = pages.tab(query.page)
+        if tab is None:
+            return _absent(request, pages)
+        version = f"{boot}-{watcher.version}"
+        if request.query_params.get("v") == version:
+            return Response(status_code=204)
+        return JSONResponse({"version": version, "parts": events.parts(tab, query, system)})
+
     async def not_found(request: Request, error: Exception) -> Response:
         return _absent(request, pages)
 
     routes = [
-        Route("/events", _Events(watcher, pages)),
+        Route("/events", events),
+        Route("/parts", parts),
         Route("/favicon.svg", favicon),
         Route("/healthz", healthz),
         Route("/metrics", exposition),
@@ -143,13 +160,17 @@ class _Events:
             return
 
         def render(system: System) -> list[tuple[str, str]]:
-            version = self._watcher.version
-            known = self._drawn.get((tab, query))
-            if known is not None and known[0] == version:
-                return known[1]
-            self._drawn = {key: value for key, value in self._drawn.items() if value[0] == version}
-            parts = self._pages.parts(tab, query, system)
-            self._drawn[(tab, query)] = (version, parts)
-            return parts
+            return self.parts(tab, query, system)
 
         await Stream(self._watcher, render)(scope, receive, send)
+
+    def parts(self, tab: Tab, query: Query, system: System) -> list[tuple[str, str]]:
+        """(id, HTML) of what a page shows now."""
+        version = self._watcher.version
+        known = self._drawn.get((tab, query))
+        if known is not None and known[0] == version:
+            return known[1]
+        self._drawn = {key: value for key, value in self._drawn.items() if value[0] == version}
+        parts = self._pages.parts(tab, query, system)
+        self._drawn[(tab, query)] = (version, parts)
+        return parts

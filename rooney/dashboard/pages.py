@@ -96,6 +96,7 @@ class Pages:
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
+        self._environment.globals["tick_of"] = _tick_of
         self._environment.filters |= {
             "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price,
             "ms": charts.milliseconds, "mib": charts.mebibytes, "sign": charts.sign, "label": charts.label,
@@ -130,7 +131,7 @@ class Pages:
         parts = self.parts(tab, query, system)
         return self._environment.get_template("page.html").render(
             tab=tab, tabs=self.tabs(), query=query, parts=parts, assets=self.assets, system=system,
-            events=query.link("/events", page=tab.path),
+            events=query.link("", page=tab.path),
         )  # fmt: skip
 
     # ── what templates see ──
@@ -302,6 +303,11 @@ def _begin_of_day(day: date) -> int:
     """17:00 Chicago of the day before a trade date began at the earliest."""
     before = sessions.previous_trade_date(day)
     return int(datetime(before.year, before.month, before.day, 17, tzinfo=CHICAGO).timestamp()) * 1_000_000_000
+
+
+def _tick_of(symbol: str) -> float:
+    product = PRODUCTS.get(symbol)
+    return product.tick_size if product else 0.0
 
 
 def newest_decisions(portrait: Portrait) -> list[Decision]:

@@ -18,7 +18,7 @@ from rooney.view.system import System
 MAX_CLIENTS = 200
 BEAT_S = 2.0  # a page that hears nothing for 5 s says that it is old
 SLOW_S = 10.0
-AT_MOST_EVERY_S = 1.0
+AT_MOST_EVERY_S = 0.5  # a bar is shown within a second, also one that comes just after something else was drawn
 
 Render = Callable[[System], list[tuple[str, str]]]
 
@@ -30,7 +30,7 @@ _HEADERS = [
 
 
 class Stream:
-    """An ASGI application for one client. render: id and HTML of every part of its page;"""
+    """An ASGI application for one client. render: id and HTML of every part of its page."""
 
     def __init__(self, watcher: Watcher, render: Render) -> None:
         self._watcher = watcher
@@ -68,7 +68,6 @@ class Stream:
                 sent |= {id_: hash(html) for id_, html in parts}
                 text = json.dumps({"ts": system.ts_wall // 1_000_000, "parts": parts})
                 await _write(send, f"id: {version}\nevent: parts\ndata: {text}\n\n")
-                # what happens in the next second is shown at its end
                 await asyncio.sleep(max(0.0, began_s + AT_MOST_EVERY_S - loop.time()))
             else:
                 await _write(send, f"event: beat\ndata: {system.ts_wall // 1_000_000}\n\n")

@@ -134,6 +134,8 @@ def explain(decision: Decision, orders: tuple[Order, ...], portrait: Portrait, r
     for order in orders:
         facts[f"order {order.id}"] = _order(order)
     text = SAID.get(decision.reason, decision.reason)
+    if decision.reason == "filtered" and (name := first_refusing(rules.filters, decision.features)):
+        text += f": {name}"
     for order in orders:
         if order.state is not State.ACKNOWLEDGED:
             text += f"; {order.state.upper()}: {order.steps[-1].detail}".rstrip(": ")

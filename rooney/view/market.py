@@ -186,6 +186,7 @@ def freshness(market: Market, symbol: str, now_ns: int) -> tuple[str, str]:
         return "stale", f"no minute for {since_s:.0f} s"
     if since_s > LATE_S:
         return "late", f"no minute for {since_s:.0f} s"
-    if quote is None or quote.bar is None or quote.bar.ts_close < market.ts_tape:
+    newest_ns = max(market.ts_tape, window.open_ns + 1)
+    if quote is None or quote.bar is None or quote.bar.ts_close < newest_ns:
         return "quiet", "in session, no trade in the last minute"
     return "fresh", "traded in the last minute"

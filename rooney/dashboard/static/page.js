@@ -7,15 +7,15 @@
 
   function replace(id, html) {
     const part = document.getElementById("part-" + id);
-    if (!part) return;
+    if (!part) return true;
     const open = new Set([...part.querySelectorAll("details[open]")].map((one) => one.id));
     const fields = new Map([...part.querySelectorAll("input[id], select[id]")].map((one) => [one.id, one]));
     const wide = [...part.querySelectorAll(".wide")].map((one) => one.scrollLeft);
     const focus = part.contains(document.activeElement) ? document.activeElement.id : "";
-    // a selection or a list that is unfolded would be lost: the next event brings the part again
+    // a selection, or a list that is unfolded, would be lost: tried again
     const selection = getSelection();
-    if (!selection.isCollapsed && part.contains(selection.anchorNode)) return;
-    if (document.activeElement instanceof HTMLSelectElement && part.contains(document.activeElement)) return;
+    if (!selection.isCollapsed && part.contains(selection.anchorNode)) return false;
+    if (document.activeElement instanceof HTMLSelectElement && part.contains(document.activeElement)) return false;
     part.innerHTML = html;
     for (const one of part.querySelectorAll("details[id]")) one.open = open.has(one.id);
     for (const one of part.querySelectorAll("input[id], select[id]")) {
@@ -26,6 +26,7 @@
     }
     part.querySelectorAll(".wide").forEach((one, k) => { one.scrollLeft = wide[k] || 0; });
     if (focus) document.getElementById(focus)?.focus();
+    return true;
   }
 
   function heard() {
@@ -33,20 +34,61 @@
     tick();
   }
 
+  const latest = new Map(), shown = new Map(); // part → its HTML: as it came, and as it is in the page
+  function draw() {
+    for (const [id, html] of latest) {
+      if (shown.get(id) !== html && replace(id, html)) shown.set(id, html);
+    }
+    favicon();
+  }
+
+  function take(parts) {
+    for (const [id, html] of parts) latest.set(id, html);
+    draw();
+    heard();
+  }
+
   function listen() {
-    const source = new EventSource(document.body.dataset.events);
-    source.addEventListener("parts", (event) => {
-      const { parts } = JSON.parse(event.data);
-      for (const [id, html] of parts) replace(id, html);
-      favicon();
-      heard();
-    });
+    const source = new EventSource("/events" + document.body.dataset.query);
+    source.addEventListener("parts", (event) => take(JSON.parse(event.data).parts));
     source.addEventListener("beat", heard);
     source.addEventListener("error", () => {
       // the browser comes back by itself, but not after an answer that was no stream
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
     });
     addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  // A browser has six connections to one host for all its pages: four of them may stream, the others ask every second.
+  const STREAMS = 4, POLL_MS = 800;
+  async function holdSlot() {
+    if (!navigator.locks) return true;
+    for (let k = 0; k < STREAMS; k++) {
+      const got = await new Promise((resolve) => {
+        navigator.locks.request(`rooney-stream-${k}`, { ifAvailable: true }, (lock) => {
+          resolve(lock !== null);
+          return lock && new Promise(() => {}); // held for as long as the page lives
+        });
+      });
+      if (got) return true;
+    }
+    return false;
+  }
+
+  let version = "", polls = 0;
+  async function ask() {
+    try {
+      const answer = await fetch(`/parts${document.body.dataset.query}&v=${version}`);
+      if (answer.status === 200) {
+        const found = await answer.json();
+        version = found.version;
+        take(found.parts);
+      } else if (answer.status === 204) heard();
+    } catch {
+      // the page turns grey by itself
+    }
+    if (++polls % 10 === 0 && await holdSlot()) listen();
+    else setTimeout(ask, POLL_MS);
   }
 
   function favicon() {
@@ -94,8 +136,8 @@
   });
 
   document.documentElement.classList.add("live");
-  listen();
+  holdSlot().then((isFree) => isFree ? listen() : ask());
   favicon();
   tick();
-  setInterval(tick, 1000);
+  setInterval(() => { draw(); tick(); }, 1000); // what could not be replaced is tried again
 })();
