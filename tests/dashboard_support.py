@@ -57,6 +57,19 @@ class Site:
         return json.loads(self.get(path)[2])
 
 
+def rooney(bench: Bench, *arguments: object, code: int | None = 0) -> str:
+    """`rooney ARGUMENTS` in a forked process, which has the imports already; what it printed, errors too."""
+    rig = bench.rig
+    log = rig.directory / "printed.log"
+    log.unlink(missing_ok=True)
+    env = rig.env | {"ROONEY_CONFIG": str(rig.write()), "SUDO_USER": "ada"}
+    found = rig.zygote.start([*map(str, arguments)], log, env).wait()
+    text = log.read_text()
+    if code is not None:
+        assert found == code, f"{found}\n{text}"
+    return text
+
+
 def looker(bench: Bench, replay: bool = True) -> Looker:
     """As the command line makes one."""
     from rooney.config import load_config
