@@ -1,15 +1,20 @@
 """What the tests of everything that looks share: a real dashboard process over real ledgers and a real Redis."""
 
+import contextlib
 import http.client
 import json
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from operate_support import Bench
-from support import free_port
-from worker_support import Forked, wait_for
+from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, benches, closes
+from support import PrivateRedis, free_port, private_redis
+from worker_support import Forked, Zygote, wait_for
 
+from rooney.messages import HubStatus
+from rooney.sim.traderspost import Fault
 from rooney.view.system import Looker, System
 
 
@@ -55,6 +60,35 @@ class Site:
 
     def json(self, path: str) -> Any:
         return json.loads(self.get(path)[2])
+
+
+def two_strategies(make: Callable[..., Bench]) -> Bench:
+    """`a` has closed a trade and holds another position, `b` has an order of unknown fate."""
+    one = make("a", "b", faults=(Fault("close", at=(1,), account="b"),), on_unconfirmed_entry="hold")
+    one.begin(ENTERED[:1])
+    one.rig.start("b")
+    wait_for(lambda: one.rig.log("b").exists() and "ready:" in one.rig.log("b").read_text())
+    later = [*ENTERED[1:], *closes(LEAVE, 105.0, QUIET, BUY, 101.25, 101.75, start=ENTERED[-1].ts_close)]
+    for minute in later:  # one at a time, as they come: a request of one is not overtaken by the next
+        one.rig.publish([minute])
+        for name in ("a", "b"):
+            one.rig.wait_position(minute.ts_close, name)
+    return one
+
+
+@contextlib.contextmanager
+def standing(zygote: Zygote, directory: Path) -> Iterator[tuple[Site, PrivateRedis]]:
+    """A site with a Redis of its own, for several tests."""
+    with private_redis() as redis, benches(Path(redis.socket), zygote, directory) as make:
+        yield Site(two_strategies(make)).start(), redis
+
+
+def say_live(bench: Bench, state: str = "live") -> None:
+    """A hub has just said so."""
+    bounds = bench.rig.bus.tape_bounds()
+    end_ns = bounds[1] if bounds else 0
+    status = HubStatus(state, time.time_ns(), end_ns, end_ns, 1, 0, {"trades_in": 5}, {"ES": "ESM6"}, instruments={})
+    bench.rig.bus.set_status(status)
 
 
 def rooney(bench: Bench, *arguments: object, code: int | None = 0) -> str:

@@ -3,14 +3,13 @@
 import json
 import math
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from dashboard_support import rooney
+from dashboard_support import rooney, say_live
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operate_support import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
@@ -22,7 +21,7 @@ from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import Ledger
-from rooney.messages import HubStatus, InstrumentState
+from rooney.messages import InstrumentState
 from rooney.operate import status as screen
 from rooney.operate import why
 from rooney.sessions import MINUTE_NS
@@ -32,14 +31,6 @@ from rooney.view.portrait import LedgerView
 
 GOLDEN = Path(__file__).parent / "golden" / "why"
 Make = Callable[..., Bench]
-SAID = HubStatus("live", START, START, START, 1, 0, {"trades_in": 5}, {"ES": "ESM6"}, instruments={})
-
-
-def live(one: Bench, state: str = "live") -> None:
-    """A hub has just said so."""
-    bounds = one.rig.bus.tape_bounds()
-    assert bounds is not None
-    one.rig.bus.set_status(msgspec.structs.replace(SAID, state=state, ts_ns=time.time_ns(), ts_tape=bounds[1]))
 
 
 # ── status and top ──
@@ -48,7 +39,7 @@ def live(one: Bench, state: str = "live") -> None:
 def test_a_system_in_order_is_one_screen_and_exit_0(bench: Make) -> None:
     one = bench()
     one.begin()
-    live(one)
+    say_live(one)
     text = rooney(one, "status", "--clock", "replay")
     assert len(text.splitlines()) <= 24
     row = next(line for line in text.splitlines() if line.startswith("a "))
@@ -62,7 +53,7 @@ def test_a_system_in_order_is_one_screen_and_exit_0(bench: Make) -> None:
 def test_status_as_json_says_what_the_ledger_says(bench: Make) -> None:
     one = bench()
     one.begin()
-    live(one)
+    say_live(one)
     found = json.loads(rooney(one, "status", "--clock", "replay", "--json"))
     assert (found["exit"], found["conditions"]) == (0, [])
     (told,) = found["strategies"]
@@ -79,7 +70,7 @@ def test_status_as_json_says_what_the_ledger_says(bench: Make) -> None:
 def test_a_dead_worker_is_attention_and_with_a_position_critical(bench: Make, held: bool, code: int) -> None:
     one = bench()
     one.begin(ENTERED if held else ENTERED[:1]).kill()
-    live(one)
+    say_live(one)
     text = rooney(one, "status", "--clock", "replay", code=code)
     assert "a: no worker runs" in text and "systemctl start rooney-worker@a" in text
 
@@ -87,7 +78,7 @@ def test_a_dead_worker_is_attention_and_with_a_position_critical(bench: Make, he
 def test_an_order_of_unknown_fate_is_critical_and_names_its_remedies(bench: Make) -> None:
     one = bench(faults=(Fault("close", at=(1,)),), on_unconfirmed_entry="hold")
     one.begin()
-    live(one)
+    say_live(one)
     text = rooney(one, "status", "--clock", "replay", code=2)
     assert "1 UNKNOWN" in text and f"rooney resolve {one.read().orders[0].id} --not-filled" in text
 
@@ -109,7 +100,7 @@ def test_before_the_first_ledger_there_is_nothing_to_look_at_and_it_says_so(benc
 def test_top_draws_the_same_again(bench: Make) -> None:
     one = bench()
     one.begin()
-    live(one)
+    say_live(one)
     text = rooney(one, "top", "--clock", "replay", "--count", 2, "--every", 0.2)
     assert text.count("strategy  mode") == 2
 
@@ -210,7 +201,7 @@ def test_every_reason_of_the_step_has_words() -> None:
 def test_why_nothing_was_decided_is_told_from_the_first_cause_that_holds(bench: Make, at: str, said: str) -> None:
     one = bench()
     one.begin()
-    live(one, "feed dead")
+    say_live(one, "feed dead")
     assert said in rooney(one, "why", "a", "ES", "--at", at, code=None)
 
 
@@ -218,14 +209,14 @@ def test_a_worker_that_is_down_is_why_nothing_was_decided(bench: Make) -> None:
     one = bench()
     one.begin().kill()
     one.rig.publish(closes(QUIET, start=ENTERED[-1].ts_close))
-    live(one)
+    say_live(one)
     assert "down: its worker does not run" in rooney(one, "why", "a", "ES", "--clock", "replay", code=1)
 
 
 def test_why_without_an_instrument_is_a_line_for_each(bench: Make) -> None:
     one = bench()
     one.begin([*ENTERED, *closes(LEAVE, start=ENTERED[-1].ts_close)])
-    live(one)
+    say_live(one)
     lines = rooney(one, "why", "a", "--clock", "replay", code=None).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["ES", "NQ"]
     assert "exit" in lines[1]
