@@ -3,6 +3,7 @@
 Skipped where there is no chromium, unless ROONEY_BROWSER_TESTS=required.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from support import PrivateRedis
 from worker_support import Zygote
 
 from rooney.dashboard import charts
+from rooney.errors import BusError
 from rooney.sessions import MINUTE_NS
 
 CHROMIUM = shutil.which("chromium")
@@ -76,6 +78,19 @@ def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Page]]:
     assert [line for line in said if "ERR_" not in line] == []
 
 
+def until(page: Page, javascript: str, timeout_s: float = 30.0) -> float:
+    """Wait for something to be true in the page; seconds it took. Playwright's own waiting needs eval: refused here."""
+    began = time.monotonic()
+    while not page.evaluate(javascript):
+        waited_s = time.monotonic() - began
+        assert waited_s < timeout_s, f"{javascript}\n{page.inner_text('body')[:2000]}"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+LIVE = "document.querySelector('.age').textContent === 'live'"
+
+
 def part(page: Page, id_: str) -> Any:
     return page.locator(f"#part-{id_}")
 
@@ -85,7 +100,7 @@ def test_each_tab_shows_the_ledger_s_numbers(site: Site, visit: Callable[..., Pa
     for path in PAGES:
         page.goto(site.url + path)
         assert page.locator("nav a[aria-current=page]").get_attribute("href") == path
-        page.wait_for_function("document.querySelector('.age').textContent === 'live'", timeout=WITHIN_MS)
+        until(page, LIVE)
     for name in ("a", "b"):
         reading = site.bench.read(name)
         assert reading.account is not None
@@ -108,17 +123,11 @@ def test_each_tab_shows_the_ledger_s_numbers(site: Site, visit: Callable[..., Pa
 
 def test_a_bar_is_on_the_page_within_a_second(site: Site, visit: Callable[..., Page]) -> None:
     page = visit("/strategy/a")
-    page.wait_for_function("document.querySelector('.age').textContent === 'live'", timeout=WITHIN_MS)
+    until(page, LIVE)
     took = []
     for price in (102.25, 102.75, 103.25):
         site.bench.more(price)
-        began = time.monotonic()
-        page.wait_for_function(
-            f"document.querySelector('#part-positions').textContent.includes('{price:.2f}')",
-            timeout=WITHIN_MS,
-            polling=20,
-        )
-        took.append(time.monotonic() - began)
+        took.append(until(page, f"document.querySelector('#part-positions').textContent.includes('{price:.2f}')"))
     assert min(took) < 1.0, took  # the best of three: other processes share this machine
 
 
@@ -127,9 +136,7 @@ def test_what_a_person_unfolded_ticked_and_chose_stays(site: Site, visit: Callab
     page.locator("#part-intents details summary").first.click()
     page.locator("#filter-side").select_option("short")
     site.bench.more(102.5)
-    page.wait_for_function(
-        "document.querySelector('#part-positions').textContent.includes('102.50')", timeout=WITHIN_MS
-    )
+    until(page, "document.querySelector('#part-positions').textContent.includes('102.50')")
     assert page.locator("#part-intents details").first.get_attribute("open") is not None
     assert page.locator("#filter-side").input_value() == "short"
     page.goto(site.url)
@@ -143,7 +150,7 @@ def test_the_page_greys_when_nothing_comes_and_recovers_with_the_dashboard(
     page = visit("/")
     page.clock.install()
     page.reload()
-    page.wait_for_function("document.querySelector('.age').textContent === 'live'", timeout=WITHIN_MS)
+    until(page, LIVE)
     site.stop(signal.SIGKILL)
     page.clock.fast_forward(6_000)
     assert page.locator("body").get_attribute("data-stale") == "amber"
@@ -170,10 +177,10 @@ def test_redis_and_hub_may_go_and_come_back(place: tuple[Site, PrivateRedis], vi
     page.wait_for_selector("#part-alarms :text('Redis at unix:')", timeout=WITHIN_MS)
     assert page.locator("body").get_attribute("data-stale") != "red"  # the page itself is alive
     redis.start()
+    with contextlib.suppress(BusError):  # what notices that the old connection is gone
+        site.bench.rig.bus.ping()
     say_live(site.bench)
-    page.wait_for_function(
-        "!document.querySelector('#part-alarms').textContent.includes('Redis at')", timeout=WITHIN_MS
-    )
+    until(page, "!document.querySelector('#part-alarms').textContent.includes('Redis at')")
 
 
 def test_twenty_tabs_are_all_live(site: Site, visit: Callable[..., Page]) -> None:
@@ -187,7 +194,7 @@ def test_twenty_tabs_are_all_live(site: Site, visit: Callable[..., Page]) -> Non
     mark = time.strftime("%H:%MZ", time.gmtime((tape[1] + MINUTE_NS) // 1_000_000_000))
     for page in pages:
         if page.url.endswith(("/", "/strategy/a")):
-            page.wait_for_function(f"document.querySelector('main').textContent.includes('{mark}')", timeout=30_000)
+            until(page, f"document.querySelector('main').textContent.includes('{mark}')")
         assert "NOT LIVE" not in page.locator(".age").inner_text()
 
 

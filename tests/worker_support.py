@@ -230,7 +230,7 @@ class Zygote:
                 [sys.executable, "-X", "faulthandler", __file__, "zygote", str(self._path)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT,
             )  # fmt: skip
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180  # it compiles, and this machine may be busy
         while not self._path.exists():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < end
