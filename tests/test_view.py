@@ -312,6 +312,12 @@ def test_the_curve_begins_with_the_first_cash_and_ends_with_equity(
     np.testing.assert_allclose([p.equity_usd + p.drawdown_usd for p in points], peak, atol=1e-6)
 
 
+def test_trades_that_close_in_one_minute_are_one_step_of_the_curve() -> None:
+    points = curve(_portrait([(EARLY, 500.0), (EARLY, -400.0)]))
+    assert [point.equity_usd for point in points] == [1_000.0, 1_100.0, 1_100.0]
+    assert all(point.drawdown_usd == 0.0 for point in points)
+
+
 @settings(deadline=None, max_examples=30)
 @given(_PNL)
 def test_daily_pnl_covers_every_trade_date_and_adds_up(pnl: list[tuple[int, float]]) -> None:
@@ -323,6 +329,7 @@ def test_daily_pnl_covers_every_trade_date_and_adds_up(pnl: list[tuple[int, floa
         assert found[0] == trade_date(min(ts for ts, _ in pnl)) and found[-1] == trade_date(max(ts for ts, _ in pnl))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(-500, 500).map(float), max_size=60))
 def test_the_sharpe_ratio_is_research_s_once_there_are_days_enough(days: list[float]) -> None:
     told = sharpe(days)
@@ -332,6 +339,7 @@ def test_the_sharpe_ratio_is_research_s_once_there_are_days_enough(days: list[fl
         assert told == pytest.approx(research_metrics.sharpe(np.array(days)), rel=1e-9, nan_ok=True)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), max_size=60))
 def test_the_correlation_is_pearson_s_of_common_days_once_there_are_enough(pairs: list[tuple[int, int]]) -> None:
     begin = date(2026, 1, 5)
@@ -355,6 +363,7 @@ def test_what_cannot_be_told_is_not_a_number() -> None:
 # ── latencies, units ──
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=50))
 def test_buckets_count_every_value_once_and_quantiles_are_values(values: list[float]) -> None:
     buckets = Buckets()

@@ -56,12 +56,13 @@ def curve(portrait: Portrait) -> list[Point]:
     account = portrait.account
     if account is None:
         return []
-    booked = [(trade.exit_ts, trade.pnl_usd) for trade in portrait.trades] + list(portrait.cash_acts)
-    booked.sort()
+    booked: dict[int, float] = {}  # what closes in one minute is one step: its order within it is nobody's loss
+    for ts, usd in (*((trade.exit_ts, trade.pnl_usd) for trade in portrait.trades), *portrait.cash_acts):
+        booked[ts] = booked.get(ts, 0.0) + usd
     equity = best = portrait.start_usd
     begin = min([trade.entry_ts for trade in portrait.trades[:1]] + [portrait.ts_mark])
     points = [Point(begin, equity, 0.0)]
-    for ts, usd in booked:
+    for ts, usd in sorted(booked.items()):
         equity += usd
         best = max(best, equity)
         points.append(Point(ts, equity, best - equity))
