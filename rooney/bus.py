@@ -107,6 +107,22 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 _PLAIN = Access()
 
 
+class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's own account of itself.
+
+    limit_bytes: 0 for none; is_durable: the append-only file is on; is_written: its last writes to disk succeeded
+    """
+
+    version: str
+    used_bytes: int
+    limit_bytes: int
+    clients: int
+    uptime_s: int
+    is_durable: bool
+    is_written: bool
+    tape_length: int
+
+
 class Bus:
     """A connection to Redis, by unix socket when `socket` is given, else to `host` or what sentinels name.
 
@@ -114,7 +130,7 @@ class Bus:
     """
 
     @classmethod
-    def to(cls, block: DataHub) -> "Bus":
+    def to(cls, block: DataHub, timeout_s: float = 3.0) -> "Bus":
         """The Redis of a configuration."""
         access = Access(
             username=block.redis_username,
@@ -124,7 +140,7 @@ class Bus:
             sentinels=tuple((host, int(port)) for host, port in (one.rsplit(":", 1) for one in block.redis_sentinels)),
             service=block.redis_service or "",
         )
-        return cls(block.redis_host, block.redis_port, block.redis_socket, access=access)
+        return cls(block.redis_host, block.redis_port, block.redis_socket, timeout_s, access)
 
     def __init__(
         self,
@@ -305,6 +321,23 @@ class Bus:
         with self._errors("read hub status"):
             data: bytes | None = self._redis.get(STATUS)  # type: ignore[assignment]
         return codec.decode_status(data) if data is not None else None
+
+    def info(self) -> RedisInfo:
+        """How the server does."""
+        with self._errors("read its state"):
+            found: dict[str, Any] = self._redis.info()
+            length = int(self._redis.xlen(TAPE))
+        return RedisInfo(
+            version=str(found.get("redis_version", "")),
+            used_bytes=int(found.get("used_memory", 0)),
+            limit_bytes=int(found.get("maxmemory", 0)),
+            clients=int(found.get("connected_clients", 0)),
+            uptime_s=int(found.get("uptime_in_seconds", 0)),
+            is_durable=bool(found.get("aof_enabled", 0)),
+            is_written=found.get("aof_last_write_status", "ok") == "ok"
+            and found.get("rdb_last_bgsave_status", "ok") == "ok",
+            tape_length=length,
+        )
 
     def tape_bounds(self) -> tuple[int, int] | None:
         """ts_close of the oldest and newest minute on the tape, UTC ns; None when it is empty."""

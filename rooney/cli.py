@@ -617,14 +617,30 @@ def report(
 
 @cli.command()
 @_configured
-def dashboard(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
-    """Answer /healthz, on the socket systemd passes or on the configured port."""
+@click.option("--state-directory", "state", type=click.Path(path_type=Path), help="As of `rooney orders`.")
+@click.option("--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's.")
+def dashboard(
+    config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, state: Path | None, clock: str
+) -> None:
+    """Show everything in a browser, read only, on the socket systemd passes or on the configured port of 127.0.0.1.
+
+    Also /metrics (OpenMetrics) and /healthz.
+    """
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("starlette", "uvicorn", "jinja2") if find_spec(name) is None]:
+        raise ConfigError(f"rooney dashboard needs {' and '.join(missing)}: install rooney[dashboard]")
     from rooney import log
-    from rooney.dashboard import DashboardProcess
+    from rooney.control import control_directory
+    from rooney.dashboard.process import DashboardProcess
     from rooney.notify import Notifier
+    from rooney.operate.places import state_directory
+    from rooney.view.system import Looker
 
     log.setup("dashboard")
-    _run(DashboardProcess(_load(config_path, overrides, env_file), Notifier()))
+    config = _load(config_path, overrides, env_file)
+    places = state_directory(state, os.environ), control_directory(os.environ)
+    _run(DashboardProcess(config, Looker(config, *places, replay=clock == "replay"), Notifier()))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ cleanly and is opened `immutable`, since SQLite would otherwise want to create f
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -52,8 +53,8 @@ def ledger_path(name: str, state: Path = STATE) -> Path:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    """Raises LedgerError for a file that cannot be read as a ledger."""
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read. Raises LedgerError for a file that cannot be read as a ledger."""
     try:
         with closing(_connect(path)) as db:
             yield db
@@ -81,11 +82,27 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def holder(path: Path) -> int | None:
+    """Process that holds the ledger's lock; 0 if there is one that cannot be seen from here, None without one.
+
+    Asked of the kernel's list, so that nothing is held meanwhile.
+    """
+    try:
+        wanted = os.stat(path.with_suffix(".lock"))
+    except FileNotFoundError:
+        return None
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()  # 1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF
+        if fields[1:2] == ["FLOCK"] and fields[5].rpartition(":")[2] == str(wanted.st_ino):
+            return max(0, int(fields[4]))
+    return None
+
+
 def read(path: Path) -> Record | None:
     """Where the strategy stands; None where there is no ledger yet. Raises LedgerError."""
     if not path.exists():
         return None
-    with _open(path) as db:
+    with opened(path) as db:
         row = db.execute("SELECT ts_mark, ts_wall, detail FROM status").fetchone()
         unknown = db.execute(
             f"SELECT id FROM intent i WHERE {_LAST} = ? ORDER BY seq", (State.UNCONFIRMED.value,)
@@ -106,7 +123,7 @@ def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:
     """What happened at marks in [begin_ns, end_ns); None where there is no ledger. Raises LedgerError."""
     if not path.exists():
         return None
-    with _open(path) as db:
+    with opened(path) as db:
         span = (begin_ns, end_ns)
         orders = db.execute(
             f"SELECT {_LAST}, count(*) FROM intent i WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1", span

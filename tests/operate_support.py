@@ -130,23 +130,30 @@ def operate_zygote(operate_place: Path) -> Iterator[Zygote]:
     one.close()
 
 
-@pytest.fixture
-def bench(
-    operate_place: Path, operate_redis: Part, operate_zygote: Zygote, tmp_path: Path
-) -> Iterator[Callable[..., Bench]]:
+@contextlib.contextmanager
+def benches(redis_socket: Path, zygote: Zygote, directory: Path) -> Iterator[Callable[..., Bench]]:
     """Makes a bench with strategies by name and a webhook that misbehaves as told."""
     with contextlib.ExitStack() as stack:
 
         def make(*names: str, faults: tuple[Fault, ...] = (), **block: Any) -> Bench:
-            rig = Rig(tmp_path, operate_place / "redis.sock", operate_zygote, names or ("a",))
+            rig = Rig(directory, redis_socket, zygote, names or ("a",))
             stack.callback(rig.close)
             for one in rig.blocks.values():
                 one |= block
-            log = tmp_path / "webhooks.jsonl"
+            log = directory / "webhooks.jsonl"
             server = stack.enter_context(running(rig.accounts, log=log, faults=faults, rate_limit=False))
             rig.webhook({account.name: server.url(account.name) for account in rig.accounts})
             return Bench(rig, server, log)
 
+        yield make
+
+
+@pytest.fixture
+def bench(
+    operate_place: Path, operate_redis: Part, operate_zygote: Zygote, tmp_path: Path
+) -> Iterator[Callable[..., Bench]]:
+    """One on the Redis that tests share."""
+    with benches(operate_place / "redis.sock", operate_zygote, tmp_path) as make:
         yield make
 
 

@@ -1,7 +1,6 @@
 """What needs a person, what is said of it, and where: watch, alerts, report, /healthz."""
 
 import contextlib
-import http.client
 import json
 import socket
 import sqlite3
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 from worker_support import chicago
 
 from rooney import alert, summary, watch
-from rooney.dashboard import Server
 from rooney.errors import LedgerError
 from rooney.health import Seen, attention
 from rooney.ledger import Ledger
@@ -238,43 +236,3 @@ def test_why_an_alert_was_not_taken_never_quotes_its_address() -> None:
     for url in (f"http://127.0.0.1:{port}/s3cret", "s3cret", "http://s3cret invalid/", "http://[s3cret"):
         why = alert.post(Secret(url), {})
         assert why and "s3cret" not in why
-
-
-# ── /healthz ──
-
-
-@pytest.fixture
-def dashboard() -> Iterator[tuple[int, list[str]]]:
-    """Port of a dashboard, and what it finds."""
-    found: list[str] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(listener, lambda: found)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield listener.getsockname()[1], found
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def get(port: int, path: str, host: str = "localhost") -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", path, headers={"Host": host})
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
-
-
-def test_healthz_is_200_when_all_is_well_and_503_with_what_is_not(dashboard: tuple[int, list[str]]) -> None:
-    port, found = dashboard
-    assert get(port, "/healthz") == (200, {"ok": True, "attention": []})
-    found.append("no hub")
-    assert get(port, "/healthz", f"127.0.0.1:{port}") == (503, {"ok": False, "attention": ["no hub"]})
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:5000", "localhost.evil.example", ""])
-def test_a_page_elsewhere_cannot_read_it_under_its_own_name(dashboard: tuple[int, list[str]], host: str) -> None:
-    assert get(dashboard[0], "/healthz", host)[0] == 403
-
-
-def test_another_path_is_not_found(dashboard: tuple[int, list[str]]) -> None:
-    assert get(dashboard[0], "/")[0] == 404

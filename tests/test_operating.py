@@ -16,6 +16,7 @@ from rooney.sim.traderspost import Fault
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()
 COMMANDS = re.findall(r"^    rooney (.+)$", TEXT, re.MULTILINE)
 ACTS = ("flatten", "halt", "resume", "resolve", "reconcile")  # those that ask for a reason
+LOOKS = ("status", "top", "why")
 Make = Callable[..., Bench]
 
 
@@ -29,8 +30,10 @@ def arguments(command: str, one: Bench, tmp_path: Path, order_id: str) -> list[s
         found += ["--reason", "as the text says", "--yes"]
     if words[0] == "restore":
         found += ["--yes"]
-    if words[0] in ("flatten", "resolve", "reconcile", "position"):
+    if words[0] in ("flatten", "resolve", "reconcile", "position", *LOOKS):
         found += ["--clock", "replay"]
+    if words[0] == "top":
+        found += ["--count", "1"]
     return found
 
 
@@ -46,9 +49,12 @@ def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_p
     one = bench()
     one.begin()
     order_id = one.read().orders[0].id
-    for command in of("orders", "position", "halt", "resume"):
+    for command in of(*LOOKS, "orders", "position", "halt", "resume"):
         done = one.run(*arguments(command, one, tmp_path, order_id))
-        assert done.returncode in (0, 1), f"{command}\n{done.stdout}{done.stderr}"
+        # no hub runs beside this worker, and a position is open: `status` calls that critical
+        assert done.returncode in ((0, 1, 2) if command in ("status", "top") else (0, 1)), (
+            f"{command}\n{done.stdout}{done.stderr}"
+        )
         one.obeyed()
     assert not list(one.control.rglob("*.refused"))
 

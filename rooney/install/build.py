@@ -10,7 +10,15 @@ from rooney.install.layout import COMPLETE, Layout
 
 MIN_PYTHON = (3, 11)
 EXTRAS = ("hub", "dashboard", "compile")
-IMPORTED = ("rooney.cli", "rooney.hub", "rooney.worker", "rooney.dashboard", "rooney.alert", "uvicorn", "starlette")
+IMPORTED = (
+    "rooney.cli",
+    "rooney.hub",
+    "rooney.worker",
+    "rooney.dashboard.process",
+    "rooney.alert",
+    "uvicorn",
+    "starlette",
+)
 _HIDDEN = ("/root/", "/home/", "/tmp/", "/var/tmp/")  # ProtectHome= and PrivateTmp= hide these from every unit
 
 _LAUNCHER = """#!{python}

@@ -21,9 +21,10 @@ from rooney.control import ALL, Command, Level, Verb, control_directory, put_com
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, RooneyError
 from rooney.gates import Rules
 from rooney.instruments import PRODUCTS
+from rooney.ledgerview import holder
 from rooney.operate import positions, units
 from rooney.operate.exposure import Exposure, exposures
-from rooney.operate.reading import Reading, holder, read
+from rooney.operate.reading import Reading, read
 from rooney.operate.standin import StandIn, can_go
 from rooney.orders import Intent, Payload
 from rooney.traderspost import TradersPost

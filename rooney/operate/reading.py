@@ -5,7 +5,6 @@ not open otherwise. The only importer of sqlite3 besides the ledger itself.
 """
 
 import math
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ from rooney.control import Command
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Pending
 from rooney.ledgerfile import APPLICATION_ID
+from rooney.ledgerview import holder
 from rooney.orders import Role, Said, Side, State
 
 _WITH_ACTS = 2  # schema version since which a ledger holds what operators did
@@ -200,21 +200,8 @@ def check(path: Path) -> str:
 
 
 def is_worked_on(path: Path) -> bool:
-    """Whether a process holds the ledger's lock; asked of the kernel's list, so that nothing is held meanwhile."""
+    """Whether a process holds the ledger's lock."""
     return holder(path) is not None
-
-
-def holder(path: Path) -> int | None:
-    """Process that holds the ledger's lock; 0 if there is one that cannot be seen from here."""
-    try:
-        wanted = os.stat(path.with_suffix(".lock"))
-    except FileNotFoundError:
-        return None
-    for line in Path("/proc/locks").read_text().splitlines():
-        fields = line.split()  # 1: FLOCK ADVISORY WRITE 1234 fe:00:5678 0 EOF
-        if fields[1:2] == ["FLOCK"] and fields[5].rpartition(":")[2] == str(wanted.st_ino):
-            return max(0, int(fields[4]))
-    return None
 
 
 def _orders(db: sqlite3.Connection) -> tuple[Order, ...]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,6 +19,7 @@ from rooney.options import configured, load
 if TYPE_CHECKING:
     from rooney.clock import Clock
     from rooney.operate.reading import Order, Reading
+    from rooney.view.system import Looker
 
 _STATE = click.option(
     "--state-directory",
@@ -72,6 +75,131 @@ def _scope(state: Path, name: str | None, is_all: bool) -> list[str]:
         return ledger_names(state)
     ledger_path(state, name)
     return [name]
+
+
+def _looker(
+    config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, state: Path | None, clock: str
+) -> "Looker":
+    from rooney.control import control_directory
+    from rooney.view.system import Looker
+
+    config = load(config_path, overrides, env_file)
+    return Looker(config, state_directory(state, os.environ), control_directory(os.environ), replay=clock == "replay")
+
+
+@click.command()
+@configured
+@_STATE
+@_CLOCK
+@_JSON
+def status(
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    clock: str,
+    as_json: bool,
+) -> None:
+    """Show everything on one screen; 0 nothing to do, 1 attention, 2 critical. Works with Redis and workers dead."""
+    from rooney.operate import status as act
+    from rooney.operate import units
+
+    looker = _looker(config_path, overrides, env_file, state, clock)
+    system = looker.look()
+    looker.close()
+    said = units.states([one.name for one in system.strategies if one.is_configured])
+    _say(as_json, act.as_json(system, said), act.lines(system, said), act.code(system))
+
+
+@click.command()
+@configured
+@_STATE
+@_CLOCK
+@click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Seconds.")
+@click.option("--count", "-n", type=click.IntRange(min=1), help="Pictures [until interrupted].")
+def top(
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    clock: str,
+    every_s: float,
+    count: int | None,
+) -> None:
+    """The same, refreshed, until interrupted."""
+    from rooney.operate import status as act
+    from rooney.operate import units
+
+    looker = _looker(config_path, overrides, env_file, state, clock)
+    shown = 0
+    while True:
+        system = looker.look()
+        said = units.states([one.name for one in system.strategies if one.is_configured])
+        text = act.lines(system, said)
+        if sys.stdout.isatty():
+            click.echo(act.screen(text, *shutil.get_terminal_size()), nl=False)
+        else:
+            click.echo("\n".join(text))
+        shown += 1
+        if shown == count:
+            sys.exit(act.code(system))
+        time.sleep(every_s)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("symbol", required=False)
+@click.option("--at", metavar="TIME", help="ISO time, or HH:MM of the last 24 hours; UTC unless it says [now].")
+@configured
+@_STATE
+@_CLOCK
+@_JSON
+def why(
+    name: str,
+    symbol: str | None,
+    at: str | None,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    clock: str,
+    as_json: bool,
+) -> None:
+    """Say why NAME did or did not trade: the newest decision of each instrument; of SYMBOL with all its numbers.
+
+    1 if a decision is overdue, or an order that was decided did not get through.
+    """
+    from rooney.operate import why as act
+    from rooney.operate.rules import rules_of
+
+    config = load(config_path, overrides, env_file)
+    rules = rules_of(config, name)
+    if symbol is not None and symbol not in rules.params:
+        raise ConfigError(f"{symbol}: not traded by {name}, which trades {', '.join(rules.params)}")
+    looker = _looker(config_path, overrides, env_file, state, clock)
+    system = looker.look()
+    looker.close()
+    one = next(each for each in system.strategies if each.name == name)
+    if one.unreadable is not None:
+        raise one.unreadable
+    try:
+        at_ns = act.instant(at, system.now_ns) if at else system.now_ns
+    except ValueError:
+        raise ConfigError(f"--at: expected 2026-03-11T15:02 or 15:02, got {at!r}") from None
+    path = ledger_path(state_directory(state, os.environ), name)
+    answers = []
+    for each in [symbol] if symbol else rules.params:
+        found = act.newest_decision(path, at_ns, each) if one.portrait is not None else None
+        newest = found[0] if found else None
+        overdue = act.is_overdue(rules.timeframe, each, at_ns, newest)
+        if overdue:
+            answers.append(act.silence(one, system, rules, each, at_ns, newest))
+        if found is not None and one.portrait is not None and (symbol or not overdue):
+            answers.append(act.explain(*found, one.portrait, rules))
+    head = f"{name}, {one.block.mode if one.block else '?'}, decides on {rules.timeframe} bars"
+    text = act.lines(answers, head) if symbol else act.summary(answers, head)
+    code = EXIT_ATTENTION if act.needs_look(answers) else EXIT_OK
+    _say(as_json, {"strategy": name, "answers": act.as_json(answers)}, text, code)
 
 
 @click.command()
@@ -325,7 +453,6 @@ def reconcile(
     as_json: bool,
 ) -> None:
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
-    import time
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from rooney.control import control_directory
@@ -410,4 +537,4 @@ def restore(file: Path, root: Path, force: bool, yes: bool, as_json: bool) -> No
     _say(as_json, found, lines, EXIT_OK)
 
 
-VERBS = (orders, position, flatten, halt, resume, resolve, reconcile, backup, restore)
+VERBS = (status, top, why, orders, position, flatten, halt, resume, resolve, reconcile, backup, restore)

@@ -246,6 +246,12 @@ def test_the_dashboard_answers_and_can_reach_nothing(desk: Desk) -> None:
         machine.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: evil.example", url).stdout
         == "403"
     )
+    page = machine.run("curl", "-sS", "http://127.0.0.1:5000/").stdout
+    assert "ibs" in page and "cannot be read" not in page
+    metrics = machine.run("curl", "-sS", "http://127.0.0.1:5000/metrics").stdout
+    assert 'rooney_up{component="redis",strategy=""} 1' in metrics and metrics.endswith("# EOF\n")
+    if machine.path("/sys/fs/cgroup/cgroup.controllers").exists():  # one hierarchy, as systemd has it today
+        assert 'rooney_unit_cpu_seconds_total{component="dashboard",strategy=""}' in metrics
     pid = str(machine.pid_of("rooney-dashboard.service"))
     out = machine.run("nsenter", "-t", pid, "-n", "--", "curl", "-sS", "-m", "3", "http://127.0.0.1:8181", check=False)
     assert out.returncode == 7

@@ -24,8 +24,8 @@ HUB = "rooney-hub.service"
 
 _QUERY = """
 import json, pathlib, sys
-from rooney.ledgerview import _open
-with _open(pathlib.Path(sys.argv[1])) as db:
+from rooney.ledgerview import opened
+with opened(pathlib.Path(sys.argv[1])) as db:
     print(json.dumps(db.execute(sys.argv[2]).fetchall()))
 """
 

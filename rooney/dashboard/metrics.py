@@ -1,0 +1,188 @@
+"""/metrics: one look at the system as OpenMetrics text.
+
+Times are stamps, never ages: a query computes the age, and sees a source that has stopped. Counters are either of the
+ledger, which never forgets, or begin with this process, which a query's `rate()` understands.
+"""
+
+import platform
+from collections.abc import Iterable
+
+from rooney import __version__
+from rooney.orders import State
+from rooney.view.buckets import BOUNDS_S, Buckets
+from rooney.view.market import freshness
+from rooney.view.system import Looker, System
+from rooney.view.units import unit_of
+
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_FINAL = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
+_UNITS = ("seconds", "bytes", "usd")
+
+
+class _Family:
+    """One metric with its samples."""
+
+    def __init__(self, name: str, kind: str, text: str) -> None:
+        self.name = f"rooney_{name}"
+        self.kind = kind
+        self.text = text
+        self.samples: list[str] = []
+
+    def add(self, value: float, suffix: str = "", **labels: str) -> None:
+        """One sample; labels in the order given."""
+        shown = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
+        number = f"{int(value)}" if float(value).is_integer() and abs(value) < 1 << 53 else repr(float(value))
+        self.samples.append(f"{self.name}{suffix}{{{shown}}} {number}" if shown else f"{self.name}{suffix} {number}")
+
+    def histogram(self, buckets: Buckets, **labels: str) -> None:
+        """All samples of one histogram."""
+        total = 0
+        for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), buckets.counts, strict=True):
+            total += count
+            self.add(total, "_bucket", **labels, le=bound)
+        self.add(total, "_count", **labels)
+        self.add(buckets.sum_s, "_sum", **labels)
+
+    def lines(self) -> list[str]:
+        """As text; nothing without a sample."""
+        if not self.samples:
+            return []
+        unit = next((f"# UNIT {self.name} {unit}" for unit in _UNITS if self.name.endswith(f"_{unit}")), None)
+        head = [f"# TYPE {self.name} {self.kind}", *([unit] if unit else []), f"# HELP {self.name} {self.text}"]
+        return head + self.samples
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def render(system: System, looker: Looker) -> str:
+    """The whole exposition."""
+    families = [*_of_process(system), *_of_market(system, looker), *_of_strategies(system, looker)]
+    families += _of_units(system, looker)
+    return "\n".join([line for family in families for line in family.lines()] + ["# EOF", ""])
+
+
+def _of_process(system: System) -> Iterable[_Family]:
+    build = _Family("build", "info", "What runs here.")
+    build.add(1, "_info", version=__version__, python=platform.python_version())
+    up = _Family("up", "gauge", "Whether a part gives signs of life.")
+    beat = _Family("heartbeat_timestamp_seconds", "gauge", "When a part last said or finished something.")
+    hub, market = system.market.hub, system.market
+    up.add(float(not market.away), component="redis", strategy="")
+    up.add(float(hub is not None and not market.away), component="hub", strategy="")
+    if hub is not None:
+        beat.add(hub.ts_ns / 1e9, component="hub", strategy="")
+    for one in system.strategies:
+        up.add(float(one.is_running), component="worker", strategy=one.name)
+        if one.portrait is not None:
+            beat.add(one.portrait.ts_wall / 1e9, component="worker", strategy=one.name)
+    return build, up, beat
+
+
+def _of_market(system: System, looker: Looker) -> Iterable[_Family]:
+    market = system.market
+    bar = _Family("last_bar_timestamp_seconds", "gauge", "End of the newest bar of an instrument.")
+    fresh = _Family("instrument_fresh", "gauge", "1 while an instrument in session has fresh data, 0 if it has not.")
+    lag = _Family("feed_lag_seconds", "gauge", "From the end of its newest minute to the record that closed it.")
+    tape = _Family("tape_timestamp_seconds", "gauge", "End of the newest minute on the tape.")
+    reconnects = _Family("feed_reconnects", "counter", "Sessions with the gateway after the hub's first.")
+    gaps = _Family("feed_gaps", "counter", "Minutes flagged as a gap, seen since this process began.")
+    trades = _Family("hub_events", "counter", "What the hub counted since it began, by kind.")
+    memory = _Family("redis_memory_bytes", "gauge", "Memory Redis uses.")
+    length = _Family("redis_tape_minutes", "gauge", "Minutes on the tape.")
+    latency = _Family("bar_latency_seconds", "histogram", "Latency per stage, seen since this process began.")
+    for symbol, quote in market.quotes.items():
+        if quote.bar is not None:
+            bar.add(quote.bar.ts_close / 1e9, symbol=symbol, timeframe=quote.bar.timeframe)
+        if quote.previous is not None:
+            bar.add(quote.previous.ts_close / 1e9, symbol=symbol, timeframe="daily")
+        state, _ = freshness(market, symbol, system.now_ns)
+        if state != "closed":
+            fresh.add(float(state in ("fresh", "quiet")), symbol=symbol)
+    for symbol, seconds in looker.market.lag_s.items():
+        lag.add(seconds, symbol=symbol)
+    if market.ts_tape:
+        tape.add(market.ts_tape / 1e9)
+    if market.hub is not None:
+        reconnects.add(max(0, market.hub.sessions - 1), "_total")
+        for kind, count in market.hub.counts.items():
+            if kind != "pending":
+                trades.add(count, "_total", kind=kind)
+    gaps.add(market.gaps, "_total")
+    if market.info is not None:
+        memory.add(market.info.used_bytes)
+        length.add(market.info.tape_length)
+    latency.histogram(looker.market.feed, stage="feed")
+    latency.histogram(looker.market.publish, stage="publish")
+    for stage in ("decide", "send"):
+        latency.histogram(_sum([getattr(view, stage) for view in looker.ledgers.values()]), stage=stage)
+    return bar, fresh, lag, tape, reconnects, gaps, trades, memory, length, latency
+
+
+def _sum(parts: list[Buckets]) -> Buckets:
+    total = Buckets()
+    for one in parts:
+        total.counts = [a + b for a, b in zip(total.counts, one.counts, strict=True)]
+        total.sum_s += one.sum_s
+    return total
+
+
+def _of_strategies(system: System, looker: Looker) -> Iterable[_Family]:
+    orders = _Family("orders", "counter", "Outcomes of orders, by role.")
+    unconfirmed = _Family("orders_unconfirmed", "gauge", "Orders of unknown fate now.")
+    webhook = _Family("webhook_seconds", "histogram", "One exchange with the webhook, seen since this process began.")
+    position = _Family("position_contracts", "gauge", "Contracts held, negative for short, as believed.")
+    pnl = _Family("pnl_usd", "gauge", "Estimated P&L since the start: realized after costs, and open.")
+    day = _Family("daily_pnl_usd", "gauge", "Estimated P&L of the trade date, open positions marked.")
+    limit = _Family("daily_loss_limit_usd", "gauge", "Loss of one trade date at which all is closed.")
+    drawdown = _Family("drawdown_usd", "gauge", "Estimated equity below its best.")
+    halted = _Family("halted", "gauge", "1 while something holds entries back, by reason.")
+    veto = _Family("veto", "counter", "Entries judged by a model, seen since this process began.")
+    decisions = _Family("decisions", "counter", "Decisions by reason, seen since this process began.")
+    for one in system.strategies:
+        name, portrait, view = one.name, one.portrait, looker.ledgers[one.name]
+        if one.block is not None:
+            limit.add(one.block.daily_stop_loss, strategy=name)
+        levels = {switch.level.value for switch in one.switches}
+        for level in ("halt", "flatten", "stop"):
+            halted.add(float(level in levels), strategy=name, reason=level)
+        webhook.histogram(view.send, strategy=name)
+        reasons: dict[str, int] = {}
+        for (symbol, reason), count in view.decided.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+            if reason in ("vetoed", "no_score"):
+                veto.add(count, "_total", strategy=name, symbol=symbol, verdict=reason)
+        for reason, count in reasons.items():
+            decisions.add(count, "_total", strategy=name, reason=reason)
+        if portrait is None:
+            continue
+        for (role, state), count in sorted(portrait.reached.items()):
+            if state in _FINAL:
+                orders.add(count, "_total", strategy=name, role=role, outcome=state)
+        unconfirmed.add(sum(order.state is State.UNCONFIRMED for order in portrait.orders), strategy=name)
+        for held in portrait.held:
+            position.add(held.side * held.quantity, strategy=name, symbol=held.symbol)
+        if (account := portrait.account) is not None:
+            pnl.add(sum(trade.pnl_usd for trade in portrait.trades), strategy=name, kind="realized")
+            pnl.add(account.open_usd, strategy=name, kind="open")
+            day.add(account.day_usd, strategy=name)
+            drawdown.add(account.drawdown_usd, strategy=name)
+            halted.add(float(account.is_halted), strategy=name, reason="daily_loss")
+            halted.add(float(account.is_drawdown_halted), strategy=name, reason="drawdown")
+    return orders, unconfirmed, webhook, position, pnl, day, limit, drawdown, halted, veto, decisions
+
+
+def _of_units(system: System, looker: Looker) -> Iterable[_Family]:
+    restarts = _Family("restarts", "counter", "Starts of a unit after the first one this process saw.")
+    cpu = _Family("unit_cpu_seconds", "counter", "CPU time of a unit's run.")
+    memory = _Family("unit_memory_bytes", "gauge", "Memory of a unit, page cache included.")
+    strategies = {unit_of(one.name): one.name for one in system.strategies}
+    for unit, usage in system.usage.items():
+        component = "worker" if unit in strategies else unit.removeprefix("rooney-").removesuffix(".service")
+        strategy = strategies.get(unit, "")
+        restarts.add(looker.units.restarts.get(unit, 0), "_total", component=component, strategy=strategy)
+        cpu.add(usage.cpu_s, "_total", component=component, strategy=strategy)
+        if usage.memory_bytes is not None:
+            memory.add(usage.memory_bytes, component=component, strategy=strategy)
+    return restarts, cpu, memory

@@ -1,0 +1,385 @@
+"""`rooney why`: what a strategy decided for an instrument at a mark, from what numbers, and what held it back.
+
+A decision is a row of the ledger; what its numbers are held against (parameters, filters, limits) is the configuration
+in force now. Where there is no row, the reason for that is found instead: no bar of the strategy's timeframe, a closed
+market, no minute on the tape, a worker that was down.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney import sessions
+from rooney.filters import Filter, filter_field
+from rooney.instruments import group_of
+from rooney.ledgerview import opened
+from rooney.operate import showing
+from rooney.orders import Role, State
+from rooney.sessions import CHICAGO
+from rooney.view.portrait import Closed, Decision, Order, Portrait, as_decision, orders_where
+from rooney.view.system import StrategyLook, System
+
+_SECOND_NS = 1_000_000_000
+_RULES = ("should_enter_long", "should_enter_short")
+
+_OVERDUE = ("no_redis", "no_tape", "down", "behind", "no_minute")
+
+SAID = {
+    "not_evaluated": "nothing was asked of the rules at this mark",
+    "warming_up": "a feature has no value yet: not enough bars",
+    "no_signal": "no entry rule says yes",
+    "hold": "a position is open and no exit holds",
+    "enter_long": "an entry was decided: long",
+    "enter_short": "an entry was decided: short",
+    "exit": "an exit was decided",
+    "slots_full": "an entry rule says yes, and every slot is taken",
+    "daily_loss": "an entry rule says yes, and the daily loss limit holds all entries back",
+    "pending": "an order of the instrument is on its way",
+    "reentry_wait": "an entry rule says yes, so soon after an exit",
+    "close_margin": "an entry rule says yes, so shortly before the close or outside the session",
+    "gap": "an entry rule says yes, and data was lost: no entries on this trade date",
+    "uncertain": "an order of the instrument is of unknown fate: no entries in it on this trade date",
+    "blocked": "an entry rule says yes, and the instrument is blocked",
+    "filtered": "an entry rule says yes, and a filter says no",
+    "vetoed": "an entry rule says yes, and the model's score is below its threshold",
+    "no_score": "an entry rule says yes, and the model has no score: a value it needs is missing",
+    "window": "an entry rule says yes, at a time of the day that admits no entry",
+    "margin": "an entry rule says yes, and the equity does not carry another margin",
+    "drawdown": "an entry rule says yes, and the drawdown limit holds all entries back",
+    "rolling": "closed by a roll, to be opened again in the new contract",
+}
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What decisions are held against, as configured now.
+
+    timeframe: of the bars the strategy decides on; params: by symbol; filters: in the order they are asked
+    rules:     name → the strategy's own function of (features, parameters); thresholds: of vetoes, by symbol
+    """
+
+    timeframe: str
+    params: Mapping[str, Mapping[str, Any]]
+    filters: Mapping[str, Filter]
+    rules: Mapping[str, Any]
+    max_positions: int
+    daily_stop_loss: float
+    drawdown_halt: float
+    reentry_wait_s: float
+    close_margin_s: float
+    entry_windows: tuple[str, ...]
+    no_entry_windows: tuple[str, ...]
+    thresholds: Mapping[str, float]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One instrument at one mark. facts: label → text, in the order to be shown; orders: decided at the mark."""
+
+    strategy: str
+    symbol: str
+    ts_mark: int
+    reason: str
+    text: str
+    facts: dict[str, str]
+    features: dict[str, float | None]
+    score: float
+    orders: tuple[Order, ...]
+
+
+class _Names:
+    """Numbers by name, as rules see them; a value that is missing is NaN."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update({name: math.nan if value is None else value for name, value in values.items()})
+
+
+def first_refusing(filters: Mapping[str, Filter], features: Mapping[str, float | None]) -> str:
+    """Name of the first filter that says no to these values, empty if all pass; as the step judges it."""
+    return next((name for name, one in filters.items() if not _passes(one, features.get(filter_field(name)))), "")
+
+
+def _passes(one: Filter, value: float | None) -> bool:
+    if value is None or math.isnan(value):
+        return one.missing == "pass"
+    if not (one.low <= value <= one.high and one.above < value < one.below):
+        return False
+    return not one.allowed or (0.0 <= value <= 62.0 and int(value) in one.allowed)
+
+
+def newest_decision(path: Path, at_ns: int, symbol: str) -> tuple[Decision, tuple[Order, ...]] | None:
+    """The newest one of an instrument at or before `at_ns`, and what was ordered by it. Raises LedgerError."""
+    with opened(path) as db:
+        has_score = any(row[1] == "score" for row in db.execute("PRAGMA table_info(decision)"))
+        row = db.execute(
+            f"SELECT ts_mark, symbol, reason, features, latency_ns, {'score' if has_score else 'NULL'} FROM decision"
+            " WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1",
+            (at_ns, symbol),
+        ).fetchone()
+        if row is None:
+            return None
+        return as_decision(row), orders_where(db, "symbol = ? AND ts_mark = ?", (symbol, row[0]))
+
+
+def explain(decision: Decision, orders: tuple[Order, ...], portrait: Portrait, rules: Rules) -> Answer:
+    """Everything that bears on a decision. orders: decided by it."""
+    facts: dict[str, str] = {"clock": _clock(decision.symbol, decision.ts_mark)}
+    if decision.latency_ns:
+        facts["latency"] = f"decided {decision.latency_ns / 1e6:.1f} ms after the record that closed the bar came in"
+    facts |= _rules(decision, rules)
+    facts |= _score(decision, rules)
+    facts |= _limits(decision, portrait, rules)
+    for order in orders:
+        facts[f"order {order.id}"] = _order(order)
+    text = SAID.get(decision.reason, decision.reason)
+    if decision.reason == "filtered" and (name := first_refusing(rules.filters, decision.features)):
+        text += f": {name}"
+    for order in orders:
+        if order.state is not State.ACKNOWLEDGED:
+            text += f"; {order.state.upper()}: {order.steps[-1].detail}".rstrip(": ")
+    return Answer(
+        portrait.name,
+        decision.symbol,
+        decision.ts_mark,
+        decision.reason,
+        text,
+        facts,
+        decision.features,
+        decision.score,
+        orders,
+    )
+
+
+def _clock(symbol: str, ts_mark: int) -> str:
+    local = datetime.fromtimestamp(ts_mark // _SECOND_NS, UTC).astimezone(CHICAGO)
+    group = group_of(symbol)
+    window = sessions.window_at(group, ts_mark - 1)
+    day = sessions.trade_date(ts_mark - 1)
+    text = f"bar ended {showing.minute(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
+    return f"{text}, closes {showing.minute(window.close_ns)[11:]}" if window else f"{text}, market closed"
+
+
+def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
+    """What the strategy's own rules say to these numbers, and what they were held against."""
+    params = rules.params.get(decision.symbol, {})
+    found = {}
+    # A rule that meets NaN says no; entries are not asked for while a feature is missing.
+    f, p = _Names(decision.features), _Names(params)
+    votes = []
+    for name in _RULES:
+        try:
+            votes.append(f"{name} {'yes' if rules.rules[name](f, p) else 'no'}")
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+            votes.append(f"{name} ?")  # of other features than the strategy file has now
+    found["rules now"] = ", ".join(votes)
+    if params:
+        found["parameters"] = ", ".join(f"{name} {_value(value)}" for name, value in params.items())
+    for name, one in rules.filters.items():
+        value = decision.features.get(filter_field(name))
+        verdict = "passes" if _passes(one, value) else "REFUSES"
+        found[f"filter {name}"] = f"{_value(value)} {verdict} ({_bounds(one)})"
+    return found
+
+
+def _bounds(one: Filter) -> str:
+    parts = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", one.low), ("<=", one.high), (">", one.above), ("<", one.below))
+        if math.isfinite(bound)
+    ]
+    if one.allowed:
+        parts.append(f"one of {', '.join(map(str, one.allowed))}")
+    return f"{' and '.join(parts) or 'any value'}; missing: {one.missing}"
+
+
+def _score(decision: Decision, rules: Rules) -> dict[str, str]:
+    if math.isnan(decision.score):
+        return {}
+    threshold = rules.thresholds.get(decision.symbol)
+    if threshold is None:
+        return {"veto": f"score {decision.score:.4f}"}
+    sign = "<" if decision.score < threshold else ">="
+    return {"veto": f"score {decision.score:.4f} {sign} {threshold:.4f} threshold"}
+
+
+def _limits(decision: Decision, portrait: Portrait, rules: Rules) -> dict[str, str]:
+    """The limits, with what was known of them at that mark: of the newest one all, of an older one its trades."""
+    now = decision.ts_mark
+    day = sessions.trade_date(now - 1)
+    found = {}
+    account = portrait.account
+    is_newest = portrait.ts_mark - now < 3600 * _SECOND_NS
+    used = [held for held in portrait.held if held.side or held.pending]
+    if is_newest:
+        names = f": {', '.join(held.symbol for held in used)}" if used else ""
+        found["slots"] = (
+            f"{len(used)} of {rules.max_positions} used{names} (at {showing.minute(portrait.ts_mark)[11:]})"
+        )
+    if is_newest and account is not None and sessions.trade_date(portrait.ts_mark - 1) == day:
+        latch = ", LATCHED" if account.is_halted else ""
+        found["daily loss"] = f"day {showing.usd(account.day_usd)} of -{rules.daily_stop_loss:,.2f} USD{latch} (est.)"
+    else:
+        booked = sum(trade.pnl_usd for trade in portrait.trades if _day(trade) == day and trade.exit_ts <= now)
+        found["daily loss"] = f"closed that day until then {showing.usd(booked)} of -{rules.daily_stop_loss:,.2f} USD"
+    if is_newest and account is not None and rules.drawdown_halt:
+        latch = ", LATCHED" if account.is_drawdown_halted else ""
+        found["drawdown"] = f"{-account.drawdown_usd:+,.2f} of -{rules.drawdown_halt:,.2f} USD{latch} (est.)"
+    last = next((t for t in reversed(portrait.trades) if t.symbol == decision.symbol and t.exit_ts <= now), None)
+    if last is not None and decision.reason == "reentry_wait":
+        found["re-entry"] = f"closed {showing.second(last.exit_ts)}, no entry for {rules.reentry_wait_s:g} s"
+    if decision.reason == "close_margin":
+        found["close margin"] = f"no entry in the last {rules.close_margin_s:g} s before the close"
+    if decision.reason == "window":
+        found["windows"] = (
+            f"entries in {', '.join(rules.entry_windows) or 'all hours'}; none in "
+            f"{', '.join(rules.no_entry_windows) or 'no window'} (Chicago)"
+        )
+    if decision.reason in ("uncertain", "pending"):
+        for order in portrait.orders:
+            if order.symbol == decision.symbol and order.is_open:
+                found[f"waits for {order.id}"] = _order(order)
+    return found
+
+
+def _day(trade: Closed) -> Any:
+    return sessions.trade_date(trade.exit_ts)
+
+
+def _order(order: Order) -> str:
+    """An order's life in a line: where each step led, and what said no."""
+    steps = []
+    for step in order.steps:
+        status = f"HTTP {step.status}" if step.status else ""
+        steps.append(" ".join(f"{step.state} {status} {step.detail}".split()))
+    size = showing.size(order.side, order.quantity) if order.role is Role.ENTRY else "all"
+    return f"{order.role.name.lower()} {order.ticker} {size}, {order.cause}: {' -> '.join(steps)}"
+
+
+def silence(
+    one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int, newest: Decision | None
+) -> Answer:
+    """Why nothing was decided for an instrument around `at_ns`: the first cause that holds."""
+    portrait = one.portrait
+    market = system.market
+    facts = {"clock": _moment(symbol, at_ns)}
+    if newest is not None:
+        facts["last decision"] = f"{showing.minute(newest.ts_mark)} {newest.reason}"
+    if portrait is not None:
+        facts["worker"] = ("runs" if one.is_running else "does not run") + (
+            f", last minute {showing.minute(portrait.ts_mark)}"
+        )
+    facts["tape"] = f"last minute {showing.minute(market.ts_tape)}"
+    hub = system.hub_now
+    facts["hub"] = "unknown: Redis is away" if market.away else hub.state if hub is not None else "no hub"
+    reason, text = _cause(one, system, rules, symbol, at_ns)
+    name = portrait.name if portrait else one.name
+    return Answer(name, symbol, at_ns, reason, text, facts, {}, math.nan, ())
+
+
+def _cause(one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int) -> tuple[str, str]:
+    portrait, market = one.portrait, system.market
+    if at_ns > system.now_ns:
+        return "future", "that is not over yet"
+    if sessions.window_at(group_of(symbol), at_ns - 1) is None:
+        return "closed", "the market was closed: no bar, no decision"
+    if portrait is None or not portrait.ts_mark:
+        return "no_minute", "its worker has not finished a minute yet"
+    if at_ns <= portrait.ts_mark:
+        return "no_bar", f"no {rules.timeframe} bar of {symbol} ended then: it decides only where one does"
+    if market.away:
+        return "no_redis", "Redis is away: the worker gets no minutes, so it decides nothing; exits follow their policy"
+    if at_ns > market.ts_tape:
+        hub = system.hub_now
+        said = f"the hub says {hub.state}" if hub is not None else "no hub says anything"
+        return "no_tape", f"no minute of that time is on the tape ({said}): nothing new is decided until it is"
+    if not one.is_running:
+        return "down", "its worker does not run: it takes these minutes in when it starts"
+    return "behind", "its worker has not come that far yet"
+
+
+def _moment(symbol: str, at_ns: int) -> str:
+    local = datetime.fromtimestamp(at_ns // _SECOND_NS, UTC).astimezone(CHICAGO)
+    window = sessions.window_at(group_of(symbol), at_ns - 1)
+    state = f"open until {showing.minute(window.close_ns)[11:]}" if window else "market closed"
+    return f"{showing.second(at_ns)}, Chicago {local:%a %H:%M:%S}, {state}"
+
+
+def is_overdue(timeframe: str, symbol: str, at_ns: int, newest: Decision | None) -> bool:
+    """Whether at `at_ns` a newer decision could be expected than `newest`, or the market was closed."""
+    window = sessions.window_at(group_of(symbol), at_ns - 1)
+    if window is None or newest is None:
+        return True
+    if timeframe == "daily":
+        return at_ns - newest.ts_mark > 24 * sessions.HOUR_NS
+    length_ns = sessions.HOUR_NS if timeframe == "hourly" else sessions.MINUTE_NS
+    end_ns = at_ns - at_ns % length_ns
+    return max(window.open_ns, newest.ts_mark) < end_ns
+
+
+def summary(answers: Sequence[Answer], head: str) -> list[str]:
+    """A line per instrument."""
+    return [head, *showing.table([(a.symbol, showing.minute(a.ts_mark), a.reason, a.text) for a in answers])]
+
+
+def lines(answers: Sequence[Answer], head: str) -> list[str]:
+    """For a terminal."""
+    text = [head] if head else []
+    for one in answers:
+        text += ["", f"{one.symbol}  {showing.minute(one.ts_mark)}  {one.reason}: {one.text}"]
+        rows = [(label, value) for label, value in one.facts.items()]
+        if one.features:
+            values = ", ".join(f"{name} {_value(value)}" for name, value in one.features.items())
+            rows.insert(1, ("features", values))
+        text += showing.table(rows)
+    return text
+
+
+def _value(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none yet"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """The same for programs; times UTC ns, what is missing null."""
+    return [
+        {
+            "symbol": one.symbol,
+            "ts_mark_ns": one.ts_mark,
+            "reason": one.reason,
+            "text": one.text,
+            "features": one.features,
+            "score": one.score if math.isfinite(one.score) else None,
+            "facts": one.facts,
+            "orders": [
+                {"id": order.id, "role": order.role.name.lower(), "state": str(order.state),
+                 "events": [{"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
+                            for s in order.steps]}
+                for order in one.orders
+            ],
+        }
+        for one in answers
+    ]  # fmt: skip
+
+
+def needs_look(answers: Sequence[Answer]) -> bool:
+    """Whether a decision that could be expected is missing, or an order of these was not taken."""
+    lost = (State.DROPPED, State.REFUSED, State.UNCONFIRMED)
+    return any(a.reason in _OVERDUE or any(order.state in lost for order in a.orders) for a in answers)
+
+
+def instant(text: str, near_ns: int) -> int:
+    """`2026-03-11T15:02`, `2026-03-11T09:02-06:00`, `15:02` of the newest such UTC time before `near_ns`; UTC ns.
+
+    Raises ValueError.
+    """
+    if len(text) <= 8 and "T" not in text:
+        near = datetime.fromtimestamp(near_ns // _SECOND_NS, UTC)
+        at = datetime.fromisoformat(f"{near:%Y-%m-%d}T{text.removesuffix('Z')}").replace(tzinfo=UTC)
+        at = at if at <= near else at - timedelta(days=1)
+    else:
+        at = datetime.fromisoformat(text)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(at.timestamp()) * _SECOND_NS

@@ -1,0 +1,194 @@
+"""What a person should know, most urgent first, each with a level. Pure.
+
+`rooney.health` names what is stale, unknown or halted, for `rooney watch` and /healthz; here come levels and what only
+someone who looks is told: switches, exits that do not get through, workers that are down.
+"""
+
+import enum
+from datetime import timedelta
+
+import msgspec
+
+from rooney.control import Level
+from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
+from rooney.health import WORKER_LATE_S, Seen, attention
+from rooney.instruments import deadline, group_of, parse_contract
+from rooney.ledgerview import Record
+from rooney.orders import Role, State
+from rooney.sessions import trade_date, window_at
+from rooney.view.market import Market
+from rooney.view.system import StrategyLook, System
+
+EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
+ROLL_WARNING_DAYS = 2
+
+
+class Severity(enum.IntEnum):
+    """Also the exit status of `rooney status`: ok, attention, failure."""
+
+    NOTE = EXIT_OK
+    ATTENTION = EXIT_ATTENTION
+    CRITICAL = EXIT_FAILURE
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it."""
+
+    severity: Severity
+    about: str
+    text: str
+    do: tuple[str, ...] = ()
+
+
+def worst(found: list[Condition]) -> Severity:
+    """Of all."""
+    return max((one.severity for one in found), default=Severity.NOTE)
+
+
+def conditions(system: System) -> list[Condition]:
+    """Everything, most urgent first."""
+    found = []
+    exposed = any(one.portrait is not None and one.portrait.open for one in system.strategies)
+    for kind, text in attention(seen(system), system.now_ns).items():
+        found.append(_of_health(kind, text, exposed))
+    for one in system.strategies:
+        found += _of_strategy(one, system)
+    if system.market.info is not None and not system.market.info.is_written:
+        found.append(Condition(Severity.ATTENTION, "redis", "Redis could not write to its disk"))
+    for symbol, state in (system.market.hub.instruments if system.market.hub else {}).items():
+        if state == "refused":
+            text = f"{symbol}: its definition differs from the configuration: no entries"
+            found.append(Condition(Severity.ATTENTION, "hub", text))
+    return sorted(found, key=lambda one: -one.severity)
+
+
+def _of_health(kind: str, text: str, exposed: bool) -> Condition:
+    word, _, rest = kind.partition(" ")
+    name, _, intent = rest.partition(" ")
+    if word == "unconfirmed":
+        do = (f"rooney resolve {intent} --filled PRICE", f"rooney resolve {intent} --not-filled",
+              f"rooney flatten {name}")  # fmt: skip
+        return Condition(Severity.CRITICAL, name, text, do)
+    if word == "halted":
+        return Condition(Severity.CRITICAL, name, text, (f"rooney resume {name}",))
+    if word == "ledger":
+        return Condition(Severity.CRITICAL, name, text)
+    if word == "late":
+        return Condition(_graver(exposed), name, text, (f"systemctl status rooney-worker@{name}",))
+    # No bars: nothing is decided. With something open nobody watches it.
+    about = "redis" if word == "redis" else "hub"
+    return Condition(_graver(exposed), about, text + ("; positions are open" if exposed else ""))
+
+
+def _graver(exposed: bool) -> Severity:
+    return Severity.CRITICAL if exposed else Severity.ATTENTION
+
+
+def seen(system: System) -> Seen:
+    """The same for `rooney.health`."""
+    records: dict[str, Record | LedgerError | None] = {}
+    for one in system.strategies:
+        if not one.is_enabled:
+            continue
+        portrait = one.portrait
+        records[one.name] = one.unreadable
+        if one.unreadable is None and portrait is not None:
+            unknown = tuple(order.id for order in portrait.orders if order.state is State.UNCONFIRMED)
+            account = portrait.account
+            records[one.name] = Record(
+                portrait.ts_mark,
+                portrait.ts_wall,
+                account.equity_usd if account else 0.0,
+                account.day_usd if account else 0.0,
+                account.is_halted if account else False,
+                unknown,
+            )
+    return Seen(system.market.away, system.hub_now, records, system.groups)
+
+
+def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
+    found = []
+    if one.lack:
+        found.append(Condition(Severity.ATTENTION, one.name, f"{one.name}: {one.lack}"))
+    for switch in one.switches:
+        traps = switch.level is Level.STOP and one.portrait is not None and bool(one.portrait.open)
+        do = (f"rooney resume {one.name if switch.scope == one.name else '--all'}",)
+        text = f"{one.name}: switch {switch}"
+        found.append(Condition(_graver(traps), one.name, text, do))
+    portrait = one.portrait
+    if portrait is None:
+        return found
+    held = ", ".join(held.contract for held in portrait.open)
+    if held and not one.is_configured:
+        text = f"{one.name}: holds {held} and is not in the configuration"
+        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney flatten {one.name}",)))
+    elif held and not one.is_enabled:
+        text = f"{one.name}: holds {held} and is switched off (strategies.{one.name}.enabled)"
+        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney flatten {one.name}",)))
+    elif one.is_enabled and not one.is_running:
+        text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
+        found.append(Condition(_graver(bool(held)), one.name, text, (f"systemctl start rooney-worker@{one.name}",)))
+    account = portrait.account
+    if account is not None and account.is_drawdown_halted:
+        text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"
+        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney resume {one.name}",)))
+    if account is not None and account.gap_day and account.gap_day == _day_number(portrait.ts_mark):
+        text = f"{one.name}: data was lost, no entries before the next session"
+        found.append(Condition(Severity.ATTENTION, one.name, text, (f"rooney resume {one.name}",)))
+    found += _of_orders(one, system)
+    for item in portrait.open:
+        contract = parse_contract(item.contract, trade_date(portrait.ts_mark))
+        if contract is not None and deadline(contract) - system.trade_date <= timedelta(days=ROLL_WARNING_DAYS):
+            text = f"{one.name}: {item.contract} must be left by {deadline(contract)}"
+            found.append(Condition(Severity.ATTENTION, one.name, text))
+    if one.waiting:
+        text = f"{one.name}: {one.waiting} commands wait for its worker"
+        found.append(Condition(Severity.ATTENTION, one.name, text))
+    return found
+
+
+def _of_orders(one: StrategyLook, system: System) -> list[Condition]:
+    found = []
+    for order in one.portrait.orders if one.portrait else ():
+        if order.role is not Role.EXIT or not order.is_open or order.state is State.UNCONFIRMED:
+            continue
+        since_s = (system.now_ns - order.steps[0].ts_clock) / 1e9
+        do = (f"rooney flatten {one.name} {order.symbol}", f"rooney resolve {order.id} --filled PRICE")
+        if order.state is State.REFUSED:
+            detail = " ".join(f"{order.steps[-1].status} {order.steps[-1].detail}".split())
+            text = f"{one.name}: exit {order.id} of {order.contract} refused: {detail}"
+            found.append(Condition(Severity.CRITICAL, one.name, text, do))
+        elif since_s > EXIT_LATE_S and window_at(group_of(order.symbol), system.now_ns) is not None:
+            text = f"{one.name}: exit {order.id} of {order.contract} is {order.state} for {since_s:.0f} s"
+            found.append(Condition(Severity.CRITICAL, one.name, text, do))
+    return found
+
+
+def _day_number(ts_ns: int) -> int:
+    return trade_date(ts_ns - 1).toordinal() - 719_163
+
+
+def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
+    """What a strategy does, in a word or three, and how grave that is."""
+    account = one.portrait.account if one.portrait else None
+    if one.unreadable is not None:
+        return "UNREADABLE", Severity.CRITICAL
+    if not one.is_enabled:
+        return ("disabled" if one.is_configured else "not configured"), Severity.NOTE
+    if one.switches:
+        return f"HALTED {one.switches[0].level}", Severity.ATTENTION
+    if account is not None and account.is_halted:
+        return "HALTED daily loss", Severity.CRITICAL
+    if account is not None and account.is_drawdown_halted:
+        return "HALTED drawdown", Severity.CRITICAL
+    if not one.is_running:
+        return ("down" if one.portrait else "never started"), Severity.ATTENTION
+    if one.portrait is None or not one.portrait.ts_mark:
+        return "starting", Severity.NOTE
+    if market.ts_tape - one.portrait.ts_mark > WORKER_LATE_S * 1e9:
+        return "behind", Severity.ATTENTION
+    if market.away:
+        return "no Redis", Severity.ATTENTION
+    if account is not None and account.gap_day == _day_number(one.portrait.ts_mark):
+        return "gap: exits only", Severity.ATTENTION
+    return "trading", Severity.NOTE

@@ -1,0 +1,176 @@
+"""Everything at one moment: what each strategy's ledger, the switches, Redis and the units say.
+
+`Looker.look()` never raises and never writes. What cannot be read is in the result as a text, beside all that can.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from rooney.bus import Bus
+from rooney.config import Config, StrategyBlock
+from rooney.control import Switch, switches
+from rooney.errors import ConfigError, LedgerError
+from rooney.instruments import PRODUCTS, group_of
+from rooney.ledgerview import holder, ledger_path
+from rooney.messages import HubStatus
+from rooney.sessions import trade_date
+from rooney.view.market import Market, MarketView
+from rooney.view.portrait import Held, LedgerView, Portrait
+from rooney.view.units import UnitsView, Usage
+
+REDIS_TIMEOUT_S = 1.0
+_LEDGER = "ledger.sqlite"
+
+
+class StrategyLook(msgspec.Struct, frozen=True):
+    """One strategy. portrait: None without a ledger; unreadable: why it cannot be read.
+
+    block: as configured, None where it is not; lack: what keeps its block from being used, or empty
+    traded: symbol → (USD per 1.0 of price, tick size) of the product it is ordered in; waiting: commands not taken
+    """
+
+    name: str
+    block: StrategyBlock | None
+    lack: str
+    portrait: Portrait | None
+    unreadable: LedgerError | None
+    switches: tuple[Switch, ...]
+    traded: Mapping[str, tuple[float, float]]
+    is_running: bool
+    waiting: int
+
+    @property
+    def is_configured(self) -> bool:
+        """It has a block."""
+        return self.block is not None
+
+    @property
+    def is_enabled(self) -> bool:
+        """Its worker would start."""
+        return self.block is not None and self.block.enabled
+
+    def open_usd(self, held: Held) -> float:
+        """P&L of one position at its last price, before costs; an estimate."""
+        value, _ = self.traded.get(held.symbol) or (PRODUCTS[held.symbol].point_value, 0.0)
+        return held.side * held.quantity * (held.mark - held.entry_price) * value
+
+
+class System(msgspec.Struct, frozen=True):
+    """Everything. ts_wall: when it was read; now_ns: the time it is about, on a replay that of the tape; UTC ns."""
+
+    ts_wall: int
+    now_ns: int
+    trade_date: date
+    market: Market
+    strategies: tuple[StrategyLook, ...]
+    symbols: tuple[str, ...]
+    groups: frozenset[str]
+    usage: Mapping[str, Usage]
+
+    @property
+    def hub_now(self) -> HubStatus | None:
+        """The hub's word, stamped on the clock of `now_ns`: on a replay it is as old as it is by the wall."""
+        hub = self.market.hub
+        if hub is None or self.now_ns == self.ts_wall:
+            return hub
+        shift_ns = self.now_ns - self.ts_wall
+        return msgspec.structs.replace(
+            hub, ts_ns=hub.ts_ns + shift_ns, ts_last_record=min(hub.ts_last_record, self.now_ns)
+        )
+
+
+class Looker:
+    """Looks at one installation; one thread at a time.
+
+    state, control: directories of ledgers and of switches; replay: time is that of the tape
+    """
+
+    def __init__(
+        self, config: Config, state: Path, control: Path, replay: bool = False, only: tuple[str, ...] = ()
+    ) -> None:
+        self._config = config
+        self.state = state
+        self._control = control
+        self._replay = replay
+        self._only = only
+        self.symbols = tuple(config.file.instruments)
+        block = config.data_hub()
+        self._bus = Bus.to(block, timeout_s=REDIS_TIMEOUT_S)
+        self.market = MarketView(self._bus, self.symbols)
+        self.units = UnitsView()
+        self.ledgers: dict[str, LedgerView] = {}
+        self._groups = frozenset(map(group_of, self.symbols))
+        self._facts = {name: self._facts_of(name) for name in config.names}
+
+    def close(self) -> None:
+        """Hang up."""
+        self._bus.close()
+
+    def look(self) -> System:
+        """As it is now."""
+        ts_wall, mono_s = time.time_ns(), time.monotonic()
+        market = self.market.look(mono_s)
+        now_ns = market.ts_tape if self._replay and market.ts_tape else ts_wall
+        return System(
+            ts_wall,
+            now_ns,
+            trade_date(now_ns),
+            market,
+            tuple(self._strategy(name) for name in self._names()),
+            self.symbols,
+            self._groups,
+            self.units.look(mono_s),
+        )
+
+    def _names(self) -> list[str]:
+        """Configured ones first; one that has a ledger and no block any more is not forgotten."""
+        try:
+            there = sorted(path.parent.name for path in self.state.glob(f"*/{_LEDGER}"))
+        except OSError:
+            there = []
+        names = list(dict.fromkeys((*self._config.names, *there)))
+        return [name for name in names if name in self._only] if self._only else names
+
+    def _strategy(self, name: str) -> StrategyLook:
+        path = ledger_path(name, self.state)
+        view = self.ledgers.setdefault(name, LedgerView(path))
+        portrait, unreadable = None, None
+        try:
+            portrait = view.look()
+        except LedgerError as error:
+            unreadable = error
+        lack, traded = self._facts.get(name, ("", {}))
+        try:
+            is_running = holder(path) is not None
+        except OSError:
+            is_running = False
+        return StrategyLook(
+            name,
+            self._config.file.strategies.get(name),
+            lack,
+            portrait,
+            unreadable,
+            tuple(switches(self._control, name)),
+            traded,
+            is_running,
+            _count(self._control / name / "commands"),
+        )
+
+    def _facts_of(self, name: str) -> tuple[str, dict[str, tuple[float, float]]]:
+        try:
+            traded = self._config.strategy(name).traded
+        except ConfigError as error:
+            return str(error), {}
+        return "", {symbol: (item.multiplier, item.tick_size) for symbol, item in traded.items()}
+
+
+def _count(directory: Path) -> int:
+    try:
+        return sum(name.endswith(".json") for name in os.listdir(directory))
+    except OSError:
+        return 0
