@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sqlite3
 import subprocess
 import sys
@@ -161,24 +160,6 @@ def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other
         for name in ("a.parquet", "a.parquet", "b.parquet")
     )
     assert first == again != other
-
-
-def test_the_digest_is_the_same_with_the_jit_off(tmp_path: Path) -> None:
-    random_minutes(1, ["ES"], days=1).write_parquet(tmp_path / "bars.parquet")
-    code = (
-        "import sys; sys.path.insert(0, 'tests');"
-        "from test_backtest import _strategy, History, backtest; from pathlib import Path;"
-        f"history = History(Path({str(tmp_path / 'bars.parquet')!r}), ['ES']);"
-        "print(backtest.run(_strategy('ibs', ['ES']), history).digest)"
-    )
-    digests = []
-    for disabled in ("0", "1"):
-        env = os.environ | {"NUMBA_DISABLE_JIT": disabled}
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
-        )
-        digests.append(done.stdout.strip())
-    assert digests[0] == digests[1]
 
 
 @pytest.mark.skipif(not GC_TRADES.exists(), reason=f"real CME trades are not at {DATA}")

@@ -43,7 +43,7 @@ DAYS = 4
 BEGIN = datetime(2026, 3, 10, 16, 37, tzinfo=UTC)  # of the live run: the 17th hour of four days
 ROLL = datetime(2026, 3, 12, 18, tzinfo=UTC)  # June trades more than March from here on: a roll with the next session
 FAULTS = (Fault("limited", at=(2,)), Fault("redirect", at=(5,)), Fault("reset", at=(8,)), Fault("no_id", at=(15,)))
-KILLS = ("after_sending:2", "after_outcome:3", "in_mark_commit:40", "after_post:2", "after_mark_commit:60", "")
+KILLS = ("after_sending:2", "after_outcome:3", "in_mark_commit:40", "after_post:3", "after_mark_commit:60", "")
 
 
 class Live:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return golden.write_market(tmp_path_factory.mktemp("market"), ROOTS)
 
 
-def configured(name: str) -> StrategyConfig:
-    """What the configuration says of a strategy file, or nothing, on three instruments."""
+def configured(name: str, roots: Sequence[str] = ROOTS) -> StrategyConfig:
+    """What the configuration says of a strategy file, or nothing, on some instruments."""
     every = golden.strategies_of(load_config(ROOT / "config.multi_alpha.yml"))
     strategy = next(one for one in every if Path(one.strategy).stem == name)
-    traded = {root: strategy.instruments[root] for root in ROOTS}
+    traded = {root: strategy.instruments[root] for root in roots}
     return msgspec.structs.replace(strategy, traded=traded)
 
 
@@ -83,27 +84,28 @@ import sys, tempfile
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_research_checks import configured, golden
-name, sessions = sys.argv[1], int(sys.argv[2])
-data = golden.write_market(Path(tempfile.mkdtemp()), ["CL", "ES", "ZC"], sessions)
-print(golden.run_all([configured(name)], data))
+name, sessions, roots = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(",")
+data = golden.write_market(Path(tempfile.mkdtemp()), roots, sessions)
+print(golden.run_all([configured(name, roots)], data))
 """
 
 
-def _decided(name: str, sessions: int, **env: str) -> str:
-    command = [sys.executable, "-c", DIGESTS, name, str(sessions)]
+def _decided(name: str, sessions: int, roots: Sequence[str], **env: str) -> str:
+    command = [sys.executable, "-c", DIGESTS, name, str(sessions), ",".join(roots)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_decisions_are_the_same_with_the_jit_off(name: str) -> None:
-    assert _decided(name, 1, NUMBA_DISABLE_JIT="1") == _decided(name, 1)
+    assert _decided(name, 1, ["ES"], NUMBA_DISABLE_JIT="1") == _decided(name, 1, ["ES"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_decisions_are_the_same_on_a_processor_without_extensions(name: str) -> None:
-    assert _decided(name, golden.SESSIONS, NUMBA_CPU_NAME="generic") == _decided(name, golden.SESSIONS)
+    generic = _decided(name, golden.SESSIONS, ROOTS, NUMBA_CPU_NAME="generic")
+    assert generic == _decided(name, golden.SESSIONS, ROOTS)
 
 
 def test_a_shipped_file_no_block_uses_is_among_all_strategies(tmp_path: Path) -> None:
