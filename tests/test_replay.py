@@ -142,6 +142,7 @@ def _operate(one: Rig, number: int) -> None:
             Command(time.time_ns(), Verb.CASH, "ann", "real fills differed", usd=-12.5),
         ],
         3: [Command(time.time_ns(), Verb.POSITION, "ann", "by hand", symbol="ZC", side=1, quantity=1, price=1000.0)],
+        4: [Command(time.time_ns(), Verb.POSITION, "ann", "long now", symbol="ES", side=1, quantity=1, price=1001.0)],
         5: [Command(time.time_ns(), Verb.FLATTEN, "ann", "enough")],
     }
     if number == 2:

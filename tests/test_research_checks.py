@@ -128,7 +128,7 @@ def test_nothing_decided_depends_on_what_comes_later(name: str, market: Path) ->
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_worker_that_starts_now_decides_as_one_that_has_seen_everything(name: str, market: Path) -> None:
-    found = checks.warm_up(configured(name), History(market, ROOTS), starts=(0.8,))
+    found = checks.warm_up(configured(name), History(market, ROOTS), starts=(0.9,))
     assert found.differences == {}
     assert found.decisions is not None
     assert None not in found.features.values()
