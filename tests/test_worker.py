@@ -627,7 +627,7 @@ def test_the_command_itself_starts_trades_and_stops_without_a_heavy_library(rig:
     # Not scipy: where it is installed, numba looks at its version.
     heavy = {"pandas", "sklearn", "polars", "databento", "databento_dbn", "pyarrow", "jinja2"}
     assert modules & heavy == set()
-    assert rss_mb < 200
+    assert rss_mb < 260  # with the JIT, which takes most of it; `rooney compile` is for those who mind
     with read_only(one.ledger()) as db:
         assert db.execute("SELECT ts_mark FROM status").fetchone()[0] == LAST
 

@@ -105,7 +105,7 @@ def test_a_kill_between_sending_and_outcome_is_an_unconfirmed_order_at_the_next_
     desk.wait("ActiveState", "active")
     assert desk.world.states("scripted")[-1] == "unconfirmed"
     (entry,) = desk.machine.journal("-u", UNIT, "-p", "crit")
-    assert "unconfirmed: the process ended between sending and outcome" in entry["MESSAGE"]
+    assert "unconfirmed the process ended between sending and outcome" in entry["MESSAGE"]
     assert "orders 1 UNCONFIRMED" in desk.machine.show(UNIT, "StatusText")
 
 
