@@ -183,6 +183,7 @@ def test_redis_and_hub_may_go_and_come_back(place: tuple[Site, PrivateRedis], vi
     until(page, "!document.querySelector('#part-alarms').textContent.includes('Redis at')")
 
 
+@pytest.mark.slow
 def test_twenty_tabs_are_all_live(site: Site, visit: Callable[..., Page]) -> None:
     first = visit("/")
     pages = [first, *(first.context.new_page() for _ in range(19))]

@@ -44,7 +44,7 @@ class Alone:
         connection = http.client.HTTPConnection("127.0.0.1", self.site.port, timeout=30)
         connection.request("GET", "/events?page=/strategy/a", headers={"Host": "localhost"})
         answer = connection.getresponse()
-        assert answer.status == 200 and answer.fp.readline().startswith(b"id: ")
+        assert answer.status == 200 and answer.readline().startswith(b"id: ")
         connection.close()
 
 

@@ -664,6 +664,7 @@ def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
         "MINUTE_NS": MINUTE_NS,
         "DAY_NS": 24 * 60 * MINUTE_NS,
         "EVENING_NS": 17 * HOUR_NS,
+        "FINEST": 0,  # of rules that read nothing; a strategy's own text has its own
     }
     for module in (kernel, book, entries, exits):
         written = {name: value for name, value in vars(module).items() if name.isupper() and type(value) is int}

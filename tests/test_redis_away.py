@@ -128,6 +128,7 @@ class MovableRig(Rig):
             return [*lives, *marks, *db.execute("SELECT * FROM trade").fetchall()]
 
 
+@pytest.mark.slow
 def test_a_worker_moves_to_its_own_hub_and_redis_by_two_keys_while_the_other_trades(
     redis: PrivateRedis, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_file_that_is_there_is_not_overwritten(place: Path) -> None:
     assert "mine" not in load_config(place / SHIPPED.name).names
 
 
+@pytest.mark.slow
 def test_the_guide_is_followed_as_it_is_written(tmp_path: Path) -> None:
     """Every command of docs/ADDING_NEW_STRATEGY.md for a checkout, in a copy of it; the demo's market is shortened."""
     root = SHIPPED.parent

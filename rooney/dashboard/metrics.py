@@ -151,7 +151,7 @@ def _of_strategies(system: System, looker: Looker) -> Iterable[_Family]:
         reasons: dict[str, int] = {}
         for (symbol, reason), count in view.decided.items():
             reasons[reason] = reasons.get(reason, 0) + count
-            if reason in ("vetoed", "no_score"):
+            if reason in ("vetoed", "no_score", "no_model"):
                 veto.add(count, "_total", strategy=name, symbol=symbol, verdict=reason)
         for reason, count in reasons.items():
             decisions.add(count, "_total", strategy=name, reason=reason)

@@ -47,6 +47,7 @@ SAID = {
     "filtered": "an entry rule says yes, and a filter says no",
     "vetoed": "an entry rule says yes, and the model's score is below its threshold",
     "no_score": "an entry rule says yes, and the model has no score: a value it needs is missing",
+    "no_model": "an entry rule says yes, and there is no model for the instrument (on_missing_model: refuse)",
     "window": "an entry rule says yes, at a time of the day that admits no entry",
     "margin": "an entry rule says yes, and the equity does not carry another margin",
     "drawdown": "an entry rule says yes, and the drawdown limit holds all entries back",
