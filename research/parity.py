@@ -5,10 +5,11 @@ values of indicators, features and scores. Stamps are taken as they are and comp
 The step is the one that trades: trades come out of the compiled scan, values out of the engine, bar by bar.
 """
 
+import functools
 import gzip
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -121,7 +122,7 @@ class _History:
         self.start_ns = int(rows["ts_close"][0]) - MINUTE_NS
         self.end_ns = int(rows["ts_close"][-1])
 
-    def windows(self, profile: str) -> dict[str, Windows]:
+    def windows(self, profile: str, more: Iterable[str] = ()) -> dict[str, Windows]:
         """One window without an end: hours and days are those of the files, whatever the profile."""
         columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0))
         window = Windows(*columns)
@@ -156,13 +157,32 @@ class Harness:
         self._translations = {key: self._named(translate(item["old_params"])) for key, item in variants.items()}
         self.default = self._named(translate({}))
         self.columns = self._columns()
-        models = {f"m_{name}": _model_feature(name) for model in self.models.values() for name in model["features"]}
+        self._models = {
+            f"m_{name}": _model_feature(name) for model in self.models.values() for name in model["features"]
+        }
+        self._gate = {filter_field(name): item.feature for name, item in self.default.filters.items()}
+
+    @functools.cached_property
+    def of_default(self) -> Compiled:
+        """For the lists without filters of their own."""
+        return _compile(self._gate)
+
+    @functools.cached_property
+    def of_variants(self) -> Compiled:
+        """With the filters of every variant."""
+        return _compile(self._filters)
+
+    @functools.cached_property
+    def of_models(self) -> Compiled:
+        """With what the models read."""
+        return _compile(self._gate | self._models)
+
+    @functools.cached_property
+    def of_columns(self) -> Compiled:
+        """With every recorded column."""
         columns = {_field("features", name): feature for name, feature in self.columns.items()}
         columns |= {_field("indicators", name): feature for name, feature in INDICATORS.items()}
-        gate = {filter_field(name): item.feature for name, item in self.default.filters.items()}
-        self.of_variants = _compile(self._filters)
-        self.of_models = _compile(gate | models)
-        self.of_columns = _compile(gate | models | columns)
+        return _compile(self._gate | self._models | columns)
 
     def _named(self, translation: Translation) -> Translation:
         """The same filters under names that no other list uses for another feature."""
@@ -239,10 +259,10 @@ class Harness:
     def run(self, name: str, symbol: str) -> list[Trade]:
         """Trades of a list: default, coc_slip1, ml_hourly, ml_daily or a variant."""
         if name == "default":
-            return self.trades(self.engine(self.of_variants, symbol, self.default))
+            return self.trades(self.engine(self.of_default, symbol, self.default))
         if name == "coc_slip1":
             translation = msgspec.structs.replace(self.default, filters={})
-            return self.trades(self.engine(self.of_variants, symbol, translation, "signal_close", 1.0))
+            return self.trades(self.engine(self.of_default, symbol, translation, "signal_close", 1.0))
         if f"{name}:{symbol}" in self.models:
             return self.trades(self.engine(self.of_models, symbol, self.default, veto=self.veto(name, symbol)))
         return self.trades(self.engine(self.of_variants, symbol, self._translations[f"{name}:{symbol}"]))
