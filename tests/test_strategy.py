@@ -160,7 +160,7 @@ NOT_COMPILABLE = {
     "an object of Python": ("f.ibs <= OTHER.low", "should_enter_long cannot be compiled: Untyped global name 'OTH"),
     "a name nobody defined": ("f.ibs <= lowest", "should_enter_long cannot be compiled: NameError: name 'lowest'"),
     "an import inside": ("__import__('math').pi < f.ibs", "should_enter_long cannot be compiled: "),
-    "a tuple for an answer": ("f.ibs <= p.low,", "should_enter_long returns Tuple(bool x 1); a rule returns True or"),
+    "a tuple for an answer": ("f.ibs <= p.low,", "should_enter_long returns UniTuple(bool x 1); a rule returns "),
     "a number for an answer": ("f.ibs", "should_enter_long returns float64; a rule returns True or False"),
     "no answer": ("None", "should_enter_long returns none; a rule returns True or False"),
     "text compared with a number": ("f.ibs < 'low'", "should_enter_long cannot be compiled: "),
