@@ -35,6 +35,7 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
         if strategy.settings.enabled:
             engine = build_engine(strategy)
             engine.compile()
+            engine.compiled.instance()
             return [*model_findings(strategy), *of_drop_in(name, engine.compiled.module.__name__)]
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
