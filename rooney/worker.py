@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from rooney import codec, faults, log, orderlog, traderspost
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
@@ -25,16 +23,17 @@ from rooney.config import Config
 from rooney.control import Act, Control, control_directory
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
-from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
+from rooney.engine import Book, Decided, Decisions, Engine, Outcome
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
+from rooney.hooks import Hooks, intent_of
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Event, Intent, Payload, new_intent_id
+from rooney.orders import Event, Intent, Payload
 from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.sessions import MINUTE_NS, trade_date, window_at
 from rooney.traderspost import TradersPost
@@ -85,7 +84,7 @@ class Worker:
         self._on_stop = on_stop
         self._symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
         self._desk = Desk(name, mode, self._symbols, ledger, control, clock)
-        self._strategy = engine.compiled.strategy()
+        self._hooks = Hooks(engine.compiled.instance())
         self._blank = engine.freeze()
         self._position_ns = 0  # of the engine on the tape
         self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
@@ -396,7 +395,7 @@ class Worker:
             text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
             log.event(logger, log.NOTICE, "trade", text, symbol=trade.symbol)
         self._delivery.turn(self._patience_s)
-        self._call_hooks(intents, decisions.trades)
+        self._hooks.call(intents, decisions.trades)
 
     def _tell_halt(self) -> None:
         """Say once that the daily loss limit holds entries back, or does no longer."""
@@ -418,15 +417,6 @@ class Worker:
             log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
         self._clock_behind_s = behind_s
 
-    def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
-        """What a strategy wants to be told; it can change no decision, and its errors are its own."""
-        for hook, items in ((self._strategy.on_order, intents), (self._strategy.on_trade, trades)):
-            for item in items:
-                try:
-                    hook(item)
-                except Exception as error:  # noqa: BLE001 - anything a researcher's code may raise
-                    logger.error("%s failed: %s: %s", hook.__qualname__, type(error).__name__, error)
-
     def _decode(self, ts_close: int, data: bytes) -> Minute:
         """The minute of a tape entry. One that cannot be read is a gap: nothing in it is known."""
         with contextlib.suppress(MessageError):
@@ -444,27 +434,12 @@ class Worker:
 
     def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
         """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""
-        ordered = msgspec.structs.replace(decided.contract, root=self._order_root(decided.symbol))
 
         def is_taken(id_: str) -> bool:
             return id_ in taken or self._ledger.has_intent(id_)
 
-        return Intent(
-            new_intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark, is_taken),
-            self.name,
-            self._mode,
-            decided.symbol,
-            ordered.raw,
-            ordered.ticker,
-            decided.role,
-            decided.side,
-            decided.quantity,
-            decided.cause.name.lower(),
-            decided.price,
-            ts_mark,
-            self._ledger.next_seq(),
-            decided.stop_price,
-        )
+        root, seq = self._order_root(decided.symbol), self._ledger.next_seq()
+        return intent_of(decided, self.name, self._mode, root, ts_mark, seq, is_taken)
 
     def _commit(
         self,

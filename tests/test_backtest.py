@@ -26,7 +26,9 @@ from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.minutes import MinuteAssembler, Published
+from rooney.orders import Intent, Role
 from rooney.sessions import MINUTE_NS
+from rooney.strategy import Strategy, load
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -158,6 +160,33 @@ def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other
         for name in ("a.parquet", "a.parquet", "b.parquet")
     )
     assert first == again != other
+
+
+def test_hooks_are_told_of_every_intent_and_trade_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    history = History(tmp_path / "bars.parquet", ROOTS)
+    quiet = backtest.run(_strategy("ibs"), history)
+    told: list[Any] = []
+
+    def on_trade(self: Strategy, trade: Trade) -> None:
+        told.append(trade)
+        raise RuntimeError("a bug of a researcher")
+
+    monkeypatch.setattr(load("ibs"), "on_order", lambda self, intent: told.append(intent))
+    monkeypatch.setattr(load("ibs"), "on_trade", on_trade)
+    result = backtest.run(_strategy("ibs"), history)
+    assert (result.digest, result.marks) == (quiet.digest, quiet.marks)
+    assert result.trades.equals(quiet.trades)
+    trades = [one for one in told if isinstance(one, Trade)]
+    assert [trade.pnl_usd for trade in trades] == quiet.trades["pnl_usd"].to_list()
+    entries, exits = (
+        [one for one in told if isinstance(one, Intent) and one.role is role] for role in (Role.ENTRY, Role.EXIT)
+    )
+    assert len(entries) >= len(exits) >= len(trades) >= 2
+    assert {one.id for one in entries}.isdisjoint(one.id for one in exits)
+    assert caplog.text.count("on_trade failed: RuntimeError: a bug of a researcher") == len(trades)
 
 
 @pytest.mark.skipif(not (DATA / "bars_1m").exists(), reason=f"real CME bars are not at {DATA}")
