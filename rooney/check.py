@@ -12,6 +12,7 @@ from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
 from rooney.instruments import group_of
 
+CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market
 
 
@@ -34,12 +35,19 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
             engine = build_engine(strategy)
-            engine.compile()
-            return [*model_findings(strategy), *of_drop_in(name, engine.compiled.module.__name__)]
+            step = engine.compiled.module.__name__
+            if not is_compiled(name, step):
+                engine.compile()
+            return [*model_findings(strategy), *of_drop_in(name, step)]
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
         return [Finding("error", path, text)]
     return []
+
+
+def is_compiled(name: str, step: str, caches: Path = CACHES) -> bool:
+    """Whether a strategy's worker finds its step in its cache: then its rules compile. step: the name of the module."""
+    return any((caches / name / "numba").rglob(f"{step}.step-*.nbc"))
 
 
 def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:

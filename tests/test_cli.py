@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from worker_support import engine
 
 from rooney.bus import Bus
+from rooney.check import is_compiled
+from rooney.kernels import jit
 from rooney.messages import Bar, Minute
 from rooney.minutes import Published
 from rooney.sessions import MINUTE_NS
@@ -172,3 +175,14 @@ def test_bars_of_an_instrument_that_is_not_configured_name_those_that_are() -> N
 
 def test_the_shipped_configuration_lists_the_eighteen_instruments() -> None:
     assert len(yaml.safe_load(SHIPPED.read_text())["instruments"]) == 18
+
+
+def test_check_sees_what_a_worker_finds_compiled_in_its_cache(tmp_path: Path) -> None:
+    compiled = engine()
+    compiled.compile()
+    step = compiled.compiled.module.__name__
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/numba").symlink_to(jit.cache_dir())
+    assert is_compiled("mine", step, tmp_path)
+    assert not is_compiled("mine", f"{step[:-1]}x", tmp_path)
+    assert not is_compiled("yours", step, tmp_path)
