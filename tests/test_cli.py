@@ -77,6 +77,23 @@ def test_check_without_redis_is_attention_not_an_error() -> None:
     assert "data_hub" in done.stdout
 
 
+def test_check_names_a_redis_that_may_lose_what_it_was_given(redis_socket: str) -> None:
+    """One that keeps nothing over a restart, and one that would rather drop the tape than refuse a minute."""
+    server = Bus(socket=redis_socket)._redis
+    lossy = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
+    good = {name: server.config_get(name)[name] for name in lossy}
+    try:
+        for name, value in lossy.items():
+            server.config_set(name, value)
+        done = _rooney("check", "--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}", **SECRETS)
+    finally:
+        for name, value in good.items():
+            server.config_set(name, value)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "set maxmemory-policy noeviction" in done.stdout
+    assert "set appendonly yes" in done.stdout
+
+
 def test_check_as_json_is_one_object() -> None:
     done = _rooney("check", "--offline", "--json", "--config", str(SHIPPED))
     assert json.loads(done.stdout)["exit"] == 78
