@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney import codec, faults, log, orderlog, traderspost
+from rooney import codec, faults, log, orderlog, statusline, traderspost
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
@@ -93,8 +93,8 @@ class Worker:
         self._redis_ok = True
         self._redis_gone_mono = 0.0
         self._alerted = False
-        self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
-        self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
+        self._minute_says: dict[str, int] = {}  # symbol → state in which the last minute wants no entries in it
+        self._hub_says: dict[str, int] = {}  # the same of the hub's status, between its minutes
         self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
         # How long delivery may be waited for. A replay's clock stands still meanwhile, so it waits as long as it takes.
         self._patience_s = math.inf if clock.replay else 0.0
@@ -158,7 +158,8 @@ class Worker:
         """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
         if not self._redis_ok:
             return "Redis is away"
-        return self._minute_says.get(symbol) or self._hub_says.get(symbol, "")
+        state = self._minute_says.get(symbol, self._hub_says.get(symbol))
+        return NO_ENTRY[state] if state is not None else ""
 
     # ── start ──
 
@@ -353,9 +354,9 @@ class Worker:
         except BusError as error:
             self._redis_failed(error)
             return
-        names = {InstrumentState(state).name.lower(): why for state, why in NO_ENTRY.items()}
+        states = {InstrumentState(state).name.lower(): state for state in NO_ENTRY}
         told = status.instruments if status is not None else {}
-        self._hub_says = {symbol: names[state] for symbol, state in told.items() if state in names}
+        self._hub_says = {symbol: states[name] for symbol, name in told.items() if name in states}
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
@@ -475,12 +476,9 @@ class Worker:
         return planned
 
     def _say(self) -> None:
-        """READY until the manager has taken it, then STATUS, facts in a fixed order."""
+        """READY until the manager has taken it, then STATUS."""
         self._said_ready = self._said_ready or self._notifier.ready()
-        _, day_pnl, halted = self._engine.equity()
-        held = " ".join(f"{p.symbol} {p.side * p.quantity:+d}" for p in self._engine.positions() if p.side) or "flat"
-        unconfirmed = len(self._delivery.unconfirmed())
-        orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
+        _, day_usd, halted = self._engine.equity()
         state = "HALTED daily loss" if halted else self._mode
         if self._clock_behind_s > CLOCK_BEHIND_S:
             state = f"ATTENTION clock {self._clock_behind_s:.0f} s behind"
@@ -490,13 +488,34 @@ class Worker:
             state = f"HALTED {switches[0].level}"
         if not self._redis_ok:
             state = "ALERT Redis away" if self._alerted else "ATTENTION Redis away"
-        mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
-        self._notifier.status(f"{state} {held} | day {day_pnl:+.2f} | orders {orders} | mark {mark}Z")
+        values = {one.symbol: one.point_value for one in self._engine.instruments}
+        is_sending = any(map(self._delivery.is_in_flight, self._symbols))
+        self._notifier.status(
+            " | ".join(
+                (
+                    f"{state} {statusline.holdings(self._engine.positions(), values)} day {day_usd:+.2f}",
+                    statusline.orders(len(self._delivery.unconfirmed()), is_sending),
+                    self._data(),
+                    f"mark {_utc(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
+                )
+            )
+        )
+
+    def _data(self) -> str:
+        """The part of STATUS that says how far the market data can be trusted."""
+        now_ns = self._clock.now_ns()
+        states = {
+            symbol: InstrumentState(state).name.lower()
+            for symbol, state in (self._hub_says | self._minute_says).items()
+            if symbol in self._symbols
+        }
+        is_open = any(window_at(group_of(symbol), now_ns) is not None for symbol in self._symbols)
+        return statusline.data(states, is_open, (now_ns - self._position_ns) / 1e9 if self._position_ns else None)
 
 
-def _refused(minute: Minute) -> dict[str, str]:
-    """Symbol → why nothing may be entered in it on this minute."""
-    return {symbol: NO_ENTRY[state] for symbol, state in minute.states.items() if state in NO_ENTRY}
+def _refused(minute: Minute) -> dict[str, int]:
+    """Symbol → its state, of those in which nothing may be entered on this minute."""
+    return {symbol: state for symbol, state in minute.states.items() if state in NO_ENTRY}
 
 
 def _possible(bar: Bar) -> bool:
