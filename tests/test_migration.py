@@ -18,28 +18,8 @@ from rooney.config import load_config
 from rooney.errors import ConfigError
 from rooney.migration import KEYS, PARAMETERS, Note, check_migrated, migrate, table
 
-ROOTS = [
-    "6A",
-    "6B",
-    "6C",
-    "6E",
-    "6J",
-    "6M",
-    "6N",
-    "6S",
-    "CL",
-    "ES",
-    "GC",
-    "HG",
-    "NG",
-    "NQ",
-    "PL",
-    "RTY",
-    "SI",
-    "TLT",
-    "YM",
-]
 TRADED = ["6A", "6B", "6C", "6M", "6N", "6S", "CL", "HG", "SI"]
+ROOTS = [*TRADED, "6E", "6J", "ES", "GC", "NG", "NQ", "PL", "RTY", "TLT", "YM"]
 OLD: dict[str, Any] = {
     "contract_map": "Data/Databento_contract_map.yml",
     "models_path": "src/models",
