@@ -48,6 +48,7 @@ CLOCK_BEHIND_S = 1.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
+HEAD_START_S = 0.005
 STOP_S = 60.0  # on_stop: flatten: how long the exits of a worker that ends may take
 STOP_REPLAY_S = 2.0  # a replay's clock stands still: what is not due at once never will be
 
@@ -96,6 +97,8 @@ class Worker:
         self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
         self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
         self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
+        # How long delivery may be waited for. A replay's clock stands still meanwhile, so it waits as long as it takes.
+        self._patience_s = math.inf if clock.replay else 0.0
         self._halted = False
         self._said_ready = False
         self._delivery: Delivery
@@ -150,7 +153,7 @@ class Worker:
     def _serve(self) -> None:
         """The operator, and what is due to be sent."""
         self._desk.turn()
-        self._delivery.turn(wait=self._clock.replay)
+        self._delivery.turn(self._patience_s)
 
     def _feed(self, symbol: str) -> str:
         """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
@@ -204,7 +207,8 @@ class Worker:
             self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
             self._applied = {}
             for ts_mark, event in self._ledger.applied_after(checkpoint.ts_mark):
-                self._applied.setdefault(ts_mark, []).extend(self._heard([event], []))
+                heard = [(self._ledger.intent(event.intent), event)]
+                self._applied.setdefault(ts_mark, []).extend(self._heard(heard, []))
             for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
                 self._applied.setdefault(ts_mark, []).extend(self._heard([], [act]))
             self._catch_up()
@@ -364,7 +368,7 @@ class Worker:
                 return
         self._clock.on_mark(ts_close)
         self._compare_clock(ts_close)
-        self._delivery.turn(wait=self._clock.replay)
+        self._delivery.turn(self._patience_s)
         minute = self._decode(ts_close, data)
         self._minute_says = _refused(minute)
         # What does not fit into one mark waits for the next; an operator's act finds room in any.
@@ -384,13 +388,14 @@ class Worker:
             self._delivery.add(intent, [event])
         # An intent that waits costs latency: it is on its way before anything is said about it.
         self._delivery.turn()
+        self._delivery.give_way(HEAD_START_S)
         for intent in intents:
             orderlog.decided(logger, intent)
         self._tell_halt()
         for trade in decisions.trades:
             text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
             log.event(logger, log.NOTICE, "trade", text, symbol=trade.symbol)
-        self._delivery.turn(wait=self._clock.replay)
+        self._delivery.turn(self._patience_s)
         self._call_hooks(intents, decisions.trades)
 
     def _tell_halt(self) -> None:
@@ -431,9 +436,9 @@ class Worker:
         logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", _utc(ts_close), len(data))
         return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
 
-    def _heard(self, events: list[Event], acts: list[Act]) -> list[Outcome]:
+    def _heard(self, events: list[tuple[Intent, Event]], acts: list[Act]) -> list[Outcome]:
         """What the step is told; of instruments that are no longer traded nothing."""
-        found = [of_event(self._ledger.intent(event.intent), event) for event in events]
+        found = [of_event(intent, event) for intent, event in events]
         known = [outcome for outcome in found if outcome is not None and outcome.symbol in self._symbols]
         return known + [outcome for act in acts for outcome in of_act(act, self._symbols)]
 
@@ -465,7 +470,7 @@ class Worker:
         self,
         decisions: Decisions,
         intents: list[Intent],
-        heard: list[Event],
+        heard: list[tuple[Intent, Event]],
         acts: list[Act],
         latency_ns: int,
         checkpoint: bool,
@@ -481,7 +486,7 @@ class Worker:
         planned = self._ledger.commit_mark(
             decisions.ts_mark,
             intents,
-            [event.seq for event in heard],
+            [event.seq for _, event in heard],
             decisions.evaluated,
             decisions.trades,
             self._engine.marks(),
