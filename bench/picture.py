@@ -12,7 +12,7 @@ import time
 from html import escape
 from pathlib import Path
 
-SPEED = 600
+SPEED = 120
 LOOKS_S = 240.0  # how long to look for the moment
 COLUMN, LINE, MARGIN = 7.8, 18, 16  # pixels
 

@@ -123,3 +123,12 @@ def test_every_document_is_reached_from_the_readme() -> None:
             path = str(((ROOT / name).parent / link).resolve().relative_to(ROOT))
             todo += [path] if path in TEXTS and path not in reached else []
     assert reached == set(TEXTS)
+
+
+def test_what_the_troubleshooting_page_quotes_is_said_by_the_code() -> None:
+    said = "\n".join(path.read_text() for kind in ("py", "js", "html") for path in (ROOT / "rooney").rglob(f"*.{kind}"))
+    rows = re.findall(r"^\| (.*?) \|", TEXTS["docs/TROUBLESHOOTING.md"], re.MULTILINE)
+    quoted = [span for row in rows for span in re.findall(r"`([^`]+)`", row) if not span.startswith("rooney ")]
+    assert len(quoted) > 20
+    for words in (words for span in quoted for words in re.split(r"\s*…\s*", span) if words):
+        assert words in said, words

@@ -22,9 +22,10 @@ REPOSITORY = Path(__file__).parents[2]
 _LAUNCH = r"""
 set -e
 cd "$1"
+lower=$5
 mkdir -p upper work root
-overlay() { mount -t overlay overlay -o lowerdir="$5",upperdir="$PWD/upper",workdir="$PWD/work" root; }
-overlay 2>/dev/null || { mount -t tmpfs tmpfs "$PWD" && mkdir upper work root && cd "$PWD" && overlay; }
+overlay() { mount -t overlay overlay -o lowerdir="$lower",upperdir="$PWD/upper",workdir="$PWD/work" root; }
+overlay 2>/dev/null || { mount -t tmpfs tmpfs "$PWD" && cd "$PWD" && mkdir upper work root && overlay; }
 printf '%s\n' "$2" > root/etc/machine-id
 for unit in systemd-networkd systemd-resolved systemd-timesyncd systemd-tmpfiles-clean apt-daily man-db; do
     for kind in service socket timer; do ln -sf /dev/null "root/etc/systemd/system/$unit.$kind"; done
