@@ -16,7 +16,7 @@ from research.train import Plan, Verdict, train
 from research.train_report import html
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.model import path_of, write_model
+from rooney.model import UNCONFIRMED, path_of, write_model
 
 
 def run_training(
@@ -31,8 +31,9 @@ def run_training(
 ) -> int:
     """Train every instrument, write what is confirmed, and say why the others are not; exit 1 if none is.
 
-    out: gets SYMBOL.model of confirmed ones, training.json and report.html; older models there are taken away, because
-    a folder never holds models of two trainings
+    out: gets SYMBOL.model of confirmed ones, training.json and report.html, and in `unconfirmed/` what did not hold, to
+    be looked at or tried on paper; older models there are taken away, because a folder never holds models of two
+    trainings
     """
     engine = training.engine_of(strategy, names)
     history = History(data, [instrument.symbol for instrument in engine.instruments], *span)
@@ -47,14 +48,7 @@ def run_training(
         with click.progressbar(length=1000, label=f"{symbol}: {len(samples)} trades", file=sys.stderr) as bar:
             step = _steps(bar)
             verdicts.append(train(samples, plan, name, made_from, step, jobs))
-    out.mkdir(parents=True, exist_ok=True)
-    for verdict in verdicts:
-        path_of(out, verdict.symbol).unlink(missing_ok=True)
-        if verdict.model is not None:
-            write_model(verdict.model, path_of(out, verdict.symbol))
-    summary = _summary(strategy, plan, names, verdicts, history)
-    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (out / "report.html").write_text(html(strategy.name, verdicts, summary))
+    summary = write(out, strategy, plan, names, verdicts, history)
     confirmed = [verdict.symbol for verdict in verdicts if verdict.model is not None]
     if as_json:
         click.echo(json.dumps(summary))
@@ -65,6 +59,23 @@ def run_training(
         files = ["report.html", "training.json", *(f"{symbol}.model" for symbol in confirmed)]
         click.echo(f"\nwritten to {out}: {', '.join(files)}")
     return EXIT_OK if confirmed else EXIT_ATTENTION
+
+
+def write(
+    out: Path, strategy: StrategyConfig, plan: Plan, names: Sequence[str], verdicts: Sequence[Verdict], history: History
+) -> dict[str, Any]:
+    """The files of a training; what `training.json` says."""
+    (out / UNCONFIRMED).mkdir(parents=True, exist_ok=True)
+    for verdict in verdicts:
+        for folder in (out, out / UNCONFIRMED):
+            path_of(folder, verdict.symbol).unlink(missing_ok=True)
+        if verdict.candidate is not None:
+            folder = out if verdict.model is not None else out / UNCONFIRMED
+            write_model(verdict.candidate, path_of(folder, verdict.symbol))
+    summary = _summary(strategy, plan, names, verdicts, history)
+    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (out / "report.html").write_text(html(strategy.name, verdicts, summary))
+    return summary
 
 
 def _steps(bar: Any) -> Any:
@@ -85,8 +96,8 @@ def _summary(
             verdict.symbol: {
                 "confirmed": verdict.model is not None,
                 "reasons": verdict.reasons,
-                "threshold": verdict.model.threshold if verdict.model else None,
-                "sha256": verdict.model.digest() if verdict.model else None,
+                "threshold": verdict.candidate.threshold if verdict.candidate else None,
+                "sha256": verdict.candidate.digest() if verdict.candidate else None,
                 "measures": {k: None if v != v else v for k, v in verdict.measures.items()},
             }
             for verdict in verdicts

@@ -14,7 +14,8 @@ from research.train import DAY_NS, Verdict
 _GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
 _SHOWN = (
     ("search_trades", "trades searched"), ("final_trades", "trades put away"), ("trials", "trials"),
-    ("kept_trades", "kept, least of a path"), ("sharpe", "Sharpe of the excess, per day"),
+    ("kept_trades", "kept, least of a path"), ("paths", "paths"), ("path_share", "… with an excess, share"),
+    ("sharpe", "Sharpe of the excess, per day"),
     ("sharpe_worst_path", "… of the worst path"), ("deflated_sharpe", "deflated Sharpe (probability)"),
     ("overfitting", "probability of overfitting"), ("pnl_usd", "P&L kept, USD"), ("all_pnl_usd", "… of all, USD"),
     ("final_kept", "final: kept"), ("final_pnl_usd", "final: P&L kept, USD"),

@@ -8,7 +8,6 @@ Features are the step's own values at the mark that decided, read by stopping th
 the exit: `span` runs from the deciding mark to the exit's fill, and whoever splits rows must keep spans apart.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -166,6 +165,6 @@ def made_from(strategy: StrategyConfig, symbol: str, history: History) -> dict[s
     """sha256 of what a set came from: the instrument's parameters, the kernels, the data."""
     return {
         "parameters": parameters_digest(strategy, symbol),
-        "kernels": hashlib.sha256("\0".join(jit.sources()).encode()).hexdigest(),
+        "kernels": jit.texts_digest(),
         "data": history.digest(),
     }
