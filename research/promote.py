@@ -243,11 +243,11 @@ def run_promote(
     folder = folder_of(config, name)
     strategy = with_parameters(config.wanted(name), source, extra)
     judged = judge(strategy, source, extra, despite)
-    was = bundle.in_force(folder)
     found = pack(strategy, judged, despite, folder) if judged.models and not dry_run else None
+    was = None
     if found is not None:
         build_engine(config.strategy(name, found))  # what its worker would refuse is not put in force
-        bundle.switch(folder, found.name)
+        was = bundle.switch(folder, found.name)
     told: dict[str, Any] = {
         "exit": EXIT_OK if judged.models else EXIT_ATTENTION,
         "bundle": found.name if found is not None else None,
@@ -285,8 +285,7 @@ def run_switch(config: Config, name: str, wanted: str | None, as_json: bool) -> 
         raise BundleError(f"{folder}: {len(there)} bundles begin with {wanted!r}; there are {known}; nothing changed")
     (found,) = there
     build_engine(config.strategy(name, found))
-    was = bundle.in_force(folder)
-    bundle.switch(folder, found.name)
+    was = bundle.switch(folder, found.name)
     if as_json:
         click.echo(json.dumps({"exit": EXIT_OK, "bundle": found.name, "was": was}))
     else:

@@ -183,16 +183,16 @@ def kept(folder: Path) -> list[Bundle]:
     return found
 
 
-def switch(folder: Path, name: str) -> None:
-    """Put a bundle in force. The one it replaces is the previous one; each line changes in one step."""
+def switch(folder: Path, name: str) -> str | None:
+    """Put a bundle in force; name of the one it replaces, which is then the previous one. Each line changes at once."""
     replaced = None
     with contextlib.suppress(BundleError):  # a torn line is written anew
         replaced = in_force(folder)
-    if replaced == name:
-        return
-    if replaced is not None:
-        _write_name(folder / _PREVIOUS, replaced)
-    _write_name(folder / _CURRENT, name)
+    if replaced != name:
+        if replaced is not None:
+            _write_name(folder / _PREVIOUS, replaced)
+        _write_name(folder / _CURRENT, name)
+    return replaced
 
 
 class _Format(msgspec.Struct):
