@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from operate_support import BUY, LEAVE, QUIET, START, Bench, closes, read_only, 
 from worker_support import SCRIPTED, bar
 
 from research import promote
+from research.command import run_backtest
 from research.forests import arrays
 from rooney import bundle
 from rooney.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
+from rooney.check import findings
 from rooney.config import Config, Gates, load_config
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
@@ -343,20 +346,15 @@ def test_two_versions_of_a_strategy_run_side_by_side_each_by_its_own_bundle(benc
     assert [payload["extras"]["strategy"] for payload in place.requests()] == ["a"] * 4
 
 
-def test_check_worker_and_backtest_refuse_a_bundle_that_was_changed(
-    bench: Callable[..., Bench], tmp_path: Path
+def test_worker_check_and_backtest_refuse_a_bundle_that_was_changed(
+    bench: Callable[..., Bench], one: Config, held: bundle.Bundle, tmp_path: Path
 ) -> None:
-    place = bench("a", mode="dry", instruments=["ES"])
-    made = config(tmp_path, instruments=["ES"])
-    assert promoted(made, training(tmp_path / "trained", made)) == 0
-    place.rig.blocks["a"]["bundle"] = str(tmp_path / "bundles")
-    found = bundle.read_bundle(tmp_path / "bundles")
-    _edited(found.path / "training.json")
-    for arguments in (
-        ["check", "--offline"],
-        ["worker", "a", "--state", tmp_path],
-        ["backtest", "a", "--data", tmp_path],
-    ):
-        done = place.run(*arguments)
-        assert done.returncode == 78, done.stdout + done.stderr
-        assert f"{found.path}: training.json was cut off or changed" in done.stdout + done.stderr
+    place = bench("a", mode="dry", bundle=str(held.path.parent))
+    _edited(held.path / "training.json")
+    said = f"{held.path}: training.json was cut off or changed"
+    assert place.rig.start("a").wait() == 78
+    assert said in place.rig.log("a").read_text()
+    found = findings(one, online=False, now_ns=lambda: START)
+    assert any(each.level == "error" and each.path == str(held.path) for each in found)
+    with pytest.raises(BundleError, match=re.escape(said)):
+        run_backtest(one.strategy("a"), tmp_path, None, None, None, as_json=True)
