@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from research import training
 from research.history import History
 from research.train import Plan, Verdict, train
 from research.train_report import html
+from research.training import TrainingSet
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.model import UNCONFIRMED, path_of, write_model
@@ -35,19 +36,8 @@ def run_training(
     be looked at or tried on paper; older models there are taken away, because a folder never holds models of two
     trainings
     """
-    engine = training.engine_of(strategy, names)
-    history = History(data, [instrument.symbol for instrument in engine.instruments], *span)
-    if lacking := sorted(set(history.missing) - set(strategy.traded)):
-        raise ConfigError(f"--data: no bars of {', '.join(lacking)} in {data}, which the features read; not training")
-    with click.progressbar(length=1000, label="trades", file=sys.stderr) as bar:
-        sets = training.collect(strategy, history, names, lambda share: bar.update(int(share * 1000) - bar.pos))
-    name = Path(strategy.strategy).stem
-    verdicts = []
-    for symbol, samples in sets.items():
-        made_from = training.made_from(strategy, symbol, history)
-        with click.progressbar(length=1000, label=f"{symbol}: {len(samples)} trades", file=sys.stderr) as bar:
-            step = _steps(bar)
-            verdicts.append(train(samples, plan, name, made_from, step, jobs))
+    history, sets = collect(strategy, data, span, names)
+    verdicts = train_all(strategy, history, sets, plan, jobs)
     summary = write(out, strategy, plan, names, verdicts, history)
     confirmed = [verdict.symbol for verdict in verdicts if verdict.model is not None]
     if as_json:
@@ -61,8 +51,37 @@ def run_training(
     return EXIT_OK if confirmed else EXIT_ATTENTION
 
 
+def collect(
+    strategy: StrategyConfig, data: Path, span: tuple[datetime | None, datetime | None], names: Sequence[str]
+) -> tuple[History, dict[str, TrainingSet]]:
+    """The trades to learn from, by instrument. Raises ConfigError for data without an instrument the features read."""
+    engine = training.engine_of(strategy, names)
+    history = History(data, [instrument.symbol for instrument in engine.instruments], *span)
+    if lacking := sorted(set(history.missing) - set(strategy.traded)):
+        raise ConfigError(f"--data: no bars of {', '.join(lacking)} in {data}, which the features read; not training")
+    with click.progressbar(length=1000, label="trades", file=sys.stderr) as bar:
+        return history, training.collect(strategy, history, names, _steps(bar))
+
+
+def train_all(
+    strategy: StrategyConfig, history: History, sets: Mapping[str, TrainingSet], plan: Plan, jobs: int
+) -> list[Verdict]:
+    """What came of each instrument."""
+    verdicts = []
+    for symbol, samples in sets.items():
+        made_from = training.made_from(strategy, symbol, history)
+        with click.progressbar(length=1000, label=f"{symbol}: {len(samples)} trades", file=sys.stderr) as bar:
+            verdicts.append(train(samples, plan, Path(strategy.strategy).stem, made_from, _steps(bar), jobs))
+    return verdicts
+
+
 def write(
-    out: Path, strategy: StrategyConfig, plan: Plan, names: Sequence[str], verdicts: Sequence[Verdict], history: History
+    out: Path,
+    strategy: StrategyConfig,
+    plan: Plan,
+    names: Sequence[str],
+    verdicts: Sequence[Verdict],
+    history: History,
 ) -> dict[str, Any]:
     """The files of a training; what `training.json` says."""
     (out / UNCONFIRMED).mkdir(parents=True, exist_ok=True)

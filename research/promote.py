@@ -27,7 +27,7 @@ from rooney.model import UNCONFIRMED, Model, path_of, read_model
 from rooney.strategy import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
-REPORT = "report.html"
+EVALUATION, REPORT = "evaluation.json", "report.html"  # taken along
 
 E = TypeVar("E")
 
@@ -102,7 +102,7 @@ def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], des
     source: folder of a training, or a bundle; extra: other places of `optimize.json` and `portfolio.json`
     """
     files = {TRAINING: _content(source / TRAINING)}
-    for name in (OPTIMIZE, PORTFOLIO, REPORT):
+    for name in (OPTIMIZE, PORTFOLIO, EVALUATION, REPORT):
         path = extra.get(name, source / name)
         if name in extra or path.is_file():
             files[name] = _content(path)

@@ -66,6 +66,11 @@ class TrainingSet(msgspec.Struct, frozen=True):
             self.symbol, self.names, self.rows[chosen], self.start_ns[chosen], self.end_ns[chosen], self.pnl_usd[chosen]
         )
 
+    def of(self, names: Sequence[str]) -> "TrainingSet":
+        """The same trades with some of the features, in that order."""
+        columns = [self.names.index(name) for name in names]
+        return TrainingSet(self.symbol, tuple(names), self.rows[:, columns], self.start_ns, self.end_ns, self.pnl_usd)
+
     def complete(self) -> "TrainingSet":
         """Without the trades a model could not have judged: a feature was missing."""
         return self.take(np.isfinite(self.rows).all(axis=1))
