@@ -312,6 +312,11 @@ def _sources(module: ModuleType) -> list[str]:
     return [found[file] for file in sorted(found)]
 
 
+def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
+    """sha256 of a strategy's file and of what it imports of its own: its rules, features, filters and parameters."""
+    return hashlib.sha256("\0".join(_sources(sys.modules[load(name, local).__module__])).encode()).hexdigest()
+
+
 def compile_strategy(
     name: str, params: dict[str, Any], more: Mapping[str, Feature] | None = None, local: Path = LOCAL_STRATEGIES
 ) -> Compiled:

@@ -533,7 +533,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     settings = config.worker(name, credentials)
     strategy = settings.strategy
     for finding in [*worker_findings(settings), *model_findings(strategy), *table_findings(trade_date(time.time_ns()))]:
-        logger.warning("%s: %s", finding.path, finding.text)
+        logger.log(log.NOTICE if finding.level == "note" else logging.WARNING, "%s: %s", finding.path, finding.text)
     if settings.account is not None:
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))
         atexit.register(lock.close)
