@@ -184,7 +184,10 @@ def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
 
 
 def _module_name(path: Path, text: bytes) -> str:
-    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text + str(path).encode()).hexdigest()[:12]}"
+    """Of what the file says, not of where it lies: an upgrade that leaves a strategy alone must not change its digest,
+    or its worker would compile again and leave its checkpoint for a fresh warm-up.
+    """
+    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
 
 
 def _import(path: Path, name: str) -> ModuleType:
@@ -205,7 +208,9 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     """The strategy class of a file. Raises StrategyError that says what to change."""
     path = find(name, local)
     module_name = _module_name(path, path.read_bytes())
-    module = sys.modules.get(module_name) or _import(path, module_name)
+    module = sys.modules.get(module_name)
+    if module is None or module.__file__ != str(path):  # a copy elsewhere may be gone, or have other files beside it
+        module = _import(path, module_name)
     found = [
         item
         for item in vars(module).values()
@@ -305,6 +310,11 @@ def _sources(module: ModuleType) -> list[str]:
             name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
             waiting += [sys.modules[name]] if isinstance(name, str) and name in sys.modules else []
     return [found[file] for file in sorted(found)]
+
+
+def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
+    """sha256 of a strategy's file and of what it imports of its own: its rules, features, filters and parameters."""
+    return hashlib.sha256("\0".join(_sources(sys.modules[load(name, local).__module__])).encode()).hexdigest()
 
 
 def compile_strategy(

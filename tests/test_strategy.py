@@ -35,7 +35,7 @@ PARAMS = {"low": 0.2, "n": 5}
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Writes a strategy file, machine code next to it."""
+    """Writes a strategy file, machine code next to it; what was loaded of it is forgotten afterwards."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
 
     def put(text: str, name: str = "mine") -> Path:
@@ -43,7 +43,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
         path.write_text(text)
         return path
 
-    return put
+    yield put
+    for loaded in [loaded for loaded in sys.modules if "_mine_" in loaded]:
+        del sys.modules[loaded]
 
 
 def test_a_strategy_is_found_by_name_among_those_shipped() -> None:
@@ -253,6 +255,18 @@ def test_a_changed_helper_of_a_strategy_gives_another_module(  # type: ignore[no
         importlib.invalidate_caches()
         digests.append(compile_strategy(str(path), PARAMS).digest)
     assert digests[0] != digests[1]
+
+
+def test_a_file_that_lies_elsewhere_is_the_same_strategy(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """As after an upgrade: compiled already, its worker's checkpoint still fits; also when the first one is gone."""
+    path = write(GOOD)
+    before = compile_strategy(str(path), PARAMS)
+    elsewhere = tmp_path / "next" / path.name
+    elsewhere.parent.mkdir()
+    path.rename(elsewhere)
+    after = compile_strategy(str(elsewhere), PARAMS)
+    assert (after.digest, after.module.__name__) == (before.digest, before.module.__name__)
+    assert after.path == elsewhere
 
 
 def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
