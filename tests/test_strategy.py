@@ -224,7 +224,7 @@ def compilations(name: str, cache: Path) -> tuple[int, int]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())
