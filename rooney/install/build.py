@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from rooney.install.host import Host, InstallError
-from rooney.install.layout import COMPLETE, Layout
+from rooney.install.layout import COMPLETE, RESEARCH, Layout
 
 MIN_PYTHON = (3, 11)
 EXTRAS = ("hub", "dashboard", "compile")
+RESEARCH_EXTRAS = ("research", "optimize")  # history, backtests, training: what trades needs none of it
 IMPORTED = (
     "rooney.cli",
     "rooney.hub",
@@ -63,26 +64,33 @@ def find_uv(host: Host, layout: Layout, python: str) -> str:
     return str(own)
 
 
-def build(host: Host, layout: Layout, source: Path, version: str, python: str) -> None:
-    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch."""
+def build(host: Host, layout: Layout, source: Path, version: str, python: str, research: bool) -> None:
+    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch.
+
+    research: with what history, backtests and training need; added to a version that was built without
+    """
     home = layout.home(version)
-    if layout.is_complete(version):
+    if layout.is_complete(version) and (layout.has_research(version) or not research):
         host.say(f"version {version} is built already")
         return
     if not (source / "uv.lock").is_file():
         raise InstallError(f"{source} is no checkout of rooney (no uv.lock): run `python3 -m rooney.install` in one")
-    host.remove(home)
     uv = find_uv(host, layout, python)
     # copies: a production environment must not share files with a cache that something else cleans
     env = {"UV_PROJECT_ENVIRONMENT": str(home), "UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never"}
     env |= {"VIRTUAL_ENV": "", "UV_NO_PROGRESS": "1"}
-    host.run([uv, "venv", "--quiet", "--no-config", "--python", python, home], env=env)
+    is_new = not layout.is_complete(version)
+    if is_new:
+        host.remove(home)
+        host.run([uv, "venv", "--quiet", "--no-config", "--python", python, home], env=env)
     found = host.run([home / "bin/python", "-c", "import sys; print(*sys.version_info[:2])"])
     if tuple(map(int, found.split())) < MIN_PYTHON:
         raise InstallError(f"{python} is Python {'.'.join(found.split())}, rooney needs 3.11 or later; give --python")
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    wanted = (*EXTRAS, *RESEARCH_EXTRAS) if research else EXTRAS
+    extras = [word for extra in wanted for word in ("--extra", extra)]
     sync = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", *extras]
-    sync += ["--reinstall-package", "rooney"]  # uv's cache would give a wheel of this path from before an edit
+    if is_new:
+        sync += ["--reinstall-package", "rooney"]  # uv's cache would give a wheel of this path from before an edit
     host.run([*sync, "--project", source, "--python", home / "bin/python"], env=env)
     # as root, and now: a unit could not write what Python compiles, and would compile it again at every start
     host.run(
@@ -96,8 +104,10 @@ def build(host: Host, layout: Layout, source: Path, version: str, python: str) -
     shutil.copy(source / "config.multi_alpha.yml", share)
     if (source / "docs").is_dir():
         shutil.copytree(source / "docs", share / "docs", dirs_exist_ok=True)
+    if research:
+        host.write(home / RESEARCH, "")
     host.write(home / COMPLETE, version + "\n")
-    host.say(f"version {version} built with {python}")
+    host.say(f"version {version} built with {python}{', for research too' if research else ''}")
 
 
 def units_of(layout: Layout, version: str) -> dict[str, str]:
