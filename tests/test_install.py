@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rooney.install import redis
-from rooney.install.build import build, choose_python, units_of
+from rooney.install.build import choose_python, units_of
 from rooney.install.command import SOCKET_LINE, _configuration, main
 from rooney.install.host import Host, InstallError
 from rooney.install.layout import SHIPPED, Layout, version_of
@@ -80,25 +80,6 @@ def test_a_version_is_named_by_its_number_and_by_all_it_ships(checkout: Path) ->
         before = version_of(checkout)
         (checkout / changed).write_text((checkout / changed).read_text() + "\n")
         assert version_of(checkout) != before
-
-
-def test_research_is_added_to_a_version_that_was_built_without_and_stays(
-    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
-    calls, python = tmp_path / "calls", layout.home("1-a") / "bin/python"
-    for path, text in ((tmp_path / "uv", f'echo "$@" >>{calls}'), (python, f'exec {sys.executable} "$@"')):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-    monkeypatch.setenv("UV", str(tmp_path / "uv"))
-    for research in (False, True, True, False):
-        build(Host(said.append), layout, ROOT, "1-a", sys.executable, research)
-    (call,) = calls.read_text().splitlines()
-    assert call.startswith("sync") and "--extra hub" in call and "--extra research" in call
-    assert "reinstall" not in call  # its workers run
-    assert layout.has_research("1-a") and not layout.has_research("2-b")
-    assert [line.startswith("version 1-a is built already") for line in said] == [True, False, True, True]
 
 
 def test_units_name_the_prefix_they_are_installed_under(layout: Layout) -> None:

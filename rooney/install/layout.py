@@ -14,7 +14,6 @@ from pathlib import Path
 
 SHIPPED = ("rooney", "strategies", "research", "systemd", "config.multi_alpha.yml", "pyproject.toml", "uv.lock")
 COMPLETE = "share/complete"
-RESEARCH = "share/research"
 AHEAD_DROP_IN = "60-compiled.conf"  # what `rooney compile NAME` writes; rooney.ahead has the same name
 UNIT_DROP_INS = Path("/etc/systemd/system")
 
@@ -65,10 +64,6 @@ class Layout:
     def is_complete(self, version: str) -> bool:
         """False for one whose build was interrupted."""
         return (self.home(version) / COMPLETE).is_file()
-
-    def has_research(self, version: str | None) -> bool:
-        """Whether a version holds what research needs."""
-        return version is not None and (self.home(version) / RESEARCH).is_file()
 
     def switch(self, version: str) -> None:
         """Make `version` the current one; the one it replaces is kept as previous. Each link changes in one step."""
