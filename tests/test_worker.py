@@ -691,6 +691,40 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
     assert "behind the exchange's" in caplog.text
 
 
+def test_a_redis_that_stays_away_is_an_alert_said_once(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from rooney import worker as worker_module
+    from rooney.config import load_config
+
+    one = rig("a")
+    own = Path(tempfile.mkdtemp(prefix="rr-"))
+    server = start_redis(own)
+    try:
+        one.redis_socket = own / "redis.sock"
+        monkeypatch.setattr(worker_module, "REDIS_ALERT_S", 1.0)
+        monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
+        process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=True)
+        said: list[str] = []
+        monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
+        thread = threading.Thread(target=process.run, daemon=True)
+        thread.start()
+        wait_for(lambda: any(text.startswith("paper flat") for text in said), 60, lambda: said)
+        server.stop()
+        wait_for(lambda: said[-1].startswith("ALERT Redis away"), 20, lambda: said)
+        away = len(said)
+        wait_for(lambda: len(said) >= away + 2, 20)
+        server = start_redis(own)
+        wait_for(lambda: said[-1].startswith("paper flat"), 20, lambda: said)
+        process.stop()
+        thread.join(20)
+    finally:
+        server.stop()
+        shutil.rmtree(own)
+    assert any(text.startswith("ATTENTION Redis away") for text in said)
+    assert [one.levelname for one in caplog.records if "has been away for" in one.message] == ["CRITICAL"]
+
+
 def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker in this process, its clock running and set into a session."""
     from rooney import worker as worker_module
