@@ -163,9 +163,23 @@ def test_the_portfolio_says_which_instruments_and_the_search_which_parameters(tm
     assert {"optimize.json", "portfolio.json"} <= set(strategy.bundle.manifest.files)
 
 
-def test_parameters_that_look_overfitted_promote_nothing(one: Config, trained: Path) -> None:
-    (trained / "optimize.json").write_text('{"strategy_params": {}, "measures": {"overfitting": 0.6}}')
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("optimize.json", {"strategy_params": {}, "measures": {"overfitting": 0.6}},
+         "the parameters: probability of overfitting 0.60 (most 0.20)"),
+        ("optimize.json", {"strategy_params": {}, "confirmed": False, "reasons": ["the final period lost 1 USD"]},
+         "the parameters: the final period lost 1 USD"),
+        ("portfolio.json", {"instruments": [], "selected": ["ES", "NQ"], "confirmed": False, "reasons": ["luck"]},
+         "the portfolio: luck"),
+    ],
+)  # fmt: skip
+def test_a_search_or_a_portfolio_that_does_not_hold_promotes_nothing(
+    file: str, content: Any, said: str, one: Config, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / file).write_text(json.dumps(content))
     assert promoted(one, trained) == 1
+    assert json.loads(capsys.readouterr().out)["missed"] == {"ES": [said], "NQ": [said]}
 
 
 def test_models_of_other_parameters_are_not_promoted(tmp_path: Path, trained: Path) -> None:
