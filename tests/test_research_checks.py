@@ -151,8 +151,9 @@ def test_no_feature_of_the_catalogue_depends_on_what_comes_later(market: Path) -
         found = {}
         for end in (cut, None):
             engine.restore(blank)
-            scan = Scan(engine, History(market, roots, end=end))
-            for chunk in scan.history.chunks():
+            history = History(market, roots, end=end)
+            scan = Scan(engine, history)
+            for chunk in history.chunks():
                 scan.step(chunk, int(cut.timestamp()) * 1_000_000_000)
             found[end] = {root: engine.values(root).copy() for root in ROOTS}
         for root in ROOTS:
