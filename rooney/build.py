@@ -44,10 +44,15 @@ def build_engine(
     params = strategy.params(declared)
     filters = entry_filters(strategy, cls)
     extra = {filter_field(name): item.feature for name, item in filters.items()} | _model_features(strategy, vetoes)
-    extra |= dict(more or {})
     own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
     if any(each[key] for each in own.values() for key in ("stop_atr", "target_atr", "trail_atr")):
         extra[STOP_ATR] = Feature("atr", cls.timeframe, "stop_atr_bars")
+    if taken := sorted(extra.keys() & cls.features.keys()):
+        raise StrategyError(
+            f"{find(strategy.strategy)}: features: {', '.join(taken)} would be hidden by the feature of that name that "
+            "stops, filters or models read; choose another name"
+        )
+    extra |= dict(more or {})
     _check_lengths(strategy, cls, {**cls.features, **extra}, params, own)
     limits = _limits(strategy, cls)
     try:

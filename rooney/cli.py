@@ -330,6 +330,45 @@ def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file
     click.echo(f"next: rooney backtest {name} --data bars.parquet --out result/   (docs/ADDING_NEW_STRATEGY.md)")
 
 
+@cli.group("config")
+def config_() -> None:
+    """The configuration file: make it from the old system's."""
+
+
+@config_.command("migrate")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write it here [standard output].")
+@click.option("--json", "as_json", is_flag=True, help="The new file and what became of each key, as JSON.")
+def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
+    """Turn the old system's config.yml into a config.multi_alpha.yml, and say what became of each key.
+
+    Exit status 1: something is left for a person to see to.
+    """
+    from rooney.migration import check_migrated, migrate, read_old
+
+    made = migrate(read_old(old), old.name)
+    check_migrated(made)
+    if out is not None:
+        try:
+            with out.open("x", encoding="utf-8") as file:
+                file.write(made.text)
+        except OSError as error:
+            raise ConfigError(f"{out}: {error.strerror}; nothing was written") from None
+    code = EXIT_ATTENTION if any(note.became == "look" for note in made.notes) else EXIT_OK
+    if as_json:
+        found = {"exit": code, "out": out and str(out), "text": made.text, "notes": [n._asdict() for n in made.notes]}
+        click.echo(json.dumps(found))
+        sys.exit(code)
+    if out is None:
+        click.echo(made.text, nl=False)
+    for note in made.notes:
+        new = f" → {note.new}" if note.new else ""
+        click.echo(f"{note.became:<9}{note.key}{new}{': ' if note.text else ''}{note.text}", err=out is None)
+    if out is not None:
+        click.echo(f"written: {out}; next: rooney check --config {out}   (docs/CONFIG_MIGRATION.md)")
+    sys.exit(code)
+
+
 @cli.command()
 def features() -> None:
     """What a strategy's features can be made of: kernels, what they read, formulas and sources."""

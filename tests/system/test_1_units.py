@@ -42,7 +42,7 @@ def test_the_set_is_complete() -> None:
 @needs_analyze
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_exposure_of_each_service_is_as_low_as_promised(name: str, tmp_path: Path) -> None:
-    threshold = 6 if name in NO_NETWORK else 12
+    threshold = 4 if name in NO_NETWORK else 12
     copy = tmp_path / name
     copy.write_text((UNITS / name).read_text())
     argv = ["systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", "--no-pager", str(copy)]
