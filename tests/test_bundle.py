@@ -24,6 +24,7 @@ from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.messages import Minute
 from rooney.model import UNCONFIRMED, Model, NoModel, path_of, write_model
+from rooney.operate import backup, flatten
 from rooney.sessions import MINUTE_NS
 
 FEATURES = ("weekday",)  # one set for the whole file: a step is compiled once for it
@@ -311,8 +312,19 @@ def test_a_block_that_says_otherwise_than_its_bundle_is_refused(
 
 def test_whoever_looks_or_closes_needs_no_bundle(held: bundle.Bundle, one: Config) -> None:
     """The rest of the file is read without it, so the hub, other strategies and `flatten` go on."""
+    assert set(flatten._traded(one, "a")) == {"ES", "NQ"}
     _cut(held.path / "manifest.json")
     assert load_config(one.path, environ={}).block("a").bundle == "bundles"
+    assert flatten._traded(one, "a") == {}
+
+
+def test_a_backup_holds_what_was_promoted_and_which_of_it_is_in_force(
+    held: bundle.Bundle, one: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    items = backup.collect(one, tmp_path / "state", tmp_path / "control", None, with_secrets=False, strategies=tmp_path)
+    kept = {item.path for item in items if item.kind == "model"}
+    assert kept == {held.path.parent / "current", *held.path.iterdir()}
 
 
 def test_every_number_of_the_gates_has_a_place_in_the_manifest(held: bundle.Bundle) -> None:
