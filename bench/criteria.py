@@ -211,7 +211,10 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             "not claimed: `rooney backtest breakout --data … --out …` on bought history says what it is",
         ),
         Criterion(
-            "ML models trained for all instruments", ("test_train.py", "test_bundle.py"), (), "`rooney train breakout --data … --out …`"
+            "ML models trained for all instruments",
+            ("test_train.py", "test_bundle.py"),
+            (),
+            "`rooney train breakout --data … --out …`",
         ),
         Criterion(
             "Portfolio optimization selects <10 best instruments", (), (), "on bought history: `research/README.md`"
