@@ -118,13 +118,12 @@ def page(found: Iterable[Found], made: str) -> str:
 
 
 def machine() -> str:
-    """The processor and what runs on it."""
+    """The processor, what runs on it, and how busy it is."""
     import cpuinfo
 
     brand = cpuinfo.get_cpu_info().get("brand_raw", platform.machine())
-    return (
-        f"{brand}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{brand}, {os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f}), {system}"
 
 
 def run_tests(slow: bool) -> list[Case]:
