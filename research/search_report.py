@@ -88,12 +88,14 @@ def share(number: float | None) -> str:
 
 
 def usd(number: float | None) -> str:
-    return "–" if number is None else f"{number:+,.0f}"
+    return "–" if number is None else f"{number:+,.0f}" if number else "0"
 
 
 def value(number: Any) -> str:
     """A parameter, as short as it is known."""
-    return f"{number:.4g}" if isinstance(number, float) else str(number)
+    if not isinstance(number, float):
+        return str(number)
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def _head(found: Optimized | Portfolio, title: str, verdict: str) -> str:

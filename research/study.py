@@ -55,7 +55,7 @@ class Seeded(BaseSampler):
 
 
 def open_study(storage: str, name: str, seed: int, n_startup: int) -> Any:
-    """The study of that name, made if there is none. storage: path of a file, or redis://HOST:PORT[/DB]
+    """The study of that name, made if there is none. storage: path of a file, redis://HOST:PORT[/DB] or unix://SOCKET
 
     Trials below the median of the others at the same point of history are pruned. Raises ConfigError for a storage
     that cannot be used. A password of Redis comes from the variable REDIS_PASSWORD, never from a command line.
@@ -80,8 +80,10 @@ def _backend(storage: str) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalFileBackend(str(path))
     parts = urlsplit(storage)
+    if parts.scheme == "unix":
+        return JournalRedisBackend(storage, prefix="rooney-study")
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ConfigError("--storage: expected a file or redis://HOST:PORT[/DB]; nothing was searched")
+        raise ConfigError("--storage: expected a file, redis://HOST:PORT[/DB] or unix://SOCKET; nothing was searched")
     if parts.password is not None:
         raise ConfigError(
             "--storage: a password is seen by everybody there; put it in REDIS_PASSWORD; nothing searched"
