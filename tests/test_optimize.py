@@ -159,6 +159,7 @@ def test_two_workers_share_a_study_and_killing_one_loses_nothing(redis_url: str)
         one.stdout.readline()
     other.stdout.readline()
     one.send_signal(signal.SIGKILL)
+    one.wait()
     before = study.over(study.open_study(redis_url, "shared", 0, 5))
     assert other.wait(60) == 0
     shared = study.open_study(redis_url, "shared", 0, 5)
@@ -168,7 +169,6 @@ def test_two_workers_share_a_study_and_killing_one_loses_nothing(redis_url: str)
     assert not study.running(shared)
     workers = {trial.user_attrs[study.WORKER] for trial in after}
     assert len(workers) == 2
-    one.wait()
 
 
 def test_a_trial_that_has_not_got_on_for_long_is_given_up(tmp_path: Path) -> None:
