@@ -1,11 +1,13 @@
 """Where joblib's work is done: here, or on a Dask or Ray cluster that is there already (`--cluster`)."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 from rooney.errors import ConfigError
 
+_ANSWER_S = 10
 _KINDS = {"dask": "distributed", "ray": "ray"}
 
 
@@ -33,9 +35,11 @@ def _dask(address: str) -> Iterator[None]:
     from distributed import Client
     from joblib import parallel_config
 
+    host, _, port = address.rpartition(":")
     try:
-        client = Client(f"tcp://{address}", timeout=10, set_as_default=True)
-    except (OSError, TimeoutError) as error:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()  # Dask's own client tries for long
+        client = Client(f"tcp://{address}", timeout=_ANSWER_S)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--cluster: no Dask scheduler answers at {address}: {error}; nothing was run") from error
     with client, parallel_config(backend="dask"):
         yield
