@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from search_support import CONFIG, breakout, write_closes
 
 from research import optimize, study
-from research.cluster import joblib_on
 from research.history import History
 from research.rerun import Runs
 from rooney.build import open_lengths
@@ -194,12 +193,6 @@ def test_a_password_on_the_command_line_is_refused_without_repeating_it(tmp_path
 def test_a_redis_that_is_not_there_is_said_at_once() -> None:
     with pytest.raises(ConfigError, match="cannot be used"):
         study.open_study("redis://127.0.0.1:1/0", "x", 0, 5)
-
-
-@pytest.mark.parametrize(("cluster", "said"), [("spark://x:1", "expected dask://"), ("dask://127.0.0.1:1", "no Dask")])
-def test_a_cluster_that_is_not_there_is_said_at_once(cluster: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said), joblib_on(cluster):
-        pass
 
 
 # ── the command ──
