@@ -131,7 +131,7 @@ def _alone(chosen: dict[str, portfolio.Portfolio], final_from: str) -> str:
     configured, found = chosen["configured"], chosen["found"]
     lines = [
         f"From {final_from} on, after costs: each instrument alone, with the parameters as configured and as found by",
-        "the search; the selection and all instruments in their slots:\n",
+        "the search; then the selection, and all instruments together:\n",
         "| | trades | P&L, USD | Sharpe | trades, found | P&L, USD | Sharpe | chosen |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
@@ -151,6 +151,10 @@ def _alone(chosen: dict[str, portfolio.Portfolio], final_from: str) -> str:
             f"{n} | {usd(way.final_pnl_usd)} | {ratio(way.final_sharpe)}" for n, way in zip(trades, ways, strict=True)
         ]
         lines.append(f"| **{name}** | {' | '.join(cells)} | |")
+    lines.append(
+        "\nThe selection and all instruments trade in the slots and under the daily loss limit of the configuration, which "
+        "close trades and leave others out: they are no sum of the rows above."
+    )
     if configured.without_bars:
         lines.append(f"\nWithout bars: {', '.join(configured.without_bars)}.")
     return "\n".join(lines) + "\n"
