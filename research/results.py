@@ -152,8 +152,8 @@ def _alone(chosen: dict[str, portfolio.Portfolio], final_from: str) -> str:
         ]
         lines.append(f"| **{name}** | {' | '.join(cells)} | |")
     lines.append(
-        "\nThe selection and all instruments trade in the slots and under the daily loss limit of the configuration, which "
-        "close trades and leave others out: they are no sum of the rows above."
+        "\nThe selection and all instruments trade in the slots and under the daily loss limit of the configuration, "
+        "which close trades and leave others out: they are no sum of the rows above."
     )
     if configured.without_bars:
         lines.append(f"\nWithout bars: {', '.join(configured.without_bars)}.")
