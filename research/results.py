@@ -167,7 +167,7 @@ def _choices(chosen: dict[str, portfolio.Portfolio]) -> str:
         for name, way in each.ways.items():
             ratios = " | ".join(ratio(x) for x in (way.path_sharpe, way.path_sharpe_worst, way.final_sharpe))
             lines.append(f"| {how} | {name} | {ratios} |")
-    lines.append("")
+    lines += ["", "The paths of `found` know what the search has seen: of those rows, only `final` is a test.", ""]
     for how, each in chosen.items():
         names = ", ".join(each.selected) or "none"
         lines.append(f"- {how}: {names}. {_said(each.confirmed, each.reasons)}")
