@@ -25,6 +25,7 @@ from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
 from rooney.ledgerfile import SCHEMA_VERSION
+from rooney.operate.reading import read
 from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 
 BOOK = Book("{}", b"book")
@@ -316,6 +317,12 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_stays_as_it_is(path: Path,
     assert str(error.value).startswith(str(path))
     assert said in str(error.value)
     assert sha(path) == before
+
+
+def test_a_ledger_of_nobody_is_refused_by_readers_too(path: Path) -> None:
+    _edited("DELETE FROM strategy")(path)
+    with pytest.raises(LedgerError, match="the ledger of no strategy; left untouched"):
+        read(path)
 
 
 def test_a_foreign_file_with_a_journal_of_its_own_keeps_both(path: Path, tmp_path: Path) -> None:
