@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
-from rooney.build import build_engine, entry_filters
+from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.model import NoModel
 from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
@@ -139,6 +140,11 @@ class Scan:
         return int(self._progress["digest"][0])
 
     @property
+    def at_ns(self) -> int:
+        """End of the last minute stepped."""
+        return int(self._progress["ts_ns"][0])
+
+    @property
     def is_waiting(self) -> bool:
         """Whether something decided at the last mark is acknowledged at the next one."""
         return int(self._progress["n_pending"][0]) > 0
@@ -164,7 +170,11 @@ class Scan:
         progress["bar"] = 0
         until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
-        found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
+        n = len(self._group_of)
+        minutes = (until_ns - int(progress["ts_ns"][0])) // 60_000_000_000 + 1
+        # at most two trades end per instrument and mark: a walk from minute to minute needs no room for a month
+        rows = min(max(_ROWS, int(span_hours) * n), 2 * int(minutes) * n)
+        found = np.zeros(rows, dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
         progress["n_trades"] = progress["n_equity"] = 0
         arrays = self._engine.arrays()
@@ -273,6 +283,13 @@ def summary(
             for name, item in entry_filters(strategy, cls).items()
         },
         "instruments": list(strategy.traded),
+        "timeframe": cls.timeframe,
+        "max_positions": block.max_positions,
+        "thresholds": {
+            symbol: model.threshold
+            for symbol, model in configured_vetoes(strategy).items()
+            if not isinstance(model, NoModel)
+        },
         "without_bars": history.missing,
         "closes_only": history.closes_only,
         "fills": {
