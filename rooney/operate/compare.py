@@ -89,6 +89,22 @@ def said(found: Verdict) -> str:
     return f"{found.name}: discrepancy {found.discrepancy:.1%} (limit {found.limit:.1%}), {clean}: {word}"
 
 
+def audit_lines(found: Verdict) -> list[str]:
+    """An audit for a terminal."""
+    if found.audit is None:
+        return [said(found)]
+    rows = [
+        (all_.symbol, f"{day.share:.2%} of {day.decisions}", f"{all_.share:.2%} of {all_.decisions}", all_.first)
+        for day, all_ in zip(found.audit.of_day, found.audit.of_all, strict=True)
+    ]
+    text = showing.table([("decisions", str(found.audit.day), "since the start", "first that differs"), *rows])
+    if not found.audit.is_same_code:
+        text.append("  code or configuration is another one than the ledger was written with")
+    for one in found.comparisons:
+        text += _lines(one)
+    return [*text, said(found)]
+
+
 def measure_rows(runs: Sequence[Measures]) -> list[tuple[str, ...]]:
     """Label and a cell per run, of each measure any run can tell."""
     rows = []

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from rooney.errors import ConfigError
+from rooney.errors import EXIT_OK, ConfigError
 from rooney.operate.places import state_directory
 from rooney.operate.shared import JSON, STATE, say
+from rooney.options import configured, load
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
@@ -86,4 +87,59 @@ def compare(
     say(as_json, act.as_json(found) | {"written": [str(path) for path in written]}, text_lines, act.code(found))
 
 
-VERBS = (compare,)
+@click.command()
+@click.argument("names", nargs=-1)
+@configured
+@STATE
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Bars of the whole run [the kept tape].")
+@click.option("--tape", type=click.Path(path_type=Path), help="Where the tape is kept [$STATE_DIRECTORY, STATE/audit].")
+@click.option("--limit", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Discrepancy that is 1.")
+@click.option("--dry-run", is_flag=True, help="Neither keep the tape's new minutes nor show the result.")
+@JSON
+def audit(
+    names: tuple[str, ...],
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    data: Path | None,
+    tape: Path | None,
+    limit: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Step live runs again from the recorded tape and compare every decision and trade; 1 if one differs.
+
+    The tape's new minutes are taken from Redis and kept; what is found is shown on the dashboard and to alerts.
+    """
+    import importlib.util
+
+    from rooney.operate import compare as act
+
+    if importlib.util.find_spec("polars") is None:
+        raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
+    from research.audit import audit as audited
+    from rooney.bus import Bus
+    from rooney.operate.places import ledger_names, ledger_path
+    from rooney.operate.tape import record
+
+    config = load(config_path, overrides, env_file)
+    directory = state_directory(state, os.environ)
+    chosen = names or tuple(name for name in config.names if name in ledger_names(directory))
+    kept = tape or Path(os.environ.get("STATE_DIRECTORY") or directory / "audit")
+    if data is None and not dry_run:
+        bus = Bus.to(config.data_hub())
+        try:
+            record(bus, tuple(config.file.instruments), kept)
+        finally:
+            bus.close()
+    found = [audited(config.strategy(name), data or kept, ledger_path(directory, name), limit) for name in chosen]
+    if not dry_run:
+        for one in found:
+            act.keep(directory, one)
+    text_lines = [line for one in found for line in act.audit_lines(one)]
+    code = max((act.code(one) for one in found), default=EXIT_OK)
+    say(as_json, {"audits": [act.as_json(one) for one in found]}, text_lines or [f"no ledgers in {directory}"], code)
+
+
+VERBS = (compare, audit)

@@ -51,6 +51,7 @@ class Cause(enum.StrEnum):
 _REASONS = {
     "vetoed": Cause.VETO,
     "no_score": Cause.NO_MODEL,
+    "no_model": Cause.NO_MODEL,
     "filtered": Cause.FILTER,
     "gap": Cause.MISSING_BAR,
     "warming_up": Cause.MISSING_BAR,
@@ -446,13 +447,16 @@ class _Scene:
             missing = self._missing(run, a.symbol, other) if mine > other else 0
             if missing:
                 return Cause.MISSING_BAR, f"{when}: {run.label} has no bar of {a.symbol} that ended {_utc(missing)}"
-        if what == "exit" and a.cause != b.cause:
+        if what == "exit":
+            both = {a.cause, b.cause}
             fills = self._a.assumed.stop_fill, self._b.assumed.stop_fill
-            if fills[0] != fills[1] and all(fills):
+            if both & {"stop", "target"} and fills[0] != fills[1] and all(fills):
                 return Cause.FILL, f"{when}: stops judged {fills[0]} and {fills[1]}"
-            if "daily_loss" in (a.cause, b.cause) or "drawdown" in (a.cause, b.cause):
+            if both & {"stop", "target"} and a.entry_price != b.entry_price:
+                return Cause.FILL, f"{when} ({a.cause}, {b.cause}): entered at another price, so its stop was another"
+            if both & {"daily_loss", "drawdown"}:
                 return Cause.LIMIT, f"{when}: {a.cause} and {b.cause}"
-            if "operator" in (a.cause, b.cause):
+            if "operator" in both:
                 return Cause.HALTED, f"{when}: closed by an operator in one of them"
         data = self._a.assumed.data, self._b.assumed.data
         if data[0] != data[1] and all(data) and 0 < last - first <= self._apart_ns:
@@ -465,8 +469,9 @@ class _Scene:
         decided = {one.ts_mark for one in run.witness.decisions(symbol, mark - 4 * self._apart_ns,
                                                                 mark + 4 * self._apart_ns)}  # fmt: skip
         other = self._a if run is self._b else self._b
-        theirs = {one.ts_mark for one in other.witness.decisions(symbol, mark - 2 * self._apart_ns,
-                                                                 mark + self._apart_ns)}  # fmt: skip
+        # A stop is judged between bars, so an exit is no sign of one.
+        near = other.witness.decisions(symbol, mark - 2 * self._apart_ns, mark + self._apart_ns)
+        theirs = {one.ts_mark for one in near if one.reason != "exit"}
         lacking = sorted(theirs - decided) if decided else []
         return lacking[-1] if lacking else 0
 
