@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rooney.install.host import Host, InstallError
@@ -63,8 +64,13 @@ def find_uv(host: Host, layout: Layout, python: str) -> str:
     return str(own)
 
 
-def build(host: Host, layout: Layout, source: Path, version: str, python: str) -> None:
-    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch."""
+def build(
+    host: Host, layout: Layout, source: Path, version: str, python: str, more: Sequence[str] = ()
+) -> None:  # fmt: skip
+    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch.
+
+    more: extras beside those every installation has
+    """
     home = layout.home(version)
     if layout.is_complete(version):
         host.say(f"version {version} is built already")
@@ -80,7 +86,7 @@ def build(host: Host, layout: Layout, source: Path, version: str, python: str) -
     found = host.run([home / "bin/python", "-c", "import sys; print(*sys.version_info[:2])"])
     if tuple(map(int, found.split())) < MIN_PYTHON:
         raise InstallError(f"{python} is Python {'.'.join(found.split())}, rooney needs 3.11 or later; give --python")
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    extras = [word for extra in (*EXTRAS, *more) for word in ("--extra", extra)]
     sync = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", *extras]
     sync += ["--reinstall-package", "rooney"]  # uv's cache would give a wheel of this path from before an edit
     host.run([*sync, "--project", source, "--python", home / "bin/python"], env=env)

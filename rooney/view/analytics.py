@@ -63,7 +63,7 @@ class Capacity(msgspec.Struct, frozen=True):
         said = []
         if self.participation > PARTICIPATION_LIMIT:
             said.append(
-                f"{self.size} contracts are {self.participation:.1%} of a minute's volume: it moves its own price"
+                f"{self.size} contracts are {self.participation:.1%} of a minute's volume: they move their own price"
             )
         elif math.isfinite(self.room) and self.room < 2 * self.size:
             said.append(f"twice the size would be {2 * self.participation:.1%} of a minute's volume")
