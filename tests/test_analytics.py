@@ -75,7 +75,7 @@ def test_all_together_is_the_sum_of_all(rows: list[tuple[int, float]], cut: int)
 
 
 @pytest.mark.parametrize(
-    ("size", "volume", "word"), [(1, 1_000, ""), (3, 400, "twice the size"), (5, 400, "they move their own price")]
+    ("size", "volume", "word"), [(1, 1_000, ""), (3, 400, "twice the size"), (5, 400, "it moves its own price")]
 )
 def test_a_size_that_costs_is_warned_of(size: int, volume: int, word: str) -> None:
     one = portrait(closed(0, 1, 10.0, quantity=size))

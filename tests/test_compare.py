@@ -90,7 +90,7 @@ def test_one_slippage_is_found_in_ticks() -> None:
     worse = [trade(0), trade(10), msgspec.structs.replace(trade(20), entry_price=100.5, pnl_usd=22.5)]
     found = compared(run_of([trade(0), trade(10), trade(20)], "a"), run_of(worse, "b"))
     assert causes(found) == [Cause.SLIPPAGE] and found.differences[0].usd == pytest.approx(-25.0)
-    assert "entered +2 " in found.differences[0].text
+    assert "entered 2 ticks worse and left at the same price" in found.differences[0].text
     assert (found.slips[0].worst_ticks, found.share) == (2.0, pytest.approx(2 / 3))
     assert [day.is_clean for day in found.days] == [False] and found.clean_days == 0
 

@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 STYLE = Path(__file__).with_name("static") / "style.css"
 DIFFERENCES_SHOWN = 60
 _ROWS = (
-    ("trades", "trades", "count"), ("pnl_usd", "P&L", "usd"), ("win_rate", "win rate", "share"),
+    ("trades", "trades", "count"), ("pnl_usd", "P&L, USD", "usd"), ("win_rate", "win rate", "share"),
     ("profit_factor", "profit factor", "plain"), ("expectancy_usd", "per trade", "usd"), ("sharpe", "Sharpe", "plain"),
     ("max_drawdown_usd", "max drawdown", "plain"), ("costs_usd", "costs", "plain"),
     ("hours_held", "hours held", "plain"),

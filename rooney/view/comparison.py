@@ -483,7 +483,7 @@ class _Scene:
             if abs(a.costs_usd - b.costs_usd) > PNL_FLOOR_USD / 2:
                 return Cause.COSTS, f"{a.costs_usd:.2f} USD in {self._a.label}, {b.costs_usd:.2f} in {self._b.label}"
             return Cause.UNEXPLAINED, "the same prices, times and costs, another P&L"
-        text = f"{self._b.label} entered {entry:+.3g} and left {exit_:+.3g} ticks worse"
+        text = f"{self._b.label} entered {_worse(entry)} and left {_worse(exit_)}"
         given = [run.assumed.slippage_ticks.get(a.symbol, math.nan) for run in (self._a, self._b)]
         if abs(given[1] - given[0]) > 0 and all(abs(x - (given[1] - given[0])) < 1e-6 for x in (entry, exit_)):
             return Cause.FILL, f"{text}: it assumes {given[1]:g} ticks of slippage, {self._a.label} {given[0]:g}"
@@ -551,6 +551,13 @@ def _value(value: float | None) -> str:
 
 def _open_at(run: Run, ts_ns: int) -> int:
     return sum(trade.entry_ts <= ts_ns < trade.exit_ts for trade in run.trades)
+
+
+def _worse(ticks: float) -> str:
+    """By how much a price was worse."""
+    if abs(ticks) < 1e-6:
+        return "at the same price"
+    return f"{abs(ticks):.3g} {'tick' if abs(ticks) == 1 else 'ticks'} {'worse' if ticks > 0 else 'better'}"
 
 
 def _side(trade: Trade) -> str:

@@ -70,7 +70,9 @@ def _of_verdict(one: Verdict) -> Condition:
     if one.trouble:
         return Condition(Severity.ATTENTION, one.name, f"{one.name}: {one.kind} could not be done: {one.trouble}")
     others = ", ".join(item.b for item in one.comparisons)
-    text = f"{one.name}: {one.discrepancy:.1%} differs from {others} (limit {one.limit:.1%}), by the last {one.kind}"
+    text = (
+        f"{one.name}: differs from {others} by {one.discrepancy:.1%} (limit {one.limit:.1%}), says the last {one.kind}"
+    )
     return Condition(Severity.ATTENTION, one.name, text)
 
 
