@@ -8,6 +8,7 @@ once: written with the mark it would save a sync, and every kill between the two
 """
 
 import json
+import math
 import tempfile
 import time
 import uuid
@@ -119,7 +120,7 @@ def _one_by_one() -> tuple[list[float], list[float]]:
             bench.plan(ROOTS[n % len(ROOTS)], Role.ENTRY, n)
             journal.append((time.time_ns() - began_ns) / 1e6)
             total.append(began_ns)
-            bench.delivery.turn(wait=True)
+            bench.delivery.turn(math.inf)
         arrived = [request["ts_first_ns"] for request in bench.requests()]
         journal = [a + b / 1e6 for a, b in zip(journal, bench.ledger.sending_ns, strict=True)]
         return [(b - a) / 1e6 for a, b in zip(total, arrived, strict=True)], journal
@@ -150,12 +151,12 @@ def _flatten() -> tuple[float, list[dict[str, Any]]]:
     with _place(Rules()) as bench:
         for n in range(20):
             bench.plan(ROOTS[n % len(ROOTS)], Role.ENTRY, n)
-        bench.delivery.turn(wait=True)
+        bench.delivery.turn(math.inf)
         began = time.monotonic()
         for n, root in enumerate(ROOTS):
             bench.plan(root, Role.EXIT, 100 + n)
         while bench.delivery.open_orders():
-            bench.delivery.turn(wait=True)
+            bench.delivery.turn(math.inf)
             time.sleep(0.02)
         return time.monotonic() - began, bench.requests()
 

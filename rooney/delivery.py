@@ -9,6 +9,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -139,7 +140,7 @@ class Delivery:
         recent = ledger.attempts_since(clock.now_ns() - gates.HOUR_NS)
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
-        self._heard: list[Event] = ledger.unapplied(OUTCOME_STATES)
+        self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
         self._breaker_told = ""
         self._in_flight = 0
         self._closing = False
@@ -147,6 +148,7 @@ class Delivery:
         # Exits overtake entries that wait: (-role, turn, intent, its life); the last word comes before any other.
         self._outbox: queue.PriorityQueue[tuple[int, int, Intent | None, list[Event]]] = queue.PriorityQueue()
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._attempted = threading.Event()  # since the last time when nothing was in flight
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
@@ -182,12 +184,16 @@ class Delivery:
         if self._in_flight:
             return min(IN_FLIGHT_S, longest_s)
         now_ns = self._clock.now_ns()
-        waits = [(self._at_ns(order, now_ns) - now_ns) / 1e9 for order in self._orders.values()]
+        actions = [
+            (order.intent, next_action(order.intent, order.events, now_ns, self._rules))
+            for order in self._orders.values()
+        ]
+        waits = [(self._at_ns(intent, action, now_ns) - now_ns) / 1e9 for intent, action in actions]
         return min([longest_s, *(max(wait, IN_FLIGHT_S) for wait in waits if wait > 0)])
 
-    def outcomes(self, at_most: int) -> list[Event]:
+    def outcomes(self, at_most: int) -> list[tuple[Intent, Event]]:
         """Outcomes the step has not heard of yet, in order; asked once per mark."""
-        self._heard.sort(key=lambda event: event.seq)
+        self._heard.sort(key=lambda one: one[1].seq)
         heard, self._heard = self._heard[:at_most], self._heard[at_most:]
         return heard
 
@@ -195,11 +201,15 @@ class Delivery:
         """Orders whose fate is unknown."""
         return [order.intent for order in self._orders.values() if order.events[-1].state is State.UNCONFIRMED]
 
-    def turn(self, wait: bool = False) -> None:
-        """Start what is due and take in what came back. `wait`: until no attempt is in flight."""
+    def turn(self, wait_s: float = 0.0) -> None:
+        """Start what is due and take in what came back, waiting at most so long for what is in flight."""
         self._start_due()
-        while self._in_flight and (wait or not self._results.empty()):
-            result = self._results.get()
+        end = time.monotonic() + wait_s
+        while self._in_flight:
+            try:
+                result = self._results.get(timeout=min(max(0.0, end - time.monotonic()), threading.TIMEOUT_MAX))
+            except queue.Empty:
+                return
             if result.error is not None:
                 raise result.error
             order = self._orders[result.intent]
@@ -209,6 +219,14 @@ class Delivery:
                 self._take(order, result.event)
                 self._start_due()
 
+    def give_way(self, longest_s: float) -> None:
+        """Leave the interpreter to the sending thread until its first attempt is over, at most so long.
+
+        Two threads that run Python take turns of milliseconds; what the caller does next can wait, an order cannot.
+        """
+        if self._in_flight:
+            self._attempted.wait(longest_s)
+
     def close(self, timeout_s: float) -> bool:
         """Finish the attempt in flight, start none; False if it did not finish in time."""
         self._closing = True
@@ -217,8 +235,10 @@ class Delivery:
         return not self._thread.is_alive()
 
     def _start_due(self) -> None:
+        if not self._orders:
+            return
         now_ns = self._clock.now_ns()
-        stopped = gates.stopped(self._switches()) if self._orders else ""
+        stopped = gates.stopped(self._switches())
         for order in list(self._orders.values()):
             if order.in_flight:
                 continue
@@ -230,17 +250,18 @@ class Delivery:
             if intent.role is Role.EXIT:
                 self._watch(order, now_ns, stopped)
             # Under `stop` an entry goes to the gates, which drop it; an exit waits.
-            if self._at_ns(order, now_ns) <= now_ns and not (stopped and intent.role is Role.EXIT):
+            if self._at_ns(intent, action, now_ns) <= now_ns and not (stopped and intent.role is Role.EXIT):
+                if not self._in_flight:
+                    self._attempted.clear()
                 order.in_flight = True
                 self._in_flight += 1
                 self._outbox.put((-intent.role, next(self._turns), intent, order.events))
 
-    def _at_ns(self, order: _Order, now_ns: int) -> int:
+    def _at_ns(self, intent: Intent, action: Next, now_ns: int) -> int:
         """When an order may go out, UTC ns; never, while its instrument is closed: TradersPost would queue it."""
-        action = next_action(order.intent, order.events, now_ns, self._rules)
-        if action.at_ns is None or not self._is_open(order.intent, now_ns):
+        if action.at_ns is None or not self._is_open(intent, now_ns):
             return _NEVER
-        return max(action.at_ns, self._traffic.exit_from(order.intent) if order.intent.role is Role.EXIT else 0)
+        return max(action.at_ns, self._traffic.exit_from(intent) if intent.role is Role.EXIT else 0)
 
     def _is_open(self, intent: Intent, now_ns: int) -> bool:
         return sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
@@ -289,7 +310,7 @@ class Delivery:
                 continue
             orderlog.happened(logger, intent, order.events[:n])
             if event.state in OUTCOME_STATES:
-                self._heard.append(event)
+                self._heard.append((intent, event))
         last = order.events[-1].state
         self._traffic.know(intent, last)
         if last in FINAL or (intent.role is Role.ENTRY and last is State.REFUSED):
@@ -306,6 +327,7 @@ class Delivery:
                 self._results.put(_Result(intent.id, self._attempt(intent, events)))
             except BaseException as error:  # noqa: BLE001 - the loop must hear of it, or it waits for ever
                 self._results.put(_Result(intent.id, error=error))
+            self._attempted.set()
 
     def _attempt(self, intent: Intent, events: list[Event]) -> Event | None:
         faults.point("before_send")

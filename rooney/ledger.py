@@ -147,7 +147,7 @@ class Ledger:
         """
         now_ns = time.time_ns()
         with self._transaction(durable=bool(intents or applied or obeyed)) as db:
-            planned = [self._plan(db, intent, now_ns, ts_mark) for intent in intents]
+            planned = self._plan(db, intents, now_ns, ts_mark)
             db.executemany("INSERT INTO applied VALUES (?, ?)", [(event, ts_mark) for event in applied])
             db.executemany("INSERT INTO obeyed VALUES (?, ?)", [(act, ts_mark) for act in obeyed])
             db.executemany(
@@ -177,14 +177,28 @@ class Ledger:
             faults.point("in_mark_commit")
         return planned
 
-    def _plan(self, db: sqlite3.Connection, intent: Intent, ts_wall: int, ts_clock: int) -> Event:
-        """Begin the life of an intent."""
-        db.execute(
+    @staticmethod
+    def _plan(db: sqlite3.Connection, intents: Sequence[Intent], ts_wall: int, ts_clock: int) -> list[Event]:
+        """Begin the lives of intents: two statements for all of them, for each waits until the last is written."""
+        if not intents:
+            return []
+        db.executemany(
             f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES ({','.join('?' * len(Intent.__struct_fields__))})",
-            [value.value if isinstance(value, Role | Side) else value for value in msgspec.structs.astuple(intent)],
+            [
+                [value.value if isinstance(value, Role | Side) else value for value in msgspec.structs.astuple(intent)]
+                for intent in intents
+            ],
         )
-        seq = self._event(db, intent.id, State.PLANNED, ts_wall, ts_clock)
-        return Event(seq, intent.id, State.PLANNED, ts_wall, ts_clock, 0, "")
+        first = int(db.execute("SELECT coalesce(max(seq), 0) + 1 FROM event").fetchone()[0])
+        planned = [
+            Event(seq, intent.id, State.PLANNED, ts_wall, ts_clock, 0, "") for seq, intent in enumerate(intents, first)
+        ]
+        db.executemany(
+            "INSERT INTO event (seq, intent, state, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body)"
+            " VALUES (?,?,?,?,?,?,?,'',0,'')",
+            [msgspec.structs.astuple(event)[:-1] for event in planned],
+        )
+        return planned
 
     @staticmethod
     def _event(
@@ -268,8 +282,7 @@ class Ledger:
                     msgspec.json.encode(command).decode(),
                 ),
             ).lastrowid  # fmt: skip
-            for intent in intents:
-                self._plan(db, intent, now_ns, ts_clock)
+            self._plan(db, intents, now_ns, ts_clock)
             for intent, state, said in moves:
                 text = f"{command.verb} by {command.who}: {command.reason}"
                 self._move(db, intent, state, now_ns, ts_clock, detail=text, said=said)

@@ -21,7 +21,7 @@ def look(config: Config, state: Path = STATE) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
-    bus = Bus(block.redis_host, block.redis_port, block.redis_socket)
+    bus = Bus.to(block)
     with contextlib.closing(bus):
         try:
             hub = _status(bus)

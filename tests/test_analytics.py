@@ -155,5 +155,3 @@ def test_a_kept_file_that_cannot_be_read_is_told_and_hides_nothing_else(bench: M
     assert system.verdicts == (good,) and list(system.unread) == ["a.compare.json"]
     texts = [item.text for item in conditions(system)]
     assert any("a.compare.json" in text for text in texts) and any("no bars" in text for text in texts)
-
-

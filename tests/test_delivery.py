@@ -1,5 +1,6 @@
 """What happens next to an order, as a table; and over real HTTP to a webhook that misbehaves."""
 
+import math
 import threading
 import time
 import uuid
@@ -172,7 +173,7 @@ class Desk:
 
     def work(self) -> None:
         """A turn, and whatever it started."""
-        self.delivery.turn(wait=True)
+        self.delivery.turn(math.inf)
 
 
 def says(state: State, status: int = 0) -> Any:
@@ -219,7 +220,7 @@ def test_outcomes_are_given_once_and_in_order(desk: Any) -> None:
     d.plan()
     d.plan(EXIT, symbol="NQ", contract="NQM6")
     d.work()
-    heard = d.delivery.outcomes(99)
+    heard = [event for _, event in d.delivery.outcomes(99)]
     assert [event.state for event in heard] == [A, A]
     assert [event.seq for event in heard] == sorted(event.seq for event in heard)
     assert d.delivery.outcomes(99) == []
@@ -229,8 +230,8 @@ def test_outcomes_that_no_mark_has_taken_in_come_again_after_a_restart(desk: Any
     first = desk(says(U))
     one = first.plan()
     first.work()
-    (event,) = desk(says(U)).delivery.outcomes(99)
-    assert (event.intent, event.state) == (one.id, U)
+    ((intent, event),) = desk(says(U)).delivery.outcomes(99)
+    assert (intent, event.intent, event.state) == (one, one.id, U)
     commit(ledger, OPEN + 60 * S, applied=[event.seq])
     assert desk(says(U)).delivery.outcomes(99) == []
 
@@ -261,7 +262,7 @@ def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropp
     assert d.states(first) == [P, G, A]
     assert d.states(second) == [P, State.DROPPED]
     assert len(d.sent) == 1
-    assert [event.state for event in d.delivery.outcomes(99)] == [A, State.DROPPED]
+    assert [event.state for _, event in d.delivery.outcomes(99)] == [A, State.DROPPED]
 
 
 def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(desk: Any) -> None:
@@ -329,7 +330,7 @@ def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(desk: An
     d.work()
     assert d.delivery.unconfirmed() == []
     assert d.states(entry) == [P, G, U, State.RESOLVED]
-    assert [event.state for event in d.delivery.outcomes(99)] == [U, A, State.RESOLVED]
+    assert [event.state for _, event in d.delivery.outcomes(99)] == [U, A, State.RESOLVED]
 
 
 def test_an_entry_that_makes_no_sense_is_dropped_and_nothing_else_suffers(desk: Any) -> None:
@@ -352,7 +353,7 @@ def test_mode_dry_sends_nothing_and_acknowledges(ledger: Ledger) -> None:
     one = intent(ts_mark=OPEN)
     commit(ledger, OPEN, one)
     d.add(one, ledger.events(one.id))
-    d.turn(wait=True)
+    d.turn(math.inf)
     assert [event.state for event in ledger.events(one.id)] == [P, G, A]
     assert d.close(5)
 
@@ -385,12 +386,33 @@ def test_closing_finishes_the_attempt_in_flight_and_starts_no_other(desk: Any) -
     assert d.states(second) == [P]
 
 
+def test_the_caller_gives_way_until_the_first_attempt_is_over(desk: Any) -> None:
+    d = desk(lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
+    one = d.plan()
+    d.delivery.turn()
+    d.delivery.give_way(30)
+    assert d.states(one) == [P, G, A]
+
+
+def test_the_caller_gives_way_no_longer_than_it_says_and_not_at_all_when_nothing_is_sent(desk: Any) -> None:
+    go_on = threading.Event()
+    d = desk(lambda payload: go_on.wait(30) and Receipt(A, 200, "", 1, 2))
+    began = time.monotonic()
+    d.delivery.give_way(30)
+    one = d.plan()
+    d.delivery.turn()
+    d.delivery.give_way(0.01)
+    assert time.monotonic() - began < 5
+    assert A not in d.states(one)
+    go_on.set()
+
+
 def test_a_turn_in_a_replay_waits_for_the_answer_and_time_stands_still(ledger: Ledger) -> None:
     clock = ReplayClock()
     clock.on_mark(OPEN)
     d = Desk(ledger, clock, lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
     one = d.plan()
-    d.delivery.turn(wait=True)
+    d.delivery.turn(math.inf)
     assert [(event.state, event.ts_clock) for event in ledger.events(one.id)] == [(P, OPEN), (G, OPEN), (A, OPEN)]
     assert d.delivery.close(5)
 

@@ -4,6 +4,7 @@ It is the worker's own desk and delivery under the ledger's lock, without market
 nothing and sends no entry. What it writes, the worker takes in at its next start as if it had done it itself.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ class StandIn:
         end_ns = self._clock.now_ns() + int(wait_s * 1e9)
         while True:
             self.desk.turn()
-            self._delivery.turn(wait=self._clock.replay)
+            self._delivery.turn(math.inf if self._clock.replay else 0.0)
             exposed = self.desk.exposed()
             if not can_go(exposed, self._clock) or self._clock.now_ns() >= end_ns or stopped(self.desk.switches()):
                 return exposed

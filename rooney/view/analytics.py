@@ -62,9 +62,7 @@ class Capacity(msgspec.Struct, frozen=True):
         """Why more capital would cost here; empty if nothing says so."""
         said = []
         if self.participation > PARTICIPATION_LIMIT:
-            said.append(
-                f"{self.size} contracts are {self.participation:.1%} of a minute's volume: they move their own price"
-            )
+            said.append(f"its size is {self.participation:.1%} of a minute's volume: it moves its own price")
         elif math.isfinite(self.room) and self.room < 2 * self.size:
             said.append(f"twice the size would be {2 * self.participation:.1%} of a minute's volume")
         if self.slip_ticks > 0.5 and self.slip_ticks > 0.5 * self.assumed_ticks:
