@@ -55,11 +55,17 @@ def roots_of(strategy: StrategyConfig) -> list[str]:
     return [instrument.symbol for instrument in build_engine(strategy).instruments]
 
 
-def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
+def run(
+    strategy: StrategyConfig,
+    history: History,
+    progress: Callable[[float], None] | None = None,
+    decided: Callable[[Decisions], None] | None = None,
+) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
 
     Every intent counts as acknowledged at once. A strategy with hooks of its own is stepped mark by mark, far slower,
-    and told of each. progress: called with the share that is done
+    and told of each; so is one whose decisions are asked for. progress: called with the share that is done; decided:
+    with what each mark decides
     """
     engine = build_engine(strategy)
     scan = Scan(engine, history)
@@ -68,9 +74,11 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
     engine_s = 0.0
     for chunk in history.chunks():
         started = time.perf_counter()
-        if hooks.wanted:
+        if hooks.wanted or decided is not None:
             for decisions in scan.marks_of(chunk):
                 hooks.call(_intents(decisions, strategy), decisions.trades)
+                if decided is not None:
+                    decided(decisions)
         else:
             scan.step(chunk)
         engine_s += time.perf_counter() - started
@@ -158,11 +166,6 @@ class Scan:
         return int(self._progress["digest"][0])
 
     @property
-    def at_ns(self) -> int:
-        """End of the last minute stepped."""
-        return int(self._progress["ts_ns"][0])
-
-    @property
     def is_waiting(self) -> bool:
         """Whether something decided at the last mark is acknowledged at the next one."""
         return int(self._progress["n_pending"][0]) > 0
@@ -223,7 +226,10 @@ class Scan:
     def marks_of(self, chunk: NDArray[np.void]) -> Iterator[Decisions]:
         """Advance through a chunk minute by minute; what every mark decides."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
-        for end_ns in range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS):
+        ends: Sequence[int] = range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS)
+        if self._sparse:  # without minutes there is a mark where a bar was known, and nowhere else
+            ends = np.unique(chunk["ts_close"]).tolist()
+        for end_ns in ends:
             first, past = past, int(np.searchsorted(chunk["ts_close"], end_ns, "right"))
             if self.step(chunk[first:past], end_ns):
                 yield self._engine.read(end_ns)

@@ -15,9 +15,9 @@ from research import backtest, checks, golden, recording, replay
 from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
-from research.start import walked
 from rooney.build import model_findings
 from rooney.config import StrategyConfig
+from rooney.engine import Decisions
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
 T = TypeVar("T")
@@ -36,15 +36,13 @@ def run_backtest(
     for finding in model_findings(strategy):
         click.echo(f"{finding.level}: {finding.path}: {finding.text}", err=True)
     history = History(data, backtest.roots_of(strategy), start, end)
-    decided = None
-    if decisions:
-        result, decided = walked(strategy, history)
-    else:
-        result = _shown(f"{history.bars:,} bars", lambda progress: backtest.run(strategy, history, progress))
+    decided: list[Decisions] = []
+    keep = decided.append if decisions else None
+    result = _shown(f"{history.bars:,} bars", lambda progress: backtest.run(strategy, history, progress, keep))
     found = backtest.summary(result, strategy, history)
     if out is not None:
         backtest.write(result, found, strategy.settings.starting_cash, out)
-        if decided is not None:
+        if decisions:
             recording.write_decisions(decided, out)
     _print(found, _rows(found), out, as_json)
     return EXIT_OK

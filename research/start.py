@@ -4,19 +4,15 @@ Features are warmed up with the last bars closed by then, as many as a worker as
 are taken up as the hub has them; then the scan goes on from the next minute.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from research import backtest
-from research.backtest import Result, Scan
+from research.backtest import Scan
 from research.calendar import DAY_NS, Windows
 from research.history import History
-from rooney.build import build_engine
-from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
@@ -54,24 +50,6 @@ class Walk:
         while self.at_ns < until_ns:
             if self.on(self.at_ns + MINUTE_NS):
                 yield self.engine.read(self.at_ns)
-
-
-def walked(strategy: StrategyConfig, history: History) -> tuple[Result, list[Decisions]]:
-    """A backtest and what each of its marks decided. Minute by minute, so some hundred times slower than without."""
-    began = time.perf_counter()
-    engine = build_engine(strategy)
-    scan = Scan(engine, history)
-    decided = []
-    for chunk in history.chunks():
-        # Without minutes there is a mark where a bar was known, and nowhere else.
-        at_ns = int(scan.at_ns)
-        last_ns = int(chunk["ts_close"][-1])
-        ends = np.unique(chunk["ts_close"]) if history.sparse else np.arange(at_ns + MINUTE_NS, last_ns + 1, MINUTE_NS)
-        past = np.searchsorted(chunk["ts_close"], ends, "right").tolist()
-        for first, last, end_ns in zip([0, *past], past, ends.tolist(), strict=False):
-            if scan.step(chunk[first:last], end_ns) and (mark := engine.read(end_ns)).evaluated:
-                decided.append(mark)
-    return backtest.result(strategy, scan, history, 0.0, time.perf_counter() - began), decided
 
 
 def history_bars(engine: Engine) -> tuple[int, ...]:
