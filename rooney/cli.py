@@ -24,6 +24,7 @@ from rooney.errors import (
     LedgerError,
     RooneyError,
 )
+from rooney.operate.comparing import VERBS as COMPARING
 from rooney.operate.verbs import VERBS
 from rooney.options import configured as _configured
 from rooney.options import load as _load
@@ -66,7 +67,7 @@ def cli() -> None:
     """Trade CME futures with several independent strategies."""
 
 
-for _verb in VERBS:
+for _verb in (*VERBS, *COMPARING):
     cli.add_command(_verb)
 
 
@@ -261,6 +262,7 @@ def demo(
 @click.option("--start", help="First instant (ISO time, UTC).")
 @click.option("--end", help="First instant left out.")
 @click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--decisions", is_flag=True, help="With --out: write what each bar decided, for `rooney compare`.")
 @click.option("--outcomes", type=click.Path(path_type=Path), help="Ledger of a live run: step it again and compare.")
 @click.option("--verify", is_flag=True, help="Try whether it reads the future, and how much history it needs.")
 @click.option("--all", "is_all", is_flag=True, help="Every strategy, over --data or a small market made for it.")
@@ -277,6 +279,7 @@ def backtest(
     start: str | None,
     end: str | None,
     symbols: str | None,
+    decisions: bool,
     outcomes: Path | None,
     verify: bool,
     is_all: bool,
@@ -308,7 +311,7 @@ def backtest(
         sys.exit(command.run_replay(strategy, data, outcomes, *span, out, as_json))
     if verify:
         sys.exit(command.run_verify(strategy, data, *span, as_json))
-    sys.exit(command.run_backtest(strategy, data, *span, out, as_json))
+    sys.exit(command.run_backtest(strategy, data, *span, out, as_json, decisions))
 
 
 @cli.command()

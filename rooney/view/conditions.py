@@ -16,6 +16,8 @@ from rooney.instruments import deadline, group_of, parse_contract
 from rooney.ledgerview import Record
 from rooney.orders import Role, State
 from rooney.sessions import trade_date, window_at
+from rooney.view.comparison import Verdict
+from rooney.view.expectation import Light
 from rooney.view.market import Market
 from rooney.view.system import StrategyLook, System
 
@@ -59,7 +61,19 @@ def conditions(system: System) -> list[Condition]:
         if state == "refused":
             text = f"{symbol}: its definition differs from the configuration: no entries"
             found.append(Condition(Severity.ATTENTION, "hub", text))
+    found += [_of_verdict(one) for one in system.verdicts if one.is_alarm]
+    found += [Condition(Severity.ATTENTION, "compare", text) for text in system.unread.values()]
     return sorted(found, key=lambda one: -one.severity)
+
+
+def _of_verdict(one: Verdict) -> Condition:
+    if one.trouble:
+        return Condition(Severity.ATTENTION, one.name, f"{one.name}: {one.kind} could not be done: {one.trouble}")
+    others = ", ".join(item.b for item in one.comparisons)
+    text = (
+        f"{one.name}: differs from {others} by {one.discrepancy:.1%} (limit {one.limit:.1%}), says the last {one.kind}"
+    )
+    return Condition(Severity.ATTENTION, one.name, text)
 
 
 def _of_health(kind: str, text: str, exposed: bool) -> Condition:
@@ -128,6 +142,9 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
     elif one.is_enabled and not one.is_running:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
         found.append(Condition(_graver(bool(held)), one.name, text, (f"systemctl start rooney-worker@{one.name}",)))
+    if one.health is not None and one.health.light:
+        severity = Severity.ATTENTION if one.health.light is Light.RED else Severity.NOTE
+        found.append(Condition(severity, one.name, f"{one.name}: not as its backtest: {one.health.text}"))
     account = portrait.account
     if account is not None and account.is_drawdown_halted:
         text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"

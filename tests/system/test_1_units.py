@@ -11,7 +11,9 @@ from machine import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
-NO_NETWORK = {"rooney-dashboard.service", "rooney-watch.service", "rooney-report.service", "rooney-retrain.service"}
+NO_NETWORK = {
+    f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "audit", "retrain")
+}  # fmt: skip
 TRADING = ("rooney-hub.service", "rooney-worker@.service")
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -34,7 +36,7 @@ def settings(name: str) -> dict[str, dict[str, str]]:
 def test_the_set_is_complete() -> None:
     assert {path.name for path in UNITS.glob("rooney*")} == {
         *SERVICES, "rooney.slice", "rooney.target", "rooney-dashboard.socket", "rooney-watch.timer",
-        "rooney-report.timer", "rooney-retrain.timer", "rooney.sysusers", "rooney.tmpfiles",
+        "rooney-report.timer", "rooney-audit.timer", "rooney-retrain.timer", "rooney.sysusers", "rooney.tmpfiles",
     }  # fmt: skip
     assert {*NO_NETWORK, *TRADING, "rooney-alert@.service"} == set(SERVICES)
 
