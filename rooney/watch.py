@@ -14,6 +14,7 @@ from rooney.instruments import group_of
 from rooney.ledgerview import STATE, Record, ledger_path, read
 from rooney.messages import HubStatus
 
+SENDER = Path("/var/lib/rooney-alert-sender")
 REPEAT_NS = 4 * 3600 * 1_000_000_000
 
 
@@ -21,7 +22,7 @@ def look(config: Config, state: Path = STATE) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
-    bus = Bus(block.redis_host, block.redis_port, block.redis_socket)
+    bus = Bus.to(block)
     with contextlib.closing(bus):
         try:
             hub = _status(bus)

@@ -154,14 +154,6 @@ def test_a_trade_date_lasts_from_1700_to_1700_also_when_the_clocks_change() -> N
     assert end - begin == 23 * 3600 * S
 
 
-def test_a_report_says_what_is_not_known() -> None:
-    day = Day({"acknowledged": 2}, 1, 1, 62.5, 4.0)
-    lines = summary.lines(date(2026, 3, 11), {"ibs": day, "new": None, "torn": LedgerError("cannot be read")})
-    assert "+62.50 USD  trades 1 (1 won)  orders 2 acknowledged" in lines[1]
-    assert "no ledger yet" in lines[2] and "cannot be read" in lines[3]
-    assert lines[4].split() == ["all", "+62.50", "USD"]
-
-
 # ── alerts ──
 
 MONITOR = {"MONITOR_SERVICE_RESULT": "exit-code", "MONITOR_EXIT_CODE": "exited", "MONITOR_EXIT_STATUS": "78"}

