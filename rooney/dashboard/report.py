@@ -15,6 +15,7 @@ from rooney.summary import Period
 from rooney.view import measures
 from rooney.view.report import Report
 
+ZONE = "chicago"
 _HERE = Path(__file__).parent
 _FILTERS = {
     "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price, "sign": charts.sign,
@@ -41,7 +42,7 @@ def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
         reports=reports,
         parts=parts,
         curves=curves,
-        plot=charts.plot(curves, "P&L since the start of every strategy", "utc"),
+        plot=charts.plot(curves, "P&L since the start of every strategy", ZONE),
         together=_combined(together),
         calendar=charts.calendar(together),
         total=sum(one.day.pnl_usd for one in known if one.day),
@@ -52,7 +53,7 @@ def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
         promised_share=pace.PROMISED_SHARE,
         style=Markup((_HERE / "static" / "style.css").read_text()),
         made=charts.stamp(made_ns, "utc", "%Y-%m-%d %H:%M"),
-        stamp=lambda ts_ns: charts.stamp(ts_ns, "chicago"),
+        stamp=lambda ts_ns: charts.stamp(ts_ns, ZONE),
     )
 
 
@@ -66,8 +67,8 @@ def _part(one: Report) -> dict[str, Any]:
         "points": points,
         "days": days,
         "measures": measures.measure(one.portrait, points, days),
-        "equity": charts.plot([equity], f"Equity of {one.name}", "utc", 180),
-        "under": charts.plot([under], f"Drawdown of {one.name}", "utc", 90, area=True),
+        "equity": charts.plot([equity], f"Equity of {one.name}", ZONE, 180),
+        "under": charts.plot([under], f"Drawdown of {one.name}", ZONE, 90, area=True),
         "calendar": charts.calendar(days),
     }
 

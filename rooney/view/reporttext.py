@@ -37,7 +37,7 @@ def line(one: Report) -> str:
 
 
 def _trades(number: int, winners: int) -> str:
-    return f"{number} trades" + (f" ({winners} won)" if number else "")
+    return f"{number} trade{'' if number == 1 else 's'}" + (f" ({winners} won)" if number else "")
 
 
 def notices(period: Period, reports: Sequence[Report]) -> list[tuple[str, Notice]]:
