@@ -762,8 +762,8 @@ def alerts(known: bool, hours: float, directory: Path | None, as_json: bool) -> 
 
     if known:
         path = control_directory(os.environ) / KNOWN
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.unlink(missing_ok=True)  # it may be another member's of the group
+        path.touch(0o664)
     found = told((directory or Path("/var/lib/rooney-alert-sender")) / BOOK, time.time_ns() - int(hours * 3600e9))
     code = EXIT_ATTENTION if any(not one.ended_ns for one in found) else EXIT_OK
     if as_json:

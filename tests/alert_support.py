@@ -136,10 +136,12 @@ def routes(*common: Service, own: dict[str, Service] | None = None, kind: str = 
     return Routes({one.key: one for one in channels.values()}, own_keys, common_keys)
 
 
-def sender(directory: Path, routes_: Routes, ping: Service | None = None, level: int = 0) -> Sender:
-    """The sender over ledgers in `directory`/state; its turns are taken by the test."""
+def sender(
+    directory: Path, routes_: Routes, ping: Service | None = None, level: int = 0, state: Path | None = None
+) -> Sender:
+    """The sender over ledgers in `state` or `directory`/state; its turns are taken by the test."""
     config = load_config(configuration(directory), (), environ={})
-    looker = Looker(config, directory / "state", directory / "control")
+    looker = Looker(config, state or directory / "state", directory / "control")
     bus = Bus(socket=str(directory / "no-redis"), timeout_s=0.2)
     url = Secret(ping.url) if ping else None
     places = directory / "control", directory / "reports", directory / "book"

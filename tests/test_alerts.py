@@ -221,6 +221,19 @@ def test_nothing_in_a_text_pings_anybody(tmp_path: Path) -> None:
     assert one.bodies[1]["allowed_mentions"] == {"parse": []}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_apprise_carries_what_has_no_sender_here(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with service() as one:
+        url = configured(f"json://127.0.0.1:{one.server.server_port}/s3cret")
+        assert services.post("apprise", url, "CRIT a\nrest", 0).result == "taken"
+        one.otherwise = (500, {}, "")
+        assert services.post("apprise", url, "CRIT a", 0).result == "later"
+    assert (one.bodies[0]["title"], one.bodies[0]["message"]) == ("CRIT a", "rest")
+    assert services.post("apprise", configured("nothing://s3cret"), "x", 0).result == "gone"
+    assert "s3cret" not in "".join(record.getMessage() for record in caplog.records if record.name == "apprise")
+
+
 def test_the_dead_mans_ping_goes_out_with_the_turns(tmp_path: Path) -> None:
     with service() as outside:
         one = sender(tmp_path, routes(), ping=outside)
@@ -340,6 +353,27 @@ def test_what_gets_graver_is_told_as_if_it_began(tmp_path: Path) -> None:
     assert not pending(list(book.troubles.values()), "c", NOW)
     book.take("x", 2, [("ibs", order(1), NOW)])
     assert [item.what for item in pending(list(book.troubles.values()), "c", NOW)] == ["begins"]
+
+
+def test_a_condition_that_gets_graver_is_told_again_and_one_that_goes_is_over(tmp_path: Path) -> None:
+    book, key = Book(tmp_path / "book.sqlite"), ("", "hub")
+    mild, grave = (Notice("hub", Turn.BEGINS, level, "no hub") for level in (30, 50))
+    assert book.see({key: mild}, NOW) == [("", mild)] and book.see({key: mild}, NOW) == []
+    message, told_ = compose(pending(list(book.troubles.values()), "c", NOW), "c", NOW)
+    book.keep(message, told_)
+    assert book.see({key: grave}, NOW + S) == [("", grave)]
+    assert [item.what for item in pending(list(book.troubles.values()), "c", NOW)] == ["begins"]
+    ((_, end),) = book.see({}, NOW + 2 * S)
+    assert end.turn is Turn.ENDS and [item.what for item in pending(list(book.troubles.values()), "c", NOW)] == ["over"]
+
+
+def test_what_a_ledger_began_is_ended_by_the_ledger_and_not_by_looking(tmp_path: Path) -> None:
+    book, key = Book(tmp_path / "book.sqlite"), ("ibs", order(1).about)
+    book.see({key: order(1)}, NOW)
+    book.take("x", 1, [("ibs", order(1), NOW)])
+    assert book.see({}, NOW + S) == []
+    book.take("x", 2, [("ibs", order(1, Turn.ENDS, 25), NOW + S)])
+    assert [one.ended_ns for one in book.troubles.values()] == [NOW + S]
 
 
 def test_the_book_comes_back_as_it_was(tmp_path: Path) -> None:

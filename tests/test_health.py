@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from worker_support import chicago
 
 from rooney import alert, summary, watch
+from rooney.alerts.beat import Beat
 from rooney.errors import LedgerError
-from rooney.health import Seen, attention
+from rooney.health import Seen, attention, sender
 from rooney.ledger import Ledger
 from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, read, read_day
@@ -91,6 +92,19 @@ def test_a_trouble_is_told_when_it_begins_and_every_four_hours(looks: list[tuple
         told = {kind: when for kind, when in told.items() if kind in kinds}
         assert set(fresh) == {kind for kind in kinds if kind not in told or now - told[kind] >= watch.REPEAT_NS}
         told |= dict.fromkeys(fresh, now)
+
+
+@pytest.mark.parametrize(
+    ("beat", "kinds"),
+    [
+        (None, ["hub"]),
+        (Beat(NOW - 5 * S, {}), []),
+        (Beat(NOW - 61 * S, {}), ["alert sender", "hub"]),
+        (Beat(NOW - 5 * S, {"slack of ibs": "answered 404 no_service"}), ["alert channel", "hub"]),
+    ],
+)
+def test_beside_an_alert_sender_the_watch_looks_after_the_sender(beat: Beat | None, kinds: list[str]) -> None:
+    assert list(sender({"hub": "no hub"}, beat, NOW)) == kinds
 
 
 def test_what_was_said_survives_and_a_torn_file_is_rather_said_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import struct
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -25,14 +26,14 @@ from rooney.view.report import minutes_in_session, read
 from rooney.view.reporttext import notices
 
 BEGIN = chicago("2026-03-10 17:00")  # of trade date 2026-03-11
-LAYOUT = json.dumps({"symbols": [], "account": [["cash", "<f8"], ["equity", "<f8"], ["best_equity", "<f8"],
-    ["day_start_equity", "<f8"], ["halted", "<i8"], ["drawdown_halted", "<i8"], ["gap_date", "<i8"]], "position": []})  # fmt: skip
+_FIELDS = ("cash", "equity", "best_equity", "day_start_equity", "halted", "drawdown_halted", "gap_date")
+LAYOUT = json.dumps(
+    {"symbols": [], "account": [[name, "<f8" if k < 4 else "<i8"] for k, name in enumerate(_FIELDS)], "position": []}
+)
 CHROMIUM = shutil.which("chromium")
 
 
 def account(equity: float) -> Book:
-    import struct
-
     return Book(LAYOUT, struct.pack("<4d3q", equity, equity, 150_200.0, 150_000.0, 0, 0, 0))
 
 
@@ -123,7 +124,7 @@ def test_less_than_the_promise_within_a_week_is_an_alert_and_its_end_is_no_news(
     # both stood still on two of the days
     assert [notice.turn for _, notice in notices(week, kept) if notice.about == "pace"] == [Turn.BEGINS, Turn.BEGINS]
     whole = read(["quick"], {"equity"}, summary.day_of(date(2026, 3, 11)), state, now)
-    (_, told) = [one for one in notices(week, whole) if one[1].about == "pace"][0]
+    (told,) = [notice for _, notice in notices(week, whole) if notice.about == "pace"]
     assert told.turn is Turn.ENDS and told.level < 25
     assert "99.86% of the minutes in session were acted on within 200 ms (promised 99.5%)" in told.text
 

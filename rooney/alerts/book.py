@@ -111,13 +111,18 @@ class Book:
     def see(self, found: Mapping[tuple[str, str], Notice], now_ns: int) -> list[tuple[str, Notice]]:
         """What looking finds now: (scope, about) → what stands. Returns what changed: (scope, notice)."""
         changed: list[tuple[str, Notice]] = []
-        fresh = [key for key in found if key not in self._standing]
+        fresh = [
+            key
+            for key, notice in found.items()
+            if key not in self._standing or notice.level > self._standing[key].level
+        ]
         over = [one for key, one in self._standing.items() if one.is_seen and key not in found]
         if not fresh and not over:
             return changed
         with self._transaction():
             for key in fresh:
-                self._begin(key[0], found[key], now_ns, is_seen=True)
+                standing = self._standing.get(key)
+                self._begin(key[0], found[key], now_ns, is_seen=standing is None or standing.is_seen)
                 changed.append((key[0], found[key]))
             for one in over:
                 self._end(one, now_ns, one.text)

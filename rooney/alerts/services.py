@@ -6,6 +6,7 @@ Sources: Slack "Sending messages using incoming webhooks" and "Rate limits"; Dis
 
 import importlib.util
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -129,6 +130,7 @@ def has_apprise() -> bool:
 def _apprise(url: Secret, text: str, tries: int) -> Verdict:
     import apprise
 
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its lines may hold parts of a URL
     one = apprise.Apprise()
     if not one.add(url.reveal()):
         return Verdict("gone", "apprise does not know this kind of URL")
