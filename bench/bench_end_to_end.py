@@ -2,7 +2,7 @@
 
 Gateway, Redis, hub, worker and TradersPost run as in production, over loopback and one unix socket. 50,000 trades/s of
 18 instruments in clumps of 50 a millisecond; a minute ends every 250 ms of wall time, and at each end the worker's
-strategy orders in as many instruments as it may hold, entry and exit in turn: in all 18, or in 2, the default.
+strategy orders in as many instruments as it may hold, entry and exit in turn: in 2, the default, or (slow) in all 18.
 Start: the gateway is about to write the closing record. End: the request's first byte is read by the webhook. A mark's
 orders go out one after the other; the first is judged.
 
@@ -94,7 +94,7 @@ def _stage(begin: str, end: str) -> Callable[[Order], float]:
     return lambda order: (getattr(order, end) - getattr(order, begin)) / 1e6
 
 
-@pytest.mark.parametrize("positions", [2, 18])
+@pytest.mark.parametrize("positions", [2, pytest.param(18, marks=pytest.mark.slow)])
 def test_end_to_end(benchmark: Any, redis_socket: str, tmp_path: Path, positions: int) -> None:
     chain = bench_chain.measure(redis_socket, tmp_path)
     load = Load(MINUTES, PER_MINUTE, RATE // 1_000, SPEED, positions)

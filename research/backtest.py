@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from research import metrics
 from research.history import History
 from rooney.build import build_engine, entry_filters
 from rooney.config import StrategyConfig
-from rooney.engine import Engine
+from rooney.engine import Decisions, Engine
+from rooney.hooks import Hooks, intent_of
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.orders import Intent
+from rooney.sessions import MINUTE_NS
 from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
@@ -54,20 +57,35 @@ def roots_of(strategy: StrategyConfig) -> list[str]:
 def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
 
-    Every intent counts as acknowledged at once. progress: called with the share that is done
+    Every intent counts as acknowledged at once. A strategy with hooks of its own is stepped mark by mark, far slower,
+    and told of each. progress: called with the share that is done
     """
     engine = build_engine(strategy)
     scan = Scan(engine, history)
+    hooks = Hooks(engine.compiled.instance())
     began = time.perf_counter()
     engine_s = 0.0
     for chunk in history.chunks():
         started = time.perf_counter()
-        scan.step(chunk)
+        if hooks.wanted:
+            for decisions in scan.marks_of(chunk):
+                hooks.call(_intents(decisions, strategy), decisions.trades)
+        else:
+            scan.step(chunk)
         engine_s += time.perf_counter() - started
         if progress is not None:
             progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
     load_s = time.perf_counter() - began - engine_s
     return result(strategy, scan, history, load_s, engine_s)
+
+
+def _intents(decisions: Decisions, strategy: StrategyConfig) -> list[Intent]:
+    """As a worker whose orders are all acknowledged plans them, so at most one per contract, role and mark."""
+    name, mode = strategy.name, strategy.settings.mode
+    return [
+        intent_of(one, name, mode, strategy.traded[one.symbol].root, decisions.ts_mark, 0, lambda _: False)
+        for one in decisions.intents
+    ]
 
 
 def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
@@ -191,6 +209,14 @@ class Scan:
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
         return marks
+
+    def marks_of(self, chunk: NDArray[np.void]) -> Iterator[Decisions]:
+        """Advance through a chunk minute by minute; what every mark decides."""
+        at_ns, past = int(self._progress["ts_ns"][0]), 0
+        for end_ns in range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS):
+            first, past = past, int(np.searchsorted(chunk["ts_close"], end_ns, "right"))
+            if self.step(chunk[first:past], end_ns):
+                yield self._engine.read(end_ns)
 
     def closed(self) -> NDArray[np.void]:
         """TRADE records of all closed trades, in the order they were closed."""

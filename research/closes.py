@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.fronts import RollEvent
-from research.sources import parquet_schema
+from research.sources import parquet_schema, scan
 from rooney import sessions
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
@@ -37,7 +37,7 @@ def read(
 
     roots: in the order of the strategy's instruments; wanted: those to read; span: [start, end), UTC ns
     """
-    frame = pl.scan_parquet(file)
+    frame = scan(file)
     schema = frame.collect_schema()
     time = next((name for name in ("ts_open", "ts_event") if name in schema), None)
     kind = schema[time] if time else None

@@ -5,7 +5,9 @@ Schemas ohlcv-1m, ohlcv-1h and ohlcv-1d, and trades, which are folded into minut
 was on its day. What is no outright (spreads, combos) is left out by whoever reads the Parquet file.
 """
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,74 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from research.calendar import DAY_NS
+from rooney.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
 from rooney.errors import ConfigError
 from rooney.sessions import MINUTE_NS
 
 _TIMEFRAMES = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly", "ohlcv-1d": "daily"}
 _RECORDS = 1 << 18
+_READ_BYTES = 1 << 20
 _UNDEFINED_TS = (1 << 64) - 1
 
 
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Whatever is wrong with a DBN file as a ConfigError; one that ends too early, of which the client only warns."""
+    import databento
+    from databento_dbn import DBNError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*truncated", databento.common.error.BentoWarning)
+            _check_end(file)
+            yield
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        DBNError,
+        databento.BentoError,
+        databento.common.error.BentoWarning,
+    ) as error:
+        raise ConfigError(f"{file}: not a readable DBN file: {error}; nothing of it was taken") from error
+
+
+def _check_end(file: Path) -> None:
+    """Raises ValueError where the compressed file was cut off: cut between two records, it would look whole."""
+    import zstandard  # comes with databento
+
+    with file.open("rb") as stream:
+        if stream.read(4) != zstandard.FRAME_HEADER:
+            return
+        stream.seek(0)
+        frame = None
+        while data := stream.read(_READ_BYTES):
+            while data:
+                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                frame.decompress(data)
+                data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+        if frame is not None:
+            raise ValueError(f"it is cut off after {stream.tell()} bytes")
+
+
+def points(prices_e9: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Prices in 1e-9 → points, NaN where Databento gives none.
+
+    By numpy's true division, as the hub's: polars multiplies by the inverse of a constant, and 3702.75 then ends in 05.
+    """
+    return np.where(prices_e9 == UNDEF_PRICE, np.nan, prices_e9 / PRICE_SCALE)
+
+
 def unpack(file: Path, folder: Path) -> Path:
-    """Bars of a DBN file as Parquet. Raises ConfigError for a schema that has no bars and no trades."""
+    """Bars of a DBN file as Parquet. Raises ConfigError for a file without bars and trades, or one that is torn."""
+    with readable(file):
+        return _unpack(file, folder)
+
+
+def _unpack(file: Path, folder: Path) -> Path:
     import databento
     from databento.common.symbology import InstrumentMap
 
@@ -69,7 +127,7 @@ def _day(number: int) -> date:
 def _bars(store: Any, names: Any, timeframe: str) -> Iterator[pl.DataFrame]:
     for records in store.to_ndarray(count=_RECORDS):
         stamps = records["ts_event"].astype(np.int64)
-        prices = {name: pl.Series(records[name] / 1e9) for name in ("open", "high", "low", "close")}
+        prices = {name: pl.Series(points(records[name])) for name in ("open", "high", "low", "close")}
         frame = _named(records, stamps, names).with_columns(
             pl.Series("ts_open", stamps),
             pl.lit(timeframe).alias("timeframe"),
@@ -87,9 +145,10 @@ def _minutes(store: Any, names: Any) -> Iterator[pl.DataFrame]:
         stamps = np.where(received == _UNDEFINED_TS, records["ts_event"].astype(np.uint64), received).astype(np.int64)
         trades = _named(records, stamps, names).with_columns(
             pl.Series("ts_open", stamps // MINUTE_NS * MINUTE_NS),
-            pl.Series("price", records["price"] / 1e9),
+            pl.Series("price", points(records["price"])),
             pl.Series("size", records["size"].astype(np.int64)),
         )
+        trades = trades.filter(pl.col("price").is_not_nan() & (pl.col("size") != UNDEF_SIZE))  # as the hub does
         if waiting is not None:
             trades = pl.concat([waiting, trades])
         newest = pl.col("ts_open") == pl.col("ts_open").max()

@@ -42,6 +42,7 @@ REASONS = {
     "auto_close": "auto close",
 }
 PRICE_TOLERANCE = 1e-9
+COUNTS = ("expected", "equal", "missing", "extra")
 _CLOSE, _DAILY_CLOSE = Feature("close"), Feature("close", "daily")
 INDICATORS = {  # those the strategy's values hold; the other columns are bars and what follows from trades
     "ibs": Feature("ibs"),
@@ -435,7 +436,11 @@ def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of tables")
 def main(folder: Path, as_json: bool) -> None:
-    """Compare the ibs strategy (profile v1) with the recorded runs of the old system in FOLDER."""
+    """Compare the ibs strategy (profile v1) with the recorded runs of the old system in FOLDER; 1 if a trade differs.
+
+    As JSON: `lists`, each with expected, equal, missing and extra trades in all and in `symbols`, and per file of
+    values the worst relative difference of each column, null where one side has no value.
+    """
     try:
         harness = Harness(folder)
         lists = recorded(folder)
@@ -456,7 +461,7 @@ class Report:
         self._harness = harness
         self._lists = lists
         self._quiet = quiet
-        self.found: dict[str, Any] = {"trades": {}, "values": {}}
+        self.found: dict[str, Any] = {"lists": {}}
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -464,24 +469,23 @@ class Report:
 
     def trades(self) -> int:
         """How many lists differ."""
-        self._say(f"{'list':<24}{'symbol':<8}{'expected':>9}{'equal':>9}{'missing':>9}{'extra':>9}")
+        self._say(f"{'list':<24}{'symbol':<8}" + "".join(f"{name:>9}" for name in COUNTS))
         differing = 0
         for (name, symbol), expected in self._lists.items():
             result = compare(expected, self._harness.run(name, symbol))
-            row = {
-                "expected": result.expected,
-                "equal": result.equal,
-                "missing": len(result.missing),
-                "extra": len(result.extra),
-            }
-            self.found["trades"].setdefault(name, {})[symbol] = row
+            row = dict(
+                zip(COUNTS, (result.expected, result.equal, len(result.missing), len(result.extra)), strict=True)
+            )
+            found = self.found["lists"].setdefault(name, dict.fromkeys(COUNTS, 0) | {"symbols": {}})
+            found["symbols"][symbol] = row
+            for count, number in row.items():
+                found[count] += number
             self._say(f"{name:<24}{symbol:<8}" + "".join(f"{number:>9}" for number in row.values()))
             for word, trades in (("missing", result.missing), ("extra", result.extra)):
                 for trade in trades[:3]:
                     self._say(f"    {word}: {_described(trade)}")
             differing += bool(result.missing or result.extra)
-        total = [sum(row[key] for rows in self.found["trades"].values() for row in rows.values()) for key in
-                 ("expected", "equal", "missing", "extra")]  # fmt: skip
+        total = [sum(found[count] for found in self.found["lists"].values()) for count in COUNTS]
         self._say(f"{'all':<32}" + "".join(f"{number:>9}" for number in total))
         return differing
 
@@ -493,11 +497,8 @@ class Report:
                 for name, difference in found.items():
                     known = worst_of.setdefault(file, {})
                     known[name] = max(known.get(name, 0.0), difference)
-        self.found["values"] = {
-            file: {name: number if math.isfinite(number) else None for name, number in found.items()}
-            for file, found in worst_of.items()
-        }
         for file, found in worst_of.items():
+            self.found[file] = {name: number if math.isfinite(number) else None for name, number in found.items()}
             self._say(f"\n{file}: worst relative difference")
             for name, difference in found.items():
                 self._say(f"  {name:<40}{difference:.1e}")

@@ -110,7 +110,7 @@ class Source:
     def sorted_copy(self, folder: Path, span: tuple[int, int]) -> "Source":
         """The same bars ordered by time, in a file of its own in `folder`."""
         copy = Path(tempfile.mkdtemp(dir=folder)) / self.file.name
-        pl.scan_parquet(self.file).sort(self.time_column, maintain_order=True).sink_parquet(copy)
+        scan(self.file).sort(self.time_column, maintain_order=True).sink_parquet(copy)
         return Source(copy, sorted(self._roots), self._registry, span)
 
     def batches(
@@ -205,6 +205,18 @@ def parquet_schema(file: Path) -> Any:
         return pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{file}: cannot be read as Parquet: {error}") from error
+
+
+def scan(file: Path) -> pl.LazyFrame:
+    """A Parquet file for polars, which knows zones by their names: an offset (+05:30) would end the process.
+
+    Raises ConfigError for such a one, and for a file that is no Parquet.
+    """
+    for field in parquet_schema(file):
+        zone = field.type.tz if pa.types.is_timestamp(field.type) else None
+        if zone and zone[0] in "+-" and zone != "+00:00":
+            raise ConfigError(f"{file}: {field.name} is in the zone {zone}: write it in UTC; nothing was read")
+    return pl.scan_parquet(file)
 
 
 def contract_of(raw: str, root: str, day: date) -> Contract | None:

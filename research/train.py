@@ -79,6 +79,7 @@ class Trial(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """What came of an instrument. model: None where `reasons` say why there is none.
 
+    candidate: the best forest that was found, confirmed or not; None where nothing could be searched
     scores: votes for the final period's trades, by the best forest; excess: of the search, mean of the paths, by day
     """
 
@@ -87,6 +88,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reasons: list[str]
     measures: dict[str, float]
     trials: list[Trial]
+    candidate: Model | None = None
     best: Trial | None = None
     days: Any = None
     excess: Any = None
@@ -125,6 +127,8 @@ def train(
     facts |= {
         "trials": float(len(found.trials)),
         "kept_trades": float(best.kept),
+        "paths": float(len(best.path_sharpes)),
+        "path_share": sum(ratio > 0 for ratio in best.path_sharpes) / len(best.path_sharpes),
         "sharpe": best.sharpe,
         "sharpe_worst_path": min(best.path_sharpes),
         "deflated_sharpe": selection.deflated_sharpe(
@@ -147,22 +151,21 @@ def train(
         "final_sharpe_probability": selection.probabilistic_sharpe(final_excess),
     }
     reasons = _reasons(facts, plan)
-    model = None
-    if not reasons:
-        model = Model(
-            strategy=strategy,
-            symbol=samples.symbol,
-            features=samples.names,
-            threshold=best.threshold,
-            n_trees=plan.trees,
-            span=(int(search.start_ns[0]), int(search.end_ns.max())),
-            made_from=made_from | {"plan": json.dumps(msgspec.structs.asdict(plan)), "forest": json.dumps(best.params)},
-            versions=_versions(),
-            measures=facts,
-            **arrays(nodes),  # type: ignore[arg-type]
-        )
+    candidate = Model(
+        strategy=strategy,
+        symbol=samples.symbol,
+        features=samples.names,
+        threshold=best.threshold,
+        n_trees=plan.trees,
+        span=(int(search.start_ns[0]), int(search.end_ns.max())),
+        made_from=made_from | {"plan": json.dumps(msgspec.structs.asdict(plan)), "forest": json.dumps(best.params)},
+        versions=_versions(),
+        measures=facts,
+        **arrays(nodes),  # type: ignore[arg-type]
+    )
+    model = None if reasons else candidate
     days = np.unique(search.start_ns // DAY_NS)
-    return Verdict(samples.symbol, model, reasons, facts, found.trials, best, days, series, final, scores)
+    return Verdict(samples.symbol, model, reasons, facts, found.trials, candidate, best, days, series, final, scores)
 
 
 def _cut(samples: TrainingSet, final_share: float) -> int:

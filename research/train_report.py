@@ -14,7 +14,8 @@ from research.train import DAY_NS, Verdict
 _GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
 _SHOWN = (
     ("search_trades", "trades searched"), ("final_trades", "trades put away"), ("trials", "trials"),
-    ("kept_trades", "kept, least of a path"), ("sharpe", "Sharpe of the excess, per day"),
+    ("kept_trades", "kept, least of a path"), ("paths", "paths"), ("path_share", "… with an excess, share"),
+    ("sharpe", "Sharpe of the excess, per day"),
     ("sharpe_worst_path", "… of the worst path"), ("deflated_sharpe", "deflated Sharpe (probability)"),
     ("overfitting", "probability of overfitting"), ("pnl_usd", "P&L kept, USD"), ("all_pnl_usd", "… of all, USD"),
     ("final_kept", "final: kept"), ("final_pnl_usd", "final: P&L kept, USD"),
@@ -23,8 +24,8 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any]) -> str:
-    """The page as text. summary: as in `training.json`, which the page carries along."""
+def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any], beside: Sequence[str] = ()) -> str:
+    """The page as text. summary: as in `training.json`, which the page carries along; beside: of `comparison`."""
     begin, end = (str(at)[:10] for at in summary["span"])
     parts = [f"<h1>{escape(name)}</h1><p class=soft>models, trained on {begin} to {end}</p>"]
     facts = {"features": ", ".join(summary["features"]), "data": summary["data_sha256"],
@@ -33,9 +34,20 @@ def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any]) -> str
     parts.append(f"<dl class=facts>{listed}</dl><h2>Instruments</h2>")
     rows = [(v.symbol, "confirmed" if v.model else "; ".join(v.reasons)) for v in verdicts]
     parts.append(table(("", "verdict"), rows))
+    parts += beside
     for verdict in verdicts:
         parts += _instrument(verdict)
     return page(f"{name}: models", parts, summary)
+
+
+def comparison(told: dict[str, Any], days: Any, difference: Any) -> list[str]:
+    """The new models beside those in force. told: `evaluation.json`; difference: USD[day], new less in force."""
+    keys = ("trades", "new_kept", "new_usd", "in_force_kept", "in_force_usd")
+    rows = [(symbol, *(f"{one[key]:,.0f}" for key in keys)) for symbol, one in told["instruments"].items()]
+    titles = ("", "trades", "new: kept", "P&L, USD", "in force: kept", "P&L, USD")
+    line = go.Scatter(x=_dates(days * DAY_NS), y=np.cumsum(difference).round(2).tolist(), line={"color": _LINE})
+    return [f"<h2>Beside the bundle in force</h2><p>{escape(told['verdict'])}</p>", table(titles, rows),
+            "<p class=soft>New less in force, USD, trades neither was fitted to</p>", plot([line], 260)]  # fmt: skip
 
 
 def _instrument(verdict: Verdict) -> list[str]:

@@ -8,7 +8,6 @@ Features are the step's own values at the mark that decided, read by stopping th
 the exit: `span` runs from the deciding mark to the exit's fill, and whoever splits rows must keep spans apart.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,6 +65,11 @@ class TrainingSet(msgspec.Struct, frozen=True):
         return TrainingSet(
             self.symbol, self.names, self.rows[chosen], self.start_ns[chosen], self.end_ns[chosen], self.pnl_usd[chosen]
         )
+
+    def of(self, names: Sequence[str]) -> "TrainingSet":
+        """The same trades with some of the features, in that order."""
+        columns = [self.names.index(name) for name in names]
+        return TrainingSet(self.symbol, tuple(names), self.rows[:, columns], self.start_ns, self.end_ns, self.pnl_usd)
 
     def complete(self) -> "TrainingSet":
         """Without the trades a model could not have judged: a feature was missing."""
@@ -166,6 +170,6 @@ def made_from(strategy: StrategyConfig, symbol: str, history: History) -> dict[s
     """sha256 of what a set came from: the instrument's parameters, the kernels, the data."""
     return {
         "parameters": parameters_digest(strategy, symbol),
-        "kernels": hashlib.sha256("\0".join(jit.sources()).encode()).hexdigest(),
+        "kernels": jit.texts_digest(),
         "data": history.digest(),
     }

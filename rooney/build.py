@@ -1,7 +1,7 @@
 """Configuration → engine: the very one for worker, backtest and check."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,19 @@ import msgspec
 
 from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
+from rooney.bundle import SHOWN, Bundle
 from rooney.config import FilterBlock, Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
-from rooney.errors import ConfigError, ModelError, StrategyError
+from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.filters import Filter, filter_field
 from rooney.findings import Finding
 from rooney.instruments import group_of
+from rooney.kernels import jit
 from rooney.layout import Layout
 from rooney.model import Model, NoModel, path_of, read_models
 from rooney.sessions import HOUR_NS, MINUTE_NS
-from rooney.strategy import Strategy, compile_strategy, find, load
+from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
 V1_WARM_UP_BARS = 252  # old system §1.4
@@ -42,10 +44,15 @@ def build_engine(
     params = strategy.params(declared)
     filters = entry_filters(strategy, cls)
     extra = {filter_field(name): item.feature for name, item in filters.items()} | _model_features(strategy, vetoes)
-    extra |= dict(more or {})
     own = {symbol: strategy.params(declared, symbol) for symbol in strategy.traded}
     if any(each[key] for each in own.values() for key in ("stop_atr", "target_atr", "trail_atr")):
         extra[STOP_ATR] = Feature("atr", cls.timeframe, "stop_atr_bars")
+    if taken := sorted(extra.keys() & cls.features.keys()):
+        raise StrategyError(
+            f"{find(strategy.strategy)}: features: {', '.join(taken)} would be hidden by the feature of that name that "
+            "stops, filters or models read; choose another name"
+        )
+    extra |= dict(more or {})
     _check_lengths(strategy, cls, {**cls.features, **extra}, params, own)
     limits = _limits(strategy, cls)
     try:
@@ -79,15 +86,57 @@ def entry_filters(strategy: StrategyConfig, cls: type[Strategy]) -> dict[str, Fi
 
 def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
     """What judges the entries of each traded instrument; one without a model is traded freely or not at all, as
-    `on_missing_model` says. Raises ModelError for a file that is no model of it.
+    `on_missing_model` says, and one that a bundle leaves out not at all. Raises ModelError for a file that is no model
+    of it, BundleError for a bundle that cannot be used.
     """
     directory = strategy.models_path
     if directory is None:
         return {}
-    found: dict[str, Veto] = {**read_models(directory, strategy.traded, Path(strategy.strategy).stem)}
-    if strategy.settings.on_missing_model == "refuse":
+    if strategy.bundle is not None:
+        found: dict[str, Veto] = {**bundle_models(strategy, strategy.bundle)}
+    else:
+        found = {**read_models(directory, strategy.traded, Path(strategy.strategy).stem)}
+    if strategy.bundle is not None or strategy.settings.on_missing_model == "refuse":
         found |= {symbol: NoModel() for symbol in strategy.traded if symbol not in found}
     return found
+
+
+def bundle_models(strategy: StrategyConfig, bundle: Bundle) -> dict[str, Model]:
+    """The models of the traded instruments. Raises BundleError for files that are not those promoted, and for models
+    that learned from other kernels, features, rules or parameters than this process has.
+    """
+    bundle.check_files()
+    models = read_models(bundle.path, strategy.traded, Path(strategy.strategy).stem)
+    try:
+        own = code_digests(strategy.strategy, bundle.manifest.features)
+    except StrategyError as error:
+        raise BundleError(f"{bundle.path}: {error}; not used") from error
+    was = bundle.manifest.digests
+    if other := [what for what in own if was.get(what) != own[what]]:
+        hashes = ", ".join(
+            f"{what} {was.get(what, '')[:SHOWN] or '(none)'}, here {own[what][:SHOWN]}" for what in other
+        )
+        raise BundleError(
+            f"{bundle.path}: was promoted with other {' and '.join(other)} than this version of rooney has ({hashes}); "
+            "use the version it was promoted with, or train and promote with this one; not used"
+        )
+    for symbol, model in models.items():
+        if model.made_from.get("parameters") != parameters_digest(strategy, symbol):
+            raise BundleError(f"{bundle.path}: the model of {symbol} learned from trades of other parameters; not used")
+    return models
+
+
+def code_digests(strategy: str, features: Iterable[str]) -> dict[str, str]:
+    """sha256 of what a model's numbers come from: kernels, definitions of features, the strategy's file.
+
+    Raises StrategyError for a feature that this version does not know.
+    """
+    defined = {name: catalogue(name) for name in features}
+    return {
+        "kernels": jit.texts_digest(),
+        "features": hashlib.sha256(msgspec.msgpack.encode(defined, order="deterministic")).hexdigest(),
+        "strategy": sources_digest(strategy),
+    }
 
 
 def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
@@ -101,6 +150,8 @@ def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
 def model_findings(strategy: StrategyConfig) -> list[Finding]:
     """What to know of a strategy's models before it trades: which are missing, which know other trades."""
     directory, path = strategy.models_path, f"{strategy.path}.models_path"
+    if strategy.bundle is not None:
+        return _bundle_findings(strategy, strategy.bundle)
     if directory is None:
         return []
     models = read_models(directory, strategy.traded, Path(strategy.strategy).stem)
@@ -117,6 +168,18 @@ def model_findings(strategy: StrategyConfig) -> list[Finding]:
     ]
     if other:
         text = f"models of {', '.join(other)} learned from trades of other strategy_params than these; train them anew"
+        found.append(Finding("warning", path, text))
+    return found
+
+
+def _bundle_findings(strategy: StrategyConfig, bundle: Bundle) -> list[Finding]:
+    said, path = bundle.manifest, f"{strategy.path}.bundle"
+    found = [Finding("note", path, f"{bundle.short}, for {', '.join(said.instruments)}")]
+    if absent := [symbol for symbol in strategy.traded if symbol not in said.instruments]:
+        found.append(Finding("warning", path, f"{bundle.short} leaves out {', '.join(absent)}: they enter nothing"))
+    if said.despite:
+        missed = "; ".join(f"{symbol}: {', '.join(why)}" for symbol, why in said.missed.items())
+        text = f"{bundle.short} was promoted although it missed gates ({said.despite}), so not for mode live: {missed}"
         found.append(Finding("warning", path, text))
     return found
 

@@ -110,13 +110,14 @@ _PLAIN = Access()
 class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A server's own account of itself.
 
-    limit_bytes, clients_limit: 0 for none; is_durable: the append-only file is on
-    is_written: its last writes to disk succeeded
+    limit_bytes, clients_limit: 0 for none; is_evicting: a full one drops keys rather than refuse
+    is_durable: the append-only file is on; is_written: its last writes to disk succeeded
     """
 
     version: str
     used_bytes: int
     limit_bytes: int
+    is_evicting: bool
     clients: int
     clients_limit: int
     uptime_s: int
@@ -333,6 +334,7 @@ class Bus:
             version=str(found.get("redis_version", "")),
             used_bytes=int(found.get("used_memory", 0)),
             limit_bytes=int(found.get("maxmemory", 0)),
+            is_evicting=bool(found.get("maxmemory", 0)) and found.get("maxmemory_policy") != "noeviction",
             clients=int(found.get("connected_clients", 0)),
             clients_limit=int(found.get("maxclients", 0)),
             uptime_s=int(found.get("uptime_in_seconds", 0)),

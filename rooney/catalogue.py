@@ -12,8 +12,6 @@ import difflib
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from rooney.errors import StrategyError
 from rooney.registry import Feature
 
@@ -266,10 +264,8 @@ for _name in _RANKED:
     _old = _OLD.get(_name, _STANDARD[_name])
     if _old == _ZERO_V1:
         _OLD[f"{_name}_pct"] = _ZERO_V1
-    elif _name == "pair_ibs":  # one value for each bar of the pair
-        _OLD["pair_ibs_pct"] = msgspec.structs.replace(_rank_v1(_STANDARD["ibs"]), symbol="pair")
-    elif _name == "pair_z":
-        _OLD["pair_z_pct"] = _rank_v1(_STANDARD["pair_z"], _EACH_PAIR_BAR)
+    elif _name in ("pair_ibs", "pair_z"):
+        _OLD[f"{_name}_pct"] = _rank_v1(_old, _EACH_PAIR_BAR)
     elif _name == "ibs":  # one value a day: the first bar looked at after the date of the bar before has changed
         _OLD["ibs_pct"] = _rank_v1(_old, _DATE_BEFORE)
     else:

@@ -11,7 +11,9 @@ from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
 from rooney.instruments import group_of
+from rooney.messages import HubStatus
 
+CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market
 
 
@@ -34,12 +36,19 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
             engine = build_engine(strategy)
-            engine.compile()
-            return [*model_findings(strategy), *of_drop_in(name, engine.compiled.module.__name__)]
+            step = engine.compiled.module.__name__
+            if not is_compiled(name, step):
+                engine.compile()
+            return [*model_findings(strategy), *of_drop_in(name, step)]
     except ConfigError as error:
         path, _, text = str(error).partition(": ")
         return [Finding("error", path, text)]
     return []
+
+
+def is_compiled(name: str, step: str, caches: Path = CACHES) -> bool:
+    """Whether a strategy's worker finds its step in its cache: then its rules compile. step: the name of the module."""
+    return any((caches / name / "numba").rglob(f"{step}.step-*.nbc"))
 
 
 def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:
@@ -66,10 +75,32 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
         status = bus.status()
     except (BusError, MessageError) as error:
         return [Finding("warning", "data_hub", f"{error}; hub and workers will wait for it")]
+    found = _of_settings(bus)
     if status is None:
-        return [Finding("note", "data_hub", "no hub is running")]
+        return [*found, Finding("note", "data_hub", "no hub is running")]
     if status.state != "live":
-        return [Finding("warning", "data_hub", f"the hub says: {status.text}")]
+        return [*found, Finding("warning", "data_hub", f"the hub says: {status.text}")]
+    return found + _of_feed(config, status, now_ns)
+
+
+def _of_settings(bus: Bus) -> list[Finding]:
+    """Whether this Redis may lose what it was given; nothing where its user may not ask."""
+    try:
+        info = bus.info()
+    except BusError:
+        return []
+    found = []
+    if info.is_evicting:
+        text = "this Redis drops keys when it is full, a whole tape at a time: set maxmemory-policy noeviction"
+        found.append(Finding("warning", "data_hub", text))
+    if not info.is_durable:
+        text = "this Redis keeps nothing over a restart: set appendonly yes (systemd/redis/rooney.conf)"
+        found.append(Finding("warning", "data_hub", text))
+    return found
+
+
+def _of_feed(config: Config, status: HubStatus, now_ns: Callable[[], int]) -> list[Finding]:
+    """Clock and feed, each judged by the other."""
     ahead_s = (status.ts_last_record - now_ns()) / 1e9
     in_session = any(sessions.window_at(group_of(root), now_ns()) is not None for root in config.file.instruments)
     if in_session and -ahead_s > CLOCK_AHEAD_S:

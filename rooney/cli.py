@@ -230,9 +230,19 @@ def bars(
 @click.option("--minutes", type=click.IntRange(min=1), help="Stop after so many minutes of market time.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the synthetic market.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep bars, ledgers, webhooks and summary here.")
+@click.option("--bundles", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With DIR/ibs, …")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, last.")
-def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Path | None, as_json: bool) -> None:
+def demo(
+    data: Path | None,
+    speed: str,
+    minutes: int | None,
+    seed: int,
+    out: Path | None,
+    bundles: Path | None,
+    as_json: bool,
+) -> None:
     """Run the whole system here, without any account; ends by itself."""
+    from rooney.sim.demo import Options
     from rooney.sim.show import run_demo
 
     try:
@@ -241,7 +251,7 @@ def demo(data: Path | None, speed: str, minutes: int | None, seed: int, out: Pat
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}") from error
     if speed != "max" and not 0 < pace < 1e9:
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}")
-    sys.exit(run_demo(data=data, speed=pace, minutes=minutes, seed=seed, out=out, as_json=as_json))
+    sys.exit(run_demo(Options(data, pace, minutes, seed, out, as_json, bundles)))
 
 
 @cli.command()
@@ -320,6 +330,45 @@ def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file
     click.echo(f"next: rooney backtest {name} --data bars.parquet --out result/   (docs/ADDING_NEW_STRATEGY.md)")
 
 
+@cli.group("config")
+def config_() -> None:
+    """The configuration file: make it from the old system's."""
+
+
+@config_.command("migrate")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write it here [standard output].")
+@click.option("--json", "as_json", is_flag=True, help="The new file and what became of each key, as JSON.")
+def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
+    """Turn the old system's config.yml into a config.multi_alpha.yml, and say what became of each key.
+
+    Exit status 1: something is left for a person to see to.
+    """
+    from rooney.migration import check_migrated, migrate, read_old
+
+    made = migrate(read_old(old), old.name)
+    check_migrated(made)
+    if out is not None:
+        try:
+            with out.open("x", encoding="utf-8") as file:
+                file.write(made.text)
+        except OSError as error:
+            raise ConfigError(f"{out}: {error.strerror}; nothing was written") from None
+    code = EXIT_ATTENTION if any(note.became == "look" for note in made.notes) else EXIT_OK
+    if as_json:
+        found = {"exit": code, "out": out and str(out), "text": made.text, "notes": [n._asdict() for n in made.notes]}
+        click.echo(json.dumps(found))
+        sys.exit(code)
+    if out is None:
+        click.echo(made.text, nl=False)
+    for note in made.notes:
+        new = f" → {note.new}" if note.new else ""
+        click.echo(f"{note.became:<9}{note.key}{new}{': ' if note.text else ''}{note.text}", err=out is None)
+    if out is not None:
+        click.echo(f"written: {out}; next: rooney check --config {out}   (docs/CONFIG_MIGRATION.md)")
+    sys.exit(code)
+
+
 @cli.command()
 def features() -> None:
     """What a strategy's features can be made of: kernels, what they read, formulas and sources."""
@@ -372,11 +421,83 @@ def train(
 
     if symbols is not None:
         overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    strategy = _load(config_path, overrides, env_file).strategy(name)
+    strategy = _load(config_path, overrides, env_file).wanted(name)
     names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
     span = _time(start, "--start"), _time(end, "--end")
     wanted = Plan(embargo_s=embargo_h * 3600.0, **plan)
     sys.exit(run_training(strategy, data, span, names, wanted, out, jobs, as_json))
+
+
+@cli.command()
+@click.argument("name")
+@_configured
+@click.option("--from", "source", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A training.")
+@click.option("--optimize", type=click.Path(path_type=Path, exists=True), help="[optimize.json beside the training.]")
+@click.option("--portfolio", type=click.Path(path_type=Path, exists=True), help="[portfolio.json beside the training.]")
+@click.option("--despite", default="", metavar="WHY", help="Promote what misses gates, for paper only.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be promoted.")
+@click.option("--back", is_flag=True, help="Put the bundle before this one in force again.")
+@click.option("--to", metavar="ID", help="Put a kept bundle in force again, by how its name begins.")
+@click.option("--list", "is_list", is_flag=True, help="Show what is kept.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as JSON.")
+def promote(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    source: Path | None,
+    optimize: Path | None,
+    portfolio: Path | None,
+    despite: str,
+    dry_run: bool,
+    back: bool,
+    to: str | None,
+    is_list: bool,
+    as_json: bool,
+) -> None:
+    """Put what was trained in force for a strategy, as one bundle, if it passes the gates. Exit status 1 if not.
+
+    A running worker goes on with the bundle it started with.
+    """
+    from research import promote as promoting
+
+    if [source is not None, back, to is not None, is_list].count(True) != 1:
+        raise ConfigError("promote: expected one of --from DIR, --back, --to ID, --list; nothing changed")
+    config = _load(config_path, overrides, env_file)
+    if is_list:
+        sys.exit(promoting.run_list(config, name, as_json))
+    if source is None:
+        sys.exit(promoting.run_switch(config, name, to, as_json))
+    given = {promoting.OPTIMIZE: optimize, promoting.PORTFOLIO: portfolio}
+    extra = {key: path for key, path in given.items() if path is not None}
+    sys.exit(promoting.run_promote(config, name, source, extra, despite, dry_run, as_json))
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@_configured
+@click.option("--out", type=click.Path(path_type=Path), help="A folder per strategy here [$STATE_DIRECTORY].")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Threads.")
+@click.option("--json", "as_json", is_flag=True, help="What came of each as JSON.")
+def retrain(
+    names: tuple[str, ...],
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    out: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Train anew as each strategy's `retrain` says, and compare with what is in force; exit status 1: better is there.
+
+    Promotes only where `retrain.promote` is true.
+    """
+    _needs("retrain", "polars", "sklearn", "joblib", "optuna", "plotly")
+    from research.retrain import run_retrain
+
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    directory = out or (Path(given) if given else Path("/var/lib/rooney-retrain"))
+    sys.exit(run_retrain(_load(config_path, overrides, env_file), list(names), directory, jobs, as_json))
 
 
 @cli.group()

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from rooney.accounts import Account, open_account
-from rooney.errors import ConfigError
+from rooney.bundle import Bundle, promoted, read_bundle
+from rooney.errors import BundleError, ConfigError
 from rooney.instruments import MONTH_CODES, PRODUCTS, Product
 from rooney.schema import REFUSED, Reader, Scalar, Tree, join, override, parse_yaml, unknown, wrong
 from rooney.secrets import Secret, credentials_directory, expand, read_credential
@@ -24,6 +25,7 @@ Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Text = Annotated[str, Meta(min_length=1)]
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]+\Z", description="a host name or address")]
 HostPort = Annotated[
@@ -171,6 +173,43 @@ class FilterBlock(_Block, frozen=True):
     missing: Literal["block", "pass"] | None = None
 
 
+class Gates(_Block, frozen=True):
+    """What evidence must hold before `rooney promote` puts a model into a bundle; each instrument by itself.
+
+    min_paths:         of the cross-validation
+    min_path_share:    of them, those on which the kept trades beat the average trade
+    max_overfitting:   probability of backtest overfitting
+    min_deflated_sharpe, min_final_sharpe: probabilities; the second of the period put away
+    min_trades:        kept on every path; min_final_trades: kept in the period put away
+    """
+
+    min_paths: Count = 5
+    min_path_share: Share = 0.8
+    max_overfitting: Share = 0.2
+    min_deflated_sharpe: Share = 0.95
+    min_trades: NotNegative = 100
+    min_final_trades: NotNegative = 30
+    min_final_sharpe: Share = 0.8
+
+
+class Retrain(_Block, frozen=True):
+    """What `rooney retrain` does for a strategy, by hand or by its timer.
+
+    data:       store of bars; relative to the configuration file
+    promote:    put what passes the gates and beats the bundle in force, into force by itself
+    min_better: how probable it must be that the new models choose better than those in force
+    features:   of the catalogue; default: those of the bundle in force, else those of `rooney train`
+    trials, trees: of the search
+    """
+
+    data: Text
+    promote: bool = False
+    min_better: Share = 0.8
+    features: tuple[Text, ...] = ()
+    trials: Count = 40
+    trees: Count = 200
+
+
 class StrategyBlock(_Block, frozen=True):
     """One strategy as written.
 
@@ -180,7 +219,10 @@ class StrategyBlock(_Block, frozen=True):
     slack, discord, apprise: where this strategy's alerts go (rooney.alerts.channels); default: those of `alerts`
     daily_stop_loss, drawdown_halt: USD
     max_instruments: upper limit for the list of instruments
-    models_path:   directory of the models; relative to the configuration file
+    bundle:        folder of what was promoted, or one bundle in it; relative to the configuration file
+    models_path:   directory of models in place of a bundle; relative to the configuration file
+    gates:         what `rooney promote` asks of evidence
+    retrain:       how `rooney retrain` makes the next models
     *_s:           seconds; reject_after_s is TradersPost's own limit, 1 to 30
     requests_per_*: what TradersPost takes of one webhook; entries may use a third of a minute's and 2/5 of an hour's
     no_entry_windows: Chicago times of day
@@ -205,7 +247,10 @@ class StrategyBlock(_Block, frozen=True):
     max_positions: Count = 2
     daily_stop_loss: Positive = 2_500.0
     drawdown_halt: Annotated[float, Meta(gt=0, description="a number > 0 or off")] | None = None
+    bundle: Text | None = None
     models_path: Text | None = None
+    gates: Gates = Gates()
+    retrain: Retrain | None = None
     max_instruments: Count | None = None
     instruments: tuple[Root, ...] = ()
     strategy_params: dict[str, Scalar] = {}
@@ -278,6 +323,7 @@ class StrategyConfig(msgspec.Struct, frozen=True):
 
     instruments: every configured instrument in the file's order, as the hub publishes them
     traded:      signal root → the instrument its orders are sent in, overrides applied, in the block's order
+    bundle:      what it trades by, if the block names one; its folder is then `models_path`
     """
 
     name: str
@@ -286,6 +332,7 @@ class StrategyConfig(msgspec.Struct, frozen=True):
     instruments: dict[str, Instrument]
     traded: dict[str, Instrument]
     models_path: Path | None
+    bundle: Bundle | None = None
 
     @property
     def path(self) -> str:
@@ -293,13 +340,27 @@ class StrategyConfig(msgspec.Struct, frozen=True):
         return f"strategies.{self.name}"
 
     def params(self, declared: Declared, symbol: str | None = None) -> dict[str, Scalar]:
-        """Every declared parameter with its value: default, then the block's, then the override of `symbol`."""
-        values = check_params(f"{self.path}.strategy_params", self.settings.strategy_params, declared)
+        """Every declared parameter with its value: default, then the block's, then the override of `symbol`.
+
+        Of a bundle, its own; a block that says otherwise is refused (BundleError).
+        """
+        path = f"{self.path}.strategy_params"
+        given = _given_params(path, self.settings.strategy_params, declared)
         changed = self.settings.overrides.get(symbol) if symbol else None
-        if changed is None:
-            return values
-        path = f"{self.path}.overrides.{symbol}.strategy_params"
-        return values | _given_params(path, changed.strategy_params, declared)
+        if changed is not None:
+            own = f"{self.path}.overrides.{symbol}.strategy_params"
+            given |= _given_params(own, changed.strategy_params, declared)
+        if self.bundle is None:
+            return check_params(path, {}, declared) | given
+        found = check_params(str(self.bundle.path), self.bundle.params(symbol), declared)
+        for key, value in given.items():
+            if found[key] != value:
+                where = f"{path}.{key}" if symbol is None else f"{path}.{key} of {symbol}"
+                raise BundleError(
+                    f"{where}: is {value} here and {found[key]} in bundle {self.bundle.short}, whose models know no "
+                    "other trades: take the key out, or train and promote anew; not used"
+                )
+        return found
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
@@ -326,7 +387,8 @@ class Config:
         if not any(path.startswith("instruments.") for path in reader.deferred):
             instruments = _instruments(self.file.instruments)
             for name, block in self.file.strategies.items():
-                if not any(path.startswith(f"strategies.{name}.") for path in reader.deferred):
+                deferred = any(path.startswith(f"strategies.{name}.") for path in reader.deferred)
+                if not deferred and (block.instruments or block.bundle is None):
                     _traded(name, block, instruments)
 
     @property
@@ -382,9 +444,36 @@ class Config:
         key = found or Secret(expand(path, block.api_key.reveal(), self._environ))
         return HubConfig(msgspec.structs.replace(block, api_key=key), self.data_hub(credentials), self.instruments())
 
-    def strategy(self, name: str) -> StrategyConfig:
-        """One strategy without its account, enabled or not."""
-        block = self._strategy_block(name)
+    def strategy(self, name: str, bundle: Bundle | None = None) -> StrategyConfig:
+        """One strategy without its account, enabled or not. Raises BundleError for a bundle it cannot use.
+
+        bundle: in place of the one its block names
+        """
+        block = self.block(name)
+        if block.bundle is None and bundle is None:
+            return self._strategy(name, block)
+        if block.models_path is not None:
+            raise ConfigError(
+                f"strategies.{name}.models_path: models come with the bundle; take one of the two keys out; {REFUSED}"
+            )
+        found = bundle or read_bundle(self.path.parent / (block.bundle or ""))
+        wanted = Path(block.strategy or name).stem
+        if found.manifest.strategy != wanted:
+            raise BundleError(f"{found.path}: is a bundle of {found.manifest.strategy}, not of {wanted}; not used")
+        if not block.instruments:
+            block = msgspec.structs.replace(block, instruments=found.manifest.instruments)
+        return self._strategy(name, block, found)
+
+    def wanted(self, name: str) -> StrategyConfig:
+        """One strategy as its next bundle is to be: the block's instruments and parameters, and where it has none,
+        those of the bundle in force.
+        """
+        block = self.block(name)
+        bundle = promoted(self.path.parent / block.bundle) if block.bundle is not None else None
+        return self._strategy(name, block if bundle is None else _filled(block, bundle))
+
+    def _strategy(self, name: str, block: StrategyBlock, bundle: Bundle | None = None) -> StrategyConfig:
+        models = self.path.parent / block.models_path if block.models_path else None
         instruments = self.instruments()
         return StrategyConfig(
             name=name,
@@ -392,7 +481,8 @@ class Config:
             settings=block,
             instruments=instruments,
             traded=_traded(name, block, instruments),
-            models_path=self.path.parent / block.models_path if block.models_path else None,
+            models_path=bundle.path if bundle is not None else models,
+            bundle=bundle,
         )
 
     def worker(self, name: str, credentials: Path | None = None) -> WorkerConfig:
@@ -411,6 +501,11 @@ class Config:
                 f"{strategy.path}.stop_fill: expected close, got inside without broker_stop: true; a worker sees a bar "
                 "only after it closed, so that fill exists in research only: not starting"
             )
+        if settings.mode == "live" and strategy.bundle is not None and strategy.bundle.manifest.despite:
+            raise BundleError(
+                f"{strategy.bundle.path}: was promoted although it missed gates ({strategy.bundle.manifest.despite}): "
+                "it may trade on paper and dry, not in mode live. Not starting"
+            )
         return WorkerConfig(strategy, self.data_hub(credentials), self.account(name, credentials))
 
     def account(self, name: str, credentials: Path | None = None) -> Account | None:
@@ -422,7 +517,7 @@ class Config:
         credentials: a directory with files `{name}.broker_account`, as an operator keeps them for all strategies;
         default: the directory systemd made for this one, with a file `broker_account`
         """
-        block = self._strategy_block(name)
+        block = self.block(name)
         directory, prefix = (credentials, f"{name}.") if credentials else (credentials_directory(self._environ), "")
         keys = {"dry": (), "live": ("broker_account",), "paper": ("paper_account", "broker_account")}[block.mode]
         for key in keys:
@@ -439,7 +534,8 @@ class Config:
             f"{prefix}{' nor '.join(keys)} nor such a key; give one, or use mode: dry. Not starting"
         )
 
-    def _strategy_block(self, name: str) -> StrategyBlock:
+    def block(self, name: str) -> StrategyBlock:
+        """One strategy's block, its variables resolved; no other file is read."""
         if name not in self.names:
             raise unknown(join("strategies", name), "strategy", name, self.names)
         return self._resolve(f"strategies.{name}", StrategyBlock)
@@ -578,6 +674,21 @@ def _traded(name: str, block: StrategyBlock, instruments: Mapping[str, Instrumen
         changes: Any = {key: value for key, value in fields.items() if value is not None}
         traded[root] = msgspec.structs.replace(order, **changes)
     return traded
+
+
+def _filled(block: StrategyBlock, bundle: Bundle) -> StrategyBlock:
+    """The block, and where it says nothing, the bundle."""
+    given, said = block.strategy_params, bundle.manifest
+    instruments = block.instruments or said.instruments
+    overrides = dict(block.overrides)
+    for root, params in said.overrides.items():
+        if root in instruments:
+            changed = overrides.get(root, Override())
+            own = {key: value for key, value in params.items() if key not in given} | changed.strategy_params
+            overrides[root] = msgspec.structs.replace(changed, strategy_params=own)
+    return msgspec.structs.replace(
+        block, instruments=instruments, strategy_params=said.strategy_params | given, overrides=overrides
+    )
 
 
 def _check_tradable(path: str, root: str, instruments: Mapping[str, Instrument]) -> None:

@@ -3,7 +3,8 @@
     RooneyError
     ├── ConfigError        the file, a key or a credential is wrong: repair it; restarting cannot help (exit 78)
     │   ├── StrategyError  a strategy file is wrong
-    │   └── ModelError     a model file is not what it was written as, or not for this strategy
+    │   ├── ModelError     a model file is not what it was written as, or not for this strategy
+    │   └── BundleError    the same of a bundle; or it was made of other code or other parameters than these
     ├── LedgerError        the ledger is torn, foreign, newer or in use: no trading (exit 78)
     ├── MessageError       bytes on Redis that are no message of ours: refuse that one, go on
     ├── FeedError          the feed ended or refused: back off and make a new session
@@ -33,6 +34,10 @@ class StrategyError(ConfigError):
 
 class ModelError(ConfigError):
     """A model file cannot be used; the message starts with its path."""
+
+
+class BundleError(ConfigError):
+    """A bundle cannot be used; the message starts with its path."""
 
 
 class LedgerError(RooneyError):

@@ -20,7 +20,7 @@ from rooney.registry import KERNELS, Feature, Kernel
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
 FEATURE_TIMEFRAMES = (*TIMEFRAMES, "daily_ahead")
-STATELESS = ("difference", "product", "ratio", "above", "below", "absolute")
+STATELESS = ("difference", "product", "ratio", "above", "below", "absolute", "from_number")
 REMEMBERED = "remembered_v1"  # holds its input as it was when the last evaluation ended
 
 

@@ -109,14 +109,29 @@ def inspect(path: Path, strategy: str) -> int:
     _check_version(path, version)
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
         if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise LedgerError(f"{path}: damaged: {problem}; {UNTOUCHED}")
+            raise LedgerError(f"{path}: damaged: {' '.join(problem.split())}; {UNTOUCHED}")
         # Of a file with a journal the header is that of the last time it was folded in.
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         _check_version(path, version)
-        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
-    if owner != strategy:
-        raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {strategy!r}; left untouched")
+        if missing := sorted(_parts_of(version) - _parts(db)):
+            names = ", ".join(" ".join(filter(None, part)) for part in missing)
+            raise LedgerError(f"{path}: lacks what a ledger of schema version {version} has: {names}; {UNTOUCHED}")
+        owners = [name for (name,) in db.execute("SELECT name FROM strategy")]
+    if owners != [strategy]:
+        whose = " and ".join(map(repr, owners)) or "nobody"
+        raise LedgerError(f"{path}: the ledger of strategy {whose}, not of {strategy!r}; left untouched")
     return version
+
+
+def _parts(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
+    """(kind, name, column) of all a schema is made of; texts of statements may differ between SQLite's versions."""
+    return set(db.execute("SELECT m.type, m.name, c.name FROM sqlite_master m LEFT JOIN pragma_table_info(m.name) c"))
+
+
+def _parts_of(version: int) -> set[tuple[str, str, str | None]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript("".join(_VERSIONS[:version]))
+        return _parts(db)
 
 
 def _check_version(path: Path, version: int) -> None:

@@ -24,6 +24,7 @@ from rooney.kernels.dtypes import NODE
 
 FORMAT = 1
 SUFFIX = ".model"
+UNCONFIRMED = "unconfirmed"  # folder beside models, of those that did not hold
 _FIRST = re.compile(rb"rooney model (\d{1,9}) ([0-9a-f]{64})")
 _FIRST_BYTES = 128  # in which the first line ends
 _LEAF = -1

@@ -28,7 +28,7 @@ def installed_directory(prefix: Path = Path(sys.prefix)) -> Path:
     """Where an installation's steps lie: beside its versions, which find only their own, so that a rollback loses none.
 
     Workers can execute from there, and write nothing in it. prefix: of the interpreter. Raises ConfigError for a rooney
-    that is not installed: the path of a strategy's file is compiled in, and no unit would run this one.
+    that is not installed: no unit would run this one.
     """
     if prefix.parent.name != _VERSIONS:
         raise ConfigError(

@@ -41,8 +41,8 @@ class Kernel(msgspec.Struct, frozen=True):
     value:         "number", "price", "as input" (a price if the input is), "difference" (a price moved by what input 0
                    moves less what input 1 moves)
     research_only: reads the future or cannot be known live
-    again:         update(s, n), over a series update(s, n, x): its value when the old system looked at the same bar a
-                   second time; None: the same
+    again:         update(s, n), over features update(s, n, x) or (s, n, x, y): its value when the old system looked at
+                   the same bar a second time; None: the same
 
     `slots`, `warm_up` and `price_slots` raise StrategyError for a length that cannot be.
     """
@@ -378,6 +378,7 @@ for _name, _again in (
     ("rsi_v1", again.rsi_v1),
     ("pivot_higher_high", again.pivot_higher_high),
     ("zscore_v1", onepass.zscore_v1_again),
+    ("percentile_v1", ranks.percentile_v1),  # its marker may be that of another instrument, which has a new bar
 ):
     _REGISTERED[_name] = msgspec.structs.replace(_REGISTERED[_name], again=_again)
 

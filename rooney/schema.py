@@ -73,8 +73,8 @@ def parse_yaml(where: str, text: str, path: str = "") -> Any:
 
     where: file or key, for errors of syntax; path: what the keys inside are under
     """
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)  # raises too, for a control character
         node = loader.get_single_node()
         if node is None:
             return None
@@ -89,8 +89,6 @@ def parse_yaml(where: str, text: str, path: str = "") -> Any:
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError):
         # The others come out of PyYAML for a date such as 2024-99-99, a tag on a wrong value, a thousand brackets.
         raise ConfigError(f"{where}: this is not YAML that can be read; {REFUSED}") from None
-    finally:
-        loader.dispose()
 
 
 def _refuse_duplicates(where: str, path: str, node: yaml.Node, depth: int = 0) -> None:

@@ -26,6 +26,7 @@ import hashlib
 import importlib.util
 import inspect
 import keyword
+import math
 import os
 import re
 import sys
@@ -33,7 +34,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -41,17 +42,29 @@ import numpy as np
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
 from rooney import ahead
+from rooney.config import TimeOfDay, TimeSpan
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.filters import Filter
 from rooney.kernels import jit
 from rooney.layout import Layout, lay_out, write
 from rooney.messages import TIMEFRAMES
+from rooney.registry import is_research_only
 
 __all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
 
 RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
+# A text, a tuple or a float would count as true: xor is only there for truth values and whole numbers.
+_RULE = """_{rule} = njit(_strategy.{rule})
+
+
+@njit
+def {rule}({arguments}):
+    return _{rule}({arguments}) ^ False
+
+
+"""
 _RULES_IMPORT = re.compile(r"^from rooney\.kernels\.rules import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
 
 _INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -138,6 +151,14 @@ class Compiled(msgspec.Struct, frozen=True):
     module: Any
     digest: str
 
+    def instance(self) -> Strategy:
+        """An object whose hooks are called. Raises StrategyError."""
+        try:
+            return self.strategy()
+        except Exception as error:
+            name = self.strategy.__name__
+            raise StrategyError(f"{self.path}: {name}() raises {type(error).__name__}: {error}") from error
+
     def params_record(self, values: dict[str, Any]) -> Any:
         """One PARAMS record."""
         record = np.zeros(1, self.params_dtype)
@@ -163,7 +184,10 @@ def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
 
 
 def _module_name(path: Path, text: bytes) -> str:
-    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text + str(path).encode()).hexdigest()[:12]}"
+    """Of what the file says, not of where it lies: an upgrade that leaves a strategy alone must not change its digest,
+    or its worker would compile again and leave its checkpoint for a fresh warm-up.
+    """
+    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
 
 
 def _import(path: Path, name: str) -> ModuleType:
@@ -174,7 +198,7 @@ def _import(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise StrategyError(f"{path}: {type(error).__name__} while importing: {error}") from error
     return module
@@ -184,7 +208,9 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     """The strategy class of a file. Raises StrategyError that says what to change."""
     path = find(name, local)
     module_name = _module_name(path, path.read_bytes())
-    module = sys.modules.get(module_name) or _import(path, module_name)
+    module = sys.modules.get(module_name)
+    if module is None or module.__file__ != str(path):  # a copy elsewhere may be gone, or have other files beside it
+        module = _import(path, module_name)
     found = [
         item
         for item in vars(module).values()
@@ -194,20 +220,7 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
         names = ", ".join(item.__name__ for item in found) or "none"
         raise StrategyError(f"{path}: a strategy file holds exactly one subclass of Strategy, found {names}")
     strategy: type[Strategy] = found[0]
-    for key in ("timeframe", "stop_timeframe"):
-        if getattr(strategy, key) not in TIMEFRAMES:
-            raise StrategyError(f"{path}: {key} {getattr(strategy, key)!r} is none of {', '.join(TIMEFRAMES)}")
-    for kind, declared, what in (
-        ("params", strategy.params, Param),
-        ("features", strategy.features, Feature),
-        ("filters", strategy.filters, Filter),
-    ):
-        for name, item in declared.items():
-            # A field that is also a method of np.record would be the method where the JIT is off.
-            if not name.isidentifier() or keyword.iskeyword(name) or hasattr(np.record, name):
-                raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")
-            if not isinstance(item, what):
-                raise StrategyError(f"{path}: {kind}[{name!r}] must be a {what.__name__}(…), not {item!r}")
+    _check_declared(path, strategy)
     if not strategy.features:
         raise StrategyError(f"{path}: declares no features, so its rules have nothing to read")
     for rule, arguments in RULES.items():
@@ -219,12 +232,59 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     return strategy
 
 
+class _Shared(msgspec.Struct, frozen=True):
+    """What a strategy states of the life that all share, as its type."""
+
+    entry_windows: tuple[TimeSpan, ...]
+    auto_close: TimeOfDay
+    warm_up_bars: Annotated[int, msgspec.Meta(ge=0)]
+
+
+def _check_declared(path: Path, strategy: type[Strategy]) -> None:
+    """Raises StrategyError for what a class body states and is not of the kind it should be."""
+    for key in ("timeframe", "stop_timeframe"):
+        if getattr(strategy, key) not in TIMEFRAMES:
+            raise StrategyError(f"{path}: {key} {getattr(strategy, key)!r} is none of {', '.join(TIMEFRAMES)}")
+    shared = {key: getattr(strategy, key) for key in _Shared.__struct_fields__}
+    try:
+        msgspec.convert(shared | {"auto_close": strategy.auto_close or "off"}, _Shared)
+    except msgspec.ValidationError as error:
+        raise StrategyError(f"{path}: {error}") from error
+    for kind, what in (("params", Param), ("features", Feature), ("filters", Filter)):
+        declared = getattr(strategy, kind)
+        if not isinstance(declared, dict):
+            raise StrategyError(f"{path}: {kind} must be {{'name': {what.__name__}(…)}}, not {declared!r}")
+        for name, item in declared.items():
+            _check_name(path, kind, name)
+            if not isinstance(item, what):
+                raise StrategyError(f"{path}: {kind}[{name!r}] must be a {what.__name__}(…), not {item!r}")
+            try:
+                msgspec.convert(msgspec.to_builtins(item), what)  # what was given is of the types it declares
+            except (TypeError, msgspec.ValidationError) as error:
+                raise StrategyError(f"{path}: {kind}[{name!r}]: {error}") from error
+    for name, param in strategy.params.items():
+        least, most = (-math.inf if param.low is None else param.low), (math.inf if param.high is None else param.high)
+        if not (math.isfinite(param.default) and least <= param.default <= most):
+            raise StrategyError(f"{path}: params[{name!r}]: default {param.default} is no number in {least} to {most}")
+    read = strategy.features | {name: item.feature for name, item in strategy.filters.items()}
+    for name, feature in read.items():
+        if is_research_only(feature):
+            raise StrategyError(f"{path}: {name!r} reads the future, so it exists in research only")
+
+
+def _check_name(path: Path, kind: str, name: Any) -> None:
+    # A field that is also a method of np.record would be the method where the JIT is off; those with _ are ours.
+    usable = isinstance(name, str) and name.isidentifier() and name.isascii() and not name.startswith("_")
+    if not usable or keyword.iskeyword(name) or hasattr(np.record, name):
+        raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")
+
+
 def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     """The text of the module with the step of one strategy."""
     warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
     rules = (
         f"from {module_name} import {strategy.__name__} as _strategy\n"
-        + "".join(f"{rule} = njit(_strategy.{rule})\n" for rule in RULES)
+        + "".join(_RULE.format(rule=rule, arguments=arguments) for rule, arguments in RULES.items())
         + f"\n\n@njit\ndef is_warm(f):\n    return {warm}\n\n\n"
         + write(layout, TIMEFRAMES.index(strategy.timeframe))
     )
@@ -245,11 +305,16 @@ def _sources(module: ModuleType) -> list[str]:
             continue
         if each is not module and (file.startswith(_INSTALLED) or _PACKAGE in Path(file).parents):
             continue
-        found[file] = Path(file).read_text(encoding="utf-8")
+        found[file] = Path(file).read_text(encoding="utf-8", errors="backslashreplace")
         for value in vars(each).values():
             name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
             waiting += [sys.modules[name]] if isinstance(name, str) and name in sys.modules else []
     return [found[file] for file in sorted(found)]
+
+
+def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
+    """sha256 of a strategy's file and of what it imports of its own: its rules, features, filters and parameters."""
+    return hashlib.sha256("\0".join(_sources(sys.modules[load(name, local).__module__])).encode()).hexdigest()
 
 
 def compile_strategy(
@@ -304,7 +369,8 @@ def explain(compiled: Compiled, error: Exception, features: Any, params: Any, tr
     for rule, names in RULES.items():
         arguments = tuple(zip(names.split(", "), (features, params, trade), strict=False))
         try:
-            getattr(compiled.module, rule).compile(tuple(numba.typeof(record) for _, record in arguments))
+            written = getattr(compiled.module, f"_{rule}")
+            written.compile(tuple(numba.typeof(record) for _, record in arguments))
         except KeyError as missing:  # how numba reports a field that a record has not
             known = ", ".join(f"{name}.{field}" for name, record in arguments for field in record.dtype.names)
             return StrategyError(
@@ -312,6 +378,9 @@ def explain(compiled: Compiled, error: Exception, features: Any, params: Any, tr
             )
         except Exception as found:  # noqa: BLE001 - numba raises what it likes for a function it cannot compile
             return StrategyError(f"{compiled.path}: {rule} cannot be compiled: {_reason(found)}")
+        returned = written.nopython_signatures[-1].return_type
+        if not isinstance(returned, numba.types.Boolean | numba.types.Integer):
+            return StrategyError(f"{compiled.path}: {rule} returns {returned}; a rule returns True or False")
     return StrategyError(f"{compiled.path}: its step cannot be compiled: {_reason(error)}")
 
 

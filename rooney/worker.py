@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
-from rooney import codec, faults, log, orderlog, traderspost
+from rooney import codec, faults, log, orderlog, statusline, traderspost
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
@@ -29,13 +27,14 @@ from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
+from rooney.hooks import Hooks, intent_of
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Event, Intent, Payload, new_intent_id
+from rooney.orders import Event, Intent, Payload
 from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.sessions import MINUTE_NS, trade_date, window_at
 from rooney.traderspost import TradersPost
@@ -86,7 +85,7 @@ class Worker:
         self._on_stop = on_stop
         self._symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
         self._desk = Desk(name, mode, self._symbols, ledger, control, clock)
-        self._strategy = engine.compiled.strategy()
+        self._hooks = Hooks(engine.compiled.instance())
         self._blank = engine.freeze()
         self._position_ns = 0  # of the engine on the tape
         self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
@@ -95,8 +94,8 @@ class Worker:
         self._redis_ok = True
         self._redis_gone_mono = 0.0
         self._alerted = False
-        self._minute_says: dict[str, str] = {}  # symbol → why the last minute wants no entries in it
-        self._hub_says: dict[str, str] = {}  # the same of the hub's status, between its minutes
+        self._minute_says: dict[str, int] = {}  # symbol → state in which the last minute wants no entries in it
+        self._hub_says: dict[str, int] = {}  # the same of the hub's status, between its minutes
         self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
         # How long delivery may be waited for. A replay's clock stands still meanwhile, so it waits as long as it takes.
         self._patience_s = math.inf if clock.replay else 0.0
@@ -160,7 +159,8 @@ class Worker:
         """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
         if not self._redis_ok:
             return "Redis is away"
-        return self._minute_says.get(symbol) or self._hub_says.get(symbol, "")
+        state = self._minute_says.get(symbol, self._hub_says.get(symbol))
+        return NO_ENTRY[state] if state is not None else ""
 
     # ── start ──
 
@@ -355,9 +355,9 @@ class Worker:
         except BusError as error:
             self._redis_failed(error)
             return
-        names = {InstrumentState(state).name.lower(): why for state, why in NO_ENTRY.items()}
+        states = {InstrumentState(state).name.lower(): state for state in NO_ENTRY}
         told = status.instruments if status is not None else {}
-        self._hub_says = {symbol: names[state] for symbol, state in told.items() if state in names}
+        self._hub_says = {symbol: states[name] for symbol, name in told.items() if name in states}
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
         if not self._position_ns:
@@ -396,7 +396,7 @@ class Worker:
         for trade in closed:
             orderlog.say(logger, "trade", trade)
         self._delivery.turn(self._patience_s)
-        self._call_hooks(intents, decisions.trades)
+        self._hooks.call(intents, decisions.trades)
 
     def _halts(self) -> list[Notice]:
         """Whether the daily loss and the drawdown limit hold entries back."""
@@ -433,15 +433,6 @@ class Worker:
             log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
         self._clock_behind_s = behind_s
 
-    def _call_hooks(self, intents: list[Intent], trades: list[Trade]) -> None:
-        """What a strategy wants to be told; it can change no decision, and its errors are its own."""
-        for hook, items in ((self._strategy.on_order, intents), (self._strategy.on_trade, trades)):
-            for item in items:
-                try:
-                    hook(item)
-                except Exception as error:  # noqa: BLE001 - anything a researcher's code may raise
-                    logger.error("%s failed: %s: %s", hook.__qualname__, type(error).__name__, error)
-
     def _decode(self, ts_close: int, data: bytes) -> Minute:
         """The minute of a tape entry. One that cannot be read is a gap: nothing in it is known."""
         with contextlib.suppress(MessageError):
@@ -459,27 +450,12 @@ class Worker:
 
     def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
         """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""
-        ordered = msgspec.structs.replace(decided.contract, root=self._order_root(decided.symbol))
 
         def is_taken(id_: str) -> bool:
             return id_ in taken or self._ledger.has_intent(id_)
 
-        return Intent(
-            new_intent_id(self.name, self._mode, ordered.raw, decided.role, ts_mark, is_taken),
-            self.name,
-            self._mode,
-            decided.symbol,
-            ordered.raw,
-            ordered.ticker,
-            decided.role,
-            decided.side,
-            decided.quantity,
-            decided.cause.name.lower(),
-            decided.price,
-            ts_mark,
-            self._ledger.next_seq(),
-            decided.stop_price,
-        )
+        root, seq = self._order_root(decided.symbol), self._ledger.next_seq()
+        return intent_of(decided, self.name, self._mode, root, ts_mark, seq, is_taken)
 
     def _commit(
         self,
@@ -517,12 +493,9 @@ class Worker:
         return planned
 
     def _say(self) -> None:
-        """READY until the manager has taken it, then STATUS, facts in a fixed order."""
+        """READY until the manager has taken it, then STATUS."""
         self._said_ready = self._said_ready or self._notifier.ready()
-        _, day_pnl, halted = self._engine.equity()
-        held = " ".join(f"{p.symbol} {p.side * p.quantity:+d}" for p in self._engine.positions() if p.side) or "flat"
-        unconfirmed = len(self._delivery.unconfirmed())
-        orders = f"{unconfirmed} UNCONFIRMED" if unconfirmed else "ok"
+        _, day_usd, halted = self._engine.equity()
         state = "HALTED daily loss" if halted else self._mode
         if self._clock_behind_s > CLOCK_BEHIND_S:
             state = f"ATTENTION clock {self._clock_behind_s:.0f} s behind"
@@ -532,13 +505,34 @@ class Worker:
             state = f"HALTED {switches[0].level}"
         if not self._redis_ok:
             state = "ALERT Redis away" if self._alerted else "ATTENTION Redis away"
-        mark = _utc(self._position_ns)[11:16] if self._position_ns else "none"
-        self._notifier.status(f"{state} {held} | day {day_pnl:+.2f} | orders {orders} | mark {mark}Z")
+        values = {one.symbol: one.point_value for one in self._engine.instruments}
+        is_sending = any(map(self._delivery.is_in_flight, self._symbols))
+        self._notifier.status(
+            " | ".join(
+                (
+                    f"{state} {statusline.holdings(self._engine.positions(), values)} day {day_usd:+.2f}",
+                    statusline.orders(len(self._delivery.unconfirmed()), is_sending),
+                    self._data(),
+                    f"mark {_utc(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
+                )
+            )
+        )
+
+    def _data(self) -> str:
+        """The part of STATUS that says how far the market data can be trusted."""
+        now_ns = self._clock.now_ns()
+        states = {
+            symbol: InstrumentState(state).name.lower()
+            for symbol, state in (self._hub_says | self._minute_says).items()
+            if symbol in self._symbols
+        }
+        is_open = any(window_at(group_of(symbol), now_ns) is not None for symbol in self._symbols)
+        return statusline.data(states, is_open, (now_ns - self._position_ns) / 1e9 if self._position_ns else None)
 
 
-def _refused(minute: Minute) -> dict[str, str]:
-    """Symbol → why nothing may be entered in it on this minute."""
-    return {symbol: NO_ENTRY[state] for symbol, state in minute.states.items() if state in NO_ENTRY}
+def _refused(minute: Minute) -> dict[str, int]:
+    """Symbol → its state, of those in which nothing may be entered on this minute."""
+    return {symbol: state for symbol, state in minute.states.items() if state in NO_ENTRY}
 
 
 def _closed(trade: Trade) -> Notice:
@@ -562,7 +556,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     settings = config.worker(name, credentials)
     strategy = settings.strategy
     for finding in [*worker_findings(settings), *model_findings(strategy), *table_findings(trade_date(time.time_ns()))]:
-        logger.warning("%s: %s", finding.path, finding.text)
+        logger.log(log.NOTICE if finding.level == "note" else logging.WARNING, "%s: %s", finding.path, finding.text)
     if settings.account is not None:
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))
         atexit.register(lock.close)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,11 +26,12 @@ from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.minutes import MinuteAssembler, Published
+from rooney.orders import Intent, Role
 from rooney.sessions import MINUTE_NS
+from rooney.strategy import Strategy, load
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
-GC_TRADES = DATA / "trades" / "GC_lean_2013-10-07_08.parquet"
 ROOTS = ["ES", "GC", "ZC"]
 DAY = date(2026, 3, 10)
 BEFORE_A_HOLIDAY = date(2026, 2, 13)  # the Friday before Presidents' Day, whose session belongs to Tuesday
@@ -162,27 +162,31 @@ def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other
     assert first == again != other
 
 
-@pytest.mark.skipif(not GC_TRADES.exists(), reason=f"real CME trades are not at {DATA}")
-def test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisions(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rooney", "demo", "--json", "--data", str(GC_TRADES), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1])["ok"]
-    config = load_config(
-        ROOT / "config.multi_alpha.yml",
-        ["strategies.ibs.instruments=[GC]", "strategies.breakout.instruments=[GC]",
-         "strategies.breakout.strategy_params={}"],
-    )  # fmt: skip
-    for name in ("ibs", "breakout"):
-        strategy = config.strategy(name)
-        result = backtest.run(strategy, History(tmp_path / "bars.parquet", ["GC"]))
-        with sqlite3.connect(tmp_path / f"{name}.sqlite") as db:
-            live = db.execute("SELECT contract, side, entry_ts, entry_price, exit_ts, exit_price, pnl_usd FROM trade")
-            rows = live.fetchall()
-            decisions = db.execute("SELECT count(*) FROM decision").fetchone()[0]
-        found = result.trades.with_columns(pl.col("entry_ts", "exit_ts").dt.timestamp("ns"))
-        columns = ["contract", "side", "entry_ts", "entry_price", "exit_ts", "exit_price", "pnl_usd"]
-        assert list(found.select(columns).iter_rows()) == rows
-        assert result.decisions == decisions
+def test_hooks_are_told_of_every_intent_and_trade_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
+    history = History(tmp_path / "bars.parquet", ROOTS)
+    quiet = backtest.run(_strategy("ibs"), history)
+    told: list[Any] = []
+
+    def on_trade(self: Strategy, trade: Trade) -> None:
+        told.append(trade)
+        raise RuntimeError("a bug of a researcher")
+
+    monkeypatch.setattr(load("ibs"), "on_order", lambda self, intent: told.append(intent))
+    monkeypatch.setattr(load("ibs"), "on_trade", on_trade)
+    result = backtest.run(_strategy("ibs"), history)
+    assert (result.digest, result.marks) == (quiet.digest, quiet.marks)
+    assert result.trades.equals(quiet.trades)
+    trades = [one for one in told if isinstance(one, Trade)]
+    assert [trade.pnl_usd for trade in trades] == quiet.trades["pnl_usd"].to_list()
+    entries, exits = (
+        [one for one in told if isinstance(one, Intent) and one.role is role] for role in (Role.ENTRY, Role.EXIT)
+    )
+    assert len(entries) >= len(exits) >= len(trades) >= 2
+    assert {one.id for one in entries}.isdisjoint(one.id for one in exits)
+    assert caplog.text.count("on_trade failed: RuntimeError: a bug of a researcher") == len(trades)
 
 
 @pytest.mark.skipif(not (DATA / "bars_1m").exists(), reason=f"real CME bars are not at {DATA}")

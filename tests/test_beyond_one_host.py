@@ -14,6 +14,7 @@ from redis_hosts import PASSWORDS, SERVICE, Cluster, Node
 from support import until
 from test_bus import published
 
+from rooney import watch
 from rooney.bus import Access, Bus
 from rooney.config import load_config
 from rooney.errors import BusError, ConfigError
@@ -216,6 +217,14 @@ def test_the_password_is_a_credential_first_and_shown_by_nothing(directory: Path
     assert block.redis_password is not None
     assert block.redis_password.reveal() == "from-the-credential"
     assert "from-the" not in repr(block)
+
+
+def test_the_watch_reaches_a_redis_that_asks_who_it_is(node: Node, directory: Path) -> None:
+    node.bus().set_status(HubStatus("live", 1, 2, 3, 1, 0, {}, {}))
+    where = {"redis_host": node.host.address, "redis_port": node.port, "redis_username": "worker"}
+    config = load_config(write(directory, **where, redis_password="${P}"), environ={"P": PASSWORDS["worker"]})
+    seen = watch.look(config, directory)
+    assert (seen.redis, seen.hub and seen.hub.state) == ("", "live")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from worker_support import engine
 
 from rooney.bus import Bus
+from rooney.check import is_compiled
+from rooney.kernels import jit
 from rooney.messages import Bar, Minute
 from rooney.minutes import Published
 from rooney.sessions import MINUTE_NS
@@ -72,6 +75,23 @@ def test_check_without_redis_is_attention_not_an_error() -> None:
     done = _rooney("check", "--config", str(SHIPPED), "--set", "data_hub.redis_socket=/nonexistent/r.sock", **SECRETS)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "data_hub" in done.stdout
+
+
+def test_check_names_a_redis_that_may_lose_what_it_was_given(redis_socket: str) -> None:
+    """One that keeps nothing over a restart, and one that would rather drop the tape than refuse a minute."""
+    server = Bus(socket=redis_socket)._redis
+    lossy = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
+    good = {name: server.config_get(name)[name] for name in lossy}
+    try:
+        for name, value in lossy.items():
+            server.config_set(name, value)
+        done = _rooney("check", "--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}", **SECRETS)
+    finally:
+        for name, value in good.items():
+            server.config_set(name, value)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "set maxmemory-policy noeviction" in done.stdout
+    assert "set appendonly yes" in done.stdout
 
 
 def test_check_as_json_is_one_object() -> None:
@@ -172,3 +192,14 @@ def test_bars_of_an_instrument_that_is_not_configured_name_those_that_are() -> N
 
 def test_the_shipped_configuration_lists_the_eighteen_instruments() -> None:
     assert len(yaml.safe_load(SHIPPED.read_text())["instruments"]) == 18
+
+
+def test_check_sees_what_a_worker_finds_compiled_in_its_cache(tmp_path: Path) -> None:
+    compiled = engine()
+    compiled.compile()
+    step = compiled.compiled.module.__name__
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/numba").symlink_to(jit.cache_dir())
+    assert is_compiled("mine", step, tmp_path)
+    assert not is_compiled("mine", f"{step[:-1]}x", tmp_path)
+    assert not is_compiled("yours", step, tmp_path)

@@ -159,7 +159,7 @@ def _commented_keys() -> dict[str, Any]:
 
 # These are examples, for what they change has no default, or one of the strategy file's.
 EXAMPLES = {"strategy", "max_instruments", "overrides", "order_symbol", "entry_windows", "no_entry_windows",
-            "auto_close", "filters", "slack", "discord", "apprise"}  # fmt: skip
+            "auto_close", "filters", "gates", "retrain", "slack", "discord", "apprise"}  # fmt: skip
 
 
 def test_every_default_written_as_a_comment_in_the_shipped_file_is_the_default() -> None:
@@ -181,7 +181,7 @@ def test_every_comment_of_the_shipped_file_is_a_key_that_works(key: str, tmp_pat
 
 def test_the_shipped_file_names_every_key_a_strategy_can_have() -> None:
     block = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["strategies"]["ibs"]
-    assert set(StrategyBlock.__struct_fields__) == {*block, *_commented_keys(), "paper_account"}
+    assert set(StrategyBlock.__struct_fields__) == {*block, *_commented_keys(), "paper_account", "bundle"}
 
 
 def test_every_variable_of_the_shipped_file_is_in_the_example_environment(tmp_path: Path) -> None:

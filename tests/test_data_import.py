@@ -10,7 +10,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,9 +21,11 @@ from support import SHARED, needs_shared
 
 from research.data.checks import check
 from research.data.frame import KINDS, READ, STORED
-from research.data.sources import Reading, points, read
+from research.data.sources import Reading, read
 from research.data.store import Part, Store
+from research.dbn import points
 from research.history import History
+from research.sources import scan
 from rooney import sessions
 from rooney.cli import cli
 from rooney.errors import ConfigError
@@ -98,6 +103,7 @@ def test_good_bars_have_no_findings_and_come_out_as_they_are() -> None:
         ("no_time", {"ts_open": None}, "ES ESM6"),
         ("not_outright", {"contract": "ESM6-ESU6"}, "ESM6-ESU6"),
         ("no_root", {"root": "../x"}, "../x"),
+        ("wrong_root", {"root": "NQ"}, "ESM6 in NQ"),
     ],
 )
 def test_what_cannot_be_a_bar_is_left_out_and_named(kind: str, values: dict[str, Any], shown: str) -> None:
@@ -270,6 +276,60 @@ def test_a_naive_parquet_column_is_refused_unless_the_zone_is_given(tmp_path: Pa
     with pytest.raises(ConfigError, match="no time zone"):
         read(tmp_path / "a.parquet", Reading())
     assert read(tmp_path / "a.parquet", Reading(zone="UTC"))["ts_open"][0] == OPENS
+
+
+def test_a_parquet_column_in_a_fixed_offset_is_read(tmp_path: Path) -> None:
+    table = bars(3).drop("row").to_arrow()
+    column = pa.chunked_array(table["ts_open"].cast(pa.timestamp("ns", "+05:30")))
+    table = table.set_column(0, "ts_open", column)
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", Reading())["ts_open"].to_list() == bars(3)["ts_open"].to_list()
+    (found,) = History(tmp_path / "a.parquet", ["ES"]).chunks()
+    assert found["ts_open"].tolist() == bars(3)["ts_open"].dt.timestamp("ns").to_list()
+    with pytest.raises(ConfigError, match=r"is in the zone \+05:30: write it in UTC"):
+        scan(tmp_path / "a.parquet")  # what has to be sorted first
+
+
+def test_two_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", f"2026-03-10T14:30Z,{ROW},6800.75", header=f"{COLUMNS},C")
+    with pytest.raises(ConfigError, match="of which two mean close"):
+        read(file, Reading())
+
+
+def dbn_of(records: int) -> bytes:
+    """A DBN file of Databento's own, its first bar repeated so often, a minute apart."""
+    packed = (SHARED / "dbn/dbpy_glbx_test_data.ohlcv-1m.dbn.zst").read_bytes()
+    data = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    begin = 8 + int.from_bytes(data[4:8], "little")
+    first = data[begin : begin + 56]
+    ts = int.from_bytes(first[8:16], "little")
+    stamps = ((ts + k * 60_000_000_000).to_bytes(8, "little") for k in range(records))
+    return data[:begin] + b"".join(first[:8] + stamp + first[16:] for stamp in stamps)
+
+
+@needs_shared
+@pytest.mark.parametrize("taken", ["half the frame", "the frame but for a byte", "half a record", "its header alone"])
+def test_a_dbn_file_that_ends_too_early_is_refused_whole(tmp_path: Path, taken: str) -> None:
+    """A download that was cut off would be a shorter history, and nothing would say so."""
+    plain = dbn_of(600)
+    packed = zstandard.ZstdCompressor().compress(plain)
+    assert len(read(written(tmp_path / "whole.dbn.zst", packed), Reading())) == 600
+    cut = {
+        "half the frame": packed[: len(packed) // 2],
+        "the frame but for a byte": packed[:-1],
+        "half a record": plain[:-28],
+        "its header alone": plain[:8],
+    }[taken]
+    file = written(tmp_path / ("a.dbn" if cut[:3] == b"DBN" else "a.dbn.zst"), cut)
+    with pytest.raises(ConfigError, match="not a readable DBN file"):
+        read(file, Reading())
+    with pytest.raises(ConfigError, match="not a readable DBN file"):
+        History(file, ["ES"])
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
 
 
 @pytest.mark.parametrize("stamp", ["1773153000", "03/10/2026 14:30", "2026-03-10T14:30:00Z\n2026-03-10 14:31:00"])

@@ -1,5 +1,6 @@
 """`rooney demo`: the main job, as a user starts it. Short stretches of market; the default runs a whole session."""
 
+import functools
 import json
 import os
 import signal
@@ -7,17 +8,24 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from research import backtest
+from research.history import History
+from rooney.config import load_config
 from rooney.sim.parts import Part, PartError, start_redis
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
 GC_TRADES = DATA / "trades" / "GC_lean_2013-10-07_08.parquet"
 ES_TRADES = DATA / "trades" / "ESH4_databento_2023-12-25.parquet"
+
+Replayed = Callable[[Path], tuple[dict[str, Any], Path]]
 
 needs_data = pytest.mark.skipif(not GC_TRADES.exists(), reason=f"real CME trades are not at {DATA}")
 
@@ -109,25 +117,48 @@ def test_no_bar_mixes_contracts_and_hours_are_made_of_their_minutes(session: tup
     assert hours.equals(expected)
 
 
-def test_the_same_seed_gives_the_same_bars_and_the_same_intents(tmp_path: Path) -> None:
-    frames, intents = [], []
-    for name in ("a", "b"):
-        _summary(_demo("--minutes", "150", "--seed", "7", "--out", str(tmp_path / name)))
-        frames.append(pl.read_parquet(tmp_path / name / "bars.parquet"))
-        found = []
-        for strategy in ("ibs", "breakout"):
-            with sqlite3.connect(tmp_path / name / f"{strategy}.sqlite") as db:
-                found += db.execute("SELECT id, role, side, cause FROM intent ORDER BY seq").fetchall()
-        intents.append(found)
-    assert frames[0].equals(frames[1])
-    assert intents[0] == intents[1]
-    assert intents[0]
+def _decided(out: Path, until_ns: int) -> list[Any]:
+    """Intents of both strategies up to a mark."""
+    found: list[Any] = []
+    for strategy in ("ibs", "breakout"):
+        with sqlite3.connect(out / f"{strategy}.sqlite") as db:
+            columns = "SELECT id, role, side, cause FROM intent WHERE ts_mark <= ? ORDER BY seq"
+            found += db.execute(columns, (until_ns,)).fetchall()
+    return found
+
+
+def test_the_same_seed_gives_the_same_bars_and_the_same_intents(
+    session: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    """A part of the session again is that part of the session."""
+    _summary(_demo("--minutes", "150", "--out", str(tmp_path)))
+    minutes = pl.col("timeframe") == "1min"
+    whole, part = (pl.read_parquet(out / "bars.parquet").filter(minutes) for out in (session[1], tmp_path))
+    assert whole.head(len(part)).equals(part)
+    end_ns = int(part["ts_open"].dt.timestamp("ns").max()) + 60_000_000_000
+    again = _decided(tmp_path, end_ns)
+    assert again == _decided(session[1], end_ns)
+    assert again
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
+    """Summary and folder of a demo on real trades; each file is replayed once."""
+
+    @functools.cache
+    def run(trades: Path) -> tuple[dict[str, Any], Path]:
+        out = tmp_path_factory.mktemp("replayed")
+        return _summary(_demo("--data", str(trades), "--out", str(out))), out
+
+    return run
 
 
 @needs_data
 @pytest.mark.parametrize(("trades", "contract"), [(GC_TRADES, "GCZ3"), (ES_TRADES, "ESH4")], ids=["GC", "ES"])
-def test_minute_bars_of_real_trades_equal_an_independent_group_by(trades: Path, contract: str, tmp_path: Path) -> None:
-    summary = _summary(_demo("--data", str(trades), "--out", str(tmp_path)))
+def test_minute_bars_of_real_trades_equal_an_independent_group_by(
+    trades: Path, contract: str, replayed: Replayed
+) -> None:
+    summary, out = replayed(trades)
     table = pl.read_parquet(trades)
     assert summary["ok"]
     assert summary["trades_in"] == len(table)
@@ -145,9 +176,30 @@ def test_minute_bars_of_real_trades_equal_an_independent_group_by(trades: Path, 
         )
         .sort("ts_open")
     )
-    bars = pl.read_parquet(tmp_path / "bars.parquet").filter(pl.col("timeframe") == "1min")
+    bars = pl.read_parquet(out / "bars.parquet").filter(pl.col("timeframe") == "1min")
     assert bars["contract"].unique().to_list() == [contract]
     assert bars.select(expected.columns).sort("ts_open").equals(expected)
+
+
+@needs_data
+def test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisions(replayed: Replayed) -> None:
+    _, out = replayed(GC_TRADES)
+    config = load_config(
+        ROOT / "config.multi_alpha.yml",
+        ["strategies.ibs.instruments=[GC]", "strategies.breakout.instruments=[GC]",
+         "strategies.breakout.strategy_params={}"],
+    )  # fmt: skip
+    for name in ("ibs", "breakout"):
+        strategy = config.strategy(name)
+        result = backtest.run(strategy, History(out / "bars.parquet", ["GC"]))
+        with sqlite3.connect(out / f"{name}.sqlite") as db:
+            live = db.execute("SELECT contract, side, entry_ts, entry_price, exit_ts, exit_price, pnl_usd FROM trade")
+            rows = live.fetchall()
+            decisions = db.execute("SELECT count(*) FROM decision").fetchone()[0]
+        found = result.trades.with_columns(pl.col("entry_ts", "exit_ts").dt.timestamp("ns"))
+        columns = ["contract", "side", "entry_ts", "entry_price", "exit_ts", "exit_price", "pnl_usd"]
+        assert list(found.select(columns).iter_rows()) == rows
+        assert result.decisions == decisions
 
 
 def _streaming(directory: Path) -> subprocess.Popen[str]:

@@ -284,9 +284,25 @@ def _other(path: Path) -> None:
     Ledger(path, "breakout").close()
 
 
+def _edited(statement: str) -> Any:
+    def spoil(path: Path) -> None:
+        written(path)
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(statement)
+            db.commit()
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (
+            _edited("DROP TABLE status"),
+            f"lacks what a ledger of schema version {SCHEMA_VERSION} has: table status book,",
+        ),
+        (_edited("DROP TRIGGER event_stays"), "has: trigger event_stays; left untouched. Restore a backup"),
+        (_edited("DELETE FROM strategy"), "the ledger of strategy nobody, not of 'ibs'; left untouched"),
         (_zero, "not a SQLite file; left untouched"),
         (_text, "not a SQLite file; left untouched"),
         (_foreign, "a SQLite file of another program (id 0); left untouched"),

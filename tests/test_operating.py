@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from operate_support import BUY, ENTERED, Bench, hang, wait_for
+from test_bundle import config, promoted, training
 from test_operate_reconcile import BOUGHT, tradovate
 from worker_support import ROOT
 
+from rooney.bundle import before, in_force
+from rooney.cli import cli
 from rooney.operate.verbs import VERBS
 from rooney.sim.traderspost import Fault
 
@@ -42,7 +46,7 @@ def of(*verbs: str) -> list[str]:
 
 
 def test_every_command_of_the_text_is_run_here() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {verb.name for verb in VERBS}
+    assert {command.split()[0] for command in COMMANDS} == {*(verb.name for verb in VERBS), "promote"}
 
 
 def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_path: Path) -> None:
@@ -99,6 +103,20 @@ def test_the_moving_commands_move_a_stopped_strategy(bench: Make, tmp_path: Path
         in_place = words[0] == "restore" and "--root" not in words  # the files are still there
         assert done.returncode == (2 if in_place else 0), f"{command}\n{done.stdout}{done.stderr}"
     assert (tmp_path / "new" / str(one.rig.ledger()).lstrip("/")).read_bytes()
+
+
+def test_the_commands_for_new_models_put_them_in_force_and_the_old_ones_again(tmp_path: Path) -> None:
+    one = config(tmp_path)
+    assert promoted(one, training(tmp_path / "first", one, votes=0.25)) == 0
+    training(tmp_path / "trained", one)
+    folder, found = tmp_path / "bundles", []
+    for command in of("promote"):
+        words = command.replace("NAME", "a").replace("trained/", str(tmp_path / "trained")).split()
+        done = CliRunner().invoke(cli, [*words, "--config", str(one.path)])
+        assert done.exit_code == 0, f"{command}\n{done.output}"
+        found.append(in_force(folder))
+    new, _, old = found
+    assert (new != old, before(folder)) == (True, new)
 
 
 def test_touch_is_enough_to_halt(bench: Make) -> None:

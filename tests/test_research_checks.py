@@ -5,17 +5,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
-from research import checks, golden
+from research import checks, golden, training
+from research.backtest import Scan
 from research.history import History
+from rooney.build import build_engine
 from rooney.config import StrategyConfig, load_config
+from rooney.engine import model_field
+from rooney.features import Feature, catalogue, is_research_only, names
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "golden" / "backtests.json"
@@ -124,6 +129,37 @@ def test_nothing_decided_depends_on_what_comes_later(name: str, market: Path) ->
     found = checks.look_ahead(configured(name), lambda end: History(market, ROOTS, end=end))
     assert found.differences == {}
     assert found.decisions > 500
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_feature_of_the_catalogue_depends_on_what_comes_later(market: Path) -> None:
+    """At the last mark of a history that ends early, each has the bits it has there with all of it."""
+    strategy = configured("ibs")
+
+    def is_here(feature: Feature) -> bool:
+        return feature.symbol in ("", "pair", *strategy.instruments) and all(map(is_here, feature.of))
+
+    known = [name for name in names() if not is_research_only(catalogue(name)) and is_here(catalogue(name))]
+    engine = build_engine(strategy, training.resolve(known), {})
+    blank, roots = engine.freeze(), [one.symbol for one in engine.instruments]
+    stamps = pl.concat([pl.read_parquet(file, columns=["ts_open"]) for file in sorted(market.glob("*.parquet"))])
+    first, last = (at.timestamp() for at in (stamps["ts_open"].min(), stamps["ts_open"].max()))
+    columns = {name: engine.compiled.layout.fields.index(model_field(name)) for name in known}
+    seen: set[str] = set()
+    for share in (0.41, 0.62, 0.97):
+        cut = datetime.fromtimestamp(first + share * (last - first), UTC)
+        found = {}
+        for end in (cut, None):
+            engine.restore(blank)
+            scan = Scan(engine, History(market, roots, end=end))
+            for chunk in scan.history.chunks():
+                scan.step(chunk, int(cut.timestamp()) * 1_000_000_000)
+            found[end] = {root: engine.values(root).copy() for root in ROOTS}
+        for root in ROOTS:
+            assert found[cut][root].tobytes() == found[None][root].tobytes()
+            seen |= {name for name, at in columns.items() if np.isfinite(found[cut][root][at])}
+    assert len(seen) > len(known) / 2
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -32,7 +32,7 @@ PARAMS = {"low": 0.2, "n": 5}
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Writes a strategy file, machine code next to it."""
+    """Writes a strategy file, machine code next to it; what was loaded of it is forgotten afterwards."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
 
     def put(text: str, name: str = "mine") -> Path:
@@ -40,7 +40,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-u
         path.write_text(text)
         return path
 
-    return put
+    yield put
+    for loaded in [loaded for loaded in sys.modules if "_mine_" in loaded]:
+        del sys.modules[loaded]
 
 
 def test_a_strategy_is_found_by_name_among_those_shipped() -> None:
@@ -92,6 +94,51 @@ MISTAKES = {
     "parameter of a wrong type": (GOOD.replace("Param(0.2)", "0.2"), "params['low'] must be a Param(…), not 0.2"),
     "keyword": (GOOD.replace('"low"', '"class"'), "params: 'class' cannot be used as a name, choose another"),
     "method of np.record": (GOOD.replace('"top"', '"max"'), "features: 'max' cannot be used as a name, choose another"),
+    "private name": (GOOD.replace('"top"', '"_1"'), "features: '_1' cannot be used as a name, choose another"),
+    "a name that is none": (GOOD.replace('"top"', "7"), "features: 7 cannot be used as a name, choose another"),
+    "features in a list": (
+        GOOD.replace('{"ibs": Feature("ibs"), ', '[Feature("ibs")] or {'),
+        "features must be {'name': ",
+    ),
+    "params that are none": (
+        GOOD.replace('params = {', "params = None and {"),
+        "params must be {'name': Param(…)}, not None",
+    ),
+    "kernel of a wrong type": (
+        GOOD.replace('Feature("ibs")', "Feature(7)"),
+        "features['ibs']: Expected `str`, got `int`",
+    ),
+    "input of a wrong type": (
+        GOOD.replace('Feature("ibs")', 'Feature("sma", of=("close",))'), "features['ibs']: Expected `object`, got `str`"
+    ),
+    "default that is no number": (
+        GOOD.replace("Param(0.2)", 'Param("a")'),
+        "params['low']: Expected `bool | int | float`",
+    ),
+    "default that is not a number": (
+        GOOD.replace("Param(0.2)", 'Param(float("nan"))'), "params['low']: default nan is no number in -inf to inf"
+    ),
+    "default beyond its range": (
+        GOOD.replace("Param(5,", "Param(51,"),
+        "params['n']: default 51 is no number in 1 to 50",
+    ),
+    "no time of day": (
+        GOOD.replace("    params", '    auto_close = "noon"\n    params'),
+        "Expected `str` matching regex",
+    ),
+    "no window": (
+        GOOD.replace("    params", '    entry_windows = ("9-25",)\n    params'),
+        "Expected `str` matching regex",
+    ),
+    "warm-up in words": (
+        GOOD.replace("    params", '    warm_up_bars = "many"\n    params'),
+        "Expected `int`, got `str`",
+    ),
+    "a feature that reads the future": (
+        GOOD.replace('Feature("ibs")', 'Feature("ibs", "daily_ahead")'),
+        "'ibs' reads the future, so it exists in research",
+    ),
+    "an end of the process": ("import sys\n\nsys.exit(0)\n", "SystemExit while importing: 0"),
     "no features": (GOOD.replace("features = {", "features = {} and {"), "declares no features, so its rules"),
 }  # fmt: skip
 
@@ -115,6 +162,9 @@ NOT_COMPILABLE = {
     "an object of Python": ("f.ibs <= OTHER.low", "should_enter_long cannot be compiled: Untyped global name 'OTH"),
     "a name nobody defined": ("f.ibs <= lowest", "should_enter_long cannot be compiled: NameError: name 'lowest'"),
     "an import inside": ("__import__('math').pi < f.ibs", "should_enter_long cannot be compiled: "),
+    "a tuple for an answer": ("f.ibs <= p.low,", "should_enter_long returns UniTuple(bool x 1); a rule returns "),
+    "a number for an answer": ("f.ibs", "should_enter_long returns float64; a rule returns True or False"),
+    "no answer": ("None", "should_enter_long returns none; a rule returns True or False"),
     "text compared with a number": ("f.ibs < 'low'", "should_enter_long cannot be compiled: "),
 }  # fmt: skip
 
@@ -186,6 +236,18 @@ def test_a_changed_helper_of_a_strategy_gives_another_module(  # type: ignore[no
         importlib.invalidate_caches()
         digests.append(compile_strategy(str(path), PARAMS).digest)
     assert digests[0] != digests[1]
+
+
+def test_a_file_that_lies_elsewhere_is_the_same_strategy(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """As after an upgrade: compiled already, its worker's checkpoint still fits; also when the first one is gone."""
+    path = write(GOOD)
+    before = compile_strategy(str(path), PARAMS)
+    elsewhere = tmp_path / "next" / path.name
+    elsewhere.parent.mkdir()
+    path.rename(elsewhere)
+    after = compile_strategy(str(elsewhere), PARAMS)
+    assert (after.digest, after.module.__name__) == (before.digest, before.module.__name__)
+    assert after.path == elsewhere
 
 
 def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research import selection
+from research.promote import Trained, missed_gates
 from research.train import SHARES, Plan, Verdict, train
 from research.training import TrainingSet
+from rooney.config import Gates
 from rooney.model import from_bytes, to_bytes
 
 HOUR_NS = 3_600_000_000_000
@@ -81,6 +83,10 @@ def _assert_nothing(seed: int) -> None:
     assert verdict.model is None
     assert any("looks like luck" in reason or "overfitting" in reason or "kept 100" in reason
                for reason in verdict.reasons)  # fmt: skip
+    found = Trained(verdict.model is not None, verdict.reasons, measures=dict(verdict.measures))
+    assert missed_gates(found, Gates()) == verdict.reasons
+    believed = Trained(True, measures=dict(verdict.measures))  # the gates alone would not have let it in either
+    assert missed_gates(believed, Gates())
 
 
 def test_a_strategy_that_earns_whatever_is_chosen_promotes_no_choice() -> None:

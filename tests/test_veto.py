@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from research import backtest, forests, training
+from research import backtest, forests, promote, training
 from research.history import History
 from rooney import sessions
 from rooney.bars import ClosedMinute, ContractMinute
-from rooney.build import build_engine, model_findings, parameters_digest
+from rooney.build import build_engine, code_digests, model_findings, parameters_digest
 from rooney.config import load_config
 from rooney.engine import Decisions, Engine, Outcome, model_field
 from rooney.errors import ModelError
@@ -38,9 +38,12 @@ MONTHS = {"ES": 3, "GC": 4, "ZC": 5}
 
 def strategy(models: Path | None, roots: list[str] = ROOTS, **settings: Any) -> Any:
     """The shipped IBS on some roots, its models in a folder."""
+    return load_config(CONFIG, overrides(models, roots, settings)).strategy("ibs")
+
+
+def overrides(models: Path | None, roots: list[str], settings: dict[str, Any]) -> list[str]:
     changed = {"instruments": roots, "models_path": models and str(models), "max_positions": 3, **settings}
-    overrides = [f"strategies.ibs.{key}={json.dumps(value)}" for key, value in changed.items()]
-    return load_config(CONFIG, overrides).strategy("ibs")
+    return [f"strategies.ibs.{key}={json.dumps(value)}" for key, value in changed.items()]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def _model(symbol: str, features: tuple[str, ...] = FEATURES) -> Model:
     rows = rng.uniform((0.0, -2.0, 1.0), (0.2, 2.0, 5.0), (300, 3))
     forest = RandomForestClassifier(30, max_depth=5, random_state=0).fit(rows, rng.integers(0, 2, 300))
     return Model(strategy="ibs", symbol=symbol, features=features, threshold=0.5, n_trees=30, span=(0, 1),
-                 made_from={"parameters": parameters_digest(strategy(None), symbol)},
+                 made_from={"parameters": parameters_digest(strategy(None), symbol), **code_digests("ibs", ())},
                  **forests.arrays(forests.flatten(forest)))  # fmt: skip
 
 
@@ -159,6 +162,22 @@ def test_a_backtest_with_models_is_the_live_step_with_them_decision_by_decision(
     )
     assert trades
     assert all(trade.score >= 0.5 for trade in trades)
+
+
+def test_the_same_models_in_a_bundle_are_the_same_engine(
+    live: tuple[Live, Engine], models: Path, tmp_path: Path
+) -> None:
+    """One digest, of step, settings and forests: what holds of a folder of models holds of a bundle, decision by
+    decision; ZC, which it leaves out, enters nothing.
+    """
+    good = {"deflated_sharpe": 1.0, "overfitting": 0.0, "paths": 5.0, "path_share": 1.0, "kept_trades": 500.0,
+            "final_kept": 100.0, "final_sharpe_probability": 1.0}  # fmt: skip
+    told = {symbol: {"confirmed": True, "sha256": read_model(path_of(models, symbol)).digest(), "measures": good}
+            for symbol in ("ES", "GC")}  # fmt: skip
+    (models / "training.json").write_text(json.dumps({"instruments": told}))
+    config = load_config(CONFIG, [*overrides(None, ROOTS, {}), f"strategies.ibs.bundle={tmp_path}"])
+    assert promote.run_promote(config, "ibs", models, {}, "", dry_run=False, as_json=True) == 0
+    assert build_engine(config.strategy("ibs")).digest == live[1].digest
 
 
 def test_an_entry_is_judged_vetoed_or_left_for_want_of_a_value_or_a_model(live: tuple[Live, Engine]) -> None:
@@ -316,8 +335,8 @@ def _rooney(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_market_with_a_reason_gives_a_model_and_the_model_gives_better_trades(market: Path, tmp_path: Path) -> None:
-    """`rooney train`, then `rooney backtest` on the folder it wrote: the whole way by files."""
+def test_a_market_with_a_reason_gives_a_bundle_and_the_bundle_gives_better_trades(market: Path, tmp_path: Path) -> None:
+    """`rooney train`, `rooney promote`, then `rooney backtest` with what was promoted: the whole way by files."""
     common = ["--data", str(market), "--symbols", "ES", "--json", "--out"]
     done = _rooney("train", "ibs", *common, str(tmp_path / "models"), "--features", ",".join(FEATURES),
                    "--trials", "3", "--trees", "30")  # fmt: skip
@@ -329,10 +348,18 @@ def test_a_market_with_a_reason_gives_a_model_and_the_model_gives_better_trades(
     page = (tmp_path / "models" / "report.html").read_text()
     assert "confirmed" in page
     assert 'src="http' not in page
+    measures = found["measures"]
+    assert measures["final_kept"] >= 30
+    assert measures["final_pnl_usd"] > 0
+    assert measures["final_sharpe_probability"] >= 0.8  # the period put away confirms what was planted
+    plain = ["--set", "strategies.ibs.models_path=null"]
+    bundled = [*plain, "--set", f"strategies.ibs.bundle={tmp_path / 'bundles'}"]
+    done = _rooney("promote", "ibs", "--from", str(tmp_path / "models"), "--json", *bundled)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["instruments"] == ["ES"]
     results = {}
-    for name, folder in (("with", tmp_path / "models"), ("without", None)):
-        given = f"strategies.ibs.models_path={folder}" if folder else "strategies.ibs.models_path=null"
-        tested = _rooney("backtest", "ibs", *common, str(tmp_path / name), "--set", given)
+    for name, given in (("with", bundled), ("without", plain)):
+        tested = _rooney("backtest", "ibs", *common, str(tmp_path / name), *given)
         assert tested.returncode == 0, tested.stderr
         results[name] = pl.read_parquet(tmp_path / name / "trades.parquet")
     judged, free = results["with"], results["without"]

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
-from research.data.sources import points
+from research.dbn import points
 from research.history import Windows, session_windows
 from rooney.instruments import MONTH_CODES, PRODUCTS, group_of
 from rooney.sessions import HOUR_NS
@@ -79,6 +79,11 @@ def _drop_impossible(frame: pl.DataFrame, found: "_Findings") -> pl.DataFrame:
         ("no_time", pl.col("ts_open").is_null(), pl.format("{} {}", pl.col("root"), pl.col("contract"))),
         ("no_root", ~pl.col("root").str.contains(r"^[A-Z0-9]{2,3}$"), pl.col("root")),
         ("not_outright", (pl.col("contract") != "") & ~pl.col("contract").str.contains(_OUTRIGHT), pl.col("contract")),
+        (
+            "wrong_root",
+            (pl.col("contract") != "") & (pl.col("contract").str.head(-2) != pl.col("root")),
+            pl.format("{} in {}", pl.col("contract"), pl.col("root")),
+        ),
         ("off_minute", ns % length != 0, pl.col("ts_open").cast(pl.String)),
         ("not_a_number", bad_price, prices),
         ("inconsistent", (h < pl.max_horizontal(o, c, low)) | (low > pl.min_horizontal(o, c)), prices),

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from research.data.frame import PRICES, READ
-from rooney.bars import PRICE_SCALE, UNDEF_PRICE
+from research.dbn import points, readable
 from rooney.errors import ConfigError
 from rooney.instruments import MONTH_CODES
 from rooney.messages import TIMEFRAMES
@@ -70,15 +71,32 @@ def read(file: Path, reading: Reading) -> pl.DataFrame:
         if file.name.endswith((".dbn", ".dbn.zst")):
             return _dbn(file)
         # All text: a column of whole numbers says nothing about its next row.
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        table = _parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise ConfigError(f"{file}: cannot be read: {str(error).splitlines()[0]}; nothing of it was taken") from error
     return _table(file, table, reading)
 
 
+def _parquet(file: Path) -> pl.DataFrame:
+    """By pyarrow, its times in UTC: polars knows zones by their names, and an offset (+05:30) would end the process."""
+    table = pq.read_table(file)
+    zoned = [field for field in table.schema if pa.types.is_timestamp(field.type) and field.type.tz]
+    for field in zoned:
+        column = table[field.name].cast(pa.timestamp(field.type.unit, "UTC"))
+        table = table.set_column(table.schema.get_field_index(field.name), field.name, column)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
 def _table(file: Path, table: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    names = {column.strip().lower(): column for column in table.columns}
-    table = table.rename({old: _ALIASES.get(name, name) for name, old in names.items()})
+    names = [_ALIASES.get(name, name) for name in (column.strip().lower() for column in table.columns)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"{file}: has the columns {', '.join(table.columns)}, of which two mean {' and two '.join(twice)}; "
+            "nothing of it was taken"
+        )
+    table.columns = names
     have = set(table.columns)
     times = [name for name in _TIMES if name in have]
     missing = [name for name in (*PRICES, "volume") if name not in have]
@@ -206,7 +224,7 @@ def _dbn(file: Path) -> pl.DataFrame:
     import databento
     from databento.common.symbology import InstrumentMap
 
-    try:
+    with readable(file):
         store = databento.DBNStore.from_file(file)
         schema = str(store.schema) if store.schema is not None else "mixed"
         if schema not in _SCHEMAS:
@@ -217,8 +235,6 @@ def _dbn(file: Path) -> pl.DataFrame:
         records = store.to_ndarray()
         names = InstrumentMap()
         names.insert_metadata(store.metadata)
-    except (OSError, ValueError, RuntimeError, databento.BentoError) as error:
-        raise ConfigError(f"{file}: not a readable DBN file: {error}; nothing of it was taken") from error
     # An id may mean another contract on another day.
     table = pl.DataFrame({"id": records["instrument_id"], "ts": records["ts_event"].astype(np.int64)}).with_columns(
         pl.col("ts").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC"),
@@ -243,11 +259,3 @@ def _dbn(file: Path) -> pl.DataFrame:
         *(pl.Series(name, points(records[name])) for name in PRICES),
         pl.Series("volume", records["volume"].astype(np.float64)),
     ).select([pl.col(name).cast(kind) for name, kind in READ.items()])
-
-
-def points(prices_e9: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Prices in 1e-9 → points, NaN where Databento gives none.
-
-    By numpy's true division, as the hub's: polars multiplies by the inverse of a constant, and 3702.75 then ends in 05.
-    """
-    return np.where(prices_e9 == UNDEF_PRICE, np.nan, prices_e9 / PRICE_SCALE)

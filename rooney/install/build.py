@@ -10,6 +10,7 @@ from rooney.install.layout import COMPLETE, Layout
 
 MIN_PYTHON = (3, 11)
 EXTRAS = ("hub", "dashboard", "compile")
+RESEARCH = ("research", "optimize")  # what `rooney train` and `rooney retrain` need; no unit that trades does
 IMPORTED = (
     "rooney.cli",
     "rooney.hub",
@@ -64,27 +65,39 @@ def find_uv(host: Host, layout: Layout, python: str) -> str:
     return str(own)
 
 
-def build(host: Host, layout: Layout, source: Path, version: str, python: str) -> None:
-    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch."""
+def has_research(layout: Layout, version: str) -> bool:
+    """Whether a version was built with what trains models."""
+    return any((layout.home(version) / "lib").glob("python3*/site-packages/sklearn"))
+
+
+def build(host: Host, layout: Layout, source: Path, version: str, python: str, research: bool = False) -> None:
+    """Make `version` from a checkout, whole or not at all; nothing of it is in use before the switch.
+
+    research: with what trains models; to a version that is built already it is added
+    """
     home = layout.home(version)
-    if layout.is_complete(version):
+    if layout.is_complete(version) and (not research or has_research(layout, version)):
         host.say(f"version {version} is built already")
         return
     if not (source / "uv.lock").is_file():
         raise InstallError(f"{source} is no checkout of rooney (no uv.lock): run `python3 -m rooney.install` in one")
-    host.remove(home)
     uv = find_uv(host, layout, python)
     # copies: a production environment must not share files with a cache that something else cleans
     env = {"UV_PROJECT_ENVIRONMENT": str(home), "UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never"}
     env |= {"VIRTUAL_ENV": "", "UV_NO_PROGRESS": "1"}
+    sync: list[str | Path] = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", "--project", source]
+    sync += [word for extra in (*EXTRAS, *(RESEARCH if research else ())) for word in ("--extra", extra)]
+    if layout.is_complete(version):  # workers may run from it: what is there stays as it is
+        host.run([*sync, "--inexact", "--no-install-project", "--python", home / "bin/python"], env=env)
+        host.say(f"what trains models added to version {version}")
+        return
+    host.remove(home)
     host.run([uv, "venv", "--quiet", "--no-config", "--python", python, home], env=env)
     found = host.run([home / "bin/python", "-c", "import sys; print(*sys.version_info[:2])"])
     if tuple(map(int, found.split())) < MIN_PYTHON:
         raise InstallError(f"{python} is Python {'.'.join(found.split())}, rooney needs 3.11 or later; give --python")
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
-    sync = [uv, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", *extras]
-    sync += ["--reinstall-package", "rooney"]  # uv's cache would give a wheel of this path from before an edit
-    host.run([*sync, "--project", source, "--python", home / "bin/python"], env=env)
+    # uv's cache would give a wheel of this path from before an edit
+    host.run([*sync, "--reinstall-package", "rooney", "--python", home / "bin/python"], env=env)
     # as root, and now: a unit could not write what Python compiles, and would compile it again at every start
     host.run(
         [home / "bin/python", "-I", "-c", f"import {', '.join(IMPORTED)}"], env={"NUMBA_CACHE_DIR": str(home / "tmp")}

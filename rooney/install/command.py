@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rooney.install import redis
-from rooney.install.build import build, choose_python, units_of
+from rooney.install.build import build, choose_python, has_research, units_of
 from rooney.install.host import Host, InstallError
 from rooney.install.layout import AHEAD_DROP_IN, UNIT_DROP_INS, Layout, version_of
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--source", type=Path, default=SOURCE, help="the checkout [the one this runs from]")
     one.add_argument("--python", help="interpreter of the virtual environment [this one, else /usr/bin/python3]")
     one.add_argument("--ahead-of-time", action="store_true", help="compile kernels ahead of time (`rooney compile`)")
+    one.add_argument("--research", action="store_true", help="also what `rooney retrain` needs; upgrades keep it")
     one.add_argument("--no-restart", action="store_true", help="leave running units on the version they run")
     verbs.add_parser("rollback", parents=[common], help="back to the version before, restarting one unit at a time")
     verbs.add_parser("uninstall", parents=[common], help="remove all but configuration, credentials and state")
@@ -67,7 +68,8 @@ def install(host: Host, layout: Layout, options: argparse.Namespace) -> None:
     print(f"rooney {version} into {layout.at(layout.prefix)}" + (f", replacing {replaced}" if replaced else ""))
     if not layout.is_image:
         redis.ensure_package(host)
-    build(host, layout, source, version, choose_python(options.python))
+    research = options.research or (replaced is not None and has_research(layout, replaced))
+    build(host, layout, source, version, choose_python(options.python), research)
     _users(host, layout, version)
     _configuration(host, layout, version)
     if not layout.is_image:

@@ -27,14 +27,22 @@ def cache_dir() -> Path:
 
 def sources() -> list[str]:
     """Text of every kernel, and the versions of what compiles them."""
-    texts = [file.read_text() for file in sorted(SOURCES.glob("*.py"))]
     # Of the package, not the module: the same name with and without numba in the process.
-    return [*texts, importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", "")]
+    return [*_texts(), importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", "")]
+
+
+def texts_digest() -> str:
+    """sha256 of the kernels' texts: the numbers they give, whatever compiles them and for which processor."""
+    return hashlib.sha256("\0".join(_texts()).encode()).hexdigest()
 
 
 def digest() -> str:
     """Name of this state of the kernels, 16 hex digits."""
     return hashlib.sha256("\0".join(sources()).encode()).hexdigest()[:16]
+
+
+def _texts() -> list[str]:
+    return [file.read_text() for file in sorted(SOURCES.glob("*.py"))]
 
 
 def _plain(function: Callable[..., Any] | None = None, **options: Any) -> Any:

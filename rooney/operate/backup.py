@@ -92,9 +92,10 @@ def collect(
     found.append(Item("configuration", config.path))
     found += [Item("strategy", path) for path in sorted(strategies.glob("*.py"))]
     for name in config.names:
-        models = config.strategy(name).models_path
-        if models is not None and models.is_dir():
-            found += [Item("model", path) for path in _files(models)]
+        block = config.block(name)
+        for folder in (block.models_path, block.bundle):
+            if folder is not None and (config.path.parent / folder).is_dir():
+                found += [Item("model", path) for path in _files(config.path.parent / folder)]
     levels = [level.value for level in Level]
     found += [Item("switch", path) for path in sorted(control.glob("*/*")) if path.name in levels]
     if with_secrets and credentials is not None:

@@ -16,9 +16,9 @@ import msgspec
 
 from rooney import traderspost
 from rooney.clock import Clock
-from rooney.config import Config
+from rooney.config import Config, Instrument
 from rooney.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
-from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, RooneyError
+from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.gates import Rules
 from rooney.instruments import PRODUCTS
 from rooney.ledgerview import holder
@@ -179,15 +179,15 @@ def _here(before: Reading, order: Order, means: Means) -> Flattened:
     """Stand in for the worker."""
     # The account a position was opened in is that of its mode, whatever the configuration says by now.
     config = means.configure(before.name, before.mode)
-    strategy = config.strategy(before.name)
     account = config.account(before.name, means.credentials)
-    block = strategy.settings
+    block = config.block(before.name)
+    traded = _traded(config, before.name)
     rules = Rules(stale_after_s=block.stale_after_s, settle_s=block.settle_s, mode=before.mode)
     client = TradersPost(account.url.reveal()) if account is not None else None
 
     def payload(intent: Intent, ts_decided_ns: int) -> Payload:
-        traded = strategy.traded.get(intent.symbol)
-        tick_size = traded.tick_size if traded is not None else PRODUCTS[intent.symbol].tick_size
+        item = traded.get(intent.symbol)
+        tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
         return traderspost.payload(
             intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns
         )
@@ -195,6 +195,14 @@ def _here(before: Reading, order: Order, means: Means) -> Flattened:
     with StandIn(before, means.clock, rules, client.send if client else None, payload) as stand_in:
         left = [one for one in stand_in.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
     return _result("here", before, left, order)
+
+
+def _traded(config: Config, name: str) -> dict[str, Instrument]:
+    """What is known of its instruments; a bundle that cannot be used keeps nobody from closing."""
+    try:
+        return config.strategy(name).traded
+    except BundleError:
+        return {}
 
 
 def _result(by: Literal["worker", "here"], before: Reading, left: Sequence[Exposure], order: Order) -> Flattened:

@@ -44,7 +44,11 @@ HISTORY_SESSIONS = 6
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the command line asked for. speed: market seconds per second, 0 = as fast as the client reads."""
+    """What the command line asked for.
+
+    speed: market seconds per second, 0 = as fast as the client reads
+    bundles: folder with one of bundles for each strategy, by its name; without it nothing vetoes an entry
+    """
 
     data: Path | None = None
     speed: float = 0.0
@@ -52,6 +56,7 @@ class Options(msgspec.Struct, frozen=True):
     seed: int = 0
     out: Path | None = None
     as_json: bool = False
+    bundles: Path | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -85,7 +90,7 @@ def plan(options: Options) -> Plan:
     return Plan(roots, start_ns, end_ns, market)
 
 
-def configuration(roots: list[str], directory: Path, gateway_port: int) -> dict[str, Any]:
+def configuration(roots: list[str], directory: Path, gateway_port: int, bundles: Path | None = None) -> dict[str, Any]:
     """The demo's configuration; secrets come from the environment, as they would."""
     return {
         "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": gateway_port},
@@ -96,6 +101,7 @@ def configuration(roots: list[str], directory: Path, gateway_port: int) -> dict[
                 "mode": "paper",
                 "broker_account": f"${{TRADERSPOST_{name.upper()}_WEBHOOK}}",
                 "instruments": roots,
+                **({"bundle": str(bundles.absolute() / name)} if bundles is not None else {}),
             }
             for name in STRATEGIES
         },
@@ -129,7 +135,8 @@ class Demo:
         ready = self.directory / "gateway.port"
         gateway.wait("listening", ready.exists, 60.0)
         port = int(ready.read_text())
-        config_path.write_text(yaml.safe_dump(configuration(what.roots, self.directory, port), sort_keys=False))
+        settings = configuration(what.roots, self.directory, port, self.options.bundles)
+        config_path.write_text(yaml.safe_dump(settings, sort_keys=False))
         self._say("compiling the strategies' kernels (once; later runs load them)")
         config = load_config(config_path, environ=environment)
         for name in STRATEGIES:
@@ -339,6 +346,9 @@ class Demo:
             attempts = db.execute("SELECT count(*) FROM event WHERE state = 'sending'").fetchone()[0]
             trades, pnl = db.execute("SELECT count(*), coalesce(sum(pnl_usd), 0) FROM trade").fetchone()
             position = db.execute("SELECT ts_mark FROM status").fetchone()
+            judged = db.execute(
+                "SELECT reason, count(*) FROM decision WHERE reason IN ('vetoed', 'no_score', 'no_model') GROUP BY 1"
+            ).fetchall()
             believed: dict[str, int] = {}
             for ticker, role, side, quantity in db.execute(
                 "SELECT ticker, role, side, quantity FROM intent i WHERE"
@@ -351,6 +361,7 @@ class Demo:
             "requests": len(mine),
             "trades": trades,
             "pnl_usd": round(pnl, 2),
+            "held_back": dict(judged),
             "position": position[0] if position else 0,
             "positions_ledger": {ticker: size for ticker, size in sorted(believed.items()) if size},
             "positions_webhook": _held(mine),

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,9 +17,7 @@ from rooney.sim.demo import Demo, Options
 PLAIN_EVERY_S = 5.0
 
 
-def run_demo(
-    *, data: Path | None, speed: float, minutes: int | None, seed: int, out: Path | None, as_json: bool
-) -> int:
+def run_demo(options: Options) -> int:
     """Run it, show it, return the exit status. SIGTERM and Ctrl-C end it and everything it started."""
 
     def interrupted(signum: int, frame: FrameType | None) -> None:
@@ -28,8 +25,8 @@ def run_demo(
 
     signal.signal(signal.SIGTERM, interrupted)
     # The summary goes to stdout; with --json all the rest must not.
-    err = as_json
-    demo = Demo(Options(data, speed, minutes, seed, out, as_json), lambda text: click.echo(text, err=err))
+    err = options.as_json
+    demo = Demo(options, lambda text: click.echo(text, err=err))
     try:
         with _progress(err) as show:
             summary = demo.run(show)
@@ -38,7 +35,7 @@ def run_demo(
         return 130
     finally:
         demo.close()
-    if as_json:
+    if options.as_json:
         click.echo(json.dumps(summary))
     else:
         _table(summary)
@@ -83,7 +80,8 @@ def _table(summary: dict[str, Any]) -> None:
     for name, found in summary["per_strategy"].items():
         intents = ", ".join(f"{number} {state}" for state, number in sorted(found["intents"].items())) or "no intents"
         held = ", ".join(f"{ticker} {size:+d}" for ticker, size in found["positions_ledger"].items()) or "flat"
-        rows.append((name, f"{intents}; {found['trades']} trades, est. {found['pnl_usd']:+,.2f} USD; {held}"))
+        vetoed = "".join(f"; {number} entries {reason}" for reason, number in found["held_back"].items())
+        rows.append((name, f"{intents}{vetoed}; {found['trades']} trades, est. {found['pnl_usd']:+,.2f} USD; {held}"))
     width = max(len(label) for label, _ in rows)
     click.echo("")
     for label, text in rows:

@@ -22,9 +22,10 @@ REPOSITORY = Path(__file__).parents[2]
 _LAUNCH = r"""
 set -e
 cd "$1"
+lower=$5
 mkdir -p upper work root
-overlay() { mount -t overlay overlay -o lowerdir=/,upperdir="$PWD/upper",workdir="$PWD/work" root; }
-overlay 2>/dev/null || { mount -t tmpfs tmpfs "$PWD" && mkdir upper work root && cd "$PWD" && overlay; }
+overlay() { mount -t overlay overlay -o lowerdir="$lower",upperdir="$PWD/upper",workdir="$PWD/work" root; }
+overlay 2>/dev/null || { mount -t tmpfs tmpfs "$PWD" && cd "$PWD" && mkdir upper work root && overlay; }
 printf '%s\n' "$2" > root/etc/machine-id
 for unit in systemd-networkd systemd-resolved systemd-timesyncd systemd-tmpfiles-clean apt-daily man-db; do
     for kind in service socket timer; do ln -sf /dev/null "root/etc/systemd/system/$unit.$kind"; done
@@ -36,7 +37,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir "/sys/fs/cgroup/$3"
 echo $$ > "/sys/fs/cgroup/$3/cgroup.procs"
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
-exec systemd-nspawn --quiet --register=no --keep-unit --boot -D root --machine="$3" --private-network \
+exec systemd-nspawn --quiet --register=no --keep-unit --boot -D root --machine="$3" $6 \
     --link-journal=no --console=pipe --bind-ro="$4" systemd.unit=basic.target
 """
 
@@ -50,15 +51,20 @@ def why_not() -> str:
 
 
 class Machine:
-    """One booted container; `close()` powers it off and leaves nothing behind."""
+    """One booted container; `close()` powers it off and leaves nothing behind.
 
-    def __init__(self) -> None:
+    lower:     the root it lies over, which stays as it is
+    is_online: it has this machine's network instead of a loopback of its own
+    """
+
+    def __init__(self, lower: Path = Path("/"), is_online: bool = False) -> None:
         self.name = f"rooney-{uuid.uuid4().hex[:8]}"
         self._directory = Path(tempfile.mkdtemp(prefix="rooney-machine-", dir="/var/tmp"))
         self._console = (self._directory / "console").open("wb")
         self._nspawn = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "bash", "-c", _LAUNCH, "launch",
-             str(self._directory), uuid.uuid4().hex, self.name, str(REPOSITORY)],
+             str(self._directory), uuid.uuid4().hex, self.name, str(REPOSITORY), str(lower),
+             "--resolv-conf=copy-host" if is_online else "--private-network"],
             stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console,
         )  # fmt: skip
         try:

@@ -59,7 +59,7 @@ def test_a_unit_is_active_only_after_its_process_has_warmed_up(market: World) ->
 
 def test_status_says_mode_positions_and_minute(market: World) -> None:
     text = market.machine.show(worker("ibs"), "StatusText")
-    assert re.fullmatch(r"paper .+ \| day [+-]\d+\.\d\d \| orders ok \| mark \d\d:\d\dZ", text)
+    assert re.fullmatch(r"paper .+ day [+-]\d+\.\d\d \| orders ok \| data (\d+s|closed) \| mark \d\d:\d\dZ", text)
 
 
 def test_a_third_strategy_is_a_file_a_block_and_a_credential(market: World) -> None:
@@ -103,10 +103,25 @@ def test_redis_killed_is_back_and_nobody_else_is_restarted(market: World) -> Non
 def test_a_restart_of_the_hub_restarts_no_worker(market: World) -> None:
     machine = market.machine
     hub, workers = machine.pid_of(HUB), {name: machine.pid_of(worker(name)) for name in TRADING}
+    machine.drop_in(HUB, "[Service]\nWatchdogSec=3\n")
     machine.systemctl("restart", HUB)
     market.wait_minutes(10)
     assert machine.pid_of(HUB) != hub
     assert {name: machine.pid_of(worker(name)) for name in TRADING} == workers
+
+
+def test_a_hub_that_hangs_is_restarted_by_its_watchdog(market: World) -> None:
+    """It has the watchdog of a test since its restart above, and the unit's own again after the next one."""
+    machine = market.machine
+    workers = {name: machine.pid_of(worker(name)) for name in TRADING}
+    hub = machine.pid_of(HUB)
+    machine.systemctl("kill", "-s", "STOP", HUB)
+    machine.until(lambda: machine.pid_of(HUB) not in (0, hub), "the hub is restarted")
+    machine.until(lambda: machine.show(HUB, "ActiveState") == "active", "the hub is back")
+    market.wait_minutes(5)
+    assert any("Watchdog timeout" in text for text in machine.messages("-u", HUB))
+    assert {name: machine.pid_of(worker(name)) for name in TRADING} == workers
+    machine.drop_out(HUB)
 
 
 def test_an_upgrade_restarts_one_unit_at_a_time(market: World, guide: Guide, newer: str) -> None:
@@ -115,6 +130,9 @@ def test_an_upgrade_restarts_one_unit_at_a_time(market: World, guide: Guide, new
     (said,) = guide.follow("Upgrade", checkout=Path(newer))
     new = machine.path("/opt/rooney/current").readlink().name
     assert new.startswith("0.1.1-") and machine.path("/opt/rooney/previous").readlink().name == old
+    assert not [
+        text for name in TRADING for text in machine.messages("-u", worker(name)) if "warming up afresh" in text
+    ]
     order = re.findall(r"restarted (\S+)", said)
     assert order == [HUB, *(worker(name) for name in ("breakout", "ibs", "third"))]
     runs = [

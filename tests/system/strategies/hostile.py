@@ -109,7 +109,9 @@ def outcome(attempt):
     return "done"
 
 
-(OWN / "outcomes.json").write_text(json.dumps({name: outcome(attempt) for name, attempt in (HARM | ALLOWED).items()}))
+found = {name: outcome(attempt) for name, attempt in (HARM | ALLOWED).items()}
+(OWN / "outcomes.new").write_text(json.dumps(found))
+(OWN / "outcomes.new").rename(OWN / "outcomes.json")
 
 
 class Hostile(Strategy):

@@ -1,0 +1,322 @@
+"""`rooney promote`: from a training and its evidence to a bundle that may trade, or to the reasons why not.
+
+Evidence is read by the fields that are named here, whatever else a file says:
+
+    training.json   instruments: confirmed, reasons, sha256, measures       (`rooney train`)
+    optimize.json   strategy_params, measures: overfitting, deflated_sharpe (`rooney optimize`, if it was used)
+    portfolio.json  instruments                                             (`rooney portfolio`, if it was used)
+
+Each instrument is judged by itself. What misses a gate is left out, and if nothing is left, nothing is promoted.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from rooney import bundle
+from rooney.build import build_engine, code_digests, parameters_digest
+from rooney.bundle import Bundle, Manifest
+from rooney.config import Config, Gates, StrategyConfig
+from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
+from rooney.model import UNCONFIRMED, Model, path_of, read_model
+from rooney.strategy import load
+
+TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
+EVALUATION, REPORT = "evaluation.json", "report.html"  # taken along
+
+E = TypeVar("E")
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """One instrument of `training.json`. sha256: of its model's content; None where there is none."""
+
+    confirmed: bool
+    reasons: list[str] = []
+    sha256: str | None = None
+    measures: dict[str, float | None] = {}
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What is read of `training.json`."""
+
+    instruments: dict[str, Trained]
+
+
+class Optimized(msgspec.Struct, frozen=True):
+    """What is read of `optimize.json`."""
+
+    strategy_params: dict[str, bundle.Value]
+    measures: dict[str, float | None] = {}
+
+
+class Selected(msgspec.Struct, frozen=True):
+    """What is read of `portfolio.json`."""
+
+    instruments: list[str]
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What a training comes to. missed: by instrument, why its model is not promoted, or was in spite of it."""
+
+    models: dict[str, Model]
+    missed: dict[str, list[str]]
+    files: dict[str, bytes]
+
+
+# ── the decision ──
+
+
+def missed_gates(trained: Trained, gates: Gates) -> list[str]:
+    """Which gates an instrument's evidence misses; what was not measured is missed."""
+    said = {key: math.nan if value is None else value for key, value in trained.measures.items()}
+
+    def least(key: str, what: str, gate: float, form: str = "g") -> list[str]:
+        value = said.get(key, math.nan)
+        return [] if value >= gate else [f"{what} {value:{form}} (least {gate:{form}})"]
+
+    if not trained.confirmed:
+        return trained.reasons or ["was not confirmed"]
+    overfitting = said.get("overfitting", math.nan)
+    return [
+        *least("paths", "paths of the cross-validation:", gates.min_paths),
+        *least("path_share", "share of paths with an excess", gates.min_path_share, ".2f"),
+        *least("kept_trades", "trades kept on the path that keeps fewest:", gates.min_trades),
+        *least("deflated_sharpe", "deflated Sharpe ratio", gates.min_deflated_sharpe, ".3f"),
+        *([] if overfitting <= gates.max_overfitting
+          else [f"probability of overfitting {overfitting:.2f} (most {gates.max_overfitting:.2f})"]),
+        *least("final_kept", "trades kept in the final period:", gates.min_final_trades),
+        *least("final_sharpe_probability", "probability of an excess there", gates.min_final_sharpe, ".2f"),
+    ]  # fmt: skip
+
+
+def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], despite: str) -> Judged:
+    """Hold a training against the gates of a strategy. Raises ConfigError for files that do not belong together.
+
+    source: folder of a training, or a bundle; extra: other places of `optimize.json` and `portfolio.json`
+    """
+    files = {TRAINING: _content(source / TRAINING)}
+    for name in (OPTIMIZE, PORTFOLIO, EVALUATION, REPORT):
+        path = extra.get(name, source / name)
+        if name in extra or path.is_file():
+            files[name] = _content(path)
+    trained = _decoded(files[TRAINING], source / TRAINING, Training).instruments
+    chosen = [symbol for symbol in strategy.traded if symbol in trained]
+    missed = {symbol: ["was not trained"] for symbol in strategy.traded if symbol not in trained}
+    if PORTFOLIO in files:
+        selected = _decoded(files[PORTFOLIO], extra.get(PORTFOLIO, source / PORTFOLIO), Selected).instruments
+        missed |= {symbol: ["the portfolio leaves it out"] for symbol in chosen if symbol not in selected}
+        chosen = [symbol for symbol in selected if symbol in chosen]
+    common = _of_search(files, extra.get(OPTIMIZE, source / OPTIMIZE), strategy.settings.gates)
+    models = {}
+    for symbol in chosen:
+        one = trained[symbol]
+        reasons = common + missed_gates(one, strategy.settings.gates)
+        if reasons:
+            missed[symbol] = reasons
+        if one.sha256 is not None and (despite or not reasons):
+            models[symbol] = _model(strategy, source, symbol, one.sha256)
+    return Judged(models, missed, files | {path_of(Path(), symbol).name: _file(source, symbol) for symbol in models})
+
+
+def with_parameters(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path]) -> StrategyConfig:
+    """The strategy with the parameters its search found, if it was searched for some."""
+    path = extra.get(OPTIMIZE, source / OPTIMIZE)
+    if OPTIMIZE not in extra and not path.is_file():
+        return strategy
+    params = _decoded(_content(path), path, Optimized).strategy_params
+    settings = msgspec.structs.replace(
+        strategy.settings, strategy_params={**strategy.settings.strategy_params, **params}
+    )
+    return msgspec.structs.replace(strategy, settings=settings)
+
+
+def pack(strategy: StrategyConfig, judged: Judged, despite: str, folder: Path) -> Bundle:
+    """Write the bundle; it is not in force yet."""
+    declared = {
+        key: (param.default, param.low, param.high) for key, param in load(strategy.strategy).declared().items()
+    }
+    params = strategy.params(declared)
+    own = {symbol: strategy.params(declared, symbol) for symbol in judged.models}
+    features = tuple(sorted({name for model in judged.models.values() for name in model.features}))
+    manifest = Manifest(
+        strategy=Path(strategy.strategy).stem,
+        instruments=tuple(judged.models),
+        strategy_params=params,
+        overrides={
+            symbol: changed
+            for symbol, values in own.items()
+            if (changed := {key: value for key, value in values.items() if value != params[key]})
+        },
+        features=features,
+        thresholds={symbol: model.threshold for symbol, model in judged.models.items()},
+        digests=code_digests(strategy.strategy, features),
+        gates=msgspec.structs.asdict(strategy.settings.gates),
+        despite=despite,
+        missed={symbol: judged.missed[symbol] for symbol in judged.models if symbol in judged.missed},
+    )
+    return bundle.write_bundle(folder, manifest, judged.files)
+
+
+def _of_search(files: Mapping[str, bytes], path: Path, gates: Gates) -> list[str]:
+    """Gates that the search for parameters misses; of what it did not measure, none."""
+    if OPTIMIZE not in files:
+        return []
+    said = _decoded(files[OPTIMIZE], path, Optimized).measures
+    reasons = []
+    overfitting, sharpe = said.get("overfitting"), said.get("deflated_sharpe")
+    if overfitting is not None and not overfitting <= gates.max_overfitting:
+        reasons.append(f"parameters: probability of overfitting {overfitting:.2f} (most {gates.max_overfitting:.2f})")
+    if sharpe is not None and not sharpe >= gates.min_deflated_sharpe:
+        reasons.append(f"parameters: deflated Sharpe ratio {sharpe:.3f} (least {gates.min_deflated_sharpe:.3f})")
+    return reasons
+
+
+def _model(strategy: StrategyConfig, source: Path, symbol: str, sha256: str) -> Model:
+    path = _path(source, symbol)
+    model = read_model(path)
+    wanted = Path(strategy.strategy).stem
+    if (model.strategy, model.symbol) != (wanted, symbol):
+        raise ConfigError(f"{path}: is the model of {model.symbol} for {model.strategy}; nothing promoted")
+    if model.digest() != sha256:
+        raise ConfigError(f"{path}: is not the model that {TRAINING} beside it speaks of; nothing promoted")
+    if model.made_from.get("parameters") != parameters_digest(strategy, symbol):
+        raise ConfigError(
+            f"{path}: learned from trades of other strategy_params than {strategy.path} has; train with these, or give "
+            "the block those; nothing promoted"
+        )
+    if model.made_from.get("kernels") != code_digests(strategy.strategy, ())["kernels"]:
+        raise ConfigError(f"{path}: was trained with other kernels than this version has; train anew; nothing promoted")
+    return model
+
+
+def _path(source: Path, symbol: str) -> Path:
+    held = path_of(source, symbol)
+    return held if held.is_file() else path_of(source / UNCONFIRMED, symbol)
+
+
+def _file(source: Path, symbol: str) -> bytes:
+    return _content(_path(source, symbol))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; nothing promoted") from error
+
+
+def _decoded(content: bytes, path: Path, kind: type[E]) -> E:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path}: {error}; nothing promoted") from error
+
+
+# ── the command ──
+
+
+def folder_of(config: Config, name: str) -> Path:
+    """Where the bundles of a strategy are. Raises ConfigError if its block names none, or a single one."""
+    given = config.block(name).bundle
+    if given is None:
+        raise ConfigError(
+            f"strategies.{name}.bundle: no such key; name a folder for what is promoted, such as "
+            f"/var/lib/rooney/bundles/{name}; nothing promoted"
+        )
+    folder = config.path.parent / given
+    if bundle.is_name(folder.name):
+        raise ConfigError(f"strategies.{name}.bundle: names one bundle; to promote, name its folder; nothing promoted")
+    return folder
+
+
+def run_promote(
+    config: Config, name: str, source: Path, extra: Mapping[str, Path], despite: str, dry_run: bool, as_json: bool
+) -> int:
+    """Judge, pack, put in force; exit 1 if nothing was promoted."""
+    folder = folder_of(config, name)
+    strategy = with_parameters(config.wanted(name), source, extra)
+    judged = judge(strategy, source, extra, despite)
+    found = pack(strategy, judged, despite, folder) if judged.models and not dry_run else None
+    was = None
+    if found is not None:
+        build_engine(config.strategy(name, found))  # what its worker would refuse is not put in force
+        was = bundle.switch(folder, found.name)
+    told: dict[str, Any] = {
+        "exit": EXIT_OK if judged.models else EXIT_ATTENTION,
+        "bundle": found.name if found is not None else None,
+        "was": was,
+        "instruments": list(judged.models),
+        "missed": judged.missed,
+        "despite": despite,
+    }
+    if as_json:
+        click.echo(json.dumps(told))
+        return int(told["exit"])
+    for symbol in strategy.traded:
+        reasons = "; ".join(judged.missed.get(symbol, []))
+        said = "left out" if symbol not in judged.models else "in, despite" if reasons else "in"
+        click.echo(f"  {symbol:<6}{said}{': ' if reasons else ''}{reasons}")
+    if not judged.models:
+        click.echo("\nnothing promoted: no instrument passes the gates")
+    elif found is None:
+        click.echo(f"\nwould promote {len(judged.models)} instruments; nothing written")
+    else:
+        _tell_switch(name, found, was, "promoted")
+    return int(told["exit"])
+
+
+def run_switch(config: Config, name: str, wanted: str | None, as_json: bool) -> int:
+    """Put a bundle that was kept in force again. wanted: how its name begins; None: the one before."""
+    folder = folder_of(config, name)
+    if wanted is None:
+        wanted = bundle.before(folder)
+        if wanted is None:
+            raise BundleError(f"{folder}: there is no bundle before this one; nothing changed")
+    there = [one for one in bundle.kept(folder) if one.name.startswith(wanted)]
+    if len(there) != 1:
+        known = ", ".join(one.short for one in bundle.kept(folder)) or "none"
+        raise BundleError(f"{folder}: {len(there)} bundles begin with {wanted!r}; there are {known}; nothing changed")
+    (found,) = there
+    build_engine(config.strategy(name, found))
+    was = bundle.switch(folder, found.name)
+    if as_json:
+        click.echo(json.dumps({"exit": EXIT_OK, "bundle": found.name, "was": was}))
+    else:
+        _tell_switch(name, found, was, "in force again")
+    return EXIT_OK
+
+
+def run_list(config: Config, name: str, as_json: bool) -> int:
+    """What is kept, newest first."""
+    folder = folder_of(config, name)
+    current, previous = bundle.in_force(folder), bundle.before(folder)
+    rows = [
+        {
+            "bundle": one.name,
+            "state": "in force" if one.name == current else "before" if one.name == previous else "kept",
+            "instruments": list(one.manifest.instruments),
+            "despite": one.manifest.despite,
+        }
+        for one in bundle.kept(folder)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return EXIT_OK
+    for row in rows:
+        despite = f"  despite: {row['despite']}" if row["despite"] else ""
+        click.echo(f"  {row['bundle'][: bundle.SHOWN]}  {row['state']:<9} {' '.join(row['instruments'])}{despite}")
+    if not rows:
+        click.echo(f"nothing has been promoted to {folder}")
+    return EXIT_OK
+
+
+def _tell_switch(name: str, found: Bundle, was: str | None, what: str) -> None:
+    click.echo(f"\n{what}: {found.short} for {', '.join(found.manifest.instruments)}, in {found.path.parent}")
+    click.echo(f"in use after: systemctl restart rooney-worker@{name}")
+    if was is not None and was != found.name:
+        click.echo(f"back to {was[: bundle.SHOWN]}: rooney promote {name} --back")
