@@ -24,7 +24,7 @@ from rooney.alerts.services import judge
 from rooney.alerts.sources import Posted, post
 from rooney.alerts.steady import CALM_NS, HOLD_NS, Steady
 from rooney.alerts.troubles import MAX_CHARS, Trouble, compose, is_due, pending
-from rooney.alerts.vitals import HOUR_NS, Sample, Vitals, discrepancy
+from rooney.alerts.vitals import HOUR_NS, Sample, Vitals
 from rooney.config import load_config
 from rooney.notices import Notice, Turn
 
@@ -489,11 +489,6 @@ def test_memory_that_grows_by_more_than_a_tenth_an_hour_is_said() -> None:
     assert vitals(*grown[:50]) == {}
     assert vitals(*grown, of(120, 182), of(121, 250)) == {}  # restarted
     assert HOUR_NS == 3600 * S
-
-
-def test_a_discrepancy_beyond_a_twentieth_is_said() -> None:
-    assert discrepancy("ibs", 0.05) == {}
-    assert "5.1% of the comparison differs" in discrepancy("ibs", 0.051)["ibs", "discrepancy"].text
 
 
 # ── reports, and the command line ──

@@ -22,7 +22,6 @@ GROWTH_LEAST_BYTES = 16 * 2**20  # less than that is no leak anybody would look 
 PINGS = 5
 PING_LIMIT_S = 0.05
 DISK_LEAST = 0.10
-DISCREPANCY = 0.05
 SAMPLES = 16
 
 
@@ -102,15 +101,6 @@ class Vitals:
         if sample.disk_free < DISK_LEAST:
             _add(found, "", "disk", logging.WARNING, f"the disk of the ledgers has {sample.disk_free:.0%} left")
         return found
-
-
-def discrepancy(name: str, share: float, limit: float = DISCREPANCY) -> Found:
-    """Old and new system, or live and backtest, differ in `share` of what `rooney compare` looked at; 0 to 1."""
-    found: Found = {}
-    if share > limit:
-        text = f"{share:.1%} of the comparison differs (limit {limit:.0%}): rooney compare says where"
-        _add(found, name, "discrepancy", logging.ERROR, text)
-    return found
 
 
 def _add(found: Found, scope: str, about: str, level: int, text: str) -> None:
