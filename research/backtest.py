@@ -287,6 +287,10 @@ def summary(
         "profile": block.profile,
         "measures": {name: _plain(value) for name, value in result.measures.items()},
         "per_instrument": metrics.by_instrument(result.trades).to_dicts(),
+        "per_year": [
+            {name: _plain(value) for name, value in row.items()}
+            for row in metrics.by_year(result.daily, block.starting_cash).to_dicts()
+        ],
         "per_month": metrics.by_period(result.daily, block.starting_cash).to_dicts(),
         "parameters": params,
         "overrides": {

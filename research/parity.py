@@ -1,8 +1,9 @@
 """`python -m research.parity DIR`: the real `ibs` strategy, profile v1, against recorded runs of the old system.
 
-DIR is laid out like the recorded set (its README): hourly and daily bars with naive exchange-local stamps, trade lists,
-values of indicators, features and scores. Stamps are taken as they are and compared across instruments as they are.
-The step is the one that trades: trades come out of the compiled scan, values out of the engine, bar by bar.
+DIR is laid out like the recorded set (its README): hourly and daily bars with naive exchange-local stamps, `trades.csv`
+and, as far as they are there, other lists and values of indicators, features and scores. Stamps are taken as they are
+and compared across instruments as they are. The step is the one that trades: trades come out of the compiled scan,
+values out of the engine, bar by bar.
 """
 
 import functools
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from research import old_system
 from research.backtest import Scan
 from research.history import History, Windows
+from research.old_models import old_names
 from research.old_system import Translation, translate
 from rooney.catalogue import catalogue
 from rooney.engine import Engine, EngineInstrument, Limits, Logistic
@@ -42,6 +44,7 @@ REASONS = {
     "auto_close": "auto close",
 }
 PRICE_TOLERANCE = 1e-9
+VALUES = ("indicators", "features", "ml_inputs")
 COUNTS = ("expected", "equal", "missing", "extra")
 _CLOSE, _DAILY_CLOSE = Feature("close"), Feature("close", "daily")
 INDICATORS = {  # those the strategy's values hold; the other columns are bars and what follows from trades
@@ -152,15 +155,14 @@ class Harness:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bars = Bars(folder)
-        self.models: dict[str, dict[str, Any]] = json.loads((folder / "ml_models.json").read_text())
+        self.models: dict[str, dict[str, Any]] = _json(folder / "ml_models.json")
         self._filters: dict[str, Feature] = {}
-        variants = json.loads((folder / "variants.json").read_text())
+        variants = _json(folder / "variants.json")
+        self.default = self._named(translate({}))  # first: its names are the same whatever other lists there are
         self._translations = {key: self._named(translate(item["old_params"])) for key, item in variants.items()}
-        self.default = self._named(translate({}))
         self.columns = self._columns()
-        self._models = {
-            f"m_{name}": _model_feature(name) for model in self.models.values() for name in model["features"]
-        }
+        names = {name for key in self.models for name in self.inputs(key).values()}
+        self._models = {f"m_{name}": catalogue(name) for name in sorted(names)}
         self._gate = {filter_field(name): item.feature for name, item in self.default.filters.items()}
 
     @functools.cached_property
@@ -196,8 +198,14 @@ class Harness:
         return msgspec.structs.replace(translation, filters=filters)
 
     def _columns(self) -> dict[str, Feature]:
-        frame = pl.scan_parquet(self.folder / "features.parquet").collect_schema().names()
-        return {name: _column_feature(name) for name in frame if name not in ("symbol", "datetime")}
+        path = self.folder / "features.parquet"
+        names = pl.read_parquet_schema(path) if path.is_file() else ()
+        return {name: _column_feature(name) for name in names if name not in ("symbol", "datetime")}
+
+    def inputs(self, key: str) -> dict[str, str]:
+        """What a recorded model ("ml_hourly:6A") reads, by its own names and by the catalogue's."""
+        names = self.models[key]["features"]
+        return dict(zip(names, old_names(names, self.folder / "ml_models.json"), strict=True))
 
     def engine(
         self, compiled: Compiled, symbol: str, translation: Translation, fill: str = "next_open", ticks: float = 0.0,
@@ -272,9 +280,9 @@ class Harness:
         """A recorded model."""
         model = self.models[f"{name}:{symbol}"]
         inputs = []
-        for feature in model["features"]:
-            numbers = model["coef"][feature]
-            required = _model_feature(feature).kernel == "cross_z_v1"
+        for given, feature in self.inputs(f"{name}:{symbol}").items():
+            numbers = model["coef"][given]
+            required = catalogue(feature).kernel == "cross_z_v1"
             inputs.append((f"m_{feature}", required, numbers["mean"], numbers["sd"], numbers["weight"]))
         return Logistic(tuple(inputs), model["intercept"], model["clip"], model["threshold"])
 
@@ -308,8 +316,10 @@ def _compile(features: dict[str, Feature]) -> Compiled:
     return compile_strategy("ibs", params | {"first_bar": FIRST_BAR}, features | stop)
 
 
-def _model_feature(name: str) -> Feature:
-    return catalogue(f"{name}_v1")
+def _json(path: Path) -> dict[str, Any]:
+    """Empty where there is no such file: a folder may hold fewer lists."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
 
 
 def _column_feature(name: str) -> Feature:
@@ -332,11 +342,11 @@ def _time_ns(clock: str) -> int:
 
 
 def recorded(folder: Path) -> dict[tuple[str, str], list[Trade]]:
-    """Every trade list of a folder by (list, symbol); those the old code could not run are not there."""
+    """Every trade list of a folder by (list, symbol); those the old code could not run, or nobody, are not there."""
     frames = {"default": pl.read_csv(folder / "trades.csv").with_columns(pl.lit("default").alias("variant"))}
-    for name in ("trades_other.csv.gz", "trades_variants.csv.gz"):
-        with gzip.open(folder / name) as file:
-            frames[name] = pl.read_csv(file.read())
+    for path in (folder / "trades_other.csv.gz", folder / "trades_variants.csv.gz"):
+        if path.is_file():
+            frames[path.name] = pl.read_csv(gzip.decompress(path.read_bytes()))
     found: dict[tuple[str, str], list[Trade]] = {}
     for frame in frames.values():
         stamps = [
@@ -389,18 +399,24 @@ def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
     Scores of the recorded inputs, and of our own values of them. The old code squared a mean with pow(), which now and
     then rounds otherwise than a product, so some of its deviations differ from ours in the tenth digit.
     """
+    if not any((harness.folder / f"{file}.parquet").is_file() for file in VALUES):
+        return {}
     stamps, values = harness.values(symbol)
     fields = {field: k for k, field in enumerate(harness.of_columns.layout.fields)}
     found: dict[str, dict[str, float]] = {}
     for file, named in (("indicators", INDICATORS), ("features", harness.columns)):
-        frame = pl.read_parquet(harness.folder / f"{file}.parquet").filter(pl.col("symbol") == symbol)
+        if not (path := harness.folder / f"{file}.parquet").is_file():
+            continue
+        frame = pl.read_parquet(path).filter(pl.col("symbol") == symbol)
         at = np.searchsorted(stamps, _stamps(frame))
         found[file] = {
             name: worst(frame[name].cast(pl.Float64).to_numpy(), values[at, fields[_field(file, name)]])
             for name in named
             if name in frame.columns
         }
-    scored = pl.read_parquet(harness.folder / "ml_inputs.parquet").filter(pl.col("symbol") == symbol)
+    if not (path := harness.folder / "ml_inputs.parquet").is_file():
+        return found
+    scored = pl.read_parquet(path).filter(pl.col("symbol") == symbol)
     found["scores"], found["scores of our values"] = {}, {}
     for (name,), frame in scored.group_by("variant", maintain_order=True):
         engine = harness.engine(harness.of_columns, symbol, harness.default, veto=harness.veto(str(name), symbol))
@@ -410,8 +426,8 @@ def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
             expected, np.array([engine.score(symbol, values[k]) for k in at])
         )
         given = np.full((len(frame), len(fields)), math.nan)
-        for feature in harness.models[f"{name}:{symbol}"]["features"]:
-            given[:, fields[f"m_{feature}"]] = frame[feature].cast(pl.Float64).to_numpy()
+        for own, feature in harness.inputs(f"{name}:{symbol}").items():
+            given[:, fields[f"m_{feature}"]] = frame[own].cast(pl.Float64).to_numpy()
         found["scores"][str(name)] = worst(expected, np.array([engine.score(symbol, row) for row in given]))
     return found
 

@@ -39,6 +39,7 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
             step = engine.compiled.module.__name__
             if not is_compiled(name, step):
                 engine.compile()
+            engine.compiled.instance()
             return [*model_findings(strategy), *of_drop_in(name, step)]
     except ConfigError as error:
         path, _, text = str(error).partition(": ")

@@ -140,7 +140,6 @@ class Receipt(msgspec.Struct, frozen=True):
     """What is known after one attempt to send.
 
     state:      ACKNOWLEDGED, REFUSED, UNCONFIRMED, or PLANNED when certainly nothing was sent
-    retry:      refused, but the same request may succeed later (429)
     status:     HTTP status, 0 without an answer
     detail:     for people: message code or cause, never an URL
     remote_id:  TradersPost's id of the signal
@@ -153,7 +152,6 @@ class Receipt(msgspec.Struct, frozen=True):
     ts_sent_ns: int
     ts_done_ns: int
     remote_id: str = ""
-    retry: bool = False
     body: str = ""
 
 

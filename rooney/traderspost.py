@@ -170,7 +170,6 @@ class TradersPost:
             ts_sent_ns=ts_sent_ns,
             ts_done_ns=time.time_ns(),
             remote_id=self._clean(outcome.remote_id, 200),
-            retry=outcome.status == 429 and outcome.state is State.REFUSED,
             body=self._clean(outcome.body.decode("utf-8", "replace"), KEPT_BODY),
         )
 

@@ -287,7 +287,10 @@ def trouble(n: int = 1, level: int = logging.CRITICAL, **changes: object) -> Tro
 
 def test_a_critical_one_is_told_at_once_and_others_are_gathered_for_a_while() -> None:
     grave, mild = pending([trouble()], "c", NOW), pending([trouble(level=logging.WARNING)], "c", NOW)
-    assert is_due(grave, 0, NOW)
+    refused = pending(
+        [trouble(is_news=True, ended_ns=NOW)], "c", NOW
+    )  # an entry, for good: over, and a setting is wrong
+    assert is_due(grave, 0, NOW) and is_due(refused, 0, NOW)
     assert not is_due(mild, 0, NOW + 29 * S) and is_due(mild, 0, NOW + 30 * S)
     assert not is_due(grave, NOW - S, NOW) and is_due(grave, NOW - 15 * S, NOW)
 

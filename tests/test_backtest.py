@@ -209,6 +209,8 @@ def test_the_result_files_open_and_agree(tmp_path: Path) -> None:
     trades = pl.read_parquet(tmp_path / "trades.parquet")
     assert summary["measures"]["trades"] == len(trades)
     assert summary["measures"]["net_pnl_usd"] == pytest.approx(trades["pnl_usd"].sum())
+    periods = (sum(row["pnl_usd"] for row in summary[name]) for name in ("per_year", "per_month"))
+    assert next(periods) == pytest.approx(next(periods))
     assert pl.read_parquet(tmp_path / "equity.parquet").columns == ["ts", "equity_usd", "drawdown_usd"]
     page = (tmp_path / "report.html").read_text()
     assert "plotly" in page

@@ -27,6 +27,7 @@ from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledge
 from rooney.ledgerfile import SCHEMA_VERSION
 from rooney.ledgerview import read_pace
 from rooney.notices import Notice, Turn
+from rooney.operate.reading import read
 from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 
 BOOK = Book("{}", b"book")
@@ -320,6 +321,12 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_stays_as_it_is(path: Path,
     assert str(error.value).startswith(str(path))
     assert said in str(error.value)
     assert sha(path) == before
+
+
+def test_a_ledger_of_nobody_is_refused_by_readers_too(path: Path) -> None:
+    _edited("DELETE FROM strategy")(path)
+    with pytest.raises(LedgerError, match="the ledger of no strategy; left untouched"):
+        read(path)
 
 
 def test_a_foreign_file_with_a_journal_of_its_own_keeps_both(path: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -29,6 +30,26 @@ def test_every_recorded_trade_is_made_again_and_no_other(harness: Harness, name:
     found = compare(expected, harness.run(name, symbol))
     assert len(expected) > 500
     assert (found.equal, found.missing, found.extra) == (len(expected), [], [])
+
+
+def test_other_instruments_in_another_period_are_compared_the_same_way(tmp_path: Path) -> None:
+    """A folder with fewer lists: metals of 2025 as if they were energy of 2015, weekdays as they were."""
+    roots, shift = {"GC": "CL", "SI": "NG", "TLT": "TLT"}, pl.duration(days=-3640)
+    for name in ("bars_hourly", "bars_daily"):
+        frame = pl.read_parquet(RECORDED / f"{name}.parquet").filter(pl.col("symbol").is_in(list(roots)))
+        frame.with_columns(pl.col("symbol").replace(roots), pl.col("datetime") + shift).write_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+    stamps = [f"{kind}_{what}" for kind in ("entry", "exit") for what in ("signal_time", "time")]
+    trades = pl.read_csv(RECORDED / "trades.csv").filter(pl.col("symbol").is_in(list(roots)))
+    moved = [(pl.col(name).str.to_datetime() + shift).dt.strftime("%Y-%m-%d %H:%M:%S") for name in stamps]
+    trades.with_columns(pl.col("symbol").replace(roots), *moved).write_csv(tmp_path / "trades.csv")
+    done = CliRunner().invoke(main, [str(tmp_path), "--json"], catch_exceptions=False)
+    whole = {"expected": len(trades), "equal": len(trades), "missing": 0, "extra": 0}
+    (found,) = json.loads(done.stdout)["lists"].values()
+    assert {name: found[name] for name in whole} == whole
+    assert set(found["symbols"]) == {"CL", "NG"}
+    assert done.exit_code == 0
 
 
 # They hang on where the run that recorded them held a position, not on bars (README of the recordings).

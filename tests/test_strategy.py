@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from worker_support import ROOT, SCRIPTED, engine
 
 from rooney import strategy as strategy_module
+from rooney.build import build_engine
+from rooney.config import load_config
 from rooney.errors import StrategyError
 from rooney.kernels import jit
 from rooney.strategy import compile_strategy, find, load
@@ -179,6 +182,22 @@ def test_a_rule_that_does_not_compile_is_named_with_its_file_and_the_reason(writ
     assert "\n" not in str(error.value)
 
 
+def test_an_object_of_a_strategy_that_cannot_be_made_is_said(write) -> None:  # type: ignore[no-untyped-def]
+    path = write(GOOD + "\n    def __init__(self, account):\n        pass\n")
+    with pytest.raises(StrategyError, match=re.escape(f"{path}: Mine() raises TypeError: ")):
+        compile_strategy(str(path), PARAMS).instance()
+
+
+def test_a_feature_that_stops_would_hide_is_refused(write) -> None:  # type: ignore[no-untyped-def]
+    path = write(GOOD.replace('"top":', '"stop_atr":'))
+    keys = {"strategy": f'"{path}"', "instruments": "[ES]", "strategy_params": "{stop_atr: 2}"}
+    config = load_config(
+        ROOT / "config.multi_alpha.yml", [f"strategies.breakout.{key}={text}" for key, text in keys.items()]
+    )
+    with pytest.raises(StrategyError, match="features: stop_atr would be hidden by the feature of that name"):
+        build_engine(config.strategy("breakout"))
+
+
 COUNT = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -205,7 +224,7 @@ def compilations(name: str, cache: Path) -> tuple[int, int]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())

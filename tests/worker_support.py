@@ -420,7 +420,8 @@ class Rig:
         self.label = label
         self.bus._redis.flushall()
         forked = self.start(name, fault)
-        wait_for(lambda: self.log(name).exists() and "ready:" in self.log(name).read_text(), 30.0)
+        # A step that is compiled first takes its time on a busy machine.
+        wait_for(lambda: self.log(name).exists() and "ready:" in self.log(name).read_text(), 120.0)
         self.publish(minutes)
         return forked
 

@@ -101,7 +101,7 @@ def is_due(items: Sequence[Item], last_ns: int, now_ns: int) -> bool:
     """Whether a channel's next message is to be made now. last_ns: when its last one was, 0 for never."""
     if not items:
         return False
-    if any(item.what == "begins" and item.trouble.level >= logging.CRITICAL for item in items):
+    if any(item.what in ("begins", "news") and item.trouble.level >= logging.CRITICAL for item in items):
         return now_ns >= last_ns + CRITICAL_GAP_NS
     return now_ns >= max(min(item.since_ns for item in items) + GROUP_NS, last_ns + GAP_NS)
 

@@ -147,7 +147,7 @@ class Reading(msgspec.Struct, frozen=True):
 def read(path: Path) -> Reading:
     """All of a ledger an operator asks for. Raises LedgerError if the file is none."""
     with opened(path) as db:
-        name = db.execute("SELECT name FROM strategy").fetchone()[0]
+        name = _owner(db, path)
         status = db.execute("SELECT ts_mark, ts_wall, layout, book FROM status").fetchone()
         account, held = _book(status[2], status[3]) if status else (None, ())
         return Reading(
@@ -196,7 +196,14 @@ def check(path: Path) -> str:
         problem = db.execute("PRAGMA quick_check").fetchone()[0]
         if problem != "ok":
             raise LedgerError(f"{path}: damaged: {problem}; left untouched")
-        return str(db.execute("SELECT name FROM strategy").fetchone()[0])
+        return _owner(db, path)
+
+
+def _owner(db: sqlite3.Connection, path: Path) -> str:
+    row = db.execute("SELECT name FROM strategy").fetchone()
+    if row is None:
+        raise LedgerError(f"{path}: the ledger of no strategy; left untouched")
+    return str(row[0])
 
 
 def is_worked_on(path: Path) -> bool:
