@@ -1,0 +1,40 @@
+"""The `rooney` command. Its verbs are beside this file; heavy parts are imported by the verb that needs them."""
+
+import sys
+
+import click
+
+from rooney import __version__
+from rooney.cli import history, processes, setup, studying, watching
+from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, ConfigError, LedgerError, RooneyError
+from rooney.operate import comparing, verbs
+
+
+def main() -> None:
+    """Entry point: every error of ours is one line and an exit status."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_CONFIG)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (ConfigError, LedgerError) as error:
+        click.echo(f"rooney: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except RooneyError as error:
+        click.echo(f"rooney: {error}", err=True)
+        sys.exit(EXIT_FAILURE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rooney")
+def cli() -> None:
+    """Trade CME futures with several independent strategies."""
+
+
+for _module in (processes, setup, history, studying, watching, verbs, comparing):
+    for _verb in _module.VERBS:
+        cli.add_command(_verb)
