@@ -31,7 +31,7 @@ _CRASH = "test_crash_equivalence.py::test_hub_redis_and_worker_killed_at_random_
 _UNITS = "system/test_3_market.py::test_the_guide_starts_hub_and_workers"
 _ACCOUNT = "test_worker.py::test_two_strategies_with_one_webhook_the_second_does_not_start"
 _TERM = "test_worker.py::test_a_term_with_a_send_in_flight_ends_in_time_and_has_its_outcome"
-_COMPARE = "`docs/CUTOVER.md`, step 3, on three days of paper"
+_COMPARE = "`rooney compare ibs trades.db --zone UTC` after three days of paper (`docs/CUTOVER.md`, step 3)"
 _WATCH = "`rooney status` and `journalctl -p err -u 'rooney-*' --since -2h`"
 
 CRITERIA: dict[str, tuple[Criterion, ...]] = {
@@ -217,7 +217,10 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             "`rooney train breakout --data … --out …`",
         ),
         Criterion(
-            "Portfolio optimization selects <10 best instruments", (), (), "on bought history: `research/README.md`"
+            "Portfolio optimization selects <10 best instruments",
+            (),
+            (),
+            "on bought history: `rooney portfolio breakout --data … --out …`",
         ),
         Criterion("Strategy ready for paper trading", (_SESSION, _UNITS)),
     ),
