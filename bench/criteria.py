@@ -153,7 +153,7 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
         Criterion(
             "IBS worker generates expected trades on historical replay",
             (
-                "test_backtest.py::test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisions",
+                "test_demo.py::test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisions",
                 "test_replay.py",
             ),
         ),
@@ -211,7 +211,10 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             "not claimed: `rooney backtest breakout --data … --out …` on bought history says what it is",
         ),
         Criterion(
-            "ML models trained for all instruments", ("test_train.py",), (), "`rooney train breakout --data … --out …`"
+            "ML models trained for all instruments",
+            ("test_train.py", "test_bundle.py"),
+            (),
+            "`rooney train breakout --data … --out …`",
         ),
         Criterion(
             "Portfolio optimization selects <10 best instruments", (), (), "on bought history: `research/README.md`"

@@ -6,7 +6,8 @@ close and the volume is 0, so an indicator that needs a range sees none.
 
 The series rolls where its contract changes, whatever the market did. Prices of both contracts at that moment are only
 known through `close_adj`: the change of its distance from `close` is what the new contract costs more than the old one.
-Without it the difference is NaN and features keep the old contract's prices.
+Without it the difference is NaN and features keep the old contract's prices. A root that has `close_adj` alone is read
+as one contract without rolls: differences of its prices are right, their level is not.
 """
 
 from collections.abc import Sequence
@@ -47,19 +48,25 @@ def read(
         )
     if "kind" in schema:
         frame = frame.filter(pl.col("kind") == "hour")
-    offset = pl.col("close") - pl.col("close_adj") if "close_adj" in schema else pl.lit(None, pl.Float64)
+    close = pl.col("close").cast(pl.Float64).fill_nan(None)
     number = pl.col("contract").cast(pl.String).cast(pl.Int64, strict=False) if "contract" in schema else pl.lit(0)
+    offset = pl.lit(None, pl.Float64)
+    if "close_adj" in schema:
+        adjusted = pl.col("close_adj").cast(pl.Float64).fill_nan(None)
+        alone = close.is_null().all().over("root")
+        offset = close - adjusted
+        close, number = pl.when(alone).then(adjusted).otherwise(close), pl.when(alone).then(0).otherwise(number)
     rows = (
         frame.select(
             pl.col("root").cast(pl.String),
             pl.col(time).dt.convert_time_zone("UTC").dt.timestamp("ns").alias("ts_open"),
-            pl.col("close").cast(pl.Float64),
+            close.alias("close"),
             number.fill_null(0).alias("contract"),
             offset.alias("offset"),
         )
         .filter(
             pl.col("root").is_in(list(wanted)),
-            pl.col("close").is_not_nan(),
+            pl.col("close").is_not_null(),
             pl.col("ts_open") >= span[0],
             pl.col("ts_open") < span[1],
         )

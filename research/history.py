@@ -65,6 +65,7 @@ class History:
         self, path: Path, roots: Sequence[str], start: datetime | None = None, end: datetime | None = None
     ) -> None:
         self.path = path
+        self.span = (start, end)
         self.roots = list(roots)
         self.files = files_of(path)
         span = (to_ns(start) if start is not None else 0, to_ns(end) if end is not None else _FOREVER_NS)

@@ -18,7 +18,7 @@ from rooney.filters import Filter, filter_field
 from rooney.findings import Finding
 from rooney.instruments import group_of
 from rooney.kernels import jit
-from rooney.layout import Layout
+from rooney.layout import Layout, can_be_open
 from rooney.model import Model, NoModel, path_of, read_models
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
@@ -31,12 +31,13 @@ def build_engine(
     strategy: StrategyConfig,
     more: Mapping[str, Feature] | None = None,
     vetoes: Mapping[str, Veto] | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> Engine:
     """Engine of a configured strategy: the very one for live and backtest.
 
     Traded instruments come first, in the block's order, then those whose data their features read.
     more: features beside those the strategy and its filters name; vetoes: models by symbol, default: those
-    in its `models_path`
+    in its `models_path`; most: lengths left open, for a search over them (`rooney.layout.lay_out`)
     """
     vetoes = configured_vetoes(strategy) if vetoes is None else vetoes
     cls = load(strategy.strategy)
@@ -56,7 +57,8 @@ def build_engine(
     _check_lengths(strategy, cls, {**cls.features, **extra}, params, own)
     limits = _limits(strategy, cls)
     try:
-        compiled = compile_strategy(strategy.strategy, params | {FIRST_BAR: max(1, limits.warm_up_bars)}, extra)
+        known = params | {FIRST_BAR: max(1, limits.warm_up_bars)}
+        compiled = compile_strategy(strategy.strategy, known, extra, most=most)
     except NotCompiledError as error:
         again = (
             f"`rooney compile {strategy.name}` makes it; without the drop-in {DROP_IN} the worker compiles it itself"
@@ -241,6 +243,32 @@ def _of_catalogue(name: str, block: FilterBlock) -> Feature:
     if feature.symbol:
         raise StrategyError(f"symbol: {name} is read from {feature.symbol}, so it cannot be from {block.symbol}")
     return msgspec.structs.replace(feature, symbol=block.symbol)
+
+
+def open_lengths(strategy: StrategyConfig, ranges: Mapping[str, tuple[float, float]]) -> dict[str, int]:
+    """Those of some parameters that are lengths of features and can be left open, and how long each may become.
+
+    ranges: least and most value by parameter
+    """
+    cls = load(strategy.strategy)
+    features = [*cls.features.values(), *(item.feature for item in entry_filters(strategy, cls).values())]
+    features.append(Feature("atr", cls.timeframe, "stop_atr_bars"))
+    most: dict[str, int] = {}
+    fixed: set[str] = set()
+    while features:
+        feature = features.pop()
+        features += feature.of
+        own = _length_params(msgspec.structs.replace(feature, of=()))
+        searched = own & set(ranges)
+        # Of a length in parts no shorter one is known to be like a longer one.
+        if own and not isinstance(feature.length, tuple) and feature.kernel in KERNELS and searched:
+            (name,) = searched
+            least, longest = (int(end) for end in ranges[name])
+            if can_be_open(KERNELS[feature.kernel], least, longest):
+                most[name] = longest
+                continue
+        fixed |= own
+    return {name: longest for name, longest in most.items() if name not in fixed}
 
 
 def _check_lengths(

@@ -24,6 +24,7 @@ from rooney.errors import (
     LedgerError,
     RooneyError,
 )
+from rooney.operate.comparing import VERBS as COMPARING
 from rooney.operate.verbs import VERBS
 from rooney.options import configured as _configured
 from rooney.options import load as _load
@@ -66,7 +67,7 @@ def cli() -> None:
     """Trade CME futures with several independent strategies."""
 
 
-for _verb in VERBS:
+for _verb in (*VERBS, *COMPARING):
     cli.add_command(_verb)
 
 
@@ -261,6 +262,7 @@ def demo(
 @click.option("--start", help="First instant (ISO time, UTC).")
 @click.option("--end", help="First instant left out.")
 @click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--decisions", is_flag=True, help="With --out: write what each bar decided, for `rooney compare`.")
 @click.option("--outcomes", type=click.Path(path_type=Path), help="Ledger of a live run: step it again and compare.")
 @click.option("--verify", is_flag=True, help="Try whether it reads the future, and how much history it needs.")
 @click.option("--all", "is_all", is_flag=True, help="Every strategy, over --data or a small market made for it.")
@@ -277,6 +279,7 @@ def backtest(
     start: str | None,
     end: str | None,
     symbols: str | None,
+    decisions: bool,
     outcomes: Path | None,
     verify: bool,
     is_all: bool,
@@ -308,7 +311,7 @@ def backtest(
         sys.exit(command.run_replay(strategy, data, outcomes, *span, out, as_json))
     if verify:
         sys.exit(command.run_verify(strategy, data, *span, as_json))
-    sys.exit(command.run_backtest(strategy, data, *span, out, as_json))
+    sys.exit(command.run_backtest(strategy, data, *span, out, as_json, decisions))
 
 
 @cli.command()
@@ -396,6 +399,7 @@ def features() -> None:
 @click.option("--min-final-trades", default=30, show_default=True, type=click.IntRange(min=5), help="Kept at the end.")
 @click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Threads.")
+@click.option("--cluster", help="dask://HOST:PORT or ray://HOST:PORT: fit the forests there.")
 @click.option("--json", "as_json", is_flag=True, help="Print training.json.")
 def train(
     name: str,
@@ -410,11 +414,13 @@ def train(
     features: str | None,
     embargo_h: float,
     jobs: int,
+    cluster: str | None,
     as_json: bool,
     **plan: Any,
 ) -> None:
     """Train a strategy's models on its own trades; write those that hold. Exit status 1 if none does."""
     _needs("train", "polars", "sklearn", "joblib", "optuna")
+    from research.cluster import joblib_on
     from research.models import run_training
     from research.train import Plan
     from research.training import DEFAULT_FEATURES
@@ -425,7 +431,120 @@ def train(
     names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
     span = _time(start, "--start"), _time(end, "--end")
     wanted = Plan(embargo_s=embargo_h * 3600.0, **plan)
-    sys.exit(run_training(strategy, data, span, names, wanted, out, jobs, as_json))
+    with joblib_on(cluster):
+        code = run_training(strategy, data, span, names, wanted, out, jobs if cluster is None else -1, as_json)
+    sys.exit(code)
+
+
+@cli.command("optimize")
+@click.argument("name")
+@_configured
+@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets optimize.json, .html and .yml.")
+@click.option("--start", help="First instant (ISO time, UTC).")
+@click.option("--end", help="First instant left out.")
+@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--search", multiple=True, metavar="KEY=LOW:HIGH", help="Parameter and range [as its file declares].")
+@click.option("--trials", default=100, show_default=True, type=click.IntRange(min=2), help="Of the whole study.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same bytes.")
+@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
+@click.option("--final-from", default="", help="Put away all from this trade date on.")
+@click.option("--min-trades", default=200, show_default=True, type=click.IntRange(min=10), help="Of a trial.")
+@click.option("--min-final-trades", default=50, show_default=True, type=click.IntRange(min=5), help="Put away.")
+@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
+@click.option("--storage", help="Study to share: redis://HOST:PORT/DB, or a file [study.journal in --out].")
+@click.option("--jobs", default=None, type=int, help="Processes; -1: all cores [1; with --cluster all of it].")
+@click.option("--cluster", help="dask://HOST:PORT or ray://HOST:PORT: where those processes are.")
+@click.option("--json", "as_json", is_flag=True, help="Print optimize.json and what it cost.")
+def optimize_(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    data: Path,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    symbols: str | None,
+    search: tuple[str, ...],
+    final_from: str,
+    embargo_h: float,
+    storage: str | None,
+    jobs: int | None,
+    cluster: str | None,
+    as_json: bool,
+    **plan: Any,
+) -> None:
+    """Search for a strategy's parameters, and say whether what is found can be believed. Exit status 1 if not.
+
+    Stopped and started again it goes on. Any number of processes with the same --storage share one study.
+    """
+    _needs("optimize", "polars", "joblib", "optuna")
+    from research.optimize import Plan
+    from research.search import run_optimize
+
+    if symbols is not None:
+        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
+    strategy = _load(config_path, overrides, env_file).wanted(name)
+    span = _time(start, "--start"), _time(end, "--end")
+    wanted = Plan(embargo_s=embargo_h * 3600.0, final_from=_date(final_from), **plan)
+    n = jobs if jobs is not None else 1 if cluster is None else -1
+    sys.exit(run_optimize(strategy, data, span, search, wanted, out, storage, n, cluster, as_json))
+
+
+@cli.command()
+@click.argument("name")
+@_configured
+@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets portfolio.json, .html and .yml.")
+@click.option("--start", help="First instant (ISO time, UTC).")
+@click.option("--end", help="First instant left out.")
+@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
+@click.option("--params", type=click.Path(path_type=Path, exists=True), help="An optimize.json: with its parameters.")
+@click.option("--max-instruments", default=9, show_default=True, type=click.IntRange(min=1), help="At most so many.")
+@click.option("--max-drawdown-usd", default=0.0, type=click.FloatRange(min=0), help="[a fifth of the starting cash]")
+@click.option("--min-trades", default=30, show_default=True, type=click.IntRange(min=1), help="Of an instrument.")
+@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
+@click.option("--final-from", default="", help="Put away all from this trade date on.")
+@click.option("--min-final-trades", default=50, show_default=True, type=click.IntRange(min=5), help="Put away.")
+@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
+@click.option("--json", "as_json", is_flag=True, help="Print portfolio.json.")
+def portfolio(
+    name: str,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    data: Path,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    symbols: str | None,
+    params: Path | None,
+    final_from: str,
+    embargo_h: float,
+    as_json: bool,
+    **plan: Any,
+) -> None:
+    """Choose which of a strategy's instruments to trade, and judge the choice. Exit status 1 if it does not hold."""
+    _needs("portfolio", "polars", "joblib", "optuna")
+    from research.portfolio import Plan
+    from research.search import run_portfolio
+
+    if symbols is not None:
+        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
+    strategy = _load(config_path, overrides, env_file).wanted(name)
+    span = _time(start, "--start"), _time(end, "--end")
+    wanted = Plan(embargo_s=embargo_h * 3600.0, final_from=_date(final_from), **plan)
+    sys.exit(run_portfolio(strategy, data, span, params, wanted, out, as_json))
+
+
+def _date(text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError as error:
+        raise ConfigError(f"--final-from: expected a date such as 2024-01-01, got {text!r}") from error
 
 
 @cli.command()

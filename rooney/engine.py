@@ -23,6 +23,7 @@ from rooney.filters import Filter, filter_field
 from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
+from rooney.layout import length_field
 from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.model import Model, NoModel
 from rooney.orders import Role, Side
@@ -284,6 +285,8 @@ class Engine:
             self._positions[name] = math.nan
         for name in compiled.values_dtype.names or ():
             self._values[name] = math.nan
+        for name in compiled.layout.lengths:
+            self._values[length_field(name)] = self.instruments[0].params[name]
         self._held = np.zeros((dtypes.N_TIMEFRAMES, n), dtypes.BAR)
         self._numbers = self._values.view(np.float64).reshape(n, -1)
         records = (("account", dtypes.ACCOUNT), ("position", dtypes.POSITION))

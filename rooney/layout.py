@@ -29,7 +29,8 @@ class Node(msgspec.Struct, frozen=True):
 
     field:  its field in the values
     kernel: None: read from the instrument `symbol`, or remembered
-    length: with parameters in place of their names
+    length: with parameters in place of their names; of an open one, the most it may be
+    text:   the length as the step reads it
     inputs: nodes it is computed from; of one read elsewhere, that node there
     linked: computed after all bars of a mark
     first_slot, past_slot: its state
@@ -40,6 +41,7 @@ class Node(msgspec.Struct, frozen=True):
     kernel: Kernel | None
     timeframe: int
     length: Any
+    text: str
     inputs: tuple[int, ...]
     symbol: str
     linked: bool
@@ -52,18 +54,21 @@ class Layout(msgspec.Struct, frozen=True):
     """Nodes in the order they are computed; `names` are the strategy's own names for some of them.
 
     symbols: what features are read from besides the own instrument, in the order of `links`
+    lengths: parameters that are lengths and not compiled in: each has a field in the values (`length_field`)
     """
 
     nodes: list[Node]
     names: dict[str, int]
     symbols: tuple[str, ...]
     n_slots: int
+    lengths: tuple[str, ...] = ()
 
     @property
     def fields(self) -> list[str]:
         """Fields of the values: the strategy's names first, in its order."""
         named = list(self.names)
-        return named + [node.field for node in self.nodes if node.field not in self.names]
+        lengths = [length_field(name) for name in self.lengths]
+        return named + [node.field for node in self.nodes if node.field not in self.names] + lengths
 
     def values_dtype(self) -> Any:
         """VALUES: one float64 per field."""
@@ -80,15 +85,37 @@ class Layout(msgspec.Struct, frozen=True):
         )
 
 
-def lay_out(where: str, features: Mapping[str, Feature], params: Mapping[str, Any]) -> Layout:
-    """Resolve features by name. `where` names the strategy file in errors (StrategyError)."""
-    return _Builder(where, params).build(features)
+def length_field(param: str) -> str:
+    """Field of the values that holds an open length."""
+    return f"length_of_{param}"
+
+
+def lay_out(
+    where: str, features: Mapping[str, Feature], params: Mapping[str, Any], most: Mapping[str, int] | None = None
+) -> Layout:
+    """Resolve features by name. `where` names the strategy file in errors (StrategyError).
+
+    most: lengths to leave open, so that one compilation serves them all, by parameter, and how long each may become
+    """
+    return _Builder(where, params, most or {}).build(features)
+
+
+def can_be_open(kernel: Kernel, least: Any, most: Any) -> bool:
+    """Whether a kernel's state for a shorter length lies within that for a longer one, and moves alike on a roll."""
+    if kernel.price_slots is None:
+        return True
+    short, long = kernel.price_slots(least), kernel.price_slots(most)
+    if short == long:
+        return True
+    ends = [[past for _, past in stretches] for stretches in (short, long)]
+    return len(long) == 1 and short[0][0] == long[0][0] and ends == [[kernel.slots(least)], [kernel.slots(most)]]
 
 
 class _Builder:
-    def __init__(self, where: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, params: Mapping[str, Any], most: Mapping[str, int]) -> None:
         self._where = where
         self._params = params
+        self._most = most
         self._nodes: list[Node] = []
         self._known: dict[tuple[Any, ...], int] = {}
         self._symbols: list[str] = []
@@ -96,7 +123,7 @@ class _Builder:
 
     def build(self, features: Mapping[str, Feature]) -> Layout:
         names = {name: self._add(name, feature, name) for name, feature in features.items()}
-        return Layout(self._nodes, names, tuple(self._symbols), max(1, self._slot))
+        return Layout(self._nodes, names, tuple(self._symbols), max(1, self._slot), tuple(sorted(self._most)))
 
     def _add(self, name: str, feature: Feature, field: str = "") -> int:
         """Index of the node of a feature, made if there is none yet. name: of the strategy's feature, for errors."""
@@ -109,7 +136,8 @@ class _Builder:
                 self._symbols.append(feature.symbol)
             own = self._nodes[source].moves.get("", 0)
             moves = {feature.symbol: own} if own else {}
-            return self._node(field, None, timeframe, 0, (source,), feature.symbol, linked=True, slots=0, moves=moves)
+            reads = (source,)
+            return self._node(field, None, timeframe, 0, "0", reads, feature.symbol, linked=True, slots=0, moves=moves)
         kernel = KERNELS.get(feature.kernel)
         if kernel is None:
             near = difflib.get_close_matches(feature.kernel, KERNELS, n=3)
@@ -130,18 +158,19 @@ class _Builder:
         except StrategyError as error:
             self._refuse(name, f"has {error}")
         moves = _moves(kernel, parts)
-        return self._node(field, kernel, timeframe, length, inputs, "", linked, slots, moves)
+        text = self._text(feature.length, length)
+        return self._node(field, kernel, timeframe, length, text, inputs, "", linked, slots, moves)
 
     def _node(
-        self, field: str, kernel: Kernel | None, timeframe: int, length: Any, inputs: tuple[int, ...], symbol: str,
-        linked: bool, slots: int, moves: dict[str, int],
+        self, field: str, kernel: Kernel | None, timeframe: int, length: Any, text: str, inputs: tuple[int, ...],
+        symbol: str, linked: bool, slots: int, moves: dict[str, int],
     ) -> int:  # fmt: skip
-        key = (kernel.name if kernel else None, timeframe, length, inputs, symbol)
+        key = (kernel.name if kernel else None, timeframe, text, inputs, symbol)
         found = self._known.get(key)
         if found is None:
             field = field or f"_{len(self._nodes)}"
             past = self._slot + slots
-            node = Node(field, kernel, timeframe, length, inputs, symbol, linked, self._slot, past, moves)
+            node = Node(field, kernel, timeframe, length, text, inputs, symbol, linked, self._slot, past, moves)
             self._slot = past
             self._known[key] = found = len(self._nodes)
             self._nodes.append(node)
@@ -155,7 +184,7 @@ class _Builder:
     def _length(self, name: str, length: Any) -> Any:
         if isinstance(length, tuple):
             return tuple(self._length(name, part) for part in length)
-        given = self._params.get(length) if isinstance(length, str) else length
+        given = self._most.get(length, self._params.get(length)) if isinstance(length, str) else length
         if given is None:
             self._refuse(name, f"takes its length from {length!r}, no parameter")
         if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given < 0:
@@ -163,6 +192,12 @@ class _Builder:
         if not isinstance(length, float) and (int(given) != given or not given <= 100_000):
             self._refuse(name, f"has length {given!r}; it must be a whole number of bars")
         return given if isinstance(length, float) else int(given)
+
+    def _text(self, given: Any, length: Any) -> str:
+        if isinstance(given, tuple):
+            parts = [self._text(*pair) for pair in zip(given, length, strict=True)]
+            return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+        return f"int(f.{length_field(given)})" if given in self._most else repr(length)
 
     def _refuse(self, name: str, what: str) -> NoReturn:
         raise StrategyError(f"{self._where}: feature {name!r} {what}")
@@ -260,12 +295,12 @@ def _call(node: Node, inputs: list[str]) -> str:
         "bar": ["open_", "high", "low", "close", "volume"],
         "time": ["local_ns"],
     }.get(node.kernel.inputs, inputs)
-    return f"{_local(node.kernel.update)}({', '.join([_state(node), repr(node.length), *given])})"
+    return f"{_local(node.kernel.update)}({', '.join([_state(node), node.text, *given])})"
 
 
 def _call_again(node: Node, inputs: list[str]) -> str:
     assert node.kernel is not None
-    return f"{_local(node.kernel.again)}({', '.join([_state(node), repr(node.length), *inputs])})"
+    return f"{_local(node.kernel.again)}({', '.join([_state(node), node.text, *inputs])})"
 
 
 def _state(node: Node) -> str:

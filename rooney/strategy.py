@@ -73,12 +73,16 @@ _STEP_IMPORT = "from rooney.kernels.step import step\n"
 
 
 class Param(msgspec.Struct, frozen=True):
-    """A parameter a strategy declares: its default, the range it may have, and what it is for."""
+    """A parameter a strategy declares: its default, the range it may have, and what it is for.
+
+    search: the range in which `rooney optimize` looks for a better value; None: it leaves it alone
+    """
 
     default: float | int | bool
     low: float | None = None
     high: float | None = None
     help: str = ""
+    search: tuple[float, float] | None = None
 
 
 SHARED_PARAMS = {
@@ -318,16 +322,21 @@ def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
 
 
 def compile_strategy(
-    name: str, params: dict[str, Any], more: Mapping[str, Feature] | None = None, local: Path = LOCAL_STRATEGIES
+    name: str,
+    params: dict[str, Any],
+    more: Mapping[str, Feature] | None = None,
+    local: Path = LOCAL_STRATEGIES,
+    most: Mapping[str, int] | None = None,
 ) -> Compiled:
     """Load a strategy and write its step; machine code comes with the first call, from the cache when it is warm.
 
     params: every declared parameter with its value; those that give features their length are compiled in
     more:   features beside the strategy's own: of filters, stops and models
+    most:   lengths left open (`lay_out`), for a search over them
     """
     strategy = load(name, local)
     path = find(name, local)
-    layout = lay_out(str(path), {**strategy.features, **(more or {})}, params)
+    layout = lay_out(str(path), {**strategy.features, **(more or {})}, params, most)
     module_name = strategy.__module__
     text = _source(module_name, strategy, layout)
     declared = strategy.declared()

@@ -48,6 +48,7 @@ CLOCK_BEHIND_S = 1.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
+COMPILE_S = 600.0  # ten seconds of work; a busy small machine may take minutes, and says nothing meanwhile
 HEAD_START_S = 0.005
 STOP_S = 60.0  # on_stop: flatten: how long the exits of a worker that ends may take
 STOP_REPLAY_S = 2.0  # a replay's clock stands still: what is not due at once never will be
@@ -109,7 +110,7 @@ class Worker:
 
     def run(self) -> int:
         """Until stopped."""
-        self._notifier.extend_timeout(120)
+        self._notifier.extend_timeout(COMPILE_S)
         self._engine.compile()
         self._take_over()
         if self._until_redis(self._recover):

@@ -22,11 +22,13 @@ class Breakout(Strategy):
     timeframe = "hourly"
     stop_timeframe = "1min"
     params = {
-        "breakout_lookback": Param(20, 2, 500, "hourly bars of the channel whose break enters"),
-        "exit_lookback": Param(10, 1, 500, "hourly bars of the channel whose break exits"),
-        "min_channel_atr": Param(1.0, 0.0, 100.0, "narrowest channel that counts, in average true ranges"),
-        "stop_atr": Param(2.0, 0.0, 100.0, "stop, average true ranges from the entry; 0 none"),
-        "trail_atr": Param(3.0, 0.0, 100.0, "stop that follows the best close, average true ranges behind it; 0 none"),
+        "breakout_lookback": Param(20, 2, 500, "hourly bars of the channel whose break enters", (10, 120)),
+        "exit_lookback": Param(10, 1, 500, "hourly bars of the channel whose break exits", (5, 60)),
+        "min_channel_atr": Param(1.0, 0.0, 100.0, "narrowest channel that counts, in average true ranges", (0.0, 5.0)),
+        "stop_atr": Param(2.0, 0.0, 100.0, "stop, average true ranges from the entry; 0 none", (1.0, 6.0)),
+        "trail_atr": Param(
+            3.0, 0.0, 100.0, "stop that follows the best close, average true ranges behind it; 0 none", (1.0, 8.0)
+        ),
     }
     features = {
         "close": Feature("close", "hourly"),

@@ -16,13 +16,13 @@ class Ibs(Strategy):
     stop_timeframe = "hourly"
     params = {
         "ibs_entry_low": Param(0.0, 0.0, 1.0, "lowest hourly IBS that enters"),
-        "ibs_entry_high": Param(0.2, 0.0, 1.0, "highest hourly IBS that enters"),
-        "ibs_exit_low": Param(0.8, 0.0, 2.0, "lowest hourly IBS that exits; above 1 none does"),
+        "ibs_entry_high": Param(0.2, 0.0, 1.0, "highest hourly IBS that enters", (0.05, 0.4)),
+        "ibs_exit_low": Param(0.8, 0.0, 2.0, "lowest hourly IBS that exits; above 1 none does", (0.5, 1.0)),
         "ibs_exit_high": Param(1.0, 0.0, 1.0, "highest hourly IBS that exits"),
         "pivot_bars": Param(5, 1, 100, "hours on each side that make a pivot"),
-        "stop_percent": Param(1.0, 0.0, 100.0, "stop, per cent of the entry price; 0 none"),
-        "target_percent": Param(1.0, 0.0, 1000.0, "target, per cent of the entry price; 0 none"),
-        "time_stop_bars": Param(8, 0, 10_000, "exit after so many hourly bars; 0 never"),
+        "stop_percent": Param(1.0, 0.0, 100.0, "stop, per cent of the entry price; 0 none", (0.3, 3.0)),
+        "target_percent": Param(1.0, 0.0, 1000.0, "target, per cent of the entry price; 0 none", (0.3, 3.0)),
+        "time_stop_bars": Param(8, 0, 10_000, "exit after so many hourly bars; 0 never", (2, 24)),
     }
     features = {
         "ibs": Feature("ibs", "hourly"),

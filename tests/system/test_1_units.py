@@ -12,8 +12,7 @@ from machine import REPOSITORY
 UNITS = REPOSITORY / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 NO_NETWORK = {
-    "rooney-dashboard.service", "rooney-watch.service", "rooney-report.service", "rooney-report-week.service",
-    "rooney-retrain.service",
+    f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")
 }  # fmt: skip
 TRADING = ("rooney-hub.service", "rooney-worker@.service")
 
@@ -37,7 +36,8 @@ def settings(name: str) -> dict[str, dict[str, str]]:
 def test_the_set_is_complete() -> None:
     assert {path.name for path in UNITS.glob("rooney*")} == {
         *SERVICES, "rooney.slice", "rooney.target", "rooney-dashboard.socket", "rooney-watch.timer",
-        "rooney-report.timer", "rooney-report-week.timer", "rooney-retrain.timer", "rooney.sysusers", "rooney.tmpfiles",
+        "rooney-report.timer", "rooney-report-week.timer", "rooney-audit.timer", "rooney-retrain.timer",
+        "rooney.sysusers", "rooney.tmpfiles",
     }  # fmt: skip
     assert {*NO_NETWORK, *TRADING, "rooney-alert@.service", "rooney-alert-sender.service"} == set(SERVICES)
 

@@ -1,0 +1,65 @@
+"""joblib's work on a Dask cluster of two processes: there, and to the same bytes."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import joblib
+import pytest
+from search_support import breakout, write_closes
+from test_train import samples
+
+from research import optimize, search
+from research.cluster import joblib_on
+from research.train import Plan, train
+from rooney.errors import ConfigError
+from rooney.model import to_bytes
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address.replace("tcp://", "dask://")
+
+
+def test_work_is_done_in_the_processes_of_the_cluster(dask: str) -> None:
+    with joblib_on(dask):
+        assert joblib.effective_n_jobs(-1) == 2
+        pids = set(joblib.Parallel(n_jobs=-1)(joblib.delayed(os.getpid)() for _ in range(20)))
+    assert pids
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize(("cluster", "said"), [("spark://x:1", "expected dask://"), ("dask://127.0.0.1:1", "no Dask")])
+def test_a_cluster_that_is_not_there_is_said_at_once(cluster: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said), joblib_on(cluster):
+        pass
+
+
+@pytest.mark.slow
+def test_a_model_trained_on_a_cluster_is_the_same_to_the_last_byte(dask: str) -> None:
+    plan = Plan(trials=2, trees=20)
+    here = train(samples(1, 60.0), plan, "ibs", {})
+    with joblib_on(dask):
+        there = train(samples(1, 60.0), plan, "ibs", {}, jobs=-1)
+    assert here.model is not None and there.model is not None
+    assert to_bytes(here.model) == to_bytes(there.model)
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_finishes_the_study_with_both_processes(dask: str, tmp_path: Path) -> None:
+    closes = write_closes(tmp_path, {"ES": 0.45, "NQ": 0.45})
+    plan = optimize.Plan(trials=8, min_trades=20, min_final_trades=5)
+    searched = ["breakout_lookback=10:60", "exit_lookback=5:40", "stop_atr=1:6"]
+    search.run_optimize(
+        breakout("ES", "NQ"), closes, (None, None), searched, plan, tmp_path / "out", None, -1, dask, as_json=True
+    )
+    found = optimize.read(tmp_path / "out" / "optimize.json")
+    assert len(found.trials) >= 8
+    journal = (tmp_path / "out" / "study.journal").read_text()
+    workers = set(re.findall(r'"worker":\s*"([^"]+)"', journal))
+    assert len(workers) == 2
+    assert not any(worker.endswith(f":{os.getpid()}") for worker in workers)
