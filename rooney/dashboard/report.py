@@ -37,7 +37,7 @@ def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
     for part in parts.values():
         for day, usd in part["days"].items():
             together[day] = together.get(day, 0.0) + usd
-    return environment.get_template("report.html").render(
+    return environment.get_template("period.html").render(
         period=period,
         reports=reports,
         parts=parts,

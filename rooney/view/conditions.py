@@ -67,9 +67,8 @@ def conditions(system: System) -> list[Condition]:
             text = f"{symbol}: its definition differs from the configuration: no entries"
             found.append(Condition(Severity.ATTENTION, "hub", f"definition {symbol}", text))
     found += [_of_verdict(one) for one in system.verdicts if one.is_alarm]
-    found += [
-        Condition(Severity.ATTENTION, "compare", f"comparison {name}", text) for name, text in system.unread.items()
-    ]
+    for name, text in system.unread.items():
+        found.append(Condition(Severity.ATTENTION, "compare", f"kept {name}", text))
     return sorted(found, key=lambda one: -one.severity)
 
 
