@@ -3,7 +3,8 @@
 python -m bench.validate --write docs/VALIDATION.md   run every test and benchmark the criteria name, write the page
 python -m bench.validate --junit FILE --bench FILE    read results of runs just made instead: of
                                                       `pytest --junitxml FILE`, `pytest bench --benchmark-only
-                                                      --benchmark-json FILE`; --junit may be given more than once
+                                                      --benchmark-json FILE`; of several --junit the last that
+                                                      ran a test counts
 python -m bench.validate --json                       the same as JSON
 python -m bench.validate --slow                       the long proofs too
 
@@ -118,13 +119,12 @@ def page(found: Iterable[Found], made: str) -> str:
 
 
 def machine() -> str:
-    """The processor and what runs on it."""
+    """The processor, what runs on it, and how busy it is."""
     import cpuinfo
 
     brand = cpuinfo.get_cpu_info().get("brand_raw", platform.machine())
-    return (
-        f"{brand}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{brand}, {os.cpu_count()} cores (load average {os.getloadavg()[2]:.1f}), {system}"
 
 
 def run_tests(slow: bool) -> list[Case]:
@@ -167,7 +167,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", type=Path, help="write the page here")
     options = parser.parse_args(arguments)
-    read = [case for path in options.junit or () for case in cases(path.read_text())]
+    read: list[Case] = []
+    for path in options.junit or ():
+        again = cases(path.read_text())
+        names = {(case.file, case.name) for case in again}
+        read = [case for case in read if (case.file, case.name) not in names] + again
     ran = read if options.junit else run_tests(options.slow)
     bench = json.loads(options.bench.read_text()) if options.bench else run_benchmarks()
     rows = [row for benchmark in bench["benchmarks"] for row in benchmark["extra_info"].get("rows", ())]

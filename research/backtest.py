@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
-from rooney.build import build_engine, entry_filters
+from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
 from rooney.hooks import Hooks, intent_of
 from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.model import NoModel
 from rooney.orders import Intent
 from rooney.sessions import MINUTE_NS
 from rooney.strategy import find, load
@@ -54,11 +55,17 @@ def roots_of(strategy: StrategyConfig) -> list[str]:
     return [instrument.symbol for instrument in build_engine(strategy).instruments]
 
 
-def run(strategy: StrategyConfig, history: History, progress: Callable[[float], None] | None = None) -> Result:
+def run(
+    strategy: StrategyConfig,
+    history: History,
+    progress: Callable[[float], None] | None = None,
+    decided: Callable[[Decisions], None] | None = None,
+) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
 
     Every intent counts as acknowledged at once. A strategy with hooks of its own is stepped mark by mark, far slower,
-    and told of each. progress: called with the share that is done
+    and told of each; so is one whose decisions are asked for. progress: called with the share that is done; decided:
+    with what each mark decides
     """
     engine = build_engine(strategy)
     scan = Scan(engine, history)
@@ -67,9 +74,11 @@ def run(strategy: StrategyConfig, history: History, progress: Callable[[float], 
     engine_s = 0.0
     for chunk in history.chunks():
         started = time.perf_counter()
-        if hooks.wanted:
+        if hooks.wanted or decided is not None:
             for decisions in scan.marks_of(chunk):
                 hooks.call(_intents(decisions, strategy), decisions.trades)
+                if decided is not None:
+                    decided(decisions)
         else:
             scan.step(chunk)
         engine_s += time.perf_counter() - started
@@ -182,7 +191,11 @@ class Scan:
         progress["bar"] = 0
         until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         span_hours = (until_ns - int(progress["ts_ns"][0])) // 3_600_000_000_000 + 2
-        found = np.zeros(max(_ROWS, int(span_hours) * len(self._group_of)), dtypes.TRADE)
+        n = len(self._group_of)
+        minutes = (until_ns - int(progress["ts_ns"][0])) // 60_000_000_000 + 1
+        # at most two trades end per instrument and mark: a walk from minute to minute needs no room for a month
+        rows = min(max(_ROWS, int(span_hours) * n), 2 * int(minutes) * n)
+        found = np.zeros(rows, dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
         progress["n_trades"] = progress["n_equity"] = 0
         arrays = self._engine.arrays()
@@ -213,7 +226,10 @@ class Scan:
     def marks_of(self, chunk: NDArray[np.void]) -> Iterator[Decisions]:
         """Advance through a chunk minute by minute; what every mark decides."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
-        for end_ns in range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS):
+        ends: Sequence[int] = range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS)
+        if self._sparse:  # without minutes there is a mark where a bar was known, and nowhere else
+            ends = np.unique(chunk["ts_close"]).tolist()
+        for end_ns in ends:
             first, past = past, int(np.searchsorted(chunk["ts_close"], end_ns, "right"))
             if self.step(chunk[first:past], end_ns):
                 yield self._engine.read(end_ns)
@@ -303,6 +319,13 @@ def summary(
             for name, item in entry_filters(strategy, cls).items()
         },
         "instruments": list(strategy.traded),
+        "timeframe": cls.timeframe,
+        "max_positions": block.max_positions,
+        "thresholds": {
+            symbol: model.threshold
+            for symbol, model in configured_vetoes(strategy).items()
+            if not isinstance(model, NoModel)
+        },
         "without_bars": history.missing,
         "closes_only": history.closes_only,
         "fills": {

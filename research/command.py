@@ -11,28 +11,39 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from research import backtest, checks, golden, replay
+from research import backtest, checks, golden, recording, replay
 from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
 from rooney.build import model_findings
 from rooney.config import StrategyConfig
+from rooney.engine import Decisions
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
 T = TypeVar("T")
 
 
 def run_backtest(
-    strategy: StrategyConfig, data: Path, start: datetime | None, end: datetime | None, out: Path | None, as_json: bool
+    strategy: StrategyConfig,
+    data: Path,
+    start: datetime | None,
+    end: datetime | None,
+    out: Path | None,
+    as_json: bool,
+    decisions: bool = False,
 ) -> int:
-    """Run, write and print."""
+    """Run, write and print. decisions: write what each bar decided, too, for a comparison to find reasons in."""
     for finding in model_findings(strategy):
         click.echo(f"{finding.level}: {finding.path}: {finding.text}", err=True)
     history = History(data, backtest.roots_of(strategy), start, end)
-    result = _shown(f"{history.bars:,} bars", lambda progress: backtest.run(strategy, history, progress))
+    decided: list[Decisions] = []
+    keep = decided.append if decisions else None
+    result = _shown(f"{history.bars:,} bars", lambda progress: backtest.run(strategy, history, progress, keep))
     found = backtest.summary(result, strategy, history)
     if out is not None:
         backtest.write(result, found, strategy.settings.starting_cash, out)
+        if decisions:
+            recording.write_decisions(decided, out)
     _print(found, _rows(found), out, as_json)
     return EXIT_OK
 

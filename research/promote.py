@@ -3,8 +3,8 @@
 Evidence is read by the fields that are named here, whatever else a file says:
 
     training.json   instruments: confirmed, reasons, sha256, measures       (`rooney train`)
-    optimize.json   strategy_params, measures: overfitting, deflated_sharpe (`rooney optimize`, if it was used)
-    portfolio.json  instruments                                             (`rooney portfolio`, if it was used)
+    optimize.json   confirmed, reasons, strategy_params, measures           (`rooney optimize`, if it was used)
+    portfolio.json  confirmed, reasons, instruments, selected               (`rooney portfolio`, if it was used)
 
 Each instrument is judged by itself. What misses a gate is left out, and if nothing is left, nothing is promoted.
 """
@@ -51,13 +51,18 @@ class Optimized(msgspec.Struct, frozen=True):
     """What is read of `optimize.json`."""
 
     strategy_params: dict[str, bundle.Value]
+    confirmed: bool = True
+    reasons: list[str] = []
     measures: dict[str, float | None] = {}
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """What is read of `portfolio.json`."""
+    """What is read of `portfolio.json`. instruments: to trade; selected: those of a choice that is not confirmed."""
 
     instruments: list[str]
+    confirmed: bool = True
+    reasons: list[str] = []
+    selected: list[str] = []
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -107,11 +112,14 @@ def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], des
     trained = _decoded(files[TRAINING], source / TRAINING, Training).instruments
     chosen = [symbol for symbol in strategy.traded if symbol in trained]
     missed = {symbol: ["was not trained"] for symbol in strategy.traded if symbol not in trained}
+    common = _of_search(files, extra.get(OPTIMIZE, source / OPTIMIZE), strategy.settings.gates)
     if PORTFOLIO in files:
-        selected = _decoded(files[PORTFOLIO], extra.get(PORTFOLIO, source / PORTFOLIO), Selected).instruments
+        portfolio = _decoded(files[PORTFOLIO], extra.get(PORTFOLIO, source / PORTFOLIO), Selected)
+        if not portfolio.confirmed:
+            common += [f"the portfolio: {reason}" for reason in portfolio.reasons or ["was not confirmed"]]
+        selected = portfolio.instruments or portfolio.selected
         missed |= {symbol: ["the portfolio leaves it out"] for symbol in chosen if symbol not in selected}
         chosen = [symbol for symbol in selected if symbol in chosen]
-    common = _of_search(files, extra.get(OPTIMIZE, source / OPTIMIZE), strategy.settings.gates)
     models = {}
     for symbol in chosen:
         one = trained[symbol]
@@ -166,13 +174,16 @@ def _of_search(files: Mapping[str, bytes], path: Path, gates: Gates) -> list[str
     """Gates that the search for parameters misses; of what it did not measure, none."""
     if OPTIMIZE not in files:
         return []
-    said = _decoded(files[OPTIMIZE], path, Optimized).measures
+    found = _decoded(files[OPTIMIZE], path, Optimized)
+    if not found.confirmed:
+        return [f"the parameters: {reason}" for reason in found.reasons or ["were not confirmed"]]
     reasons = []
-    overfitting, sharpe = said.get("overfitting"), said.get("deflated_sharpe")
+    overfitting, sharpe = found.measures.get("overfitting"), found.measures.get("deflated_sharpe")
     if overfitting is not None and not overfitting <= gates.max_overfitting:
-        reasons.append(f"parameters: probability of overfitting {overfitting:.2f} (most {gates.max_overfitting:.2f})")
+        most = f"(most {gates.max_overfitting:.2f})"
+        reasons.append(f"the parameters: probability of overfitting {overfitting:.2f} {most}")
     if sharpe is not None and not sharpe >= gates.min_deflated_sharpe:
-        reasons.append(f"parameters: deflated Sharpe ratio {sharpe:.3f} (least {gates.min_deflated_sharpe:.3f})")
+        reasons.append(f"the parameters: deflated Sharpe ratio {sharpe:.3f} (least {gates.min_deflated_sharpe:.3f})")
     return reasons
 
 

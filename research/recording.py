@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from rooney.control import Act, Command
 from rooney.engine import Book, Decisions, Outcome
@@ -123,6 +124,13 @@ def rows_of(decisions: Sequence[Decisions], order_root: dict[str, str]) -> Rows:
         for trade in mark.trades:
             rows["trades"].append((mark.ts_mark, *map(_kept, msgspec.structs.astuple(trade))))
     return rows
+
+
+def write_decisions(decisions: Sequence[Decisions], out: Path) -> None:
+    """`decisions.parquet`: ts_mark (UTC ns), symbol, reason, features as JSON, score; one per completed bar."""
+    rows = rows_of([msgspec.structs.replace(one, intents=[], trades=[]) for one in decisions], {})["decisions"]
+    schema = {"ts_mark": pl.Int64, "symbol": pl.String, "reason": pl.String, "features": pl.String, "score": pl.Float64}
+    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(out / "decisions.parquet")
 
 
 def _kept(value: Any) -> Any:

@@ -48,6 +48,7 @@ class Replayed(msgspec.Struct, frozen=True):
     rows: of the ledger by table, and how many of them are the same
     is_same_book:     account and positions after the last mark, as bytes; None where the replay ends before the ledger
     is_same_code:     kernel and configuration are those the ledger's newest checkpoint was written by
+    recorded, replayed: all rows of both
     """
 
     start_ns: int
@@ -57,6 +58,8 @@ class Replayed(msgspec.Struct, frozen=True):
     differences: list[Difference]
     is_same_book: bool | None
     is_same_code: bool
+    recorded: recording.Rows
+    replayed: recording.Rows
 
     @property
     def is_equal(self) -> bool:
@@ -109,7 +112,11 @@ def replay(
     same_book = engine.book() == recorded.book if end_ns == recorded.ts_mark else None
     told = sum(ts_mark <= end_ns for ts_mark, _ in recorded.heard)
     same_code = recorded.digest == engine.digest
-    return Replayed(start_ns, end_ns, told, rows, differences, same_book, same_code), result, history
+    return (
+        Replayed(start_ns, end_ns, told, rows, differences, same_book, same_code, recorded.rows, ours),
+        result,
+        history,
+    )
 
 
 def _first(recorded: Recording, groups: list[str]) -> int:

@@ -51,7 +51,8 @@ def comparison(told: dict[str, Any], days: Any, difference: Any) -> list[str]:
 
 
 def _instrument(verdict: Verdict) -> list[str]:
-    measures = [(label, f"{verdict.measures[key]:,.4g}") for key, label in _SHOWN if key in verdict.measures]
+    found = [(label, verdict.measures[key]) for key, label in _SHOWN if key in verdict.measures]
+    measures = [(label, f"{x:,.0f}" if abs(x) >= 1_000 else f"{x:.4g}") for label, x in found]
     parts = [f"<h2>{escape(verdict.symbol)}: {'confirmed' if verdict.model else 'no model'}</h2>"]
     if verdict.best is None:
         return [*parts, table(("", ""), measures)]

@@ -1,9 +1,15 @@
 """Fixtures that several test files share, and what may run beside what."""
 
 import pytest
+from hypothesis import settings
 from operate_support import bench, operate_place, operate_redis, operate_zygote
 
 __all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
+
+
+# No test of properties claims a time: on a busy machine an example may take as long as it takes.
+settings.register_profile("rooney", deadline=None)
+settings.load_profile("rooney")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read

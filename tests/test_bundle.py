@@ -24,6 +24,7 @@ from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.messages import Minute
 from rooney.model import UNCONFIRMED, Model, NoModel, path_of, write_model
+from rooney.operate import backup, flatten
 from rooney.sessions import MINUTE_NS
 
 FEATURES = ("weekday",)  # one set for the whole file: a step is compiled once for it
@@ -163,9 +164,23 @@ def test_the_portfolio_says_which_instruments_and_the_search_which_parameters(tm
     assert {"optimize.json", "portfolio.json"} <= set(strategy.bundle.manifest.files)
 
 
-def test_parameters_that_look_overfitted_promote_nothing(one: Config, trained: Path) -> None:
-    (trained / "optimize.json").write_text('{"strategy_params": {}, "measures": {"overfitting": 0.6}}')
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("optimize.json", {"strategy_params": {}, "measures": {"overfitting": 0.6}},
+         "the parameters: probability of overfitting 0.60 (most 0.20)"),
+        ("optimize.json", {"strategy_params": {}, "confirmed": False, "reasons": ["the final period lost 1 USD"]},
+         "the parameters: the final period lost 1 USD"),
+        ("portfolio.json", {"instruments": [], "selected": ["ES", "NQ"], "confirmed": False, "reasons": ["luck"]},
+         "the portfolio: luck"),
+    ],
+)  # fmt: skip
+def test_a_search_or_a_portfolio_that_does_not_hold_promotes_nothing(
+    file: str, content: Any, said: str, one: Config, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / file).write_text(json.dumps(content))
     assert promoted(one, trained) == 1
+    assert json.loads(capsys.readouterr().out)["missed"] == {"ES": [said], "NQ": [said]}
 
 
 def test_models_of_other_parameters_are_not_promoted(tmp_path: Path, trained: Path) -> None:
@@ -297,8 +312,19 @@ def test_a_block_that_says_otherwise_than_its_bundle_is_refused(
 
 def test_whoever_looks_or_closes_needs_no_bundle(held: bundle.Bundle, one: Config) -> None:
     """The rest of the file is read without it, so the hub, other strategies and `flatten` go on."""
+    assert set(flatten._traded(one, "a")) == {"ES", "NQ"}
     _cut(held.path / "manifest.json")
     assert load_config(one.path, environ={}).block("a").bundle == "bundles"
+    assert flatten._traded(one, "a") == {}
+
+
+def test_a_backup_holds_what_was_promoted_and_which_of_it_is_in_force(
+    held: bundle.Bundle, one: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    items = backup.collect(one, tmp_path / "state", tmp_path / "control", None, with_secrets=False, strategies=tmp_path)
+    kept = {item.path for item in items if item.kind == "model"}
+    assert kept == {held.path.parent / "current", *held.path.iterdir()}
 
 
 def test_every_number_of_the_gates_has_a_place_in_the_manifest(held: bundle.Bundle) -> None:

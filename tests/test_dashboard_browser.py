@@ -10,16 +10,20 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from dashboard_support import Site, say_live, standing
+from dashboard_support import Site, rooney, say_live, standing
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from support import PrivateRedis
+from test_compare import backtest_of
 from worker_support import Zygote
 
 from rooney.dashboard import charts
 from rooney.errors import BusError
+from rooney.operate.runs import of_ledger
 from rooney.sessions import MINUTE_NS
 
 CHROMIUM = shutil.which("chromium")
@@ -181,6 +185,38 @@ def test_redis_and_hub_may_go_and_come_back(place: tuple[Site, PrivateRedis], vi
         site.bench.rig.bus.ping()
     say_live(site.bench)
     until(page, "!document.querySelector('#part-alarms').textContent.includes('Redis at')")
+
+
+def test_the_comparison_tab_shows_what_was_kept_within_a_second(
+    site: Site, visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = visit("/compare")
+    until(page, LIVE)
+    live = of_ledger(site.bench.rig.ledger("a"))
+    rooney(site.bench, "compare", "a", backtest_of(site.bench, live.trades, tmp_path / "same"), "--keep")
+    shown = "document.querySelector('[data-verdict=\"a.compare\"]')"
+    until(page, f"{shown} && {shown}.textContent.includes('Every trade is the same')", timeout_s=5.0)
+    share = part(page, "compare").locator("[data-value=share]").inner_text()
+    assert share == "100.0 %"
+    worse = [msgspec.structs.replace(one, exit_price=one.exit_price + 1.0, pnl_usd=one.pnl_usd + 50.0)
+             for one in live.trades]  # fmt: skip
+    folder = backtest_of(site.bench, worse, tmp_path / "better")
+    rooney(site.bench, "compare", "a", folder, "--keep", code=1)
+    page.wait_for_selector("[data-difference=slippage]", timeout=WITHIN_MS)
+    assert part(page, "compare").locator("[data-difference]").count() == len(live.trades)
+    page.locator("[id^=days-]").first.locator("summary").click()
+    site.bench.more(102.5)
+    until(page, LIVE)
+    assert page.locator("[id^=days-]").first.get_attribute("open") is not None
+    assert part(page, "together").locator("[data-value=positions]").inner_text() == "1"
+    assert part(page, "capacity").locator("[data-capacity='a ES']").count() == 1
+    for scheme in ("light", "dark"):
+        for width in (1400, 360):
+            other = visit("/compare", viewport={"width": width, "height": 900}, color_scheme=scheme)
+            assert other.evaluate("document.documentElement.scrollWidth") <= width
+            assert other.evaluate(_CONTRAST) == []
+            if folder_of := os.environ.get("ROONEY_SCREENSHOTS"):
+                other.screenshot(path=f"{folder_of}/compare-{scheme}-{width}.png", full_page=True)
 
 
 @pytest.mark.slow

@@ -89,6 +89,12 @@ def test_what_was_bought_is_backtested_and_too_little_for_a_model(
     assert json.loads((place / "result" / "summary.json").read_text())["strategy"] == "ibs"
     assert trained.exit_code == 1, trained.output
     assert (place / "trained" / "report.html").exists() and not list((place / "trained").glob("*.model"))
+    assert "\nrooney promote ibs --from trained\n" in TEXT
+    given = [f"strategies.ibs.bundle={place}/bundles", "strategies.ibs.models_path=null"]
+    words = ["promote", "ibs", "--from", "trained", *(word for one in given for word in ("--set", one))]
+    promoted = CliRunner().invoke(cli, words)
+    assert promoted.exit_code == 1, promoted.output
+    assert "nothing promoted: no instrument passes the gates" in promoted.output
 
 
 def test_every_research_command_of_the_text_is_run_here() -> None:

@@ -8,11 +8,13 @@ in test_day_one.py.
 import importlib.util
 import re
 import shlex
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import click
 import pytest
 
+from bench.picture import svg
 from rooney.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -132,3 +134,19 @@ def test_what_the_troubleshooting_page_quotes_is_said_by_the_code() -> None:
     assert len(quoted) > 20
     for words in (words for span in quoted for words in re.split(r"\s*…\s*", span) if words):
         assert words in said, words
+
+
+def test_a_screen_becomes_a_drawing_that_says_the_same() -> None:
+    screen = "strategy  mode\na <b> & c   paper\n"
+    drawn = ElementTree.fromstring(svg(screen, "rooney status"))
+    lines = [(text.text or "").replace("\u00a0", " ") for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert lines == ["$ rooney status", "strategy  mode", "a <b> & c   paper"]
+
+
+def test_the_picture_of_the_status_has_the_columns_it_has_now() -> None:
+    shown = (ROOT / "docs" / "status.svg").read_text().replace("\u00a0", " ")
+    header = re.search(r">(strategy .*?)<", shown)
+    source = (ROOT / "rooney" / "operate" / "status.py").read_text()
+    assert header is not None
+    for column in re.split(r"  +", header[1]):
+        assert f'"{column}"' in source, column

@@ -140,6 +140,15 @@ def test_an_interpreter_the_units_cannot_see_is_refused(tmp_path: Path) -> None:
                 choose_python(path)
 
 
+@pytest.mark.parametrize("prefix", ["/home/me/rooney", "/root", "/tmp/rooney", "rooney"])
+def test_a_prefix_the_units_cannot_see_is_refused_and_nothing_is_written(
+    prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["install", "--root", str(tmp_path), "--prefix", prefix]) == 2
+    assert f"--prefix {prefix}: it has to be absolute" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_rollback_without_a_version_before_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

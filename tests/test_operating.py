@@ -1,19 +1,22 @@
 """docs/OPERATING.md: every command in it is run as it stands there, on a strategy in the state it is about."""
 
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from operate_support import BUY, ENTERED, Bench, hang, wait_for
+from operate_support import BUY, ENTERED, LEAVE, Bench, hang, wait_for
 from test_bundle import config, promoted, training
+from test_compare import old_database
 from test_operate_reconcile import BOUGHT, tradovate
 from worker_support import ROOT
 
 from rooney.bundle import before, in_force
 from rooney.cli import cli
+from rooney.operate.comparing import VERBS as COMPARING
 from rooney.operate.verbs import VERBS
 from rooney.sim.traderspost import Fault
 
@@ -28,7 +31,7 @@ def arguments(command: str, one: Bench, tmp_path: Path, order_id: str) -> list[s
     """A command of the text for this bench."""
     words = command.replace("/mnt/new", str(tmp_path / "new")).split()
     places = {"NAME": "a", "ID": order_id, "5012.25": "104.5"}
-    files = ("trades.parquet", "fills.csv", "rooney.tgz")
+    files = ("trades.parquet", "fills.csv", "rooney.tgz", "bars.parquet", "DIR", "compare.html", "trades.db")
     found = [places.get(word, str(tmp_path / word) if word in files else word) for word in words]
     if words[0] in ACTS or (words[0] == "position" and len(words) > 3):
         found += ["--reason", "as the text says", "--yes"]
@@ -46,7 +49,8 @@ def of(*verbs: str) -> list[str]:
 
 
 def test_every_command_of_the_text_is_run_here() -> None:
-    assert {command.split()[0] for command in COMMANDS} == {*(verb.name for verb in VERBS), "promote"}
+    tested = {verb.name for verb in (*VERBS, *COMPARING)}
+    assert {command.split()[0] for command in COMMANDS} == {*tested, "backtest", "promote"}
 
 
 def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_path: Path) -> None:
@@ -90,6 +94,24 @@ def test_the_comparison_commands_correct_what_they_show(bench: Make, tmp_path: P
         shown = one.rooney(*arguments(command, one, tmp_path, ""), code=1)
         assert "assumed 104.25  filled at 104" in shown
     assert [str(act.command.verb) for act in one.read().acts] == ["position"]
+
+
+def test_the_comparing_commands_find_the_live_run_in_its_own_tape(bench: Make, tmp_path: Path) -> None:
+    one = bench(settle_s=0, reentry_wait_s=0)
+    one.begin()
+    one.more(LEAVE, 100.5, BUY, 100.25, LEAVE, 100.5)
+    for command in of("audit"):
+        done = one.run(*arguments(command, one, tmp_path, ""))
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert "100.00% of" in done.stdout and "discrepancy 0.0%" in done.stdout
+    (kept,) = (one.state / "audit").glob("*.parquet")
+    shutil.copy(kept, tmp_path / "bars.parquet")
+    old_database(tmp_path / "trades.db", [("2026-03-11T15:02:00", "2026-03-11T15:05:00", "2026-03-11T15:06:00")])
+    for command in of("backtest", "compare"):
+        done = one.run(*arguments(command, one, tmp_path, ""))
+        assert done.returncode == ("trades.db" in command), f"{command}\n{done.stdout}{done.stderr}"
+        assert "trades.db" in command or command.startswith("backtest") or "2 of 2 pairs" in done.stdout
+    assert (tmp_path / "compare.html").is_file()
 
 
 def test_the_moving_commands_move_a_stopped_strategy(bench: Make, tmp_path: Path) -> None:

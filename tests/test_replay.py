@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ from test_worker import place, redis, said, zygote  # noqa: F401 - fixtures
 from worker_support import ROOT, Forked, Rig, read_only, wait_for
 
 from research import backtest, replay, start
+from research.audit import audit
 from research.backtest import Result
 from research.history import History
 from research.replay import Replayed
@@ -35,6 +36,8 @@ from rooney.config import StrategyConfig, load_config
 from rooney.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.errors import LedgerError
 from rooney.ledger import Ledger
+from rooney.operate.compare import audit_lines
+from rooney.operate.tape import record
 from rooney.sim.traderspost import Fault, running
 
 # ruff: noqa: F811 - fixtures of test_worker
@@ -50,6 +53,7 @@ class Live:
     """A finished run: its ledger and configuration, and the bars it was made from."""
 
     def __init__(self, one: Rig, bars: Path) -> None:
+        self.rig = one
         self.ledger, self.bars, self.said = one.ledger(), bars, said(one)
         self.config = one.directory / "config.yml"
         self.whole = cache(self.replayed)
@@ -222,6 +226,37 @@ def test_another_bar_is_told_as_the_first_decision_it_changes(live: Live, tmp_pa
     difference = next(one for one in found.differences if one.table == "decisions")
     assert difference.ledger is not None
     assert (difference.ledger["symbol"], difference.ledger["ts_mark"] // 10**9) == ("GC", int(at.timestamp()) + 1800)
+
+
+def test_the_tape_as_redis_keeps_it_gives_an_audit_in_which_everything_is_the_same(live: Live, tmp_path: Path) -> None:
+    kept = tmp_path / "tape"
+    assert record(live.rig.bus, ROOTS, kept) > 1_000
+    assert record(live.rig.bus, ROOTS, kept) == 0  # nothing new
+    found = audit(live.strategy(), kept, live.ledger)
+    assert found.trouble == "" and found.audit is not None
+    assert [(one.share, one.first) for one in found.audit.of_all] == [(1.0, "")] * len(ROOTS)
+    assert sum(one.decisions for one in found.audit.of_all) == live.replay().rows["decisions"][0] > 100
+    (one,) = found.comparisons
+    assert one.identical == one.pairs == one.trades_a == one.trades_b == live.replay().rows["trades"][0] > 0
+    assert found.discrepancy == 0.0 and not found.is_alarm
+    assert "100.00% of" in "\n".join(audit_lines(found))
+
+
+def test_an_audit_of_other_bars_names_the_first_decision_and_is_an_alarm(live: Live, tmp_path: Path) -> None:
+    bars = pl.read_parquet(live.bars)
+    wrong = (pl.col("root") == "GC") & (pl.col("ts_open") > bars["ts_open"].max() - timedelta(hours=6))
+    off = pl.when(wrong).then(40.0).otherwise(0.0)
+    moved = bars.with_columns(pl.col("open", "high", "low", "close") + off)
+    moved.write_parquet(tmp_path / "bars.parquet")
+    found = audit(live.strategy(), tmp_path / "bars.parquet", live.ledger)
+    assert found.audit is not None and found.is_alarm
+    by_symbol = {one.symbol: one for one in found.audit.of_day}
+    assert by_symbol["GC"].share < 1.0 and by_symbol["GC"].first.split(": ")[1].startswith("live ")
+
+
+def test_an_audit_that_cannot_be_done_says_why(live: Live, tmp_path: Path) -> None:
+    found = audit(live.strategy("strategies.a.profile=v1"), live.bars, live.ledger)
+    assert found.is_alarm and "profile: v1" in found.trouble and found.comparisons == ()
 
 
 def test_the_command_replays_a_live_day_and_says_so(live: Live, tmp_path: Path) -> None:

@@ -143,17 +143,17 @@ def test_no_feature_of_the_catalogue_depends_on_what_comes_later(market: Path) -
     known = [name for name in names() if not is_research_only(catalogue(name)) and is_here(catalogue(name))]
     engine = build_engine(strategy, training.resolve(known), {})
     blank, roots = engine.freeze(), [one.symbol for one in engine.instruments]
-    stamps = pl.concat([pl.read_parquet(file, columns=["ts_open"]) for file in sorted(market.glob("*.parquet"))])
-    first, last = (at.timestamp() for at in (stamps["ts_open"].min(), stamps["ts_open"].max()))
+    whole = History(market, roots)
     columns = {name: engine.compiled.layout.fields.index(model_field(name)) for name in known}
     seen: set[str] = set()
     for share in (0.41, 0.62, 0.97):
-        cut = datetime.fromtimestamp(first + share * (last - first), UTC)
+        cut = datetime.fromtimestamp((whole.start_ns + share * (whole.end_ns - whole.start_ns)) // 1e9, UTC)
         found = {}
         for end in (cut, None):
             engine.restore(blank)
-            scan = Scan(engine, History(market, roots, end=end))
-            for chunk in scan.history.chunks():
+            history = History(market, roots, end=end)
+            scan = Scan(engine, history)
+            for chunk in history.chunks():
                 scan.step(chunk, int(cut.timestamp()) * 1_000_000_000)
             found[end] = {root: engine.values(root).copy() for root in ROOTS}
         for root in ROOTS:

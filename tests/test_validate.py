@@ -83,3 +83,15 @@ def test_results_of_a_run_become_the_page_and_its_exit_status(
     monkeypatch.setattr(validate, "CRITERIA", good | {"Two": (Criterion("bad", ("system/test_b.py::test_two",)),)})
     assert validate.main(argv) == 1
     assert "2 tests; of 3 criteria 1 shown, 1 FAILED, 1 needs an account." in capsys.readouterr().out
+
+
+def test_a_test_that_was_run_again_counts_as_it_ended_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["--bench", str(tmp_path / "bench.json"), "--json"]
+    (tmp_path / "bench.json").write_text('{"benchmarks": []}')
+    for name, inside in (("first", "<failure/>"), ("second", "")):
+        case = f'<testcase classname="tests.test_a" name="test_one" time="0.1">{inside}</testcase>'
+        (tmp_path / name).write_text(f"<testsuites><testsuite>{case}</testsuite></testsuites>")
+    monkeypatch.setattr(validate, "CRITERIA", {"One": (Criterion("x", ("test_a.py",)),)})
+    first, second = ("--junit", str(tmp_path / "first")), ("--junit", str(tmp_path / "second"))
+    assert validate.main([*argv, *first, *second]) == 0
+    assert validate.main([*argv, *second, *first]) == 1

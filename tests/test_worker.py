@@ -589,6 +589,33 @@ def test_a_blocked_loop_pings_no_more(rig: Any, place: Path) -> None:
     assert len(manager.said) == before
 
 
+def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: Any, place: Path) -> None:
+    """Connected, silent: a call takes its time limit, and the loop has turned all the same."""
+    one = rig("a")
+    manager = Manager(place / "notify3")
+    own = Path(tempfile.mkdtemp(prefix="rr-"))
+    server = start_redis(own)
+    try:
+        one.redis_socket = own / "redis.sock"
+        one.bus = Bus(socket=str(one.redis_socket))
+        one.publish(closes(QUIET))
+        worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="1500000")
+        wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 2)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        hung = time.monotonic()
+        wait_for(lambda: len([at for at in manager.times("WATCHDOG=1") if at > hung + 2.0]) >= 2)
+        assert any("ATTENTION Redis away" in line for at, line in manager.said if at > hung)
+        os.kill(server.process.pid, signal.SIGCONT)
+        wait_for(lambda: "Redis is back" in said(one))
+        one.publish(closes(QUIET, QUIET, start=START + 2 * MINUTE_NS))
+        one.wait_position(START + 4 * MINUTE_NS)
+        assert worker.kill(signal.SIGTERM) == 0
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+        server.stop()
+        shutil.rmtree(own)
+
+
 def test_no_secret_is_in_the_log_the_ledger_or_the_arguments(rig: Any) -> None:
     one = rig("a", faults=(Fault("redirect", at=(2,)), Fault("html500", at=(4,)), Fault("close", at=(6,))))
     worker = one.begin(TAPE)
@@ -662,6 +689,40 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
     process.stop()
     thread.join(20)
     assert "behind the exchange's" in caplog.text
+
+
+def test_a_redis_that_stays_away_is_an_alert_said_once(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from rooney import worker as worker_module
+    from rooney.config import load_config
+
+    one = rig("a")
+    own = Path(tempfile.mkdtemp(prefix="rr-"))
+    server = start_redis(own)
+    try:
+        one.redis_socket = own / "redis.sock"
+        monkeypatch.setattr(worker_module, "REDIS_ALERT_S", 1.0)
+        monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
+        process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=True)
+        said: list[str] = []
+        monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
+        thread = threading.Thread(target=process.run, daemon=True)
+        thread.start()
+        wait_for(lambda: any(text.startswith("paper flat") for text in said), 60, lambda: said)
+        server.stop()
+        wait_for(lambda: said[-1].startswith("ALERT Redis away"), 20, lambda: said)
+        away = len(said)
+        wait_for(lambda: len(said) >= away + 2, 20)
+        server = start_redis(own)
+        wait_for(lambda: said[-1].startswith("paper flat"), 20, lambda: said)
+        process.stop()
+        thread.join(20)
+    finally:
+        server.stop()
+        shutil.rmtree(own)
+    assert any(text.startswith("ATTENTION Redis away") for text in said)
+    assert [one.levelname for one in caplog.records if "has been away for" in one.message] == ["CRITICAL"]
 
 
 def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

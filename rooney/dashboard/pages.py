@@ -15,15 +15,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rooney import __version__, sessions
 from rooney.config import Config, Dashboard, StrategyBlock
-from rooney.dashboard import charts
+from rooney.dashboard import charts, comparing
 from rooney.dashboard.charts import Curve
 from rooney.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.secrets import Secret
 from rooney.sessions import CHICAGO, trade_date, window_at
+from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
 from rooney.view.conditions import Severity, conditions, state_of, worst
 from rooney.view.market import Market, freshness
 from rooney.view.measures import CORRELATION_DAYS, SHARPE_DAYS, Measures, Point, correlation, curve, daily, measure
@@ -31,7 +31,6 @@ from rooney.view.portrait import Closed, Decision, Order, Portrait
 from rooney.view.system import Looker, StrategyLook, System
 from rooney.view.units import unit_of
 
-TEMPLATES = Path(__file__).with_name("templates")
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
 
 
@@ -92,15 +91,8 @@ class Pages:
         self._shown = block.strategies
         self.assets: Mapping[str, str] = {}
         self._memory: dict[str, tuple[Portrait, Any]] = {}
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
-        )  # fmt: skip
+        self._environment = comparing.environment()
         self._environment.globals["tick_of"] = _tick_of
-        self._environment.filters |= {
-            "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price,
-            "ms": charts.milliseconds, "mib": charts.mebibytes, "sign": charts.sign, "label": charts.label,
-        }  # fmt: skip
 
     def tabs(self) -> list[Tab]:
         """In the order of the keys 1, 2, 3 …"""
@@ -111,7 +103,7 @@ class Pages:
             Tab("/market", "Market", ("market",)),
             Tab("/orders", "Orders", ("unknown", "orders")),
             Tab("/system", "System", ("units", "latency", "redis", "hub")),
-            Tab("/compare", "Compare", ("compare",)),
+            Tab("/compare", "Compare", ("together", "correlation", "capacity", "health", "compare")),
         ]
 
     def tab(self, path: str) -> Tab | None:
@@ -183,6 +175,17 @@ class Pages:
         label = "P&L since the start per strategy, USD, estimated"
         return {"plot": charts.plot(curves, label, query.zone), "curves": curves, "pairs": pairs,
                 "need_days": CORRELATION_DAYS, "total": _total(faces)}  # fmt: skip
+
+    def comparison(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
+        """The overview's curves, what all are together, and every comparison that was kept."""
+        return self.overview(tab, query, system, faces) | {
+            "together": combined(system),
+            "capacities": capacities(system),
+            "limit": PARTICIPATION_LIMIT,
+            "verdicts": [(one, comparing.plots(one, query.zone)) for one in system.verdicts],
+            "rows_of": comparing.rows_of,
+            "shown": comparing.DIFFERENCES_SHOWN,
+        }
 
     def strategy(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """Everything of one."""
@@ -281,6 +284,7 @@ _PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "market": Pages.market,
     "orders": Pages.orders,
     "system": Pages.system_,
+    "compare": Pages.comparison,
 }
 
 

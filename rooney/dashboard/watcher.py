@@ -84,4 +84,5 @@ def _significant(system: System) -> Any:
             for one in system.strategies
         ],
         [(one.about, one.severity) for one in conditions(system)],
+        [(one.name, one.kind, one.ts_ns) for one in system.verdicts],
     )

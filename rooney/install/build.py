@@ -17,6 +17,7 @@ IMPORTED = (
     "rooney.worker",
     "rooney.dashboard.process",
     "rooney.alert",
+    "rooney.alerts.sender",
     "uvicorn",
     "starlette",
 )
@@ -50,6 +51,15 @@ def choose_python(wanted: str | None) -> str:
             return path
     least = ".".join(map(str, MIN_PYTHON))
     raise InstallError(f"no usable Python: {'; '.join(refused)}. Install python3 ({least} or later), or give --python")
+
+
+def check_prefix(prefix: Path) -> None:
+    """Raises InstallError for a place that the units could not see."""
+    if not prefix.is_absolute() or f"{prefix}/".startswith(_HIDDEN):
+        raise InstallError(
+            f"--prefix {prefix}: it has to be absolute and outside {', '.join(_HIDDEN)}, which no unit sees; "
+            "nothing was changed"
+        )
 
 
 def find_uv(host: Host, layout: Layout, python: str) -> str:

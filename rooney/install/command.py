@@ -10,13 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rooney.install import redis
-from rooney.install.build import build, choose_python, has_research, units_of
+from rooney.install.build import build, check_prefix, choose_python, has_research, units_of
 from rooney.install.host import Host, InstallError
 from rooney.install.layout import AHEAD_DROP_IN, UNIT_DROP_INS, Layout, version_of
 
 EXIT_OK, EXIT_FAILURE = 0, 2
 SOURCE = Path(__file__).resolve().parents[2]
-RESTARTED = ("rooney-hub.service", "rooney-worker@*.service", "rooney-dashboard.service")  # in this order
+RESTARTED = (
+    "rooney-hub.service",
+    "rooney-worker@*.service",
+    "rooney-dashboard.service",
+    "rooney-alert-sender.service",
+)  # in order
 SOCKET_LINE = "# redis_socket: /run/redis/redis-server.sock"
 
 
@@ -57,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def install(host: Host, layout: Layout, options: argparse.Namespace) -> None:
     """From nothing to units that can be started, or from one version to the next."""
+    check_prefix(layout.prefix)
     os.umask(0o022)
     source = options.source.resolve()
     version, replaced = version_of(source), layout.version("current")

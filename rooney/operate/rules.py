@@ -1,7 +1,8 @@
 """What a strategy's decisions are held against: its file and its block, as they are now. A compiler comes with it."""
 
-from rooney.build import entry_filters
+from rooney.build import configured_vetoes, entry_filters
 from rooney.config import Config
+from rooney.model import Model
 from rooney.operate.why import Rules
 from rooney.strategy import load
 
@@ -10,6 +11,7 @@ def rules_of(config: Config, name: str) -> Rules:
     """Raises ConfigError for a strategy that is not configured or cannot be loaded."""
     strategy = config.strategy(name)
     block, cls = strategy.settings, load(strategy.strategy)
+    vetoes = configured_vetoes(strategy)
     declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
     return Rules(
         timeframe=cls.timeframe,
@@ -23,5 +25,5 @@ def rules_of(config: Config, name: str) -> Rules:
         close_margin_s=block.close_margin_s,
         entry_windows=cls.entry_windows if block.entry_windows is None else block.entry_windows,
         no_entry_windows=block.no_entry_windows,
-        thresholds={},
+        thresholds={symbol: veto.threshold for symbol, veto in vetoes.items() if isinstance(veto, Model)},
     )

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import asdict
+
 from rooney import sessions
 from rooney.operate import showing
 from rooney.sessions import CHICAGO
+from rooney.view.analytics import capacities, combined
 from rooney.view.conditions import Condition, Severity, conditions, state_of, worst
 from rooney.view.market import freshness
 from rooney.view.measures import curve, daily, measure
@@ -160,6 +163,16 @@ def as_json(system: System, units: dict[str, str]) -> dict[str, Any]:
         "ts_ns": system.ts_wall,
         "now_ns": system.now_ns,
         "trade_date": system.trade_date.isoformat(),
+        "combined": {name: _told(value) for name, value in asdict(combined(system)).items()},
+        "capacity": [
+            {name: _told(getattr(item, name)) for name in (*item.__struct_fields__, "warning")}
+            for item in capacities(system)
+        ],
+        "comparisons": [
+            {"name": one.name, "kind": one.kind, "ts_ns": one.ts_ns, "discrepancy": one.discrepancy,
+             "clean_days": one.clean_days, "is_alarm": one.is_alarm, "trouble": one.trouble or None}
+            for one in system.verdicts
+        ],
         "conditions": [_condition(one) for one in conditions(system)],
         "hub": {
             "state": hub.state, "ts_tape_ns": hub.ts_tape, "ts_last_record_ns": hub.ts_last_record,
@@ -230,8 +243,14 @@ def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
         ],
         "last_decision": last_decision(one) or None,
         "switches": [str(switch) for switch in one.switches],
+        "health": {name: _told(value) for name, value in asdict(one.health).items()} if one.health else None,
         "unreadable": str(one.unreadable) if one.unreadable else None,
     }  # fmt: skip
+
+
+def _told(value: Any) -> Any:
+    """JSON has neither NaN nor infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float) -> float | None:

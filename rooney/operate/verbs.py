@@ -1,19 +1,19 @@
 """The operator's verbs on the command line. Each one asks for a reason and shows what it will do before it does it."""
 
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.operate import asking
 from rooney.operate.places import credential_store, ledger_names, ledger_path, state_directory
+from rooney.operate.shared import JSON, STATE, say
 from rooney.options import configured, load
 
 if TYPE_CHECKING:
@@ -21,28 +21,21 @@ if TYPE_CHECKING:
     from rooney.operate.reading import Order, Reading
     from rooney.view.system import Looker
 
-_STATE = click.option(
-    "--state-directory",
-    "state",
-    type=click.Path(path_type=Path),
-    help="Directory with a folder per strategy [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
-)
 _CREDENTIALS = click.option(
     "--credentials", type=click.Path(path_type=Path), help="Directory of the credentials [/etc/rooney/credentials]."
 )
 _CLOCK = click.option(
     "--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's."
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def _acting(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a verb that changes something."""
     options = (
-        _STATE,
+        STATE,
         click.option("--reason", help="Why; goes into the ledger. Asked for if left out."),
         click.option("--yes", is_flag=True, help="Do not ask before doing it."),
-        _JSON,
+        JSON,
     )
     for option in reversed(options):
         command = option(command)
@@ -54,12 +47,6 @@ def _clock(name: str) -> "Clock":
     from rooney.clock import Clock, ReplayClock
 
     return ReplayClock() if name == "replay" else Clock()
-
-
-def _say(as_json: bool, found: dict[str, Any], lines: list[str], code: int) -> NoReturn:
-    """The result, for a program or a person, and the exit status."""
-    click.echo(json.dumps({"exit": code} | found) if as_json else "\n".join(lines))
-    sys.exit(code)
 
 
 def _show(as_json: bool, lines: list[str]) -> None:
@@ -89,9 +76,9 @@ def _looker(
 
 @click.command()
 @configured
-@_STATE
+@STATE
 @_CLOCK
-@_JSON
+@JSON
 def status(
     config_path: str | None,
     overrides: tuple[str, ...],
@@ -108,12 +95,12 @@ def status(
     system = looker.look()
     looker.close()
     said = units.states([one.name for one in system.strategies if one.is_configured])
-    _say(as_json, act.as_json(system, said), act.lines(system, said), act.code(system))
+    say(as_json, act.as_json(system, said), act.lines(system, said), act.code(system))
 
 
 @click.command()
 @configured
-@_STATE
+@STATE
 @_CLOCK
 @click.option("--every", "every_s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Seconds.")
 @click.option("--count", "-n", type=click.IntRange(min=1), help="Pictures [until interrupted].")
@@ -151,9 +138,9 @@ def top(
 @click.argument("symbol", required=False)
 @click.option("--at", metavar="TIME", help="ISO time, or HH:MM of the last 24 hours; UTC unless it says [now].")
 @configured
-@_STATE
+@STATE
 @_CLOCK
-@_JSON
+@JSON
 def why(
     name: str,
     symbol: str | None,
@@ -199,16 +186,16 @@ def why(
     head = f"{name}, {one.block.mode if one.block else '?'}, decides on {rules.timeframe} bars"
     text = act.lines(answers, head) if symbol else act.summary(answers, head)
     code = EXIT_ATTENTION if act.needs_look(answers) else EXIT_OK
-    _say(as_json, {"strategy": name, "answers": act.as_json(answers)}, text, code)
+    say(as_json, {"strategy": name, "answers": act.as_json(answers)}, text, code)
 
 
 @click.command()
 @click.argument("name", required=False)
-@_STATE
+@STATE
 @click.option("--open", "only_open", is_flag=True, help="Only orders of which something can still come.")
 @click.option("--count", "-n", type=click.IntRange(min=1), default=20, show_default=True, help="Newest per strategy.")
 @click.option("--export", type=click.Path(path_type=Path), help="Write the closed trades of NAME as Parquet.")
-@_JSON
+@JSON
 def orders(
     name: str | None, state: Path | None, only_open: bool, count: int, export: Path | None, as_json: bool
 ) -> None:
@@ -223,7 +210,7 @@ def orders(
         if name is None:
             raise ConfigError(f"--export {export}: expected one strategy, got all of them; nothing was written")
         written = listing.export(readings[0], export)
-        _say(as_json, {"strategy": name, "trades": written}, [f"{written} trades of {name} in {export}"], EXIT_OK)
+        say(as_json, {"strategy": name, "trades": written}, [f"{written} trades of {name} in {export}"], EXIT_OK)
     lines: list[str] = []
     found = []
     code = EXIT_OK
@@ -233,7 +220,7 @@ def orders(
         shown = [order for order in reading.orders if order.is_open or not only_open][-count:]
         lines += listing.lines(reading, shown)
         found.append(listing.as_json(reading, shown))
-    _say(as_json, {"strategies": found}, lines or [f"no ledgers in {directory}"], code)
+    say(as_json, {"strategies": found}, lines or [f"no ledgers in {directory}"], code)
 
 
 def _find_order(state: Path, wanted: str) -> "tuple[Reading, Order]":
@@ -277,7 +264,7 @@ def resolve(
     _show(as_json, act.plan(reading.name, order, filled))
     asking.confirm("Write this?", yes)
     done = act.resolve(reading, order, filled, asking.who(), why, _clock(clock))
-    _say(as_json, {"strategy": reading.name, "intent": order.id, "done": done}, [done], EXIT_OK)
+    say(as_json, {"strategy": reading.name, "intent": order.id, "done": done}, [done], EXIT_OK)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # so that -1 is a number
@@ -309,12 +296,12 @@ def position(
         _show(as_json, state_position.plan(reading, stated))
         asking.confirm("Write this?", yes)
         done = state_position.state(reading, stated, asking.who(), why, _clock(clock))
-        _say(as_json, {"strategy": name, "symbol": stated.symbol, "done": done}, [done], EXIT_OK)
+        say(as_json, {"strategy": name, "symbol": stated.symbol, "done": done}, [done], EXIT_OK)
     state_position.check_symbols(reading, symbols)
     open_now = exposures(reading)
     on = switches(control_directory(os.environ), name)
     is_unclear = any(not exposure.is_certain for exposure in open_now)
-    _say(
+    say(
         as_json,
         positions.as_json(reading, open_now, on, symbols),
         positions.lines(reading, open_now, on, symbols),
@@ -346,7 +333,7 @@ def halt(
     _show(as_json, [f"{level} of {scope}: {effect}, until rooney resume {name or '--all'}"])
     asking.confirm("Do it?", yes)
     path = set_switch(control_directory(os.environ), scope, level, asking.who(), why)
-    _say(as_json, {"scope": scope, "level": str(level), "file": str(path)}, [f"{level} is on: {path}"], EXIT_OK)
+    say(as_json, {"scope": scope, "level": str(level), "file": str(path)}, [f"{level} is on: {path}"], EXIT_OK)
 
 
 @click.command()
@@ -365,7 +352,7 @@ def resume(name: str | None, is_all: bool, state: Path | None, reason: str | Non
     _show(as_json, act.plan(root, name, names))
     asking.confirm("Do it?", yes)
     result = act.resume(root, name, names, asking.who(), why)
-    _say(as_json, {"cleared": result.cleared, "still_on": result.still_on}, result.lines, result.code)
+    say(as_json, {"cleared": result.cleared, "still_on": result.still_on}, result.lines, result.code)
 
 
 @click.command()
@@ -429,7 +416,7 @@ def flatten(
     )
     lines = [line for one in found for line in one.lines]
     code = max((one.code for one in found), default=EXIT_OK)
-    _say(as_json, {"strategies": [one.as_json() for one in found]}, lines or ["no strategies"], code)
+    say(as_json, {"strategies": [one.as_json() for one in found]}, lines or ["no strategies"], code)
 
 
 @click.command()
@@ -471,22 +458,22 @@ def reconcile(
     said += [command.reason for command in waiting(control_directory(os.environ), name)]
     comparison = act.compare(reading, fills, act.through(said))
     if not apply or not act.commands(comparison, "", "", 0):
-        _say(as_json, act.as_json(comparison), act.lines(comparison), comparison.code)
+        say(as_json, act.as_json(comparison), act.lines(comparison), comparison.code)
     why = asking.reason(reason)
     _show(as_json, act.lines(comparison))
     asking.confirm("Write these corrections?", yes)
     commands = act.commands(comparison, asking.who(), why, time.time_ns())
     done = [leave(reading, command, _clock(clock)) for command in commands]
-    _say(as_json, act.as_json(comparison) | {"done": done}, done, comparison.code)
+    say(as_json, act.as_json(comparison) | {"done": done}, done, comparison.code)
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @configured
 @_CREDENTIALS
-@_STATE
+@STATE
 @click.option("--with-secrets", is_flag=True, help="Webhooks and keys too: then guard the file like them.")
-@_JSON
+@JSON
 def backup(
     out: Path,
     config_path: str | None,
@@ -512,7 +499,7 @@ def backup(
     manifest = act.backup(items, out, with_secrets=with_secrets)
     lines = [f"{kept.kind:<14}{kept.path}" for kept in manifest.files]
     lines.append(f"{len(manifest.files)} files in {out}, secrets {'INCLUDED' if with_secrets else 'left out'}")
-    _say(as_json, {"file": str(out), "files": [kept.path for kept in manifest.files]}, lines, EXIT_OK)
+    say(as_json, {"file": str(out), "files": [kept.path for kept in manifest.files]}, lines, EXIT_OK)
 
 
 @click.command()
@@ -520,7 +507,7 @@ def backup(
 @click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory that stands for /.")
 @click.option("--force", is_flag=True, help="Put files that are there aside and take their place.")
 @click.option("--yes", is_flag=True, help="Do not ask before doing it.")
-@_JSON
+@JSON
 def restore(file: Path, root: Path, force: bool, yes: bool, as_json: bool) -> None:
     """Put back what a backup holds."""
     from rooney.operate import backup as act
@@ -534,7 +521,7 @@ def restore(file: Path, root: Path, force: bool, yes: bool, as_json: bool) -> No
     lines = [f"put aside: {path}" for path in aside]
     lines.append(f"{len(targets)} files restored. Before a worker starts, compare: rooney reconcile NAME FILE")
     found = {"files": [str(path) for _, path in targets], "put_aside": [str(path) for path in aside]}
-    _say(as_json, found, lines, EXIT_OK)
+    say(as_json, found, lines, EXIT_OK)
 
 
 VERBS = (status, top, why, orders, position, flatten, halt, resume, resolve, reconcile, backup, restore)

@@ -41,6 +41,7 @@ from rooney.sim.sources import read
 STRATEGIES = ("ibs", "breakout")
 SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
 HISTORY_SESSIONS = 6
+HOURS_OF_SESSION = 17  # hourly bars at least, of any instrument
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -139,12 +140,15 @@ class Demo:
         config_path.write_text(yaml.safe_dump(settings, sort_keys=False))
         self._say("compiling the strategies' kernels (once; later runs load them)")
         config = load_config(config_path, environ=environment)
+        hours = 0  # that the features of a bundle's models need
         for name in STRATEGIES:
-            build_engine(config.strategy(name)).compile()
+            engine = build_engine(config.strategy(name))
+            engine.compile()
+            hours = max(hours, engine.history_bars(TIMEFRAMES.index("hourly")))
         redis = start_redis(self.directory)
         self.parts.append(redis)
         self._bus = Bus(socket=str(self.directory / "redis.sock"))
-        self._load_history(what)
+        self._load_history(what, max(HISTORY_SESSIONS, 1 + hours // HOURS_OF_SESSION))
         common = ["--config", str(config_path)]
         for name in STRATEGIES:
             argv = python("rooney", "worker", name, *common, "--clock", "replay", "--state", str(self.directory / name))
@@ -204,14 +208,14 @@ class Demo:
         self.parts.append(part)
         return part
 
-    def _load_history(self, what: Plan) -> None:
+    def _load_history(self, what: Plan, count: int = HISTORY_SESSIONS) -> None:
         """Closed bars before the stream, so that the strategies are warm; a recording brings none."""
         if self.options.data is not None or self._bus is None:
             return
         day = sessions.trade_date(what.start_ns)
-        history = Market(self.options.seed, SESSION).history(day, HISTORY_SESSIONS)
+        history = Market(self.options.seed, SESSION).history(day, count)
         self._load_contracts(sessions.previous_trade_date(day))
-        self._say(f"loading {len(history):,} one-minute bars of {HISTORY_SESSIONS} earlier sessions")
+        self._say(f"loading {len(history):,} one-minute bars of {count} earlier sessions")
         coarse = {root: Coarse(group_of(root)) for root in what.roots}
         kept: list[Bar] = []
         recent_ns = what.start_ns - 24 * sessions.HOUR_NS

@@ -26,6 +26,8 @@ INFO_EVERY_S = 5.0
 class Quote(msgspec.Struct, frozen=True):
     """One instrument. closes: (UTC ns, price) of its last one-minute bars, oldest first; previous: close of the day.
 
+    volumes: contracts traded in each of these minutes
+
     told: the hub's word of its state at the newest minute, empty before the first; roll: the last one seen
     """
 
@@ -36,6 +38,7 @@ class Quote(msgspec.Struct, frozen=True):
     told: str
     front: str
     roll: Roll | None
+    volumes: tuple[int, ...] = ()
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class MarketView:
         self._bars: dict[str, Bar] = {}
         self._days: dict[str, Bar] = {}
         self._closes: dict[str, deque[tuple[int, float]]] = {}
+        self._volumes: dict[str, deque[int]] = {}
         self._told: dict[str, str] = {}
         self._rolls: dict[str, Roll] = {}
 
@@ -139,6 +143,7 @@ class MarketView:
             if bar.timeframe == "1min":
                 self._bars[bar.symbol] = bar
                 self._closes.setdefault(bar.symbol, deque(maxlen=KEPT)).append((bar.ts_close, bar.close))
+                self._volumes.setdefault(bar.symbol, deque(maxlen=KEPT)).append(bar.volume)
                 if bar.ts_hub_ns:
                     self.lag_s[bar.symbol] = (bar.ts_hub_ns - bar.ts_close) / 1e9
             elif bar.timeframe == "daily":
@@ -163,6 +168,7 @@ class MarketView:
             self._told.get(symbol, ""),
             front or (bar.contract if bar else ""),
             self._rolls.get(symbol),
+            tuple(self._volumes.get(symbol, ())),
         )
 
 

@@ -19,6 +19,9 @@ from rooney.instruments import PRODUCTS, group_of
 from rooney.ledgerview import holder, ledger_path
 from rooney.messages import HubStatus
 from rooney.sessions import trade_date
+from rooney.view.comparison import Verdict
+from rooney.view.expectation import WINDOW, Expectation, Health, judge
+from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView
 from rooney.view.portrait import Held, LedgerView, Portrait
 from rooney.view.units import UnitsView, Usage
@@ -32,6 +35,7 @@ class StrategyLook(msgspec.Struct, frozen=True):
 
     block: as configured, None where it is not; lack: what keeps its block from being used, or empty
     traded: symbol → (USD per 1.0 of price, tick size) of the product it is ordered in; waiting: commands not taken
+    slippage_ticks: symbol → assumed a side; health: against its backtest, None without one or with too few trades
     """
 
     name: str
@@ -43,6 +47,8 @@ class StrategyLook(msgspec.Struct, frozen=True):
     traded: Mapping[str, tuple[float, float]]
     is_running: bool
     waiting: int
+    slippage_ticks: Mapping[str, float] = {}
+    health: Health | None = None
 
     @property
     def is_configured(self) -> bool:
@@ -61,7 +67,10 @@ class StrategyLook(msgspec.Struct, frozen=True):
 
 
 class System(msgspec.Struct, frozen=True):
-    """Everything. ts_wall: when it was read; now_ns: the time it is about, on a replay that of the tape; UTC ns."""
+    """Everything. ts_wall: when it was read; now_ns: the time it is about, on a replay that of the tape; UTC ns.
+
+    verdicts: comparisons that were kept; unread: file → why what was kept in it cannot be read
+    """
 
     ts_wall: int
     now_ns: int
@@ -71,6 +80,8 @@ class System(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     groups: frozenset[str]
     usage: Mapping[str, Usage]
+    verdicts: tuple[Verdict, ...] = ()
+    unread: Mapping[str, str] = {}
 
     @property
     def hub_now(self) -> HubStatus | None:
@@ -103,6 +114,7 @@ class Looker:
         self._bus = Bus.to(block, timeout_s=REDIS_TIMEOUT_S)
         self.market = MarketView(self._bus, self.symbols)
         self.units = UnitsView()
+        self._kept = KeptView(state)
         self.ledgers: dict[str, LedgerView] = {}
         self._groups = frozenset(map(group_of, self.symbols))
         self._facts = {name: self._facts_of(name) for name in config.names}
@@ -116,15 +128,18 @@ class Looker:
         ts_wall, mono_s = time.time_ns(), time.monotonic()
         market = self.market.look(mono_s)
         now_ns = market.ts_tape if self._replay and market.ts_tape else ts_wall
+        verdicts, expected = self._kept.look()
         return System(
             ts_wall,
             now_ns,
             trade_date(now_ns),
             market,
-            tuple(self._strategy(name) for name in self._names()),
+            tuple(self._strategy(name, expected.get(name)) for name in self._names()),
             self.symbols,
             self._groups,
             self.units.look(mono_s),
+            tuple(verdicts),
+            self._kept.troubles,
         )
 
     def _names(self) -> list[str]:
@@ -136,7 +151,7 @@ class Looker:
         names = list(dict.fromkeys((*self._config.names, *there)))
         return [name for name in names if name in self._only] if self._only else names
 
-    def _strategy(self, name: str) -> StrategyLook:
+    def _strategy(self, name: str, expected: Expectation | None) -> StrategyLook:
         path = ledger_path(name, self.state)
         view = self.ledgers.setdefault(name, LedgerView(path))
         portrait, unreadable = None, None
@@ -144,7 +159,10 @@ class Looker:
             portrait = view.look()
         except LedgerError as error:
             unreadable = error
-        lack, traded = self._facts.get(name, ("", {}))
+        lack, traded, slippage_ticks = self._facts.get(name, ("", {}, {}))
+        health = None
+        if expected is not None and portrait is not None:
+            health = judge(expected, [trade.pnl_usd for trade in portrait.trades[-WINDOW:]])
         try:
             is_running = holder(path) is not None
         except OSError:
@@ -159,14 +177,17 @@ class Looker:
             traded,
             is_running,
             _count(self._control / name / "commands"),
+            slippage_ticks,
+            health,
         )
 
-    def _facts_of(self, name: str) -> tuple[str, dict[str, tuple[float, float]]]:
+    def _facts_of(self, name: str) -> tuple[str, dict[str, tuple[float, float]], dict[str, float]]:
         try:
             traded = self._config.strategy(name).traded
         except ConfigError as error:
-            return str(error), {}
-        return "", {symbol: (item.multiplier, item.tick_size) for symbol, item in traded.items()}
+            return str(error), {}, {}
+        products = {symbol: (item.multiplier, item.tick_size) for symbol, item in traded.items()}
+        return "", products, {symbol: item.slippage_ticks for symbol, item in traded.items()}
 
 
 def _count(directory: Path) -> int:

@@ -85,7 +85,9 @@ def section(document: str, title: str, fence: str = "```") -> list[str]:
 
 
 def test_the_two_commands_of_the_readme_run(run: Run) -> None:
-    run("python3 -m pip install --quiet --break-system-packages uv")
+    prepare = section("docs/DAY_ONE.md", "1. See it run, without any account", "```sh")
+    for command in prepare[: [command.startswith("git clone") for command in prepare].index(True)]:
+        run(f"DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; {command}")
     demo, tests = section("README.md", "Two commands")
     assert "ok" in run(demo).splitlines()[-1]
     assert " passed" in run(f"{tests} -q {SELECTION}")

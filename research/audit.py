@@ -1,0 +1,112 @@
+"""`rooney audit`: what a strategy did live, against its recorded tape stepped again: the parity audit.
+
+The replay is `research.replay`'s, told the outcomes its orders really had, so whatever differs is a defect: of the
+tape, of the code, or of the machine. Decisions are compared one by one; trades as `rooney compare` compares them.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from research import replay
+from research.recording import Rows
+from rooney import sessions
+from rooney.config import StrategyConfig
+from rooney.errors import ConfigError, LedgerError
+from rooney.operate import showing
+from rooney.operate.compare import compare_all
+from rooney.operate.runs import of_ledger
+from rooney.view.comparison import Audit, Matched, Verdict
+from rooney.view.portrait import Decision, Order
+from rooney.view.runs import Kind, Run, Trade
+
+
+class _Rows:
+    """Decisions of a replay, to be asked as a ledger's are."""
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._by_symbol: dict[str, list[tuple[Any, ...]]] = {}
+        for row in rows:
+            self._by_symbol.setdefault(row[1], []).append(row)
+
+    def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> list[Decision]:
+        """By time."""
+        return [
+            Decision(row[0], symbol, row[2], msgspec.json.decode(row[3]), 0, math.nan if row[4] is None else row[4])
+            for row in self._by_symbol.get(symbol, ())
+            if begin_ns < row[0] <= end_ns
+        ]
+
+    def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
+        """A replay sends none."""
+        return ()
+
+
+def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0) -> Verdict:
+    """Step the whole live run again and say how much of it came out the same; never raises for what it finds.
+
+    data: bars of the run and of what warmed it up; limit: the discrepancy above which it wants attention
+    """
+    now_ns = time.time_ns()
+    try:
+        found, _, _ = replay.replay(strategy, data, ledger)
+    except (LedgerError, ConfigError) as error:
+        return Verdict(strategy.name, "audit", now_ns, limit, 0.0, 0, (), (), {}, trouble=str(error))
+    live = msgspec.structs.replace(of_ledger(ledger, strategy.name), begin_ns=found.start_ns)
+    again = Run(
+        "tape again", Kind.BACKTEST, _trades(found.replayed), found.start_ns, found.end_ns, live.timeframe,
+        live.start_usd, witness=_Rows(found.replayed["decisions"]),
+    )  # fmt: skip
+    made = compare_all([live, again], limit, now_ns, None, None, None, "audit")
+    day = sessions.trade_date(found.end_ns - 1)
+    of_all = _matched(found.recorded, found.replayed, None)
+    of_day = _matched(found.recorded, found.replayed, day)
+    decided = sum(one.decisions for one in of_day)
+    off = 1.0 - sum(one.same for one in of_day) / decided if decided else 0.0
+    return msgspec.structs.replace(
+        made,
+        discrepancy=max(made.discrepancy, off),
+        audit=Audit(day, of_day, of_all, found.is_same_code),
+    )
+
+
+def _trades(rows: Rows) -> tuple[Trade, ...]:
+    found = []
+    for row in rows["trades"]:
+        _, symbol, _, side, quantity, entry_ts, entry, exit_ts, exit_, cause, pnl, costs, _, score = row
+        found.append(
+            Trade(symbol, side, quantity, entry_ts, entry, exit_ts, exit_, cause, pnl, costs,
+                  math.nan if score is None else score)
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:
+    """Decisions by symbol, of one trade date or of all: those either side has, and those that are the same on both."""
+    kept_from = min((row[0] for row in live["decisions"]), default=0)  # older ones are pruned from a ledger
+
+    def by_key(rows: Rows) -> dict[tuple[str, int], tuple[Any, ...]]:
+        return {
+            (row[1], row[0]): row
+            for row in rows["decisions"]
+            if row[0] >= kept_from and (day is None or sessions.trade_date(row[0] - 1) == day)
+        }
+
+    ours, theirs = by_key(live), by_key(again)
+    symbols = sorted({row[1] for rows in (live, again) for row in rows["decisions"]})
+    found = []
+    for symbol in symbols:
+        keys = sorted(key for key in ours.keys() | theirs.keys() if key[0] == symbol)
+        parted = [key for key in keys if ours.get(key) != theirs.get(key)]
+        first = ""
+        if parted:
+            said = [rows[parted[0]][2] if parted[0] in rows else "nothing" for rows in (ours, theirs)]
+            same = " on other numbers" if said[0] == said[1] else ""
+            first = f"{showing.minute(parted[0][1])}: live {said[0]}, again {said[1]}{same}"
+        found.append(Matched(symbol, len(keys), len(keys) - len(parted), first))
+    return tuple(found)

@@ -1,0 +1,64 @@
+"""What `rooney compare --keep` and `rooney audit` leave for those who look: verdicts, and what a backtest promised.
+
+One directory beside the ledgers; files of one JSON object each, replaced as a whole. Read here, written by the verbs.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from rooney.errors import LedgerError
+from rooney.view.comparison import Verdict
+from rooney.view.expectation import Expectation
+
+DIRECTORY = "compare"
+_EXPECTATION = ".expectation.json"
+
+
+def verdict_path(state: Path, verdict: Verdict) -> Path:
+    """`STATE/compare/NAME.compare.json` or `NAME.audit.json`."""
+    return state / DIRECTORY / f"{verdict.name}.{verdict.kind}.json"
+
+
+def expectation_path(state: Path, name: str) -> Path:
+    """`STATE/compare/NAME.expectation.json`."""
+    return state / DIRECTORY / f"{name}{_EXPECTATION}"
+
+
+class KeptView:
+    """Follows the directory; one thread at a time. A look at what has not changed costs a `stat` per file."""
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / DIRECTORY
+        self._known: dict[Path, tuple[tuple[int, int, int], Verdict | Expectation]] = {}
+        self.troubles: dict[str, str] = {}
+
+    def look(self) -> tuple[list[Verdict], dict[str, Expectation]]:
+        """Verdicts by name and kind, and expectations by strategy. What cannot be read is in `troubles`, by file."""
+        self.troubles = {}
+        known = {}
+        try:
+            paths = sorted(self._directory.glob("*.json"))
+        except OSError:
+            paths = []
+        for path in paths:
+            try:
+                stat = path.stat()
+                stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                before = self._known.get(path)
+                known[path] = before if before and before[0] == stamp else (stamp, read(path))
+            except (OSError, LedgerError) as error:
+                self.troubles[path.name] = str(error)
+        self._known = known
+        found = [one for _, one in known.values()]
+        expected = {one.strategy: one for one in found if isinstance(one, Expectation)}
+        return [one for one in found if isinstance(one, Verdict)], expected
+
+
+def read(path: Path) -> Verdict | Expectation:
+    """One file. Raises LedgerError for one that is not what its name says."""
+    kind: type[Verdict] | type[Expectation] = Expectation if path.name.endswith(_EXPECTATION) else Verdict
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise LedgerError(f"{path}: cannot be read: {error}; it is shown as unknown") from error
