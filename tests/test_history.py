@@ -236,9 +236,24 @@ def test_closes_alone_are_hours_known_an_hour_later_and_say_so(tmp_path: Path) -
 def test_years_of_real_closes_are_read_with_their_rolls() -> None:
     history = History(SHARED / "close_1h", ["ES", "6C"])
     assert history.closes_only
-    assert history.missing == ["6C"]  # its closes are empty, only the adjusted ones are there
-    assert sum(len(chunk) for chunk in history.chunks()) == history.bars > 9_000
+    assert history.missing == []
+    assert sum(len(chunk) for chunk in history.chunks()) == history.bars > 60_000
     assert all(math.isfinite(event.new_last) for event in history.events)
+    assert {event.root for event in history.events} == {"ES"}  # of 6C only the adjusted closes are there
+
+
+def test_a_root_that_has_adjusted_closes_alone_is_one_contract_of_them(tmp_path: Path) -> None:
+    rows = [
+        {"ts_open": OPEN + k * HOUR, "root": root, "close": close, "close_adj": 90.0 + k, "contract": contract}
+        for root, close in (("ES", 100.0), ("NQ", None))
+        for k, contract in enumerate(("202603", "202606"))
+    ]
+    history = History(written(tmp_path / "a.parquet", rows), ["ES", "NQ"])
+    found = np.concatenate(list(history.chunks()))
+    adjusted = found[found["instrument"] == 1]
+    assert adjusted["close"].tolist() == [90.0, 91.0]
+    assert adjusted["contract"].tolist() == [0, 0]
+    assert [event.root for event in history.events] == ["ES"]
 
 
 @needs_shared
