@@ -289,7 +289,14 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
         ),
     ),
     "Monitoring and alerts": (
-        Criterion("Redis health checks", ("test_redis_away.py", "test_redis_conf.py")),
+        Criterion(
+            "Redis health checks (memory, connections, latency)",
+            (
+                "test_redis_away.py",
+                "test_redis_conf.py",
+                "test_alerts.py::test_redis_that_is_full_crowded_or_slow_is_said",
+            ),
+        ),
         Criterion(
             "Data hub heartbeat monitoring",
             ("test_hub.py::test_a_dead_feed_shows_in_the_status_within_its_limit", "test_health.py"),
@@ -299,6 +306,24 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             (
                 "test_health.py",
                 "system/test_4_failures.py::test_a_loop_of_hangs_is_seen_each_time_and_given_up_the_fifth",
+            ),
+        ),
+        Criterion(
+            "Latency alerts (>200ms bar processing)",
+            (
+                "test_alerts.py::test_minutes_acted_on_too_late_are_said_once_there_are_enough_of_them",
+                "test_reports.py",
+            ),
+        ),
+        Criterion(
+            "Memory leak alerts (>10% growth per hour)",
+            ("test_alerts.py::test_memory_that_grows_by_more_than_a_tenth_an_hour_is_said",),
+        ),
+        Criterion(
+            "Slack/Discord notifications for each strategy separately",
+            (
+                "test_alerts.py::test_a_strategy_has_its_own_channel_and_what_is_critical_goes_to_the_common_one_too",
+                "test_alerts.py::test_a_storm_of_orders_is_a_few_messages_and_each_is_told_and_resolved",
             ),
         ),
     ),

@@ -63,10 +63,10 @@ def chosen(found: Portfolio) -> str:
              f"{w.final_drawdown_usd:,.0f}") for name, w in found.ways.items()]  # fmt: skip
     parts += ["<h2>Against what needs no choice</h2>", table(head, rows, signed=True)]
     note = (
-        "Selection and all trade under the limits of the configuration. "
-        "Equal risk and HRP hold every instrument at once, "
+        "Selection and all trade under the limits of the configuration. Equal risk and HRP hold every instrument at "
+        "once, in fractions of contracts, so compare their Sharpe ratios only."
     )
-    parts.append(f"<p class=soft>{note}in fractions of contracts, so compare their Sharpe ratios only.</p>")
+    parts.append(f"<p class=soft>{note}</p>")
     parts += [f"<h2>P&amp;L in the final period, USD</h2>{_key('selection', 'all')}", _curves(found.curve)]
     lines = [(str(k + 1), step.symbol, ratio(step.sharpe), f"{step.drawdown_usd:,.0f}")
              for k, step in enumerate(found.steps)]  # fmt: skip

@@ -110,8 +110,8 @@ _PLAIN = Access()
 class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A server's own account of itself.
 
-    limit_bytes: 0 for none; is_evicting: a full one drops keys rather than refuse; is_durable: the append-only file is
-    on; is_written: its last writes to disk succeeded
+    limit_bytes, clients_limit: 0 for none; is_evicting: a full one drops keys rather than refuse
+    is_durable: the append-only file is on; is_written: its last writes to disk succeeded
     """
 
     version: str
@@ -119,6 +119,7 @@ class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
     limit_bytes: int
     is_evicting: bool
     clients: int
+    clients_limit: int
     uptime_s: int
     is_durable: bool
     is_written: bool
@@ -335,6 +336,7 @@ class Bus:
             limit_bytes=int(found.get("maxmemory", 0)),
             is_evicting=bool(found.get("maxmemory", 0)) and found.get("maxmemory_policy") != "noeviction",
             clients=int(found.get("connected_clients", 0)),
+            clients_limit=int(found.get("maxclients", 0)),
             uptime_s=int(found.get("uptime_in_seconds", 0)),
             is_durable=bool(found.get("aof_enabled", 0)),
             is_written=found.get("aof_last_write_status", "ok") == "ok"

@@ -796,15 +796,18 @@ def data_fill(
 def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, as_json: bool) -> None:
     """Say once what needs a person: stale, unknown, halted. Exit status 1 if anything does.
 
-    With $STATE_DIRECTORY, as its unit has it, only what was not said in the last four hours.
+    With $STATE_DIRECTORY, as its unit has it, only what was not said in the last four hours. Where an alert sender is
+    set up, it tells the rest, and what is watched is the sender.
     """
     from rooney import log
-    from rooney.health import attention
-    from rooney.watch import look, news, read_said, write_said
+    from rooney.alerts.beat import read_beat
+    from rooney.health import attention, sender
+    from rooney.watch import SENDER, look, news, read_said, write_said
 
     log.setup("watch")
     now_ns = time.time_ns()
     found = attention(look(_load(config_path, overrides, env_file)), now_ns)
+    found = sender(found, read_beat(Path(os.environ.get("ROONEY_ALERTS_DIRECTORY", SENDER))), now_ns)
     if directory := os.environ.get("STATE_DIRECTORY"):
         memory = Path(directory) / "said.json"
         found, said = news(found, read_said(memory), now_ns)
@@ -821,6 +824,12 @@ def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | 
 @click.argument("name", required=False)
 @_configured
 @click.option("--day", help="Trade date (YYYY-MM-DD) [the last one that ended].")
+@click.option("--week", is_flag=True, help="The week of that trade date [the last one that ended].")
+@click.option("--html", type=click.Path(path_type=Path), help="Also as one file with plots: its name, or a folder.")
+@click.option("--post", is_flag=True, help="Also to Slack and Discord, by the alert sender.")
+@click.option(
+    "--outbox", type=click.Path(path_type=Path), help="Where the sender looks [/var/lib/rooney-report/outbox]."
+)
 @click.option("--state", type=click.Path(path_type=Path), help="Directory of the ledgers [/var/lib/rooney].")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def report(
@@ -829,30 +838,58 @@ def report(
     overrides: tuple[str, ...],
     env_file: Path | None,
     day: str | None,
+    week: bool,
+    html: Path | None,
+    post: bool,
+    outbox: Path | None,
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Sum up one trade date from the ledgers."""
+    """Sum up a trade date or a week from the ledgers. Exit status 1 if one cannot be read."""
     import msgspec
 
     from rooney import log, summary
-    from rooney.ledgerview import STATE, ledger_path, read_day
+    from rooney.instruments import group_of
+    from rooney.ledgerview import STATE
+    from rooney.view import report as reports
+    from rooney.view import reporttext
 
     log.setup("report")
-    config = _load(config_path, overrides, env_file)
-    parsed = _time(day, "--day")
-    wanted = parsed.date() if parsed else summary.last_ended(time.time_ns())
-    found: dict[str, Any] = {}
-    for one in [config.strategy(name).name] if name else config.names:
-        try:
-            found[one] = read_day(ledger_path(one, state or STATE), *summary.span(wanted))
-        except LedgerError as error:
-            found[one] = error
+    config, now_ns = _load(config_path, overrides, env_file), time.time_ns()
+    at = _time(day, "--day")
+    wanted = at.date() if at else summary.last_ended(now_ns)
+    period = summary.day_of(wanted)
+    if week:
+        period = summary.week_of(wanted) if at else summary.last_week_ended(now_ns)
+    names = [config.strategy(name).name] if name else list(config.names)
+    groups = {group_of(root) for root in config.file.instruments}
+    found = reports.read(names, groups, period, state or STATE, now_ns)
     if as_json:
-        click.echo(json.dumps({key: msgspec.to_builtins(value, enc_hook=str) for key, value in found.items()}))
+        shown = {
+            one.name: {"lack": one.lack} if one.lack else {"day": one.day, "pace": one.pace, "trades": one.trades}
+            for one in found
+        }
+        click.echo(
+            json.dumps({"first": str(period.first), "last": str(period.last), "strategies": msgspec.to_builtins(shown)})
+        )
     else:
-        click.echo("\n".join(summary.lines(wanted, found)))
-    sys.exit(EXIT_ATTENTION if any(isinstance(value, LedgerError) for value in found.values()) else EXIT_OK)
+        click.echo(reporttext.text(period, found))
+    if html is not None:
+        from importlib.util import find_spec
+
+        if find_spec("jinja2") is None:
+            raise ConfigError("rooney report --html needs jinja2: install rooney[dashboard]")
+        from rooney.dashboard.report import html as page
+
+        path = html if html.suffix == ".html" else html / f"{period.name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(period, found, now_ns), encoding="utf-8")
+        click.echo(f"{path}", err=True)
+    if post:
+        from rooney.alerts import sources
+
+        sources.post(outbox or sources.REPORTS, sources.Posted(now_ns, reporttext.notices(period, found)))
+    sys.exit(EXIT_ATTENTION if any(one.lack and one.lack != "no ledger yet" for one in found) else EXIT_OK)
 
 
 @cli.command()
@@ -894,6 +931,90 @@ def alert(unit: str) -> None:
 
     log.setup("alert")
     sys.exit(run(unit, os.environ, socket.gethostname()))
+
+
+@cli.command("alert-sender")
+@_configured
+@click.option("--state-directory", "state", type=click.Path(path_type=Path), help="As of `rooney orders`.")
+@click.option("--book", "directory", type=click.Path(path_type=Path), help="Its own directory [$STATE_DIRECTORY].")
+@click.option("--reports", type=click.Path(path_type=Path), help="A report's outbox [/var/lib/rooney-report/outbox].")
+def alert_sender(
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    env_file: Path | None,
+    state: Path | None,
+    directory: Path | None,
+    reports: Path | None,
+) -> None:
+    """Tell people, on Slack and Discord, what ledgers and a look at everything have for them. Only reads."""
+    from rooney import log
+    from rooney.alerts.channels import routes
+    from rooney.alerts.sender import Sender, level_of
+    from rooney.alerts.sources import REPORTS
+    from rooney.bus import Bus
+    from rooney.control import control_directory
+    from rooney.notify import Notifier
+    from rooney.operate.places import state_directory
+    from rooney.secrets import credentials_directory
+    from rooney.view.system import Looker
+
+    log.setup("alert-sender")
+    config = _load(config_path, overrides, env_file)
+    credentials = credentials_directory(os.environ)
+    found, lacks = routes(config, credentials)
+    ping = None
+    try:
+        ping = config.alert_target("", "ping", credentials)
+    except ConfigError as error:
+        lacks.append(str(error))
+    control = control_directory(os.environ)
+    own = directory or Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or "/var/lib/rooney-alert-sender")
+    sender = Sender(
+        found,
+        lacks,
+        ping,
+        level_of(config.alerts().level),
+        Looker(config, state_directory(state, os.environ), control),
+        Bus.to(config.data_hub(), timeout_s=1.0),
+        control,
+        reports or REPORTS,
+        own,
+        Notifier(),
+    )
+    _run(sender)
+
+
+@cli.command()
+@click.option("--known", is_flag=True, help="Take note of all that stands: it is repeated every 4 hours only.")
+@click.option("--hours", default=24.0, show_default=True, help="What was over before that is left out.")
+@click.option(
+    "--book", "directory", type=click.Path(path_type=Path), help="Of the sender [/var/lib/rooney-alert-sender]."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def alerts(known: bool, hours: float, directory: Path | None, as_json: bool) -> None:
+    """List alerts: what stands, what is over, and the messages that told so. Exit status 1 if anything stands."""
+    import msgspec
+
+    from rooney.alerts.book import told
+    from rooney.alerts.sender import BOOK
+    from rooney.alerts.troubles import word
+    from rooney.control import KNOWN, control_directory
+
+    if known:
+        path = control_directory(os.environ) / KNOWN
+        path.unlink(missing_ok=True)  # it may be another member's of the group
+        path.touch(0o664)
+    found = told((directory or Path("/var/lib/rooney-alert-sender")) / BOOK, time.time_ns() - int(hours * 3600e9))
+    code = EXIT_ATTENTION if any(not one.ended_ns for one in found) else EXIT_OK
+    if as_json:
+        click.echo(json.dumps({"exit": code, "alerts": [msgspec.to_builtins(one) for one in found]}))
+        sys.exit(code)
+    for one in found:
+        began = time.strftime("%m-%d %H:%M:%SZ", time.gmtime(one.began_ns // 1_000_000_000))
+        state = "news" if one.is_news else "over" if one.ended_ns else "STANDS"
+        where = f"  [#{one.messages.replace(' ', ' #')}]" if one.messages else "  (not told yet)"
+        click.echo(f"{began}  {state:<7}{word(one.level):<6}{one.scope or 'system'}: {one.text}{where}")
+    sys.exit(code)
 
 
 @cli.group()
@@ -941,7 +1062,7 @@ def _put(name: str, encrypt: bool, *, replace: bool) -> None:
 @click.argument("name")
 @click.option("--encrypt", is_flag=True, help="With this machine's key (systemd-creds).")
 def credentials_set(name: str, encrypt: bool) -> None:
-    """Store one: databento_api_key, NAME.broker_account, NAME.paper_account, alert/slack, alert/discord."""
+    """Store one: databento_api_key, NAME.broker_account, NAME.paper_account, alert/slack, alert/NAME.slack …"""
     _put(name, encrypt, replace=False)
 
 

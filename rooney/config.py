@@ -216,6 +216,7 @@ class StrategyBlock(_Block, frozen=True):
     strategy:      strategy file, by name or path; default: the block's own name
     broker_account: webhook for mode live, and for mode paper as long as there is no paper_account
     paper_account: webhook for mode paper
+    slack, discord, apprise: where this strategy's alerts go (rooney.alerts.channels); default: those of `alerts`
     daily_stop_loss, drawdown_halt: USD
     max_instruments: upper limit for the list of instruments
     bundle:        folder of what was promoted, or one bundle in it; relative to the configuration file
@@ -239,6 +240,9 @@ class StrategyBlock(_Block, frozen=True):
     profile: Literal["default", "v1"] = "default"
     broker_account: Secret | None = None
     paper_account: Secret | None = None
+    slack: Secret | None = None
+    discord: Secret | None = None
+    apprise: Secret | None = None
     starting_cash: Positive = 150_000.0
     max_positions: Count = 2
     daily_stop_loss: Positive = 2_500.0
@@ -279,6 +283,22 @@ class Dashboard(_Block, frozen=True):
     strategies: tuple[Text, ...] = ()
 
 
+class Alerts(_Block, frozen=True):
+    """Where alerts go.
+
+    slack, discord, apprise: webhooks for what is common to all strategies, for those without their own, and for all
+                    that is critical; also as the credentials alert/slack, alert/discord, alert/apprise
+    ping:           URL asked for every minute while alerts can be sent; whoever is behind it misses it otherwise
+    level:          the least that is told; notice: also orders, trades, reports
+    """
+
+    slack: Secret | None = None
+    discord: Secret | None = None
+    apprise: Secret | None = None
+    ping: Secret | None = None
+    level: Literal["notice", "warning", "error", "critical"] = "notice"
+
+
 class File(_Block, frozen=True):
     """The whole file as written, its `${NAME}` values left at their defaults."""
 
@@ -287,6 +307,7 @@ class File(_Block, frozen=True):
     instruments: dict[str, InstrumentBlock] = {}
     strategies: dict[str, StrategyBlock] = {}
     dashboard: Dashboard = Dashboard()
+    alerts: Alerts = Alerts()
 
 
 class HubConfig(msgspec.Struct, frozen=True):
@@ -396,6 +417,24 @@ class Config:
         block = self._resolve("dashboard", Dashboard)
         _check_dashboard(block, self.names)
         return msgspec.structs.replace(block, strategies=block.strategies or self.names)
+
+    def alerts(self) -> Alerts:
+        """The block of the alerts; its targets by `alert_target`."""
+        return self._resolve("alerts", Alerts)
+
+    def alert_target(self, scope: str, key: str, credentials: Path | None = None) -> Secret | None:
+        """The webhook of a strategy, or the common one (scope empty), or None; a credential comes before the file.
+
+        key: slack, discord, apprise or ping; credentials: the directory that holds alert_slack, alert_ibs.slack …
+        """
+        path = f"strategies.{scope}.{key}" if scope else f"alerts.{key}"
+        block = self.file.strategies[scope] if scope else self.file.alerts
+        written: Secret | None = getattr(block, key)
+        directory = credentials or credentials_directory(self._environ)
+        found = read_credential(path, directory, f"alert_{scope}.{key}" if scope else f"alert_{key}")
+        if found is None and written is not None:
+            found = Secret(expand(path, written.reveal(), self._environ))
+        return found
 
     def hub(self, credentials: Path | None = None) -> HubConfig:
         """The hub's part. credentials: the directory with `databento_api_key`; default: the one systemd made."""

@@ -29,6 +29,7 @@ from rooney.errors import RooneyError
 logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path("/var/lib/rooney/control")
+KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
 MODE = 0o770
 _READ_BYTES = 4096  # of a switch or a command; nobody writes more

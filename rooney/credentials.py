@@ -3,7 +3,8 @@
 /etc/rooney/credentials/
     databento_api_key        the hub's
     NAME.broker_account      a worker's, NAME.paper_account beside it if it has one
-    alert/slack, discord     where failures are told
+    alert/slack, discord     where failures are told, and alerts; alert/apprise, alert/ping: for alerts only
+    alert/NAME.slack …       where one strategy's alerts are told
     *.cred                   the same, encrypted by systemd-creds with this machine's key
 
 What a unit loads by itself are the plain files of its own name. Anything else (a paper account, an encrypted file) is
@@ -29,7 +30,8 @@ UNITS = Path("/etc/systemd/system")
 DROP_IN = "40-credentials.conf"
 ENCRYPTED = ".cred"
 _NAME = re.compile(
-    r"databento_api_key|(?P<strategy>[a-z0-9_]+)\.(?P<key>broker_account|paper_account)|alert/(slack|discord)"
+    r"databento_api_key|(?P<strategy>[a-z0-9_]+)\.(?P<key>broker_account|paper_account)"
+    r"|alert/([a-z0-9_]+\.)?(slack|discord|apprise)|alert/ping"
 )
 
 
@@ -56,7 +58,7 @@ class Item(msgspec.Struct, frozen=True):
         """The unit that loads it."""
         if self.name == "databento_api_key":
             return "rooney-hub.service"
-        return f"rooney-worker@{self.strategy}.service" if self.strategy else "rooney-alert@.service"
+        return f"rooney-worker@{self.strategy}.service" if self.strategy else "rooney-alert-sender.service"
 
 
 class Store:
@@ -84,7 +86,7 @@ class Store:
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"credentials.{name}: expected databento_api_key, NAME.broker_account, NAME.paper_account, "
-                "alert/slack or alert/discord; nothing was changed"
+                "alert/slack, alert/discord, alert/apprise, alert/NAME.slack … or alert/ping; nothing was changed"
             )
         return next((item for item in self.items() if item.name == name), None)
 
@@ -152,8 +154,12 @@ class Store:
                 f"{path}: expected one line of text, got {'none' if not text else 'more'}; nothing was changed"
             )
         new = Item(name, False, 0.0)
-        if name.startswith("alert/") and not text.startswith(("https://", "http://127.0.0.1:")):
-            raise ConfigError(f"{path}: expected an https:// webhook, got something else; nothing was changed")
+        if (
+            name.startswith("alert/")
+            and not name.endswith("apprise")
+            and not text.startswith(("https://", "http://127.0.0.1:"))
+        ):
+            raise ConfigError(f"{path}: expected an https:// URL, got something else; nothing was changed")
         if not new.strategy:
             return
         account = open_account(path, secret)

@@ -19,6 +19,7 @@ from rooney.clock import Clock
 from rooney.control import Switch
 from rooney.gates import Rules, Traffic, View
 from rooney.ledger import Ledger
+from rooney.notices import Notice
 from rooney.orders import Event, Intent, Payload, Receipt, Role, State
 from rooney.outcomes import OUTCOME_STATES
 
@@ -141,7 +142,8 @@ class Delivery:
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
-        self._breaker_told = ""
+        self._breaker_told = self._traffic.breaker()
+        self._ledger.tell(orderlog.breaker(ledger.strategy, self._breaker_told), clock.now_ns())
         self._in_flight = 0
         self._closing = False
         self._turns = itertools.count()
@@ -160,7 +162,7 @@ class Delivery:
     def resume(self) -> None:
         """The operator closes the breaker."""
         self._traffic.resume()
-        self._breaker_told = ""
+        self._tell_breaker()
 
     def breaker(self) -> str:
         """Why entries are held back after failures, or empty."""
@@ -282,11 +284,10 @@ class Delivery:
         elif waited_s > EXIT_ALARM_S:
             self._alarm(order, "late", f"is not acknowledged after {waited_s:.0f} s, going on")
 
-    @staticmethod
-    def _alarm(order: _Order, kind: str, text: str) -> None:
+    def _alarm(self, order: _Order, kind: str, text: str) -> None:
         if kind not in order.said:
             order.said.add(kind)
-            orderlog.alarm(logger, order.intent, text)
+            self._say("exit", orderlog.alarm(order.intent, text))
 
     def _take(self, order: _Order, event: Event) -> None:
         intent = order.intent
@@ -297,9 +298,17 @@ class Delivery:
             touched += [other for other in others if other.intent.contract == intent.contract]
         for one in touched:
             self._catch_up(one)
+        self._tell_breaker()
+
+    def _tell_breaker(self) -> None:
+        """Once that it opened, once that it closed."""
         if (why := self._traffic.breaker()) != self._breaker_told:
             self._breaker_told = why
-            orderlog.breaker(logger, intent, why)
+            self._say("breaker", orderlog.breaker(self._ledger.strategy, why))
+
+    def _say(self, kind: str, notice: Notice) -> None:
+        self._ledger.tell(notice, self._clock.now_ns())
+        orderlog.say(logger, kind, notice)
 
     def _catch_up(self, order: _Order) -> None:
         """Take in what the ledger has of an order."""

@@ -450,6 +450,11 @@ class Engine:
         equity = float(account["equity"])
         return equity, equity - float(account["day_start_equity"]), bool(account["halted"])
 
+    def drawdown(self) -> tuple[float, bool]:
+        """(USD below the best equity, whether the drawdown limit is latched)."""
+        account = self._account[0]
+        return float(account["best_equity"] - account["equity"]), bool(account["drawdown_halted"])
+
     def warm(self) -> int:
         """How many traded instruments have a value for every feature the strategy declares."""
         own = self._numbers[:, : len(self.compiled.strategy.features)]

@@ -60,6 +60,8 @@ def check_findings(config: Config, store: Path = CREDENTIAL_STORE) -> list[Findi
 def file_findings(config: Config) -> list[Finding]:
     """What the file alone says, before any variable or credential is read; a process logs it when it starts."""
     findings = _of_secret("databento.api_key", config.file.databento.api_key)
+    for key in ("slack", "discord", "apprise", "ping"):
+        findings += _of_secret(f"alerts.{key}", getattr(config.file.alerts, key))
     hub = config.file.data_hub
     old = [key for key in ("heartbeat_file", "heartbeat_interval") if getattr(hub, key) is not None]
     if old:
@@ -110,6 +112,8 @@ def _of_strategy(path: str, block: StrategyBlock) -> list[Finding]:
         return [Finding("note", f"{path}.enabled", "is switched off: its worker refuses to start")]
     findings = _of_secret(f"{path}.broker_account", block.broker_account)
     findings += _of_secret(f"{path}.paper_account", block.paper_account)
+    for key in ("slack", "discord", "apprise"):
+        findings += _of_secret(f"{path}.{key}", getattr(block, key))
     if block.paper_account is not None and block.paper_account == block.broker_account:
         text = "is the same as broker_account: paper orders would reach the live account"
         findings.append(Finding("error", f"{path}.paper_account", text))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from rooney import sessions
+from rooney.alerts.beat import Beat
 from rooney.errors import LedgerError
 from rooney.ledgerview import Record
 from rooney.messages import HubStatus
@@ -16,6 +17,7 @@ TAPE_LATE_S = 150.0  # two minutes and a half: the newest minute in session cann
 WORKER_LATE_S = 120.0
 HUB_SILENT_S = 10.0
 CLOCK_OFF_S = 2.0
+SENDER_SILENT_S = 60.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -63,4 +65,18 @@ def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, st
         return {"clock": f"the newest record is {ahead_s:.1f} s ahead of this machine's clock: the clock is wrong"}
     if in_session and tape_s > TAPE_LATE_S:
         return {"tape": f"the newest minute on the tape is {tape_s:.0f} s old, in session"}
+    return {}
+
+
+def sender(found: Mapping[str, str], beat: Beat | None, now_ns: int) -> dict[str, str]:
+    """What is left to say of `found` beside an alert sender: all of it without one, or while it tells nobody."""
+    if beat is None:
+        return dict(found)
+    silent_s = (now_ns - beat.ts_ns) / 1e9
+    if silent_s > SENDER_SILENT_S:
+        text = f"the alert sender has said nothing for {silent_s:.0f} s: systemctl status rooney-alert-sender"
+        return {"alert sender": text, **found}
+    if beat.failing:
+        why = "; ".join(f"{channel}: {text}" for channel, text in beat.failing.items())
+        return {"alert channel": f"alerts do not arrive: {why}", **found}
     return {}

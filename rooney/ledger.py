@@ -18,12 +18,14 @@ from typing import Any
 
 import msgspec
 
-from rooney import faults, ledgerfile
+from rooney import faults, ledgerfile, log, orderlog, pace
 from rooney.control import Act, Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledgerfile import UNTOUCHED
+from rooney.notices import Notice, Turn
 from rooney.orders import Event, Intent, Receipt, Role, Said, Side, State, check_move
+from rooney.sessions import trade_date
 
 CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
@@ -65,6 +67,7 @@ class Ledger:
     def __init__(self, path: Path, strategy: str) -> None:
         """Open or create. Raises LedgerError and leaves the file as it is if it cannot be trusted."""
         self.path = path
+        self.strategy = strategy
         self._mutex = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +82,8 @@ class Ledger:
                 raise
             raise LedgerError(f"{path}: not a sound ledger: {error}; {UNTOUCHED}") from error
         self._seq = int(self._one("SELECT coalesce(max(seq), 0) FROM intent"))
+        rows = self._db.execute("SELECT about, turn FROM notice WHERE intent = '' ORDER BY seq").fetchall()
+        self._troubles = {about for about, turn in dict(rows).items() if turn == Turn.BEGINS}
 
     def _hold(self, strategy: str) -> None:
         """Take the lock, make the file if there is none, and open it if it is ours."""
@@ -139,10 +144,12 @@ class Ledger:
         book: Book,
         checkpoint: Checkpoint | None = None,
         obeyed: Sequence[int] = (),
+        notices: Sequence[Notice] = (),
     ) -> list[Event]:
         """One mark, whole: its intents as planned, outcomes it took in, decisions, trades, and the tape position.
 
         applied, obeyed: sequence numbers of the events and of the operator's acts that reached the step at this mark
+        latency_ns: from the minute's end at the hub to the decision; 0 where it is not known
         return:  the event that begins the life of each intent
         """
         now_ns = time.time_ns()
@@ -164,6 +171,12 @@ class Ledger:
                 "INSERT OR REPLACE INTO status VALUES (1,?,?,?,?,?,?)",
                 (ts_mark, now_ns, marks, _json(detail), book.layout, book.data),
             )
+            self._tell(db, notices, now_ns, ts_mark)
+            if latency_ns:
+                db.execute(
+                    "INSERT INTO pace VALUES (?,?,1) ON CONFLICT DO UPDATE SET minutes = minutes + 1",
+                    (trade_date(ts_mark - 1).isoformat(), pace.bucket(latency_ns)),
+                )
             if checkpoint is not None:
                 db.execute(
                     "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?)",
@@ -200,10 +213,29 @@ class Ledger:
         )
         return planned
 
-    @staticmethod
+    def tell(self, notice: Notice, ts_clock: int) -> None:
+        """A notice of what is no event of an order: not synced, since a restart finds the same again."""
+        with self._transaction(durable=False) as db:
+            self._tell(db, [notice], time.time_ns(), ts_clock)
+
+    def _tell(self, db: sqlite3.Connection, notices: Sequence[Notice], ts_wall: int, ts_clock: int) -> None:
+        """What is news: a trouble that goes on is not, nor the end of one that was not there."""
+        for notice in notices:
+            if not notice.intent and notice.turn is not Turn.NEWS:
+                if (notice.about in self._troubles) is (notice.turn is Turn.BEGINS):
+                    continue
+                self._troubles ^= {notice.about}
+            row = (*msgspec.structs.astuple(notice), ts_wall, ts_clock)
+            db.execute(
+                "INSERT INTO notice (about, turn, level, text, symbol, intent, ts_wall, ts_clock)"
+                " VALUES (?,?,?,?,?,?,?,?)",
+                row,
+            )
+
     def _event(
+        self,
         db: sqlite3.Connection,
-        intent_id: str,
+        intent: Intent,
         state: State,
         ts_wall: int,
         ts_clock: int,
@@ -218,8 +250,10 @@ class Ledger:
         cursor = db.execute(
             "INSERT INTO event (intent, state, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body, said)"
             " VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (intent_id, state.value, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body, said.value),
+            (intent.id, state.value, ts_wall, ts_clock, status, detail, remote_id, latency_ns, body, said.value),
         )
+        if state is not State.SENDING and (notice := orderlog.notice(intent, self.events(intent.id))) is not None:
+            self._tell(db, [notice], ts_wall, ts_clock)
         return int(cursor.lastrowid or 0)
 
     def record(
@@ -242,7 +276,8 @@ class Ledger:
                         int(Role.EXIT), State.PLANNED.value, State.REFUSED.value,
                     ),
                 ).fetchall():  # fmt: skip
-                    self._event(db, settled, State.RESOLVED, now_ns, ts_clock, detail=f"settled by exit {intent.id}")
+                    why = f"settled by exit {intent.id}"
+                    self._event(db, self.intent(settled), State.RESOLVED, now_ns, ts_clock, detail=why)
         status, text = (receipt.status, receipt.detail) if receipt is not None else (0, detail)
         return Event(seq, intent.id, state, now_ns, ts_clock, status, text)
 
@@ -259,7 +294,7 @@ class Ledger:
     ) -> int:
         last = db.execute("SELECT state FROM event WHERE intent=? ORDER BY seq DESC LIMIT 1", (intent.id,)).fetchone()
         check_move(intent.role, State(last[0]), state)
-        return self._event(db, intent.id, state, ts_wall, ts_clock, receipt, detail, said)
+        return self._event(db, intent, state, ts_wall, ts_clock, receipt, detail, said)
 
     def journal(
         self,
@@ -283,6 +318,9 @@ class Ledger:
                 ),
             ).lastrowid  # fmt: skip
             self._plan(db, intents, now_ns, ts_clock)
+            about = " ".join([command.symbol or command.intent, *command.symbols])
+            told = " ".join(f"{command.verb} {about} by {command.who}: {command.reason}".split())
+            self._tell(db, [Notice("operator", Turn.NEWS, log.NOTICE, told, command.symbol)], now_ns, ts_clock)
             for intent, state, said in moves:
                 text = f"{command.verb} by {command.who}: {command.reason}"
                 self._move(db, intent, state, now_ns, ts_clock, detail=text, said=said)

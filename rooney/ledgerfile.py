@@ -66,6 +66,17 @@ CREATE TRIGGER operator_stays BEFORE DELETE ON operator BEGIN SELECT RAISE(ABORT
 CREATE TRIGGER obeyed_is_immutable BEFORE UPDATE ON obeyed BEGIN SELECT RAISE(ABORT, 'what was obeyed stays'); END;
 CREATE TRIGGER obeyed_stays BEFORE DELETE ON obeyed BEGIN SELECT RAISE(ABORT, 'what was obeyed stays'); END;
 """,
+    # What people are told: `notice` is the outbox of alerts. `pace` counts a trade date's minutes by how soon they were
+    # acted on: within so many ms, 0 for those that took longer than the last bound.
+    """
+CREATE TABLE notice (
+  seq INTEGER PRIMARY KEY, about TEXT NOT NULL, turn TEXT NOT NULL, level INTEGER NOT NULL, text TEXT NOT NULL,
+  symbol TEXT NOT NULL, intent TEXT NOT NULL, ts_wall INTEGER NOT NULL, ts_clock INTEGER NOT NULL);
+CREATE TABLE pace (
+  day TEXT NOT NULL, within_ms INTEGER NOT NULL, minutes INTEGER NOT NULL, PRIMARY KEY (day, within_ms)) WITHOUT ROWID;
+CREATE TRIGGER notice_is_immutable BEFORE UPDATE ON notice BEGIN SELECT RAISE(ABORT, 'a notice never changes'); END;
+CREATE TRIGGER notice_stays BEFORE DELETE ON notice BEGIN SELECT RAISE(ABORT, 'a notice is never deleted'); END;
+""",
 )
 SCHEMA_VERSION = len(_VERSIONS)
 

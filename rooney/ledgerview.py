@@ -134,3 +134,23 @@ def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:
             span,
         ).fetchone()
     return Day(dict(orders), trades, winners, pnl, costs)
+
+
+def read_pace(path: Path, first: str, last: str) -> dict[str, dict[int, int]]:
+    """Trade date → (within ms → minutes), of the dates [first, last] (ISO); empty without any. Raises LedgerError."""
+    if not path.exists():
+        return {}
+    found: dict[str, dict[int, int]] = {}
+    with opened(path) as db:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'pace'").fetchone() is None:
+            return {}  # of an older release
+        rows = db.execute("SELECT day, within_ms, minutes FROM pace WHERE day BETWEEN ? AND ?", (first, last))
+        for day, within_ms, minutes in rows:
+            found.setdefault(day, {})[within_ms] = minutes
+    return found
+
+
+def created_ns(path: Path) -> int:
+    """When a ledger was made, UTC ns. Raises LedgerError."""
+    with opened(path) as db:
+        return int(db.execute("SELECT created_ns FROM strategy").fetchone()[0])

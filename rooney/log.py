@@ -35,6 +35,9 @@ _LEVELS = (  # least level, word on a terminal, syslog priority
 )
 _SECRETS = (
     (re.compile(r"(?:https?://[^\s/\"'<>]+)?/trading/webhook/[^\s\"'<>]+", re.IGNORECASE), "<webhook>"),
+    (re.compile(r"(?:https?://hooks\.slack\.com)?/(?:services|workflows|triggers)/T[^\s\"'<>]+"), "<webhook>"),
+    (re.compile(r"(?:https?://[^\s/\"'<>]+)?/api/(?:v\d+/)?webhooks/\d+/[^\s\"'<>]+"), "<webhook>"),
+    (re.compile(r"https?://[^\s/\"'<>]*hc-ping\.com/[^\s\"'<>]+"), "<ping>"),
     (re.compile(r"db-[A-Za-z0-9]{20,}"), "<key>"),  # Databento's are 32 characters
 )
 _EVENT_IDS = uuid.UUID("5a1f6f0c-6a0e-4d0b-9f0e-726f6f6e6579")

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 
 from rooney import log
+from rooney.notices import BREAKER, Notice, Turn
 from rooney.orders import Event, Intent, Role, State
 
 RETRIES_TOLD = 3  # from so many attempts on an order that does not get out is a warning
@@ -26,23 +27,39 @@ def decided(logger: logging.Logger, intent: Intent) -> None:
 
 def happened(logger: logging.Logger, intent: Intent, life: Sequence[Event]) -> None:
     """The last event of `life`, which is all that has happened to the intent up to there."""
-    event = life[-1]
-    said = f"{intent.role.name.lower()} {intent.ticker} {event.state} {event.status or ''} {event.detail}"
-    advice = _advice(intent, event)
-    text = " ".join(said.split()) + (f"; {advice}" if advice else "")
-    _tell(logger, level(life), "order", text, intent)
+    _tell(logger, level(life), "order", _sentence(intent, life), intent)
 
 
-def alarm(logger: logging.Logger, intent: Intent, text: str) -> None:
-    """An exit does not get through."""
+def notice(intent: Intent, life: Sequence[Event]) -> Notice | None:
+    """Pure: the last event of `life` as a notice; None where it is only the usual way of an order."""
+    event, loud = life[-1], level(life)
+    if event.state is State.SENDING or (event.state is State.PLANNED and loud < logging.WARNING):
+        return None
+    if event.state is State.PLANNED or event.state is State.UNCONFIRMED or _still_wanted(intent, event):
+        turn = Turn.BEGINS
+    else:
+        turn = Turn.ENDS
+    return Notice(f"order {intent.id}", turn, loud, _sentence(intent, life), intent.symbol, intent.id)
+
+
+def alarm(intent: Intent, text: str) -> Notice:
+    """Pure: an exit does not get through."""
     hint = f"look at the broker: rooney position {intent.strategy} {intent.symbol}"
-    _tell(logger, logging.CRITICAL, "exit", f"exit {intent.ticker} {text}; {hint}", intent)
+    sentence = f"exit {intent.ticker} {text}; {hint}"
+    return Notice(f"order {intent.id}", Turn.BEGINS, logging.CRITICAL, sentence, intent.symbol, intent.id)
 
 
-def breaker(logger: logging.Logger, intent: Intent, why: str) -> None:
-    """The breaker opened for a reason, or closed (empty), with what came of this intent."""
-    text = f"the breaker is open, no entries until an exit is acknowledged or rooney resume {intent.strategy}: {why}"
-    log.event(logger, logging.ERROR if why else log.NOTICE, "breaker", text if why else "the breaker is closed")
+def breaker(strategy: str, why: str) -> Notice:
+    """Pure: the breaker opened for a reason, or closed (empty)."""
+    if not why:
+        return Notice(BREAKER, Turn.ENDS, log.NOTICE, "the breaker is closed")
+    text = f"the breaker is open, no entries until an exit is acknowledged or rooney resume {strategy}: {why}"
+    return Notice(BREAKER, Turn.BEGINS, logging.ERROR, text)
+
+
+def say(logger: logging.Logger, kind: str, notice: Notice) -> None:
+    """A notice, in the journal too."""
+    log.event(logger, notice.level, kind, notice.text, symbol=notice.symbol, intent=notice.intent)
 
 
 def level(life: Sequence[Event]) -> int:
@@ -61,6 +78,18 @@ def level(life: Sequence[Event]) -> int:
     return log.NOTICE
 
 
+def _still_wanted(intent: Intent, event: Event) -> bool:
+    """An exit that was refused: the position is open."""
+    return event.state is State.REFUSED and intent.role is Role.EXIT
+
+
+def _sentence(intent: Intent, life: Sequence[Event]) -> str:
+    event = life[-1]
+    said = f"{intent.role.name.lower()} {intent.ticker} {event.state} {event.status or ''} {event.detail}"
+    advice = _advice(intent, event)
+    return " ".join(said.split()) + (f"; {advice}" if advice else "")
+
+
 def _advice(intent: Intent, event: Event) -> str:
     """What happens now, and what a person can do."""
     if event.state is State.UNCONFIRMED and intent.role is Role.ENTRY:
@@ -68,7 +97,7 @@ def _advice(intent: Intent, event: Event) -> str:
         return f"it may be live and is not sent again. {resolve}, or rooney flatten {intent.strategy} {intent.symbol}"
     if event.state is State.UNCONFIRMED:
         return "it may be open still; the exit goes out again after the settling time"
-    if event.state is State.REFUSED and intent.role is Role.EXIT:
+    if _still_wanted(intent, event):
         return "it is open still; the exit goes out again"
     return ""
 

@@ -1,14 +1,59 @@
-"""`rooney report`: what each strategy did in one trade date, as text; from the ledgers alone."""
+"""Periods that are reported on: one trade date, or the five of a week; in exchange time. Pure."""
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 
-from rooney.errors import LedgerError
-from rooney.ledgerview import Day
+import msgspec
+
 from rooney.sessions import CHICAGO, trade_date
 
 _CLOSE = time(16)  # of the last product
 _TURN = time(17)  # one trade date ends, the next begins
+
+
+class Period(msgspec.Struct, frozen=True):
+    """Trade dates [first, last]."""
+
+    first: date
+    last: date
+
+    @property
+    def is_week(self) -> bool:
+        """Monday to Friday."""
+        return self.first != self.last
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """UTC ns [begin, end)."""
+        return span(self.first)[0], span(self.last)[1]
+
+    @property
+    def name(self) -> str:
+        """For a file."""
+        return f"{'weekly' if self.is_week else 'daily'}-{self.last.isoformat()}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        if self.is_week:
+            return f"Week of trade dates {self.first.isoformat()} to {self.last.isoformat()}"
+        return f"Trade date {self.last.isoformat()}"
+
+
+def day_of(day: date) -> Period:
+    """One trade date."""
+    return Period(day, day)
+
+
+def week_of(day: date) -> Period:
+    """The week that has a trade date."""
+    monday = day - timedelta(days=day.weekday())
+    return Period(monday, monday + timedelta(days=4))
+
+
+def last_week_ended(now_ns: int) -> Period:
+    """The newest week that is over."""
+    week = week_of(last_ended(now_ns))
+    return week if last_ended(now_ns) >= week.last else week_of(week.first - timedelta(days=1))
 
 
 def last_ended(now_ns: int) -> date:
@@ -27,20 +72,3 @@ def span(day: date) -> tuple[int, int]:
 
 def _ns(day: date, at: time) -> int:
     return int(datetime.combine(day, at, CHICAGO).astimezone(UTC).timestamp()) * 1_000_000_000
-
-
-def lines(day: date, found: Mapping[str, Day | LedgerError | None]) -> list[str]:
-    """One line per strategy and a sum. P&L is an estimate: fills are never reported back."""
-    text = [f"trade date {day.isoformat()} (P&L estimated: no fills are reported back)"]
-    total = 0.0
-    for name, one in found.items():
-        if isinstance(one, LedgerError):
-            text.append(f"{name:<12}{one}")
-        elif one is None:
-            text.append(f"{name:<12}no ledger yet")
-        else:
-            total += one.pnl_usd
-            orders = ", ".join(f"{number} {state}" for state, number in one.orders.items()) or "none"
-            won = f" ({one.winners} won)" if one.trades else ""
-            text.append(f"{name:<12}{one.pnl_usd:+12.2f} USD  trades {one.trades}{won}  orders {orders}")
-    return [*text, f"{'all':<12}{total:+12.2f} USD"]

@@ -14,6 +14,7 @@ from rooney.instruments import group_of
 from rooney.ledgerview import STATE, Record, ledger_path, read
 from rooney.messages import HubStatus
 
+SENDER = Path("/var/lib/rooney-alert-sender")
 REPEAT_NS = 4 * 3600 * 1_000_000_000
 
 

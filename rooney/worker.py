@@ -11,7 +11,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rooney import codec, faults, log, orderlog, statusline, traderspost
@@ -23,7 +23,7 @@ from rooney.config import Config
 from rooney.control import Act, Control, control_directory
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
-from rooney.engine import Book, Decided, Decisions, Engine, Outcome
+from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
@@ -31,6 +31,7 @@ from rooney.hooks import Hooks, intent_of
 from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Finished, Ledger
 from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import Event, Intent, Payload
@@ -99,7 +100,7 @@ class Worker:
         self._clock_behind_s = 0.0  # of this machine, as the newest minute shows it
         # How long delivery may be waited for. A replay's clock stands still meanwhile, so it waits as long as it takes.
         self._patience_s = math.inf if clock.replay else 0.0
-        self._halted = False
+        self._halted: set[str] = set()  # limits that hold entries back, as last said
         self._said_ready = False
         self._delivery: Delivery
 
@@ -380,11 +381,11 @@ class Worker:
         intents: list[Intent] = []
         for decided in decisions.intents:
             intents.append(self._intent(decided, ts_close, {intent.id for intent in intents}))
+        halts, closed = self._halts(), [_closed(trade) for trade in decisions.trades]
         latency_ns = max(0, time.time_ns() - minute.ts_hub_ns) if minute.ts_hub_ns else 0
         self._position_ns = ts_close
-        planned = self._commit(
-            decisions, intents, heard, acts, latency_ns, checkpoint=ts_close % CHECKPOINT_EVERY_NS == 0
-        )
+        is_due = ts_close % CHECKPOINT_EVERY_NS == 0
+        planned = self._commit(decisions, intents, heard, acts, latency_ns, is_due, [*halts, *closed])
         for intent, event in zip(intents, planned, strict=True):
             self._delivery.add(intent, [event])
         # An intent that waits costs latency: it is on its way before anything is said about it.
@@ -392,22 +393,36 @@ class Worker:
         self._delivery.give_way(HEAD_START_S)
         for intent in intents:
             orderlog.decided(logger, intent)
-        self._tell_halt()
-        for trade in decisions.trades:
-            text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
-            log.event(logger, log.NOTICE, "trade", text, symbol=trade.symbol)
+        self._tell_halts(halts)
+        for trade in closed:
+            orderlog.say(logger, "trade", trade)
         self._delivery.turn(self._patience_s)
         self._hooks.call(intents, decisions.trades)
 
-    def _tell_halt(self) -> None:
-        """Say once that the daily loss limit holds entries back, or does no longer."""
-        _, day_pnl, halted = self._engine.equity()
-        if halted and not self._halted:
-            text = f"daily loss limit reached, est. day {day_pnl:+.2f} USD: closing all, no entries until it is lifted"
-            log.event(logger, logging.CRITICAL, "halt", f"{text} (rooney resume {self.name})")
-        elif self._halted and not halted:
-            log.event(logger, log.NOTICE, "halt", "daily loss limit lifted")
-        self._halted = halted
+    def _halts(self) -> list[Notice]:
+        """Whether the daily loss and the drawdown limit hold entries back."""
+        _, day_usd, is_halted = self._engine.equity()
+        drawdown_usd, is_drawdown_halted = self._engine.drawdown()
+        limits = (
+            (DAILY_LOSS, is_halted, f"day {day_usd:+.2f}"),
+            (DRAWDOWN, is_drawdown_halted, f"{-drawdown_usd:+.2f}"),
+        )
+        found = []
+        for about, is_latched, usd in limits:
+            text = f"{about} limit lifted"
+            if is_latched:
+                text = f"{about} limit reached, est. {usd} USD: closing all, no entries until it is lifted"
+                text += f" (rooney resume {self.name})"
+            turn = Turn.BEGINS if is_latched else Turn.ENDS
+            found.append(Notice(about, turn, logging.CRITICAL if is_latched else log.NOTICE, text))
+        return found
+
+    def _tell_halts(self, halts: list[Notice]) -> None:
+        """Say once that a limit holds entries back, or does no longer."""
+        for halt in halts:
+            if (halt.turn is Turn.BEGINS) is not (halt.about in self._halted):
+                self._halted ^= {halt.about}
+                orderlog.say(logger, "halt", halt)
 
     def _compare_clock(self, ts_close: int) -> None:
         """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""
@@ -451,6 +466,7 @@ class Worker:
         acts: list[Act],
         latency_ns: int,
         checkpoint: bool,
+        notices: Sequence[Notice] = (),
     ) -> list[Event]:
         equity, day_pnl, halted = self._engine.equity()
         detail = {
@@ -472,6 +488,7 @@ class Worker:
             self._engine.book(),
             Checkpoint(decisions.ts_mark, self._engine.digest, self._engine.freeze()) if checkpoint else None,
             [act.seq for act in acts],
+            notices,
         )
         faults.point("after_mark_commit")
         return planned
@@ -517,6 +534,12 @@ class Worker:
 def _refused(minute: Minute) -> dict[str, int]:
     """Symbol → its state, of those in which nothing may be entered on this minute."""
     return {symbol: state for symbol, state in minute.states.items() if state in NO_ENTRY}
+
+
+def _closed(trade: Trade) -> Notice:
+    """A trade that is over."""
+    text = f"{trade.contract} {trade.side:+d} closed: {trade.cause}, est. P&L {trade.pnl_usd:+.2f} USD"
+    return Notice("trade", Turn.NEWS, log.NOTICE, text, trade.symbol)
 
 
 def _possible(bar: Bar) -> bool:

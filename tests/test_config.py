@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from rooney.accounts import Account, AccountLock, open_account, runtime_directory, shared
 from rooney.build import build_engine
 from rooney.config import (
+    Alerts,
     Config,
     Dashboard,
     Databento,
@@ -72,6 +73,7 @@ BASE: dict[str, Any] = {
         },
     },
     "dashboard": {"port": 5000},
+    "alerts": {"level": "error"},
 }
 BLOCKS: dict[str, type[msgspec.Struct]] = {
     "databento": Databento,
@@ -82,6 +84,7 @@ BLOCKS: dict[str, type[msgspec.Struct]] = {
     "strategies.ibs.overrides.NQ": Override,
     "strategies.breakout": StrategyBlock,
     "dashboard": Dashboard,
+    "alerts": Alerts,
 }
 
 
@@ -149,14 +152,14 @@ def test_the_shipped_file_states_the_exchanges_facts_and_the_drafted_money() -> 
 
 def _commented_keys() -> dict[str, Any]:
     text = SHIPPED.read_text(encoding="utf-8")
-    commented = text[text.index("    # strategy: ibs") : text.index("  breakout:\n    enabled")]
+    commented = text[text.index("    # slack: ${IBS_SLACK}") : text.index("  breakout:\n    enabled")]
     stated: dict[str, Any] = yaml.safe_load(re.sub("^    # ", "", commented, flags=re.MULTILINE))
     return stated
 
 
 # These are examples, for what they change has no default, or one of the strategy file's.
 EXAMPLES = {"strategy", "max_instruments", "overrides", "order_symbol", "entry_windows", "no_entry_windows",
-            "auto_close", "filters", "gates", "retrain"}  # fmt: skip
+            "auto_close", "filters", "gates", "retrain", "slack", "discord", "apprise"}  # fmt: skip
 
 
 def test_every_default_written_as_a_comment_in_the_shipped_file_is_the_default() -> None:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from worker_support import chicago
 
 from rooney import alert, summary, watch
+from rooney.alerts.beat import Beat
 from rooney.errors import LedgerError
-from rooney.health import Seen, attention
+from rooney.health import Seen, attention, sender
 from rooney.ledger import Ledger
 from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, read, read_day
@@ -93,6 +94,19 @@ def test_a_trouble_is_told_when_it_begins_and_every_four_hours(looks: list[tuple
         told |= dict.fromkeys(fresh, now)
 
 
+@pytest.mark.parametrize(
+    ("beat", "kinds"),
+    [
+        (None, ["hub"]),
+        (Beat(NOW - 5 * S, {}), []),
+        (Beat(NOW - 61 * S, {}), ["alert sender", "hub"]),
+        (Beat(NOW - 5 * S, {"slack of ibs": "answered 404 no_service"}), ["alert channel", "hub"]),
+    ],
+)
+def test_beside_an_alert_sender_the_watch_looks_after_the_sender(beat: Beat | None, kinds: list[str]) -> None:
+    assert list(sender({"hub": "no hub"}, beat, NOW)) == kinds
+
+
 def test_what_was_said_survives_and_a_torn_file_is_rather_said_again(tmp_path: Path) -> None:
     path = tmp_path / "said.json"
     assert watch.read_said(path) == {}
@@ -152,14 +166,6 @@ def test_a_trade_date_lasts_from_1700_to_1700_also_when_the_clocks_change() -> N
     assert (begin, end) == (chicago("2026-03-08 17:00"), chicago("2026-03-09 17:00"))
     begin, end = summary.span(date(2026, 3, 8))
     assert end - begin == 23 * 3600 * S
-
-
-def test_a_report_says_what_is_not_known() -> None:
-    day = Day({"acknowledged": 2}, 1, 1, 62.5, 4.0)
-    lines = summary.lines(date(2026, 3, 11), {"ibs": day, "new": None, "torn": LedgerError("cannot be read")})
-    assert "+62.50 USD  trades 1 (1 won)  orders 2 acknowledged" in lines[1]
-    assert "no ledger yet" in lines[2] and "cannot be read" in lines[3]
-    assert lines[4].split() == ["all", "+62.50", "USD"]
 
 
 # ── alerts ──

@@ -20,6 +20,7 @@ EXTRAS = {
     "cluster": {"dask", "distributed"},
     "portfolio": {"skfolio"},
     "compile": {"setuptools"},
+    "apprise": {"apprise"},
 }
 
 

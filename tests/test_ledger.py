@@ -18,13 +18,15 @@ import msgspec
 import pytest
 from worker_support import ROOT, read_only, wait_for
 
-from rooney import ledgerfile
+from rooney import ledgerfile, pace
 from rooney.control import Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
 from rooney.ledgerfile import SCHEMA_VERSION
+from rooney.ledgerview import read_pace
+from rooney.notices import Notice, Turn
 from rooney.operate.reading import read
 from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 
@@ -99,11 +101,13 @@ def test_an_intent_begins_as_planned_at_its_mark(ledger: Ledger) -> None:
         "DELETE FROM applied",
         "UPDATE trade SET pnl_usd = 0",
         "DELETE FROM trade",
+        "UPDATE notice SET text = ''",
+        "DELETE FROM notice",
     ],
 )
 def test_what_happened_cannot_be_changed_or_deleted(ledger: Ledger, path: Path, sql: str) -> None:
     commit(ledger, 60, intent(), trades=[Trade("ES", "ESM6", 1, 1, 0, 1.0, 1, 2.0, "rule", 50.0, 0.0, 1)])
-    commit(ledger, 120, applied=[1])
+    commit(ledger, 120, applied=[1], notices=[Notice("trade", Turn.NEWS, 25, "closed")])
     with closing(sqlite3.connect(path)) as db, pytest.raises(sqlite3.IntegrityError, match=r"never|stays"):
         db.execute(sql)
 
@@ -420,6 +424,78 @@ def test_it_is_read_while_it_is_written_without_holding_the_writer_up(ledger: Le
 def test_a_closed_ledger_is_one_file(path: Path) -> None:
     written(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["ledger.lock", "ledger.sqlite"]
+
+
+# ── what people are told ──
+
+
+def outbox(path: Path) -> list[tuple[str, str, int]]:
+    with read_only(path) as db:
+        return db.execute("SELECT about, turn, level FROM notice ORDER BY seq").fetchall()
+
+
+def test_an_order_of_unknown_fate_and_its_end_are_in_the_outbox_and_its_usual_way_is_not(ledger: Ledger) -> None:
+    entry, out = intent(1), intent(2, Role.EXIT)
+    commit(ledger, 60, entry)
+    advance(ledger, entry, State.SENDING, State.UNCONFIRMED)
+    assert outbox(ledger.path) == [(f"order {entry.id}", "begins", 50)]
+    commit(ledger, 120, out)
+    advance(ledger, out, State.SENDING, State.ACKNOWLEDGED)
+    assert outbox(ledger.path)[1:] == [(f"order {out.id}", "ends", 25), (f"order {entry.id}", "ends", 25)]
+
+
+@pytest.mark.parametrize(
+    ("role", "states", "told"),
+    [
+        (Role.ENTRY, (State.SENDING, State.ACKNOWLEDGED), [("ends", 25)]),
+        (Role.ENTRY, (State.SENDING, State.REFUSED), [("ends", 50)]),
+        (Role.ENTRY, (State.DROPPED,), [("ends", 30)]),
+        (Role.EXIT, (State.SENDING, State.REFUSED), [("begins", 50)]),
+        (Role.EXIT, (State.SENDING, State.PLANNED) * 3, [("begins", 30)]),
+        (Role.EXIT, (State.SENDING, State.PLANNED) * 2, []),
+    ],
+)
+def test_what_is_told_of_an_order_and_how_loud(
+    ledger: Ledger, role: Role, states: tuple[State, ...], told: list[tuple[str, int]]
+) -> None:
+    commit(ledger, 60, intent(1, role))
+    advance(ledger, intent(1, role), *states)
+    assert [row[1:] for row in outbox(ledger.path)] == told
+
+
+def test_a_notice_is_there_if_its_fact_is(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("rooney.faults.point", fails)
+    loss = Notice("daily loss", Turn.BEGINS, 50, "reached")
+    with pytest.raises(OSError):
+        commit(ledger, 60, intent(1), notices=[loss])
+    monkeypatch.undo()
+    assert outbox(ledger.path) == [] and ledger.intents() == []
+
+
+def test_a_trouble_that_goes_on_is_told_once_and_so_is_its_end_also_over_a_restart(path: Path) -> None:
+    begins, ends = (Notice("daily loss", turn, 50, "") for turn in (Turn.BEGINS, Turn.ENDS))
+    opened = Ledger(path, "ibs")
+    for k, notice in enumerate((ends, begins, begins)):
+        commit(opened, 60 * k, notices=[notice])
+    opened.close()
+    again = Ledger(path, "ibs")
+    for k, notice in enumerate((begins, ends, ends), 3):
+        commit(again, 60 * k, notices=[notice])
+    again.close()
+    assert [turn for _, turn, _ in outbox(path)] == ["begins", "ends"]
+
+
+def test_minutes_are_counted_by_how_soon_they_were_acted_on(ledger: Ledger) -> None:
+    noon = 1_773_241_200_000_000_000  # of 2026-03-11, Chicago's morning
+    for k, latency_ms in enumerate((0.5, 1.0, 150, 200, 201, 5_000)):
+        commit(ledger, noon + k * 60_000_000_000, latency_ns=int(latency_ms * 1e6))
+    commit(ledger, noon + 3600 * 10**9, latency_ns=0)  # not known: not counted
+    counts = read_pace(ledger.path, "2026-03-11", "2026-03-11")["2026-03-11"]
+    assert counts == {1: 2, 200: 2, 500: 1, 0: 1}
+    assert pace.within(counts) == 4 and pace.quantile_ms(counts, 0.5) == 200 and pace.quantile_ms(counts, 1) == math.inf
 
 
 # ── schema versions ──

@@ -1,6 +1,7 @@
 """The operator and a running worker: switches, commands, Redis down, stopping; a restart hears it all again."""
 
 import json
+import logging
 import shutil
 import signal
 import tempfile
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alert_support import routes, sender, service, turns
 from test_worker import START, closes, place, redis, requests, rig, said, same, states, zygote  # noqa: F401
 from worker_support import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_for
 
+from rooney import log
 from rooney.bus import Bus
 from rooney.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
 from rooney.messages import Roll
@@ -341,11 +344,30 @@ def test_the_daily_loss_limit_is_told_once_when_it_is_reached_and_once_when_it_i
     say(one, Verb.RESUME)
     stage.minute(90.0, 90.0)
     stage.end()
-    told = [line.split("  ", 1)[1] for line in said(one).splitlines() if "daily loss limit" in line]
-    assert len(told) == 2
-    assert "daily loss limit reached, est. day -" in told[0]
-    assert "daily loss limit lifted" in told[1]
+    lines = [line.split("  ", 1)[1] for line in said(one).splitlines() if "daily loss limit" in line]
+    assert len(lines) == 2
+    assert "daily loss limit reached, est. day -" in lines[0]
+    assert "daily loss limit lifted" in lines[1]
+    sql = "SELECT turn, level FROM notice WHERE about = 'daily loss' ORDER BY seq"
+    assert told(one, sql) == [("begins", logging.CRITICAL), ("ends", log.NOTICE)]
     assert actions(one) == ["buy", "exit"]
+
+
+def test_an_order_of_unknown_fate_is_told_to_people_and_so_is_its_end(rig: Any, tmp_path: Path) -> None:
+    one = rig("a", faults=(Fault("close", at=(1,)),))
+    one.blocks["a"]["on_unconfirmed_entry"] = "hold"
+    stage = Stage(one, BUY)
+    stage.minute(QUIET)
+    with service() as slack:
+        sends = sender(tmp_path, routes(slack), state=one.ledger().parents[1])
+        turns(sends, lambda: bool(slack.taken))
+        (id_,) = (row[0] for row in told(one, "SELECT id FROM intent"))
+        assert slack.taken[0].startswith("CRIT a ES: entry ESM2026 unconfirmed answer lost")
+        assert f"rooney resolve {id_} --filled PRICE" in slack.taken[0]
+        say(one, Verb.RESOLVE, intent=id_, outcome=Resolution.NOT_FILLED)
+        stage.minute(QUIET)
+        turns(sends, lambda: "order" not in {item.kind for item in sends._book.troubles.values() if not item.ended_ns})
+        stage.end()
 
 
 # ── a protective stop at the broker ──

@@ -69,7 +69,7 @@ def page(verdict: Verdict, made: str) -> str:
 
     return (
         environment()
-        .get_template("report.html")
+        .get_template("comparison.html")
         .render(
             style=Markup(STYLE.read_text()),
             made=made,

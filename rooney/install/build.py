@@ -17,6 +17,7 @@ IMPORTED = (
     "rooney.worker",
     "rooney.dashboard.process",
     "rooney.alert",
+    "rooney.alerts.sender",
     "uvicorn",
     "starlette",
 )

@@ -16,7 +16,12 @@ from rooney.install.layout import AHEAD_DROP_IN, UNIT_DROP_INS, Layout, version_
 
 EXIT_OK, EXIT_FAILURE = 0, 2
 SOURCE = Path(__file__).resolve().parents[2]
-RESTARTED = ("rooney-hub.service", "rooney-worker@*.service", "rooney-dashboard.service")  # in this order
+RESTARTED = (
+    "rooney-hub.service",
+    "rooney-worker@*.service",
+    "rooney-dashboard.service",
+    "rooney-alert-sender.service",
+)  # in order
 SOCKET_LINE = "# redis_socket: /run/redis/redis-server.sock"
 
 

@@ -14,6 +14,7 @@ from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.health import WORKER_LATE_S, Seen, attention
 from rooney.instruments import deadline, group_of, parse_contract
 from rooney.ledgerview import Record
+from rooney.notices import DAILY_LOSS, DRAWDOWN
 from rooney.orders import Role, State
 from rooney.sessions import trade_date, window_at
 from rooney.view.comparison import Verdict
@@ -34,10 +35,14 @@ class Severity(enum.IntEnum):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it."""
+    """One thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it.
+
+    kind: names it for as long as it lasts, whatever its numbers; where the ledger has a notice of it, by the same name
+    """
 
     severity: Severity
     about: str
+    kind: str
     text: str
     do: tuple[str, ...] = ()
 
@@ -56,24 +61,27 @@ def conditions(system: System) -> list[Condition]:
     for one in system.strategies:
         found += _of_strategy(one, system)
     if system.market.info is not None and not system.market.info.is_written:
-        found.append(Condition(Severity.ATTENTION, "redis", "Redis could not write to its disk"))
+        found.append(Condition(Severity.ATTENTION, "redis", "redis disk", "Redis could not write to its disk"))
     for symbol, state in (system.market.hub.instruments if system.market.hub else {}).items():
         if state == "refused":
             text = f"{symbol}: its definition differs from the configuration: no entries"
-            found.append(Condition(Severity.ATTENTION, "hub", text))
+            found.append(Condition(Severity.ATTENTION, "hub", f"definition {symbol}", text))
     found += [_of_verdict(one) for one in system.verdicts if one.is_alarm]
-    found += [Condition(Severity.ATTENTION, "compare", text) for text in system.unread.values()]
+    found += [
+        Condition(Severity.ATTENTION, "compare", f"comparison {name}", text) for name, text in system.unread.items()
+    ]
     return sorted(found, key=lambda one: -one.severity)
 
 
 def _of_verdict(one: Verdict) -> Condition:
     if one.trouble:
-        return Condition(Severity.ATTENTION, one.name, f"{one.name}: {one.kind} could not be done: {one.trouble}")
+        text = f"{one.name}: {one.kind} could not be done: {one.trouble}"
+        return Condition(Severity.ATTENTION, one.name, one.kind, text)
     others = ", ".join(item.b for item in one.comparisons)
     text = (
         f"{one.name}: differs from {others} by {one.discrepancy:.1%} (limit {one.limit:.1%}), says the last {one.kind}"
     )
-    return Condition(Severity.ATTENTION, one.name, text)
+    return Condition(Severity.ATTENTION, one.name, one.kind, text)
 
 
 def _of_health(kind: str, text: str, exposed: bool) -> Condition:
@@ -82,16 +90,16 @@ def _of_health(kind: str, text: str, exposed: bool) -> Condition:
     if word == "unconfirmed":
         do = (f"rooney resolve {intent} --filled PRICE", f"rooney resolve {intent} --not-filled",
               f"rooney flatten {name}")  # fmt: skip
-        return Condition(Severity.CRITICAL, name, text, do)
+        return Condition(Severity.CRITICAL, name, f"order {intent}", text, do)
     if word == "halted":
-        return Condition(Severity.CRITICAL, name, text, (f"rooney resume {name}",))
+        return Condition(Severity.CRITICAL, name, DAILY_LOSS, text, (f"rooney resume {name}",))
     if word == "ledger":
-        return Condition(Severity.CRITICAL, name, text)
+        return Condition(Severity.CRITICAL, name, word, text)
     if word == "late":
-        return Condition(_graver(exposed), name, text, (f"systemctl status rooney-worker@{name}",))
+        return Condition(_graver(exposed), name, word, text, (f"systemctl status rooney-worker@{name}",))
     # No bars: nothing is decided. With something open nobody watches it.
     about = "redis" if word == "redis" else "hub"
-    return Condition(_graver(exposed), about, text + ("; positions are open" if exposed else ""))
+    return Condition(_graver(exposed), about, word, text + ("; positions are open" if exposed else ""))
 
 
 def _graver(exposed: bool) -> Severity:
@@ -123,44 +131,46 @@ def seen(system: System) -> Seen:
 def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
     found = []
     if one.lack:
-        found.append(Condition(Severity.ATTENTION, one.name, f"{one.name}: {one.lack}"))
+        found.append(Condition(Severity.ATTENTION, one.name, "configuration", f"{one.name}: {one.lack}"))
     for switch in one.switches:
         traps = switch.level is Level.STOP and one.portrait is not None and bool(one.portrait.open)
         do = (f"rooney resume {one.name if switch.scope == one.name else '--all'}",)
         text = f"{one.name}: switch {switch}"
-        found.append(Condition(_graver(traps), one.name, text, do))
+        found.append(Condition(_graver(traps), one.name, f"switch {switch.level}", text, do))
     portrait = one.portrait
     if portrait is None:
         return found
     held = ", ".join(held.contract for held in portrait.open)
     if held and not one.is_configured:
         text = f"{one.name}: holds {held} and is not in the configuration"
-        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney flatten {one.name}",)))
+        found.append(Condition(Severity.CRITICAL, one.name, "orphan", text, (f"rooney flatten {one.name}",)))
     elif held and not one.is_enabled:
         text = f"{one.name}: holds {held} and is switched off (strategies.{one.name}.enabled)"
-        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney flatten {one.name}",)))
+        found.append(Condition(Severity.CRITICAL, one.name, "orphan", text, (f"rooney flatten {one.name}",)))
     elif one.is_enabled and not one.is_running:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
-        found.append(Condition(_graver(bool(held)), one.name, text, (f"systemctl start rooney-worker@{one.name}",)))
+        do = (f"systemctl start rooney-worker@{one.name}",)
+        found.append(Condition(_graver(bool(held)), one.name, "down", text, do))
     if one.health is not None and one.health.light:
         severity = Severity.ATTENTION if one.health.light is Light.RED else Severity.NOTE
-        found.append(Condition(severity, one.name, f"{one.name}: not as its backtest: {one.health.text}"))
+        text = f"{one.name}: not as its backtest: {one.health.text}"
+        found.append(Condition(severity, one.name, "health", text))
     account = portrait.account
     if account is not None and account.is_drawdown_halted:
         text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"
-        found.append(Condition(Severity.CRITICAL, one.name, text, (f"rooney resume {one.name}",)))
+        found.append(Condition(Severity.CRITICAL, one.name, DRAWDOWN, text, (f"rooney resume {one.name}",)))
     if account is not None and account.gap_day and account.gap_day == _day_number(portrait.ts_mark):
         text = f"{one.name}: data was lost, no entries before the next session"
-        found.append(Condition(Severity.ATTENTION, one.name, text, (f"rooney resume {one.name}",)))
+        found.append(Condition(Severity.ATTENTION, one.name, "gap", text, (f"rooney resume {one.name}",)))
     found += _of_orders(one, system)
     for item in portrait.open:
         contract = parse_contract(item.contract, trade_date(portrait.ts_mark))
         if contract is not None and deadline(contract) - system.trade_date <= timedelta(days=ROLL_WARNING_DAYS):
             text = f"{one.name}: {item.contract} must be left by {deadline(contract)}"
-            found.append(Condition(Severity.ATTENTION, one.name, text))
+            found.append(Condition(Severity.ATTENTION, one.name, f"roll {item.contract}", text))
     if one.waiting:
         text = f"{one.name}: {one.waiting} commands wait for its worker"
-        found.append(Condition(Severity.ATTENTION, one.name, text))
+        found.append(Condition(Severity.ATTENTION, one.name, "commands", text))
     return found
 
 
@@ -174,10 +184,10 @@ def _of_orders(one: StrategyLook, system: System) -> list[Condition]:
         if order.state is State.REFUSED:
             detail = " ".join(f"{order.steps[-1].status} {order.steps[-1].detail}".split())
             text = f"{one.name}: exit {order.id} of {order.contract} refused: {detail}"
-            found.append(Condition(Severity.CRITICAL, one.name, text, do))
+            found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
         elif since_s > EXIT_LATE_S and window_at(group_of(order.symbol), system.now_ns) is not None:
             text = f"{one.name}: exit {order.id} of {order.contract} is {order.state} for {since_s:.0f} s"
-            found.append(Condition(Severity.CRITICAL, one.name, text, do))
+            found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
     return found
 
 

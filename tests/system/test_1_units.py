@@ -12,7 +12,7 @@ from machine import REPOSITORY
 UNITS = REPOSITORY / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 NO_NETWORK = {
-    f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "audit", "retrain")
+    f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")
 }  # fmt: skip
 TRADING = ("rooney-hub.service", "rooney-worker@.service")
 
@@ -36,9 +36,10 @@ def settings(name: str) -> dict[str, dict[str, str]]:
 def test_the_set_is_complete() -> None:
     assert {path.name for path in UNITS.glob("rooney*")} == {
         *SERVICES, "rooney.slice", "rooney.target", "rooney-dashboard.socket", "rooney-watch.timer",
-        "rooney-report.timer", "rooney-audit.timer", "rooney-retrain.timer", "rooney.sysusers", "rooney.tmpfiles",
+        "rooney-report.timer", "rooney-report-week.timer", "rooney-audit.timer", "rooney-retrain.timer",
+        "rooney.sysusers", "rooney.tmpfiles",
     }  # fmt: skip
-    assert {*NO_NETWORK, *TRADING, "rooney-alert@.service"} == set(SERVICES)
+    assert {*NO_NETWORK, *TRADING, "rooney-alert@.service", "rooney-alert-sender.service"} == set(SERVICES)
 
 
 @needs_analyze
@@ -52,7 +53,7 @@ def test_the_exposure_of_each_service_is_as_low_as_promised(name: str, tmp_path:
     assert done.returncode == 0, done.stdout[-200:]
 
 
-@pytest.mark.parametrize("name", TRADING)
+@pytest.mark.parametrize("name", [*TRADING, "rooney-alert-sender.service"])
 def test_a_hang_again_and_again_reaches_the_start_limit(name: str) -> None:
     unit, service = settings(name)["Unit"], settings(name)["Service"]
     slow_start_s = 60

@@ -25,7 +25,7 @@ def test_only_what_trading_needs_is_enabled_and_nothing_that_trades_is_started(
 
 def test_systemd_finds_nothing_wrong_with_the_installed_units(machine: Machine, installed: list[str]) -> None:
     names = [name.replace("@.", "@ibs.") for name in SERVICES]
-    names += ["rooney.target", "rooney.slice", "rooney-watch.timer", "rooney-report.timer"]
+    names += ["rooney.target", "rooney.slice", "rooney-watch.timer", "rooney-report.timer", "rooney-report-week.timer"]
     names += ["rooney-retrain.timer", "rooney-dashboard.socket"]
     done = machine.run("systemd-analyze", "verify", *names)
     assert [line for line in done.stderr.splitlines() if "rooney" in line] == []

@@ -1,0 +1,66 @@
+"""Outboxes: what ledgers and reports have for people after a cursor. Read only; a worker never notices."""
+
+from pathlib import Path
+
+import msgspec
+
+from rooney.errors import LedgerError
+from rooney.ledgerview import opened
+from rooney.notices import Notice, Turn
+
+AT_ONCE = 5_000
+REPORTS = Path("/var/lib/rooney-report/outbox")
+
+Told = tuple[str, Notice, int]  # scope, notice, when (UTC ns)
+
+
+def of_ledger(path: Path, name: str, after: int) -> tuple[list[Told], int]:
+    """Notices of a strategy's ledger after a cursor, and the new cursor. Raises LedgerError.
+
+    A ledger that was restored from a backup ends before the cursor: what it holds was told already.
+    """
+    with opened(path) as db:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice'").fetchone() is None:
+            return [], after  # of an older release; its worker's next start brings it up to date
+        last = int(db.execute("SELECT coalesce(max(seq), 0) FROM notice").fetchone()[0])
+        rows = db.execute(
+            "SELECT seq, about, turn, level, text, symbol, intent, ts_wall FROM notice WHERE seq > ?"
+            " ORDER BY seq LIMIT ?",
+            (min(after, last), AT_ONCE),
+        ).fetchall()
+    found = [(name, Notice(row[1], Turn(row[2]), row[3], row[4], row[5], row[6]), row[7]) for row in rows]
+    return found, rows[-1][0] if rows else last
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """A file of a report's outbox: (scope, notice) each."""
+
+    made_ns: int
+    notices: list[tuple[str, Notice]]
+
+
+def post(directory: Path, posted: Posted) -> None:
+    """Leave something for the sender, whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    unfinished = directory / f".{posted.made_ns}.new"
+    unfinished.write_bytes(msgspec.json.encode(posted))
+    unfinished.replace(directory / f"{posted.made_ns}.json")
+
+
+def of_directory(directory: Path, after: int) -> tuple[list[Told], int]:
+    """The same of a report's files. Raises LedgerError for one that cannot be read."""
+    try:
+        names = sorted((int(path.stem), path) for path in directory.glob("*.json") if path.stem.isdigit())
+    except OSError:
+        return [], after
+    found: list[Told] = []
+    for made_ns, path in names:
+        if made_ns <= after:
+            continue
+        try:
+            posted = msgspec.json.decode(path.read_bytes(), type=Posted)
+        except (OSError, msgspec.DecodeError) as error:
+            raise LedgerError(f"{path}: cannot be read: {error}") from error
+        found += [(scope, notice, made_ns) for scope, notice in posted.notices]
+        after = made_ns
+    return found, after

@@ -1,0 +1,93 @@
+"""A report as one HTML file that opens offline, without scripts; plots and looks are the dashboard's."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rooney import pace, sessions
+from rooney.dashboard import charts
+from rooney.dashboard.charts import Curve
+from rooney.summary import Period
+from rooney.view import measures
+from rooney.view.report import Report
+
+ZONE = "chicago"
+_HERE = Path(__file__).parent
+_FILTERS = {
+    "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price, "sign": charts.sign,
+    "label": charts.label,
+}  # fmt: skip
+
+
+def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
+    """The whole page. made_ns: when, UTC ns."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= _FILTERS
+    known = [one for one in reports if one.portrait is not None and one.day is not None]
+    parts = {one.name: _part(one) for one in known}
+    curves = [Curve(name, _gained(part)) for name, part in parts.items()]
+    together: dict[date, float] = {}
+    for part in parts.values():
+        for day, usd in part["days"].items():
+            together[day] = together.get(day, 0.0) + usd
+    return environment.get_template("report.html").render(
+        period=period,
+        reports=reports,
+        parts=parts,
+        curves=curves,
+        plot=charts.plot(curves, "P&L since the start of every strategy", ZONE),
+        together=_combined(together),
+        calendar=charts.calendar(together),
+        total=sum(one.day.pnl_usd for one in known if one.day),
+        trades=sum(one.day.trades for one in known if one.day),
+        winners=sum(one.day.winners for one in known if one.day),
+        costs=sum(one.day.costs_usd for one in known if one.day),
+        promised_ms=pace.PROMISED_MS,
+        promised_share=pace.PROMISED_SHARE,
+        style=Markup((_HERE / "static" / "style.css").read_text()),
+        made=charts.stamp(made_ns, "utc", "%Y-%m-%d %H:%M"),
+        stamp=lambda ts_ns: charts.stamp(ts_ns, ZONE),
+    )
+
+
+def _part(one: Report) -> dict[str, Any]:
+    assert one.portrait is not None
+    points = measures.curve(one.portrait)
+    days = measures.daily(one.portrait, sessions.trade_date(one.portrait.ts_mark - 1) if one.portrait.ts_mark else None)
+    equity = Curve(one.name, [(point.ts, point.equity_usd) for point in points])
+    under = Curve("drawdown", [(point.ts, -point.drawdown_usd) for point in points])
+    return {
+        "points": points,
+        "days": days,
+        "measures": measures.measure(one.portrait, points, days),
+        "equity": charts.plot([equity], f"Equity of {one.name}", ZONE, 180),
+        "under": charts.plot([under], f"Drawdown of {one.name}", ZONE, 90, area=True),
+        "calendar": charts.calendar(days),
+    }
+
+
+def _gained(part: dict[str, Any]) -> list[tuple[int, float]]:
+    points = part["points"]
+    start = points[0].equity_usd if points else 0.0
+    return [(point.ts, point.equity_usd - start) for point in points]
+
+
+def _combined(days: dict[date, float]) -> dict[str, float]:
+    """Sharpe and largest drawdown of all strategies together, by trade dates."""
+    total = best = deepest = 0.0
+    for _, usd in sorted(days.items()):
+        total += usd
+        best = max(best, total)
+        deepest = max(deepest, best - total)
+    return {
+        "total_usd": total,
+        "max_drawdown_usd": deepest,
+        "sharpe": measures.sharpe([usd for _, usd in sorted(days.items())]),
+    }

@@ -1,0 +1,30 @@
+"""Notices: what a ledger has for people, written in the same transaction as the fact it is about.
+
+The ledger's table `notice` is the outbox of alerts: append-only, read by `rooney alert-sender`, with its own cursor.
+A notice begins a trouble, ends it, or is news; `about` names the trouble for as long as it lasts, whatever its numbers.
+"""
+
+import enum
+
+import msgspec
+
+DAILY_LOSS, DRAWDOWN, BREAKER = "daily loss", "drawdown", "breaker"
+
+
+class Turn(enum.StrEnum):
+    """What a notice does to the trouble it is about. One that ends what never began is news."""
+
+    BEGINS = "begins"
+    ENDS = "ends"
+    NEWS = "news"
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """about: `order ID`, a name above, `trade` or `operator`; level: of `rooney.log`; symbol, intent: may be empty."""
+
+    about: str
+    turn: Turn
+    level: int
+    text: str
+    symbol: str = ""
+    intent: str = ""

@@ -1,0 +1,88 @@
+"""What strategies did in a period, from their ledgers: trades, orders, P&L, and how soon minutes were acted on."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from rooney import pace, sessions
+from rooney.errors import LedgerError
+from rooney.ledgerview import Day, created_ns, ledger_path, read_day, read_pace
+from rooney.summary import Period
+from rooney.view.portrait import Closed, LedgerView, Portrait
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """Minutes of a period: in session, finished with a known latency, and of these within 200 ms; p99_ms: a bound."""
+
+    expected: int
+    acted: int
+    within: int
+    p99_ms: float
+
+    @property
+    def share(self) -> float:
+        """Of the minutes in session those acted on within 200 ms; NaN where none was."""
+        return min(1.0, self.within / self.expected) if self.expected else float("nan")
+
+    @property
+    def is_kept(self) -> bool:
+        """What is promised for a week."""
+        return not self.expected or self.share >= pace.PROMISED_SHARE
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One strategy. lack: why there is no more to say; trades: those closed in the period, oldest first."""
+
+    name: str
+    lack: str
+    day: Day | None = None
+    pace: Pace | None = None
+    portrait: Portrait | None = None
+    trades: tuple[Closed, ...] = ()
+
+
+def read(names: Sequence[str], groups: Iterable[str], period: Period, state: Path, now_ns: int) -> list[Report]:
+    """Every strategy's. groups: session groups of all instruments. What cannot be read is in `lack`."""
+    groups = sorted(groups)
+    return [_read(name, groups, period, ledger_path(name, state), now_ns) for name in names]
+
+
+def _read(name: str, groups: Sequence[str], period: Period, path: Path, now_ns: int) -> Report:
+    try:
+        portrait = LedgerView(path).look()
+        day = read_day(path, *period.span)
+        if portrait is None or day is None:
+            return Report(name, "no ledger yet")
+        counts: dict[int, int] = {}
+        for of_day in read_pace(path, period.first.isoformat(), period.last.isoformat()).values():
+            for bound, minutes in of_day.items():
+                counts[bound] = counts.get(bound, 0) + minutes
+        begin, end = period.span
+        born = created_ns(path)
+        expected = minutes_in_session(groups, born if begin < born < end else begin, min(end, max(now_ns, begin)))
+    except LedgerError as error:
+        return Report(name, str(error))
+    found = Pace(expected, sum(counts.values()), pace.within(counts), pace.quantile_ms(counts, 0.99))
+    trades = tuple(trade for trade in portrait.trades if begin <= trade.ts_mark < end)
+    return Report(name, "", day, found, portrait, trades)
+
+
+def minutes_in_session(groups: Iterable[str], begin_ns: int, end_ns: int) -> int:
+    """Minutes that end in (begin, end] in which at least one group is in session: as many entries the tape has."""
+    spans = []
+    for group in groups:
+        at = begin_ns
+        while at < end_ns:
+            window = sessions.window_at(group, at) or sessions.next_window(group, at)
+            if window.open_ns >= end_ns:
+                break
+            spans.append((max(window.open_ns, begin_ns), min(window.close_ns, end_ns)))
+            at = window.close_ns
+    minutes, until = 0, begin_ns
+    for opens, closes in sorted(spans):
+        opens = max(opens, until)
+        if closes > opens:
+            minutes += closes // sessions.MINUTE_NS - opens // sessions.MINUTE_NS
+            until = closes
+    return minutes
