@@ -1,14 +1,21 @@
 """Verbs of research: backtests, models, searches, bundles. They need the research extra."""
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from rooney.errors import ConfigError
 from rooney.options import configured, instant, load, needs, trade_day
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rooney.config import StrategyConfig
 
 
 @click.command()
@@ -99,93 +106,110 @@ def features() -> None:
         click.echo(f"{kernel.name:<24}{kernel.inputs:<8}{kernel.formula}{source}")
 
 
+class _Study(NamedTuple):
+    """What a verb learns from. span: first instant, first instant left out; None: all there is."""
+
+    strategy: "StrategyConfig"
+    data: Path
+    span: "tuple[datetime | None, datetime | None]"
+    embargo_s: float
+
+
+def _on_history(verb: str, *modules: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command NAME, the configuration's options and a stretch of history: its first argument, a `_Study`."""
+    options = (
+        click.argument("name"),
+        configured,
+        click.option(
+            "--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder."
+        ),
+        click.option("--start", help="First instant (ISO time, UTC)."),
+        click.option("--end", help="First instant left out."),
+        click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ."),
+        click.option(
+            "--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away."
+        ),
+        click.option(
+            "--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours."
+        ),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(
+            name: str,
+            config_path: str | None,
+            overrides: tuple[str, ...],
+            env_file: Path | None,
+            data: Path,
+            start: str | None,
+            end: str | None,
+            symbols: str | None,
+            embargo_h: float,
+            **given: Any,
+        ) -> None:
+            needs(verb, *modules)
+            if symbols is not None:
+                overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
+            strategy = load(config_path, overrides, env_file).wanted(name)
+            span = instant(start, "--start"), instant(end, "--end")
+            command(_Study(strategy, data, span, embargo_h * 3600.0), **given)
+
+        found: Callable[..., None] = run
+        for option in reversed(options):
+            found = option(found)
+        return found
+
+    return decorate
+
+
 @click.command()
-@click.argument("name")
-@configured
-@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@_on_history("train", "polars", "sklearn", "joblib", "optuna")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets models, training.json, report.html.")
-@click.option("--start", help="First instant (ISO time, UTC).")
-@click.option("--end", help="First instant left out.")
-@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
 @click.option("--features", help="Names of the catalogue: ibs,atrz,es_hourly_return [those of research/training.py].")
 @click.option("--trials", default=40, show_default=True, type=click.IntRange(min=1), help="Forests tried.")
 @click.option("--trees", default=200, show_default=True, type=click.IntRange(min=1), help="Trees of a forest.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same bytes.")
-@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
 @click.option("--min-trades", default=100, show_default=True, type=click.IntRange(min=10), help="Kept on every path.")
 @click.option("--min-final-trades", default=30, show_default=True, type=click.IntRange(min=5), help="Kept at the end.")
-@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Threads.")
 @click.option("--cluster", help="dask://HOST:PORT or ray://HOST:PORT: fit the forests there.")
 @click.option("--json", "as_json", is_flag=True, help="Print training.json.")
 def train(
-    name: str,
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    data: Path,
-    out: Path,
-    start: str | None,
-    end: str | None,
-    symbols: str | None,
-    features: str | None,
-    embargo_h: float,
-    jobs: int,
-    cluster: str | None,
-    as_json: bool,
-    **plan: Any,
+    study: _Study, out: Path, features: str | None, jobs: int, cluster: str | None, as_json: bool, **plan: Any
 ) -> None:
     """Train a strategy's models on its own trades; write those that hold. Exit status 1 if none does."""
-    needs("train", "polars", "sklearn", "joblib", "optuna")
     from research.cluster import joblib_on
     from research.models import run_training
     from research.train import Plan
     from research.training import DEFAULT_FEATURES
 
-    if symbols is not None:
-        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    strategy = load(config_path, overrides, env_file).wanted(name)
     names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
-    span = instant(start, "--start"), instant(end, "--end")
-    wanted = Plan(embargo_s=embargo_h * 3600.0, **plan)
+    wanted = Plan(embargo_s=study.embargo_s, **plan)
+    threads = jobs if cluster is None else -1
     with joblib_on(cluster):
-        code = run_training(strategy, data, span, names, wanted, out, jobs if cluster is None else -1, as_json)
+        code = run_training(study.strategy, study.data, study.span, names, wanted, out, threads, as_json)
     sys.exit(code)
 
 
 @click.command("optimize")
-@click.argument("name")
-@configured
-@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@_on_history("optimize", "polars", "joblib", "optuna")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets optimize.json, .html and .yml.")
-@click.option("--start", help="First instant (ISO time, UTC).")
-@click.option("--end", help="First instant left out.")
-@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
 @click.option("--search", multiple=True, metavar="KEY=LOW:HIGH", help="Parameter and range [as its file declares].")
 @click.option("--trials", default=100, show_default=True, type=click.IntRange(min=2), help="Of the whole study.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same bytes.")
-@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
 @click.option("--final-from", default="", help="Put away all from this trade date on.")
 @click.option("--min-trades", default=200, show_default=True, type=click.IntRange(min=10), help="Of a trial.")
 @click.option("--min-final-trades", default=50, show_default=True, type=click.IntRange(min=5), help="Put away.")
-@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
 @click.option("--storage", help="Study to share: redis://HOST:PORT/DB, or a file [study.journal in --out].")
 @click.option("--jobs", default=None, type=int, help="Processes; -1: all cores [1; with --cluster all of it].")
 @click.option("--cluster", help="dask://HOST:PORT or ray://HOST:PORT: where those processes are.")
 @click.option("--json", "as_json", is_flag=True, help="Print optimize.json and what it cost.")
 def optimize_(
-    name: str,
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    data: Path,
+    study: _Study,
     out: Path,
-    start: str | None,
-    end: str | None,
-    symbols: str | None,
     search: tuple[str, ...],
     final_from: str,
-    embargo_h: float,
     storage: str | None,
     jobs: int | None,
     cluster: str | None,
@@ -196,63 +220,32 @@ def optimize_(
 
     Stopped and started again it goes on. Any number of processes with the same --storage share one study.
     """
-    needs("optimize", "polars", "joblib", "optuna")
     from research.optimize import Plan
     from research.search import run_optimize
 
-    if symbols is not None:
-        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    strategy = load(config_path, overrides, env_file).wanted(name)
-    span = instant(start, "--start"), instant(end, "--end")
-    wanted = Plan(embargo_s=embargo_h * 3600.0, final_from=trade_day(final_from), **plan)
+    wanted = Plan(embargo_s=study.embargo_s, final_from=trade_day(final_from), **plan)
     n = jobs if jobs is not None else 1 if cluster is None else -1
-    sys.exit(run_optimize(strategy, data, span, search, wanted, out, storage, n, cluster, as_json))
+    code = run_optimize(study.strategy, study.data, study.span, search, wanted, out, storage, n, cluster, as_json)
+    sys.exit(code)
 
 
 @click.command()
-@click.argument("name")
-@configured
-@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True), help="Parquet, DBN, or a folder.")
+@_on_history("portfolio", "polars", "joblib", "optuna")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets portfolio.json, .html and .yml.")
-@click.option("--start", help="First instant (ISO time, UTC).")
-@click.option("--end", help="First instant left out.")
-@click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
 @click.option("--params", type=click.Path(path_type=Path, exists=True), help="An optimize.json: with its parameters.")
 @click.option("--max-instruments", default=9, show_default=True, type=click.IntRange(min=1), help="At most so many.")
 @click.option("--max-drawdown-usd", default=0.0, type=click.FloatRange(min=0), help="[a fifth of the starting cash]")
 @click.option("--min-trades", default=30, show_default=True, type=click.IntRange(min=1), help="Of an instrument.")
-@click.option("--final-share", default=0.25, show_default=True, type=click.FloatRange(0.05, 0.9), help="Put away.")
 @click.option("--final-from", default="", help="Put away all from this trade date on.")
 @click.option("--min-final-trades", default=50, show_default=True, type=click.IntRange(min=5), help="Put away.")
-@click.option("--embargo-h", default=24.0, show_default=True, type=click.FloatRange(min=0), help="After a test, hours.")
 @click.option("--json", "as_json", is_flag=True, help="Print portfolio.json.")
-def portfolio(
-    name: str,
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    data: Path,
-    out: Path,
-    start: str | None,
-    end: str | None,
-    symbols: str | None,
-    params: Path | None,
-    final_from: str,
-    embargo_h: float,
-    as_json: bool,
-    **plan: Any,
-) -> None:
+def portfolio(study: _Study, out: Path, params: Path | None, final_from: str, as_json: bool, **plan: Any) -> None:
     """Choose which of a strategy's instruments to trade, and judge the choice. Exit status 1 if it does not hold."""
-    needs("portfolio", "polars", "joblib", "optuna")
     from research.portfolio import Plan
     from research.search import run_portfolio
 
-    if symbols is not None:
-        overrides = (*overrides, f"strategies.{name}.instruments=[{symbols}]")
-    strategy = load(config_path, overrides, env_file).wanted(name)
-    span = instant(start, "--start"), instant(end, "--end")
-    wanted = Plan(embargo_s=embargo_h * 3600.0, final_from=trade_day(final_from), **plan)
-    sys.exit(run_portfolio(strategy, data, span, params, wanted, out, as_json))
+    wanted = Plan(embargo_s=study.embargo_s, final_from=trade_day(final_from), **plan)
+    sys.exit(run_portfolio(study.strategy, study.data, study.span, params, wanted, out, as_json))
 
 
 @click.command()
