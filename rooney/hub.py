@@ -77,7 +77,7 @@ class Hub:
         self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Definition | Exception] = queue.SimpleQueue()
         self._ring: deque[Published] = deque(maxlen=ring)
         self._unpublished: deque[Published] = deque(maxlen=ring)
-        self._dropped_ns = 0  # newest minute that the ring no longer holds
+        self._dropped_ns = 0  # newest minute of the tape that the ring does not hold
         self._assembler = self._new_assembler()
         self._stopping = False
         self._ending = False
@@ -106,6 +106,8 @@ class Hub:
             return EXIT_OK
         start_ns = last_ns or self._start_ns or self._session_open_ns()
         start_ns -= start_ns % MINUTE_NS
+        if last_ns:  # what is before is on Redis alone: one that comes back without it cannot have it from this ring
+            self._dropped_ns = self._published_ns = start_ns
         groups = [group for _, group, _ in self._roots]
         builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
         feed = self._make_feed(builder, self._hand_over, self._hand_over)

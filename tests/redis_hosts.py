@@ -66,11 +66,12 @@ class Node:
         return bounds[1] if bounds else 0
 
     def role(self) -> str:
-        """As sentinels see it; empty while it does not answer."""
+        """As sentinels see it, of a replica once it has what its primary has; empty while it does not answer."""
         with self.host.inside(), contextlib.suppress(redis_py.RedisError, OSError):
             options = {"username": "sentinel", "password": PASSWORDS["sentinel"]}
             with redis_py.Redis(self.host.address, self.port, socket_timeout=1, **options) as client:  # type: ignore[arg-type]
-                return str(client.role()[0].decode())
+                role, *more = client.role()
+                return "syncing" if role == b"slave" and more[2] != b"connected" else str(role.decode())
         return ""
 
 

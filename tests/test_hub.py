@@ -28,7 +28,7 @@ from support import (
 
 from rooney import sessions
 from rooney.bars import PRICE_SCALE, ClosedMinute, ContractMinute
-from rooney.bus import Bus
+from rooney.bus import TAPE, Bus
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub import Hub
 from rooney.instruments import Contract, group_of, parse_contract
@@ -531,6 +531,27 @@ def test_an_outage_longer_than_the_ring_ends_the_hub_rather_than_leave_a_hole(ow
     hub.thread.join(10)
     assert hub.codes == [EXIT_FAILURE]
     assert len(list(redis_tape(own_redis))) == 1
+
+
+def test_a_redis_that_lost_what_another_hub_published_ends_the_hub_rather_than_leave_a_hole(
+    own_redis: PrivateRedis,
+) -> None:
+    """A replica that was behind is the primary now: the tape ends before this hub began, and so before its ring."""
+    first = ByHand(own_redis.bus())
+    for i in range(10):
+        first.feed.minute(i)
+    assert first.stop() == EXIT_OK
+    hub = ByHand(own_redis.bus(timeout_s=0.5))
+    hub.feed.minute(10)
+    until(lambda: len(redis_tape(own_redis)) == 11, 10)
+    own_redis.bus()._redis.xdel(TAPE, *(f"{(OPEN + (i + 1) * MINUTE_NS) // 1_000_000}-0" for i in range(5, 11)))
+    own_redis.stop()
+    hub.feed.minute(11)
+    until(lambda: not hub.hub._redis_ok, 10)
+    own_redis.start()
+    hub.thread.join(10)
+    assert hub.codes == [EXIT_FAILURE]
+    assert [minute.ts_close for minute in redis_tape(own_redis)] == [OPEN + (i + 1) * MINUTE_NS for i in range(5)]
 
 
 def redis_tape(redis: PrivateRedis) -> list[Minute]:
