@@ -119,12 +119,15 @@ def _growth(what: str, small: list[Ran], large: list[Ran]) -> Row:
     return Row(f"… engine's time per bar, {what}", f"{ratio:.2f} ×", f"≤ {MAX_GROWTH} ×", ratio <= MAX_GROWTH)
 
 
+SLOW = pytest.mark.slow
+
+
 def _fast_enough(found: list[Ran]) -> bool:
     engine = statistics.median(one.bars / one.engine_s for one in found)
     return engine >= ENGINE_PER_S and statistics.median(one.bars / one.whole_s for one in found) >= WHOLE_PER_S
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [STRATEGIES[0], *(pytest.param(name, marks=SLOW) for name in STRATEGIES[1:])])
 def test_a_year(benchmark: Any, year: Path, name: str) -> None:
     _run(name, year, months=1)  # compiled, and the files in memory
     found = rounds(lambda: _run(name, year), _fast_enough, most=5)
