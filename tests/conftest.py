@@ -14,7 +14,7 @@ settings.load_profile("rooney")
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`: a file is one process's, tests/system is one machine's, and starts first."""
+    """With `-n 3 --dist loadgroup`: a file is one process's, tests/system is one machine's, and starts first."""
     items.sort(key=lambda item: "system" not in item.path.parts)
     for item in items:
         group = "system" if "system" in item.path.parts else item.path.stem
