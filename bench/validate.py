@@ -56,7 +56,8 @@ def cases(text: str) -> list[Case]:
         kinds = {child.tag for child in case}
         outcome: Outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
         file = case.get("classname", "").removeprefix("tests.").replace(".", "/") + ".py"
-        found.append(Case(file, case.get("name", "").partition("[")[0], outcome, float(case.get("time", 0))))
+        name = case.get("name", "").partition("[")[0].partition("@")[0]  # a group of pytest-xdist's comes after an @
+        found.append(Case(file, name, outcome, float(case.get("time", 0))))
     return found
 
 

@@ -67,7 +67,7 @@ def test_results_of_a_run_become_the_page_and_its_exit_status(
 ) -> None:
     cases = [
         '<testcase classname="tests.test_a" name="test_one[x-1]" time="0.1"/>',
-        '<testcase classname="tests.system.test_b" name="test_two" time="0.1"><failure/></testcase>',
+        '<testcase classname="tests.system.test_b" name="test_two@system" time="0.1"><failure/></testcase>',
     ]
     (tmp_path / "junit.xml").write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
     (tmp_path / "bench.json").write_text(json.dumps({"benchmarks": [{"extra_info": {"rows": [ROW]}}]}))
