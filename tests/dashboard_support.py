@@ -67,7 +67,7 @@ def two_strategies(make: Callable[..., Bench]) -> Bench:
     one = make("a", "b", faults=(Fault("close", at=(1,), account="b"),), on_unconfirmed_entry="hold")
     one.begin(ENTERED[:1])
     one.rig.start("b")
-    wait_for(lambda: one.rig.log("b").exists() and "ready:" in one.rig.log("b").read_text())
+    one.rig.wait_ready("b")
     later = [*ENTERED[1:], *closes(LEAVE, 105.0, QUIET, BUY, 101.25, 101.75, start=ENTERED[-1].ts_close)]
     for minute in later:  # one at a time, as they come: a request of one is not overtaken by the next
         one.rig.publish([minute])

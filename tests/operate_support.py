@@ -17,6 +17,7 @@ from worker_support import BUY, LEAVE, QUIET, ROOT, Forked, Rig, Zygote, bar, ch
 
 from rooney.messages import Minute
 from rooney.operate.reading import Reading, read
+from rooney.orders import State
 from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running
@@ -77,8 +78,17 @@ class Bench:
     def begin(self, minutes: Sequence[Minute] = ENTERED, name: str = "a") -> Forked:
         """A worker that has finished these minutes and goes on."""
         worker = self.rig.begin(minutes, name=name)
-        self.rig.wait_position(minutes[-1].ts_close, name)
+        self._finished(minutes[-1].ts_close, name)
         return worker
+
+    def _finished(self, ts: int, name: str) -> None:
+        """A mark is in the ledger before its orders are sent: wait for both."""
+        self.rig.wait_position(ts, name)
+        wait_for(lambda: not self.on_their_way(name), said=lambda: str(self.on_their_way(name)))
+
+    def on_their_way(self, name: str = "a") -> list[str]:
+        """Intents whose outcome is not known yet."""
+        return [o.id for o in self.read(name).orders if o.state in (State.PLANNED, State.SENDING)]
 
     def obeyed(self, name: str = "a") -> None:
         """Wait until the worker has taken what was left for it."""
@@ -89,7 +99,7 @@ class Bench:
         start = max(self.rig.position(name), START)
         minutes = closes(*prices, start=start)
         self.rig.publish(minutes)
-        self.rig.wait_position(minutes[-1].ts_close, name)
+        self._finished(minutes[-1].ts_close, name)
 
     def read(self, name: str = "a") -> Reading:
         return read(self.rig.ledger(name))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from operate_support import BUY, LEAVE, QUIET, START, Bench, closes, read_only, wait_for
+from operate_support import BUY, LEAVE, QUIET, START, Bench, closes, read_only
 from worker_support import SCRIPTED, bar
 
 from research import promote
@@ -357,7 +357,7 @@ def test_two_versions_of_a_strategy_run_side_by_side_each_by_its_own_bundle(benc
     minutes = _minutes()
     a = place.rig.begin([], name="a")
     b = place.rig.start("b")
-    wait_for(lambda: place.rig.log("b").exists() and "ready:" in place.rig.log("b").read_text())
+    place.rig.wait_ready("b")
     place.rig.publish(minutes)
     for name, worker in (("a", a), ("b", b)):
         place.rig.finish(worker, minutes[-1].ts_close, name)

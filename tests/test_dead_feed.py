@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import PrivateRedis, hub_thread, parents, private_redis, until
-from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only, wait_for
+from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only
 
 from rooney.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
 from rooney.orders import Role
@@ -85,7 +85,7 @@ def follow(redis: PrivateRedis, zygote: Zygote, tmp_path: Path, source: Recorded
     rig.blocks["a"] |= {"mode": "dry", "broker_account": None}
     with contextlib.closing(rig):
         worker = rig.start()
-        wait_for(lambda: "ready:" in rig.log("a").read_text() if rig.log("a").exists() else False)
+        rig.wait_ready("a")
         gateway = Gateway(source, speed=SPEED, begin_ns=START, until_ns=END, faults=script)
         options: dict[str, Any] = {"dead_s": OUTAGE_S, "pauses_s": (0.02,)}
         with running(gateway), hub_thread(redis, gateway, parents("ES", "NQ"), START, **options) as hub:

@@ -13,7 +13,7 @@ import yaml
 from support import HubThread, PrivateRedis, free_port, hub_thread, parents, plain, private_redis, until
 from test_dead_feed import END, SPEED, START, market
 from test_hub import ByHand, redis_tape
-from worker_support import BUY, LEAVE, Rig, Zygote, read_only, wait_for
+from worker_support import BUY, LEAVE, Rig, Zygote, read_only
 
 from rooney import hub as hub_module
 from rooney import sessions
@@ -146,7 +146,7 @@ def test_a_worker_moves_to_its_own_hub_and_redis_by_two_keys_while_the_other_tra
         for block in rig.blocks.values():
             block.update({"mode": "dry", "broker_account": None})
         a, b = rig.start("a", **common.env()), rig.start("b", **common.env())
-        wait_for(lambda: all("ready:" in rig.log(name).read_text() for name in "ab" if rig.log(name).exists()))
+        rig.wait_ready("a", "b")
         gateway = stack.enter_context(running(Gateway(source, speed=SPEED / 4, begin_ns=START, until_ns=END)))
         first = HubThread(common, gateway, parents("ES", "NQ"), START)  # type: ignore[arg-type]
         stack.callback(first.stop)

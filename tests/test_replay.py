@@ -117,7 +117,7 @@ def live(place: Path, redis: Any, zygote: Any, tmp_path_factory: pytest.TempPath
         for number, (a, b) in enumerate(pairwise(cuts)):
             running_worker = one.start(fault=KILLS[number])
             if not number:  # the first start is at the tape's end
-                wait_for(lambda: "ready:" in said(one), 60.0, lambda: said(one))
+                one.wait_ready("a")
             _operate(one, number)
             for item in tape[a:b]:
                 one.bus.publish(item)

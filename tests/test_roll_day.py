@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import SHARED, PrivateRedis, hub_thread, needs_shared, parents, private_redis
-from worker_support import Rig, Zygote, bar, minute, read_only, wait_for
+from worker_support import Rig, Zygote, bar, minute, read_only
 
 from rooney import sessions
 from rooney.instruments import Contract, deadline
@@ -58,7 +58,7 @@ class Day:
         day = sessions.trade_date(before_ns - 1)
         with contextlib.closing(rig):
             worker = rig.start()
-            wait_for(lambda: rig.log("a").exists() and "ready:" in rig.log("a").read_text())
+            rig.wait_ready("a")
             for k, close in enumerate((old_last, old_last + TICK, old_last)):
                 end = before_ns - (2 - k) * MINUTE_NS
                 one = bar("ES", end, close, old_last, contract=old.raw)

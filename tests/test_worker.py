@@ -97,8 +97,7 @@ def entries_per_intent(one: Any) -> Counter[str]:
     return Counter(r["payload"]["extras"]["intent"] for r in requests(one) if r["payload"]["action"] != "exit")
 
 
-def said(one: Rig, name: str = "a") -> str:
-    return one.log(name).read_text() if one.log(name).exists() else ""
+said = Rig.said
 
 
 def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minute]:
@@ -119,7 +118,7 @@ def states(one: Rig, name: str = "a") -> list[str]:
 
 def start_both(one: Rig) -> tuple[Forked, Forked]:
     both = one.start("a"), one.start("b")
-    wait_for(lambda: all("ready:" in said(one, name) for name in ("a", "b")))
+    one.wait_ready("a", "b")
     return both
 
 
@@ -327,7 +326,7 @@ def test_a_tape_that_was_trimmed_past_the_checkpoint_means_a_fresh_start_with_th
     one.publish(closes(QUIET, QUIET, QUIET, start=START + 2 * MINUTE_NS))
     one.bus._redis.xtrim("market:tape", maxlen=1, approximate=False)
     worker = one.start()
-    wait_for(lambda: said(one).count("ready:") == 2)
+    one.wait_ready("a", starts=2)
     one.publish(closes(LEAVE, QUIET, start=START + 5 * MINUTE_NS))
     found = one.finish(worker, START + 7 * MINUTE_NS)
     assert "the tape no longer reaches back to the checkpoint: warming up afresh" in said(one)
@@ -343,7 +342,7 @@ def test_a_tape_that_lost_its_end_is_waited_for_and_stepped_again(rig: Any) -> N
     one.run(tape[:5], "cut")
     _rewind(one, tape[2].ts_close)
     worker = one.start()
-    wait_for(lambda: said(one).count("ready:") == 2)
+    one.wait_ready("a", starts=2)
     one.publish(tape[3:])
     same(one.finish(worker, tape[-1].ts_close), wanted)
     assert "afresh" not in said(one)
@@ -365,7 +364,7 @@ def test_a_tape_that_was_lost_and_comes_back_with_a_hole_means_a_fresh_start(rig
     one.run(tape[:5])
     one.bus._redis.flushall()
     worker = one.start()
-    wait_for(lambda: said(one).count("ready:") == 2)
+    one.wait_ready("a", starts=2)
     one.publish(tape[again_from - 1 :])
     found = one.finish(worker, tape[-1].ts_close)
     assert "the tape has lost minutes: warming up afresh, positions kept" in said(one)
@@ -417,7 +416,7 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(rig: Any) -> None:
     wait_for(lambda: "waiting for it" in said(one))
     server = start_redis(own)
     try:
-        wait_for(lambda: "ready:" in said(one))
+        one.wait_ready("a")
         assert worker.kill(signal.SIGTERM) == 0
     finally:
         server.stop()

@@ -4,6 +4,7 @@ python tests/worker_support.py digest STRATEGY SEED    the frozen state after a 
 python tests/worker_support.py zygote                  forks workers: a real process each, without a second of imports
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -269,8 +270,9 @@ class Forked:
         return self.code
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        """Signal it and wait."""
-        os.kill(self.pid, number)
+        """Signal it and wait; its exit status, also when it had ended before."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
         return self.wait()
 
 
@@ -368,7 +370,10 @@ class Rig:
             "instruments": {"ES": {}, "NQ": {}},
             "strategies": self.blocks,
         }
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        # In one move: another worker of this bench may be reading it just now.
+        draft = path.with_suffix(".draft")
+        draft.write_text(yaml.safe_dump(config, sort_keys=False))
+        os.replace(draft, path)
         return path
 
     def argv(self, name: str = "a", clock: str = "replay") -> list[str]:
@@ -411,6 +416,17 @@ class Rig:
             return 0
         return row[0] if row else 0
 
+    def said(self, name: str = "a") -> str:
+        """What it said so far; nothing before its start."""
+        return self.log(name).read_text() if self.log(name).exists() else ""
+
+    def wait_ready(self, *names: str, starts: int = 1) -> None:
+        """Until each of these has been ready so many times. A step that is compiled first takes its time."""
+        for name in names:
+            wait_for(
+                lambda name=name: self.said(name).count("ready:") >= starts, 120.0, lambda name=name: self.said(name)
+            )  # type: ignore[misc]
+
     def wait_position(self, ts: int, name: str = "a", timeout_s: float = 30.0) -> None:
         """Until the worker has finished the mark `ts`."""
         wait_for(lambda: self.position(name) >= ts, timeout_s, lambda: self.log(name).read_text()[-3000:])
@@ -420,8 +436,7 @@ class Rig:
         self.label = label
         self.bus._redis.flushall()
         forked = self.start(name, fault)
-        # A step that is compiled first takes its time on a busy machine.
-        wait_for(lambda: self.log(name).exists() and "ready:" in self.log(name).read_text(), 120.0)
+        self.wait_ready(name)
         self.publish(minutes)
         return forked
 
