@@ -143,6 +143,7 @@ class Scan:
         self._windows = np.concatenate(parts)
         self._first_window = np.array(first, np.int64)
         self._window_at = self._first_window[:-1].copy()
+        self._window_of = np.zeros(n, np.int64)
         self._group_of = np.array([groups.index(group_of(symbol)) for symbol in symbols], np.int64)
         self._events = np.zeros(len(history.events), dtypes.ROLL_EVENT)
         for k, event in enumerate(history.events):
@@ -212,6 +213,7 @@ class Scan:
                 self._days,
                 progress,
                 self._window_at,
+                self._window_of,
                 found,
                 curve,
                 until_ns,

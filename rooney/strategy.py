@@ -56,7 +56,7 @@ __all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strate
 RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
 # A text, a tuple or a float would count as true: xor is only there for truth values and whole numbers.
-_RULE = """_{rule} = njit(_strategy.{rule})
+_RULE = """_{rule} = njit_allocating(_strategy.{rule})
 
 
 @njit
@@ -287,7 +287,7 @@ def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     """The text of the module with the step of one strategy."""
     warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
     rules = (
-        f"from {module_name} import {strategy.__name__} as _strategy\n"
+        f"from rooney.kernels.jit import njit_allocating\nfrom {module_name} import {strategy.__name__} as _strategy\n"
         + "".join(_RULE.format(rule=rule, arguments=arguments) for rule, arguments in RULES.items())
         + f"\n\n@njit\ndef is_warm(f):\n    return {warm}\n\n\n"
         + write(layout, TIMEFRAMES.index(strategy.timeframe))

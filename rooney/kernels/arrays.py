@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rooney.kernels.indicators import strength, wilder
-from rooney.kernels.jit import njit
+from rooney.kernels.jit import njit, njit_allocating
 from rooney.kernels.statistics import TINY, seeded, smoothed
 from rooney.kernels.trend import directional
 
@@ -140,7 +140,7 @@ def adx(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
                 out[i] = average
 
 
-@njit(cache=True)
+@njit_allocating(cache=True)
 def _highest(n: int, sign: float, x: F64, out: F64) -> None:
     """Largest of the n values before each (smallest for sign -1), after van Herk: in three comparisons, whatever n.
 
@@ -166,12 +166,12 @@ def _highest(n: int, sign: float, x: F64, out: F64) -> None:
             block[k] = best
 
 
-@njit(cache=True)
+@njit_allocating(cache=True)
 def channel_high(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     _highest(n, 1.0, high, out)
 
 
-@njit(cache=True)
+@njit_allocating(cache=True)
 def channel_low(n: int, high: F64, low: F64, close: F64, out: F64) -> None:
     _highest(n, -1.0, low, out)
 
@@ -260,7 +260,7 @@ def sma(n: int, x: F64, out: F64) -> None:
         _means(n, x, first, out[first : min(first + BLOCK, len(out))])
 
 
-@njit(cache=True)
+@njit_allocating(cache=True)
 def stdev(n: int, x: F64, out: F64) -> None:
     if _warming(out, n - 1):
         return
@@ -271,7 +271,7 @@ def stdev(n: int, x: F64, out: F64) -> None:
         _deviations(n, x, first, means[: len(block)], block)
 
 
-@njit(cache=True)
+@njit_allocating(cache=True)
 def zscore(n: int, x: F64, out: F64) -> None:
     if _warming(out, n - 1):
         return

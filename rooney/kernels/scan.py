@@ -13,8 +13,6 @@ History comes in chunks of whole minutes; everything that must outlive a chunk i
 import math
 from typing import Any
 
-import numpy as np
-
 from rooney.kernels.jit import njit
 from rooney.kernels.step import step
 
@@ -158,6 +156,7 @@ def scan(
     days: Any,
     progress: Any,
     window_at: Any,
+    window_of: Any,
     found_trades: Any,
     equity: Any,
     until_ns: int,
@@ -181,7 +180,6 @@ def scan(
     at = progress[0]
     n = len(positions)
     n_groups = len(first_window) - 1
-    window_of = np.empty(n, np.int64)
     done = 0
     ts_open = at.ts_ns
     # Little changes from one minute to the next: sessions are looked up when one opens or closes, hours and days when
