@@ -19,9 +19,10 @@ forwards. Only a file in no order at all is sorted into a temporary copy first.
 """
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from research import calendar, closes, dbn, runs
 from research.calendar import DAY_NS, Windows, session_windows, to_ns
 from research.counting import count
 from research.fronts import RollEvent
-from research.sources import MINUTES, PRICES, Cursor, Registry, Run, Source
+from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
 from research.table import Table
 from rooney import sessions
 from rooney.errors import ConfigError
@@ -135,47 +136,80 @@ class History:
 
     def chunks(self) -> Iterator[Records]:
         """HISTORY records by ts_close, timeframe and instrument, a month at a time; the next one is read meanwhile."""
-        reading = _Reading(self._table, self._runs, self._span, self._coarse)
         months = calendar.months(self.start_ns, self.end_ns)
-        with ThreadPoolExecutor(1, "history") as ahead:
-            waiting = ahead.submit(reading.month, *months[0])
-            for following in [*months[1:], None]:
+        spans = [
+            (begin_ns, end_ns, following[1] if following is not None else None)
+            for (begin_ns, end_ns), following in zip(months, [*months[1:], None], strict=True)
+        ]
+        with ThreadPoolExecutor(os.cpu_count(), "decode") as pool, ThreadPoolExecutor(1, "history") as ahead:
+            reading = _Reading(self._table, self._runs, self._span, self._coarse, pool)
+            waiting = ahead.submit(reading.month, *spans[0])
+            for span in [*spans[1:], None]:
                 records = waiting.result()
-                if following is not None:
-                    waiting = ahead.submit(reading.month, *following)
+                if span is not None:
+                    waiting = ahead.submit(reading.month, *span)
                 if len(records):
                     yield records
+
+
+class _Opened:
+    """A run that is being read, and what of it is being decoded."""
+
+    def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
+        self.run = run
+        self._cursor = Cursor(run)
+        self._pool = pool
+        self._decoded: Future[list[Batch]] | None = None
+
+    def decode(self, until_ns: int) -> None:
+        """Begin with what opens before `until_ns`; what was decoded until now has been taken."""
+        self._decoded = self._pool.submit(lambda: list(self._cursor.until(until_ns)))
+
+    def take(self) -> list[Batch]:
+        """What was decoded last."""
+        return self._decoded.result() if self._decoded is not None else []
 
 
 class _Reading:
     """Months of history, one after the other."""
 
-    def __init__(self, table: Table, found: list[Run], span: tuple[int, int], coarse: Records) -> None:
+    def __init__(
+        self, table: Table, found: list[Run], span: tuple[int, int], coarse: Records, pool: ThreadPoolExecutor
+    ) -> None:
+        """pool: decodes, which takes most of the time; rows are put into place by whoever asks for a month."""
         self._table = table
+        self._pool = pool
         self._runs = sorted(found, key=lambda run: run.first_ts)
         self._start_ns, self._past_ns = span
         self._coarse = coarse
-        self._open: list[tuple[Run, Cursor]] = []
+        self._open: list[_Opened] = []
         self._staged = np.zeros(1 << 16, dtypes.HISTORY)  # kept from month to month: its pages are touched once
 
-    def month(self, begin_ns: int, end_ns: int) -> Records:
-        """HISTORY records of the minutes that open in [begin, end) and the coarser bars known in (begin, end]."""
-        minutes = self._minutes(begin_ns, end_ns)
+    def month(self, begin_ns: int, end_ns: int, then_ns: int | None) -> Records:
+        """HISTORY records of the minutes that open in [begin, end) and the coarser bars known in (begin, end].
+
+        then_ns: where the following month ends, which is decoded while this one is put into place; None: there is none
+        """
+        minutes = self._minutes(begin_ns, end_ns, then_ns)
         first, past = np.searchsorted(self._coarse["ts_close"], (begin_ns, end_ns), "right")
         coarse = self._coarse[first:past]
         if not len(coarse):
             return minutes
         return _ordered(np.concatenate([minutes, coarse])) if len(minutes) else coarse
 
-    def _minutes(self, begin_ns: int, end_ns: int) -> Records:
+    def _minutes(self, begin_ns: int, end_ns: int, then_ns: int | None) -> Records:
         while self._runs and self._runs[0].first_ts < end_ns:
-            run = self._runs.pop(0)
-            self._open.append((run, Cursor(run)))
+            opened = _Opened(self._runs.pop(0), self._pool)
+            opened.decode(min(end_ns, self._past_ns))
+            self._open.append(opened)
         table, n = self._table, len(self._table.roots_in_order)
         row_at = np.zeros((end_ns - begin_ns) // sessions.MINUTE_NS * n, np.int32)
         count = 0
-        for run, cursor in self._open:
-            for batch in cursor.until(min(end_ns, self._past_ns)):
+        for opened in self._open:
+            run, batches = opened.run, opened.take()
+            if then_ns is not None and run.last_ts >= end_ns:
+                opened.decode(min(then_ns, self._past_ns))
+            for batch in batches:
                 if count + len(batch.ts) > len(self._staged):
                     self._staged = np.resize(self._staged, 2 * (count + len(batch.ts)))
                 count, twice, hollow = runs.stage(
@@ -190,7 +224,7 @@ class _Reading:
                         f"{run.source.file}: the bar of {table.name(batch, hollow)} at {_iso(int(batch.ts[hollow]))} "
                         "has a close and no open, high or low: leave it out or repair it; nothing is invented"
                     )
-        self._open = [(run, cursor) for run, cursor in self._open if run.last_ts >= end_ns]
+        self._open = [opened for opened in self._open if opened.run.last_ts >= end_ns]
         records = np.empty(count, dtypes.HISTORY)
         runs.gather(row_at, self._staged, records)
         return records
