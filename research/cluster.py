@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 
 from rooney.errors import ConfigError
@@ -26,7 +26,13 @@ def joblib_on(cluster: str | None) -> Iterator[None]:
     if find_spec(_KINDS[kind]) is None:
         wanted = "rooney[cluster]" if kind == "dask" else "ray"
         raise ConfigError(f"--cluster: {cluster} needs {_KINDS[kind]}: install {wanted}; nothing was run")
-    with _dask(address) if kind == "dask" else _ray(cluster):
+    host, _, port = address.rpartition(":")
+    with ExitStack() as entered:
+        try:
+            socket.create_connection((host, int(port)), _ANSWER_S).close()  # their own clients try for long
+            entered.enter_context(_dask(address) if kind == "dask" else _ray(cluster))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"--cluster: nothing answers at {cluster}: {error}; nothing was run") from error
         yield
 
 
@@ -35,13 +41,7 @@ def _dask(address: str) -> Iterator[None]:
     from distributed import Client
     from joblib import parallel_config
 
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), _ANSWER_S).close()  # Dask's own client tries for long
-        client = Client(f"tcp://{address}", timeout=_ANSWER_S)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--cluster: no Dask scheduler answers at {address}: {error}; nothing was run") from error
-    with client, parallel_config(backend="dask"):
+    with Client(f"tcp://{address}", timeout=_ANSWER_S), parallel_config(backend="dask"):
         yield
 
 
@@ -51,10 +51,7 @@ def _ray(address: str) -> Iterator[None]:
     from joblib import parallel_config
     from ray.util.joblib import register_ray
 
-    try:
-        ray.init(address=address)
-    except (ConnectionError, RuntimeError) as error:
-        raise ConfigError(f"--cluster: no Ray cluster answers at {address}: {error}; nothing was run") from error
+    ray.init(address=address)
     register_ray()
     try:
         with parallel_config(backend="ray"):

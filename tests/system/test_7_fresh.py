@@ -90,7 +90,7 @@ def test_the_two_commands_of_the_readme_run(run: Run) -> None:
         run(f"DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; {command}")
     demo, tests = section("README.md", "Two commands")
     assert re.search(r"^ok\b", run(demo), re.MULTILINE)
-    assert " passed" in run(f"{tests} -q {SELECTION}")
+    assert " passed" in run(f"{tests} {SELECTION}")
 
 
 def test_a_new_strategy_is_backtested_by_its_guide(run: Run, fresh: Machine) -> None:
