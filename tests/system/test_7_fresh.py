@@ -93,15 +93,6 @@ def test_the_two_commands_of_the_readme_run(run: Run) -> None:
     assert " passed" in run(f"{tests} {SELECTION}")
 
 
-def test_a_new_strategy_is_backtested_by_its_guide(run: Run, fresh: Machine) -> None:
-    text = (REPOSITORY / "docs/ADDING_NEW_STRATEGY.md").read_text()
-    for command in (line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()):
-        run(command)
-    summary = json.loads(fresh.path(CHECKOUT / "result/summary.json").read_text())
-    assert summary["strategy"] == "rsi_swing" and summary["decisions"] > 0
-    assert fresh.path(CHECKOUT / "result/report.html").stat().st_size > 10_000
-
-
 def test_it_is_installed_by_its_guide(fresh: Machine, env: dict[str, str]) -> None:
     guide, world = Guide(fresh, env), World(fresh)
     (said,) = guide.follow("Install", CHECKOUT)
@@ -109,3 +100,12 @@ def test_it_is_installed_by_its_guide(fresh: Machine, env: dict[str, str]) -> No
     *_, checked = guide.follow("Configure", CHECKOUT, world.secrets())
     assert "error" not in checked
     assert fresh.systemctl("is-active", "redis-server") == "active"
+
+
+def test_a_new_strategy_is_backtested_by_its_guide(run: Run, fresh: Machine) -> None:
+    text = (REPOSITORY / "docs/ADDING_NEW_STRATEGY.md").read_text()
+    for command in (line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()):
+        run(command)
+    summary = json.loads(fresh.path(CHECKOUT / "result/summary.json").read_text())
+    assert summary["strategy"] == "rsi_swing" and summary["decisions"] > 0
+    assert fresh.path(CHECKOUT / "result/report.html").stat().st_size > 10_000
