@@ -1,13 +1,8 @@
-"""A ledger as its readers see it: whole, consistent, and left exactly as it is, whoever works with it.
-
-Opened read-only, and as immutable where no journal lies beside it: a cleanly closed ledger on a read-only mount does
-not open otherwise. The only importer of sqlite3 besides the ledger itself.
-"""
+"""A ledger as the operator's commands see it: all of it, of one moment, and left exactly as it is."""
 
 import math
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +12,9 @@ import numpy as np
 from rooney.control import Command
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Pending
-from rooney.ledgerfile import APPLICATION_ID
-from rooney.ledgerview import holder
+from rooney.ledgerfile import WITH_ACTS, schema_version
+from rooney.ledgerview import holder, opened
 from rooney.orders import Role, Said, Side, State
-
-_WITH_ACTS = 2  # schema version since which a ledger holds what operators did
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -147,7 +140,7 @@ class Reading(msgspec.Struct, frozen=True):
 def read(path: Path) -> Reading:
     """All of a ledger an operator asks for. Raises LedgerError if the file is none."""
     with opened(path) as db:
-        name = _owner(db, path)
+        name = _owner(db)
         status = db.execute("SELECT ts_mark, ts_wall, layout, book FROM status").fetchone()
         account, held = _book(status[2], status[3]) if status else (None, ())
         return Reading(
@@ -166,22 +159,6 @@ def read(path: Path) -> Reading:
         )
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, in one transaction. Raises LedgerError."""
-    journal = path.with_name(path.name + "-wal")
-    options = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=10.0)) as db:
-            db.isolation_level = None
-            if (found := db.execute("PRAGMA application_id").fetchone()[0]) != APPLICATION_ID:
-                raise LedgerError(f"{path}: a SQLite file of another program (id {found}); left untouched")
-            db.execute("BEGIN")
-            yield db
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path}: cannot be read as a ledger: {error}; left untouched") from error
-
-
 def copy(path: Path, target: Path) -> None:
     """A whole ledger, as it is now, to a new file, also while a worker writes. Raises LedgerError."""
     with opened(path) as db, closing(sqlite3.connect(target)) as out:
@@ -196,14 +173,11 @@ def check(path: Path) -> str:
         problem = db.execute("PRAGMA quick_check").fetchone()[0]
         if problem != "ok":
             raise LedgerError(f"{path}: damaged: {problem}; left untouched")
-        return _owner(db, path)
+        return _owner(db)
 
 
-def _owner(db: sqlite3.Connection, path: Path) -> str:
-    row = db.execute("SELECT name FROM strategy").fetchone()
-    if row is None:
-        raise LedgerError(f"{path}: the ledger of no strategy; left untouched")
-    return str(row[0])
+def _owner(db: sqlite3.Connection) -> str:
+    return str(db.execute("SELECT name FROM strategy").fetchone()[0])
 
 
 def is_worked_on(path: Path) -> bool:
@@ -214,7 +188,7 @@ def is_worked_on(path: Path) -> bool:
 def _orders(db: sqlite3.Connection) -> tuple[Order, ...]:
     applied = {event for (event,) in db.execute("SELECT event FROM applied")}
     steps: dict[str, list[Step]] = {}
-    said = "said" if _version(db) >= _WITH_ACTS else "''"
+    said = "said" if schema_version(db) >= WITH_ACTS else "''"
     for seq, intent, state, ts_wall, status, detail, remote_id, word in db.execute(
         f"SELECT seq, intent, state, ts_wall, status, detail, remote_id, {said} FROM event ORDER BY seq"
     ):
@@ -231,7 +205,7 @@ def _orders(db: sqlite3.Connection) -> tuple[Order, ...]:
 
 
 def _acts(db: sqlite3.Connection) -> tuple[Act, ...]:
-    if _version(db) < _WITH_ACTS:
+    if schema_version(db) < WITH_ACTS:
         return ()
     obeyed = {operator for (operator,) in db.execute("SELECT operator FROM obeyed")}
     rows = db.execute("SELECT seq, after_event, ts_wall, command FROM operator ORDER BY seq")
@@ -239,10 +213,6 @@ def _acts(db: sqlite3.Connection) -> tuple[Act, ...]:
         Act(after_event, ts_wall, seq in obeyed, msgspec.json.decode(command, type=Command))
         for seq, after_event, ts_wall, command in rows
     )
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _book(layout_json: str, data: bytes) -> tuple[Account, tuple[Held, ...]]:

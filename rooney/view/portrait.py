@@ -16,6 +16,7 @@ import msgspec
 
 from rooney.errors import LedgerError
 from rooney.instruments import contract_from_number
+from rooney.ledgerfile import LAST_STATE
 from rooney.ledgerview import opened
 from rooney.orders import Role, State
 from rooney.view.buckets import Buckets
@@ -25,7 +26,6 @@ DECISIONS_KEPT = 400
 PENDING = ("", "entry", "exit", "uncertain")  # by number, as the step writes it; a test holds it equal to the kernels'
 _FORMATS = {"<i8": "q", "<f8": "d"}
 _OPEN = (State.PLANNED.value, State.SENDING.value, State.UNCONFIRMED.value)
-_LAST = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -225,12 +225,8 @@ class LedgerView:
         if signature[0] is None:
             return None
         if signature != self._signature or self._portrait is None:
-            try:
-                with opened(self.path) as db:
-                    db.execute("BEGIN")
-                    self._portrait = self._read(db)
-            except (ValueError, KeyError, IndexError, struct.error, msgspec.DecodeError) as error:
-                raise LedgerError(f"{self.path}: holds what this rooney cannot read: {error}") from error
+            with opened(self.path) as db:
+                self._portrait = self._read(db)
             self._signature = signature
         return self._portrait
 
@@ -306,7 +302,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LedgerError(f"{path}: cannot be read: {error.strerror}; what it holds is not known here") from error
+        raise LedgerError(f"{path}: cannot be read: {error.strerror}; left untouched") from error
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -314,7 +310,8 @@ def _orders(db: sqlite3.Connection) -> tuple[Order, ...]:
     marks = ",".join("?" * len(_OPEN))
     return orders_where(
         db,
-        f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {_LAST} IN ({marks}) OR (role = ? AND {_LAST} = ?)",
+        f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {LAST_STATE} IN ({marks})"
+        f" OR (role = ? AND {LAST_STATE} = ?)",
         (ORDERS_KEPT, *_OPEN, int(Role.EXIT), State.REFUSED.value),
     )
 
