@@ -18,11 +18,11 @@ from research.recording import Rows
 from rooney import sessions
 from rooney.config import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
+from rooney.ledgerrows import Decision, Order
 from rooney.operate import showing
 from rooney.operate.compare import compare_all
 from rooney.operate.runs import of_ledger
 from rooney.view.comparison import Audit, Matched, Verdict
-from rooney.view.portrait import Decision, Order
 from rooney.view.runs import Kind, Run, Trade
 
 

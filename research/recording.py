@@ -11,8 +11,8 @@ import polars as pl
 from rooney.control import Act, Command
 from rooney.engine import Book, Decisions, Outcome
 from rooney.errors import LedgerError
-from rooney.ledgerfile import SCHEMA_VERSION
-from rooney.operate.reading import opened
+from rooney.ledgerfile import SCHEMA_VERSION, schema_version
+from rooney.ledgerview import opened
 from rooney.orders import Event, Intent, Role, Said, Side, State
 from rooney.outcomes import BY_OPERATOR, of_act, of_event
 
@@ -54,7 +54,7 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
     if not path.is_file():
         raise LedgerError(f"{path}: no such ledger; nothing is replayed")
     with opened(path) as db:
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        version = schema_version(db)
         if version != SCHEMA_VERSION:
             raise LedgerError(
                 f"{path}: schema version {version}, a replay reads {SCHEMA_VERSION}; a start of its worker brings an "

@@ -188,7 +188,7 @@ class Desk:
 
     def _exits(self, reading: Reading, exposed: Sequence[Exposure], again: bool) -> list[Intent]:
         """The exits that close what is exposed. again: also in place of one that was given up."""
-        prices = {held.symbol: held.last_price for held in reading.held}
+        prices = {held.symbol: held.mark for held in reading.held}
         found: dict[str, Intent] = {}
         for one in exposed:
             if one.exit is not None and not (again and is_given_up(step.state for step in one.exit.steps)):

@@ -22,7 +22,7 @@ from rooney import faults, ledgerfile, log, orderlog, pace
 from rooney.control import Act, Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
-from rooney.ledgerfile import UNTOUCHED
+from rooney.ledgerfile import LAST_STATE, UNTOUCHED
 from rooney.notices import Notice, Turn
 from rooney.orders import Event, Intent, Receipt, Role, Said, Side, State, check_move
 from rooney.sessions import trade_date
@@ -31,8 +31,6 @@ CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 _INTENT_COLUMNS = ", ".join(Intent.__struct_fields__)
-
-_LAST_STATE = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -269,8 +267,8 @@ class Ledger:
             seq = self._move(db, intent, state, now_ns, ts_clock, receipt, detail)
             if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
                 for (settled,) in db.execute(
-                    f"SELECT id FROM intent i WHERE contract=? AND seq<? AND ({_LAST_STATE}=?"
-                    f" OR role=? AND {_LAST_STATE} IN (?,?))",
+                    f"SELECT id FROM intent i WHERE contract=? AND seq<? AND ({LAST_STATE}=?"
+                    f" OR role=? AND {LAST_STATE} IN (?,?))",
                     (
                         intent.contract, intent.seq, State.UNCONFIRMED.value,
                         int(Role.EXIT), State.PLANNED.value, State.REFUSED.value,
@@ -346,7 +344,7 @@ class Ledger:
     def unfinished(self) -> list[tuple[Intent, list[Event]]]:
         """Intents whose life is not over, oldest first, each with all its events."""
         final = [state.value for state in (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)]
-        where = f"{_LAST_STATE} NOT IN (?,?,?) AND NOT (role=? AND {_LAST_STATE}=?)"
+        where = f"{LAST_STATE} NOT IN (?,?,?) AND NOT (role=? AND {LAST_STATE}=?)"
         found = self._intents(where, (*final, int(Role.ENTRY), State.REFUSED.value))
         return [(intent, self.events(intent.id)) for intent in found]
 

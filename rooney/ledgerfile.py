@@ -12,6 +12,8 @@ from rooney.errors import LedgerError
 
 APPLICATION_ID = 0x526F6F6E  # "Roon"
 UNTOUCHED = "left untouched. Restore a backup or move it away"
+LAST_STATE = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"  # of an intent `i`
+WITH_ACTS, WITH_NOTICES = 2, 3  # schema versions that brought the operator's acts, and notices and pace
 
 # One script per schema version, from an empty file on: a new ledger runs all of them, an old one those it lacks, so
 # both end the same. A released script never changes.
@@ -111,7 +113,7 @@ def inspect(path: Path, strategy: str) -> int:
         if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
             raise LedgerError(f"{path}: damaged: {' '.join(problem.split())}; {UNTOUCHED}")
         # Of a file with a journal the header is that of the last time it was folded in.
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        version = schema_version(db)
         _check_version(path, version)
         if missing := sorted(_parts_of(version) - _parts(db)):
             names = ", ".join(" ".join(filter(None, part)) for part in missing)
@@ -121,6 +123,11 @@ def inspect(path: Path, strategy: str) -> int:
         whose = " and ".join(map(repr, owners)) or "nobody"
         raise LedgerError(f"{path}: the ledger of strategy {whose}, not of {strategy!r}; left untouched")
     return version
+
+
+def schema_version(db: sqlite3.Connection) -> int:
+    """Of an open ledger. Readers take an older one as it is; its worker's next start brings it up to date."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _parts(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:

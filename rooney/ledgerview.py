@@ -1,12 +1,13 @@
 """What a ledger says, to everyone but its worker: read only, by a connection of its own.
 
-For dashboards, watches, alerts and reports. A ledger in use is opened `mode=ro`; one without a `-wal` file was closed
-cleanly and is opened `immutable`, since SQLite would otherwise want to create files where a reader may not write.
+A ledger in use is opened `mode=ro`; one without a `-wal` file was closed cleanly and is opened `immutable`, since
+SQLite would otherwise want to create files where a reader may not write.
 """
 
 import json
 import os
 import sqlite3
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,10 +17,10 @@ from typing import Any
 import msgspec
 
 from rooney.errors import LedgerError
+from rooney.ledgerfile import APPLICATION_ID, LAST_STATE, WITH_NOTICES, schema_version
 from rooney.orders import State
 
 STATE = Path("/var/lib/rooney")
-_LAST = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -54,21 +55,30 @@ def ledger_path(name: str, state: Path = STATE) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read. Raises LedgerError for a file that cannot be read as a ledger."""
+    """A connection that can only read, in one transaction: whatever is read is of one moment.
+
+    Raises LedgerError for a file that cannot be read as a ledger, also where the block cannot decode what it holds.
+    """
     try:
         with closing(_connect(path)) as db:
             yield db
     except (sqlite3.Error, OSError) as error:
-        raise LedgerError(f"{path}: cannot be read: {error}; what it holds is not known here") from error
+        raise LedgerError(f"{path}: cannot be read as a ledger: {error}; left untouched") from error
+    except (ValueError, LookupError, struct.error, msgspec.DecodeError) as error:
+        raise LedgerError(f"{path}: holds what this rooney cannot read: {error}; left untouched") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """A connection that has read something, so that the file is open: its worker may start or stop meanwhile."""
     for pause_s in (0.05, 0.2, 1.0, 0.0):
         how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0, isolation_level=None)
         try:
-            db.execute("SELECT count(*) FROM strategy").fetchone()
+            db.execute("BEGIN")
+            if (found := db.execute("PRAGMA application_id").fetchone()[0]) != APPLICATION_ID:
+                raise LedgerError(f"{path}: a SQLite file of another program (id {found}); left untouched")
+            if db.execute("SELECT 1 FROM strategy").fetchone() is None:
+                raise LedgerError(f"{path}: the ledger of no strategy; left untouched")
         except sqlite3.OperationalError:
             db.close()
             if not pause_s:
@@ -105,7 +115,7 @@ def read(path: Path) -> Record | None:
     with opened(path) as db:
         row = db.execute("SELECT ts_mark, ts_wall, detail FROM status").fetchone()
         unknown = db.execute(
-            f"SELECT id FROM intent i WHERE {_LAST} = ? ORDER BY seq", (State.UNCONFIRMED.value,)
+            f"SELECT id FROM intent i WHERE {LAST_STATE} = ? ORDER BY seq", (State.UNCONFIRMED.value,)
         ).fetchall()
     ts_mark, ts_wall, detail = row or (0, 0, "{}")
     known: dict[str, Any] = json.loads(detail)
@@ -126,7 +136,8 @@ def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:
     with opened(path) as db:
         span = (begin_ns, end_ns)
         orders = db.execute(
-            f"SELECT {_LAST}, count(*) FROM intent i WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1", span
+            f"SELECT {LAST_STATE}, count(*) FROM intent i WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1",
+            span,
         ).fetchall()
         trades, winners, pnl, costs = db.execute(
             "SELECT count(*), coalesce(sum(pnl_usd > 0), 0), coalesce(sum(pnl_usd), 0.0), coalesce(sum(costs_usd), 0.0)"
@@ -142,8 +153,8 @@ def read_pace(path: Path, first: str, last: str) -> dict[str, dict[int, int]]:
         return {}
     found: dict[str, dict[int, int]] = {}
     with opened(path) as db:
-        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'pace'").fetchone() is None:
-            return {}  # of an older release
+        if schema_version(db) < WITH_NOTICES:
+            return {}
         rows = db.execute("SELECT day, within_ms, minutes FROM pace WHERE day BETWEEN ? AND ?", (first, last))
         for day, within_ms, minutes in rows:
             found.setdefault(day, {})[within_ms] = minutes

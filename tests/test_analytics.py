@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from operate_support import BUY, LEAVE, START, Bench
 from test_compare import backtest_of, trade
 
+from rooney.ledgerrows import Closed
 from rooney.operate.compare import keep_expectation
 from rooney.sessions import HOUR_NS
 from rooney.view.analytics import capacity, combine, exposure
@@ -22,7 +23,7 @@ from rooney.view.conditions import Severity, conditions
 from rooney.view.expectation import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.view.kept import DIRECTORY
 from rooney.view.measures import daily, sharpe
-from rooney.view.portrait import Closed, Portrait
+from rooney.view.portrait import Portrait
 from rooney.view.runs import Kind, Run
 
 Make = Callable[..., Bench]

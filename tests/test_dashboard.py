@@ -88,10 +88,10 @@ def test_the_numbers_of_a_page_are_those_of_the_ledger(shown: Site) -> None:
         name: re.sub(r"<[^>]+>", "", html) for name, html in re.findall(r'data-value="(\w+)">(.*?)</(?:b|td)>', text)
     }
     assert values["equity"] == charts.plain(reading.account.equity_usd)
-    assert values["day"] == charts.usd(reading.account.day_pnl_usd)
+    assert values["day"] == charts.usd(reading.account.day_usd)
     assert values["realized"] == charts.usd(reading.trades[0].pnl_usd)
     held = next(one for one in reading.held if one.side)
-    open_usd = held.side * held.quantity * (held.last_price - held.entry_price) * 50.0
+    open_usd = held.side * held.quantity * (held.mark - held.entry_price) * 50.0
     assert charts.usd(open_usd) == values["open"] and values["open"] != "0.00"
 
 
@@ -245,7 +245,7 @@ def test_metrics_are_valid_openmetrics_and_equal_the_ledger(shown: Site) -> None
     reading = shown.bench.read("a")
     assert reading.account is not None
     mine = ("strategy", "a")
-    assert found["rooney_daily_pnl_usd", (mine,)] == reading.account.day_pnl_usd
+    assert found["rooney_daily_pnl_usd", (mine,)] == reading.account.day_usd
     assert found["rooney_pnl_usd", (("kind", "realized"), mine)] == reading.trades[0].pnl_usd
     assert found["rooney_orders_total", (("outcome", "acknowledged"), ("role", "entry"), mine)] == 2
     assert found["rooney_orders_unconfirmed", (("strategy", "b"),)] == 1

@@ -111,18 +111,18 @@ def test_each_tab_shows_the_ledger_s_numbers(site: Site, visit: Callable[..., Pa
         page.goto(f"{site.url}/strategy/{name}")
         tile = part(page, "measures")
         assert tile.locator("[data-value=equity]").inner_text() == charts.plain(reading.account.equity_usd)
-        assert tile.locator("[data-value=day]").inner_text() == charts.usd(reading.account.day_pnl_usd)
+        assert tile.locator("[data-value=day]").inner_text() == charts.usd(reading.account.day_usd)
         assert part(page, "trades").locator("[data-trade]").count() == len(reading.trades)
         page.goto(site.url)
         row = page.locator(f"tr[data-strategy={name}]")
-        assert row.locator("[data-value=day]").inner_text() == charts.usd(reading.account.day_pnl_usd)
+        assert row.locator("[data-value=day]").inner_text() == charts.usd(reading.account.day_usd)
         assert row.locator("[data-value=trades]").inner_text() == str(len(reading.trades))
     orders = sum(len(site.bench.read(name).orders) for name in ("a", "b"))
     page.goto(site.url + "/orders")
     assert part(page, "orders").locator("[data-order]").count() == orders
     page.goto(site.url + "/market")
     last = page.locator("tr[data-symbol=ES] [data-value=last]").inner_text()
-    assert last == f"{next(held for held in site.bench.read('a').held if held.symbol == 'ES').last_price:.2f}"
+    assert last == f"{next(held for held in site.bench.read('a').held if held.symbol == 'ES').mark:.2f}"
 
 
 def test_a_bar_is_on_the_page_within_a_second(site: Site, visit: Callable[..., Page]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import socket
 import sqlite3
 import threading
@@ -22,8 +23,9 @@ from rooney.errors import LedgerError
 from rooney.health import Seen, attention, sender
 from rooney.ledger import Ledger
 from rooney.ledgerfile import create
-from rooney.ledgerview import Day, Record, read, read_day
+from rooney.ledgerview import Day, Record, opened, read, read_day
 from rooney.messages import HubStatus
+from rooney.notices import Notice, Turn
 from rooney.secrets import Secret
 
 NOW = chicago("2026-03-11 10:00")
@@ -134,6 +136,27 @@ def test_a_file_that_is_no_ledger_is_said_to_be_unreadable(tmp_path: Path) -> No
     (tmp_path / "ledger.sqlite").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(LedgerError, match="cannot be read"):
         read(tmp_path / "ledger.sqlite")
+
+
+def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE strategy (name)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match=r"of another program .*left untouched"):
+        read(path)
+    assert path.read_bytes() == before
+
+
+def test_all_that_is_read_of_a_ledger_is_of_one_moment(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path, "ibs")
+    with opened(path) as db:
+        ledger.tell(Notice("x", Turn.NEWS, logging.INFO, "later"), 1)
+        assert db.execute("SELECT count(*) FROM notice").fetchone() == (0,)
+    with opened(path) as db:
+        assert db.execute("SELECT count(*) FROM notice").fetchone() == (1,)
+    ledger.close()
 
 
 def test_a_day_counts_orders_and_trades_of_its_span_only(tmp_path: Path) -> None:

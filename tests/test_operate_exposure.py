@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rooney.control import Command, Verb
-from rooney.kernels.dtypes import Pending
+from rooney.ledgerrows import Held, Order, Pending, Step
 from rooney.operate.exposure import Exposure, exposures
-from rooney.operate.reading import Act, Held, Order, Reading, Step
+from rooney.operate.reading import Act, Reading
 from rooney.orders import Role, Said, Side, State
 
 MARK = 1_773_241_320_000_000_000  # 2026-03-11 15:02 UTC
@@ -17,11 +17,14 @@ ENTRY, EXIT = Role.ENTRY, Role.EXIT
 
 def held(side: Side = Side.LONG, pending: Pending = Pending.NONE, acknowledged: bool = False) -> Held:
     quantity, number = (2, 202606) if side else (0, 0)
-    return Held("ES", side, quantity, number, MARK, 100.0, 101.0, 202606, pending, Side.LONG, 1, 202606, acknowledged)
+    return Held(
+        "ES", side, quantity, number, MARK, 100.0, 3, math.nan, math.nan, math.nan, 0.0, 101.0, 202606, pending,
+        Side.LONG, 1, 202606, acknowledged,
+    )  # fmt: skip
 
 
 def order(seq: int, role: Role, state: State, applied: bool = False, said: Said = Said.NOBODY, event: int = 0) -> Order:
-    step = Step(event or seq * 10, state, MARK, 0, "", "", applied, said)
+    step = Step(event or seq * 10, state, said, applied, MARK, MARK, 0, "", 0, "")
     return Order(
         f"{seq:016x}", "paper", "ES", "MESM6", "MESM2026", role, Side.LONG, 1, "rule", math.nan, MARK, seq, (step,)
     )

@@ -45,7 +45,7 @@ def test_a_system_in_order_is_one_screen_and_exit_0(bench: Make) -> None:
     row = next(line for line in text.splitlines() if line.startswith("a "))
     account = one.read().account
     assert account is not None
-    for part in ("paper", "trading", "ESM6 +1", f"{account.day_pnl_usd:+,.2f}", "ES hold 15:04Z", "ok"):
+    for part in ("paper", "trading", "ESM6 +1", f"{account.day_usd:+,.2f}", "ES hold 15:04Z", "ok"):
         assert part in row, row
     assert text.splitlines()[-1] == "ok"
 
@@ -59,7 +59,7 @@ def test_status_as_json_says_what_the_ledger_says(bench: Make) -> None:
     (told,) = found["strategies"]
     reading = one.read()
     assert reading.account is not None
-    assert (told["equity_usd"], told["day_usd"]) == (reading.account.equity_usd, reading.account.day_pnl_usd)
+    assert (told["equity_usd"], told["day_usd"]) == (reading.account.equity_usd, reading.account.day_usd)
     (held,) = told["positions"]
     assert (held["contract"], held["side"], held["entry_price"]) == ("ESM6", 1, 104.25)
     assert held["open_usd"] == (104.25 - 104.25) * 50.0

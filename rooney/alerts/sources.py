@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
+from rooney.ledgerfile import WITH_NOTICES, schema_version
 from rooney.ledgerview import opened
 from rooney.notices import Notice, Turn
 
@@ -20,8 +21,8 @@ def of_ledger(path: Path, name: str, after: int) -> tuple[list[Told], int]:
     A ledger that was restored from a backup ends before the cursor: what it holds was told already.
     """
     with opened(path) as db:
-        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice'").fetchone() is None:
-            return [], after  # of an older release; its worker's next start brings it up to date
+        if schema_version(db) < WITH_NOTICES:
+            return [], after
         last = int(db.execute("SELECT coalesce(max(seq), 0) FROM notice").fetchone()[0])
         rows = db.execute(
             "SELECT seq, about, turn, level, text, symbol, intent, ts_wall FROM notice WHERE seq > ?"

@@ -21,13 +21,14 @@ from rooney.config import Config, Dashboard, StrategyBlock
 from rooney.dashboard import charts, comparing
 from rooney.dashboard.charts import Curve
 from rooney.instruments import PRODUCTS, deadline, group_of, parse_contract
+from rooney.ledgerrows import Closed, Decision, Order
 from rooney.secrets import Secret
 from rooney.sessions import CHICAGO, trade_date, window_at
 from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
 from rooney.view.conditions import Severity, conditions, state_of, worst
 from rooney.view.market import Market, freshness
 from rooney.view.measures import CORRELATION_DAYS, SHARPE_DAYS, Measures, Point, correlation, curve, daily, measure
-from rooney.view.portrait import Closed, Decision, Order, Portrait
+from rooney.view.portrait import Portrait
 from rooney.view.system import Looker, StrategyLook, System
 from rooney.view.units import unit_of
 

@@ -25,6 +25,7 @@ from rooney import __version__
 from rooney.config import Config
 from rooney.control import Level
 from rooney.errors import ConfigError, RooneyError
+from rooney.ledgerview import holder
 from rooney.operate import reading
 from rooney.operate.places import LEDGER, ledger_names
 
@@ -246,7 +247,7 @@ def targets(manifest: Manifest, root: Path) -> list[tuple[Kept, Path]]:
 def refuse(manifest: Manifest, root: Path, *, force: bool) -> None:
     """Raises BackupError if a worker works with a ledger to be replaced, or without `force` if a file is there."""
     for kept, path in targets(manifest, root):
-        if kept.kind == "ledger" and reading.is_worked_on(path):
+        if kept.kind == "ledger" and holder(path) is not None:
             raise BackupError(f"{path}: a worker works with this ledger; stop it first. Nothing was restored")
         if path.exists() and not force:
             raise BackupError(f"{path}: is there already (--force puts it aside); nothing was restored")

@@ -12,8 +12,8 @@ import msgspec
 
 from rooney.control import Verb
 from rooney.instruments import Contract, contract_from_number, parse_contract
-from rooney.kernels.dtypes import Pending
-from rooney.operate.reading import Act, Held, Order, Reading
+from rooney.ledgerrows import Held, Order, Pending
+from rooney.operate.reading import Act, Reading
 from rooney.orders import Role, Said, Side, State
 
 _MAY_BE_LIVE = (State.SENDING, State.ACKNOWLEDGED, State.UNCONFIRMED)

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from rooney.clock import Clock
 from rooney.control import Command, Control, ControlError, control_directory, put_command
+from rooney.ledgerview import holder
 from rooney.operate import units
-from rooney.operate.reading import Reading, is_worked_on
+from rooney.operate.reading import Reading
 
 
 def leave(reading: Reading, command: Command, clock: Clock) -> str:
     """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError."""
     path = put_command(control_directory(os.environ), reading.name, command)
-    if is_worked_on(reading.path):
+    if holder(reading.path) is not None:
         return f"left for the worker of {reading.name}, which takes it at its next turn: {path}"
     # A unit about to start must find its ledger free: it would stay down for good.
     if not reading.held or units.is_running(reading.name):

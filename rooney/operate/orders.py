@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rooney.errors import ConfigError
+from rooney.ledgerrows import Order
 from rooney.operate import showing
-from rooney.operate.reading import Order, Reading
+from rooney.operate.reading import Reading
 from rooney.orders import Role, State
 
 

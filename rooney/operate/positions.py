@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rooney.control import Switch
-from rooney.instruments import PRODUCTS, contract_from_number
+from rooney.instruments import PRODUCTS
+from rooney.ledgerrows import Held
 from rooney.operate import showing
 from rooney.operate.exposure import Exposure
-from rooney.operate.reading import Held, Reading
+from rooney.operate.reading import Reading
 from rooney.orders import Side
 
 
@@ -16,7 +17,7 @@ def _open_pnl_usd(held: Held, exposure: Exposure | None) -> float | None:
     product = PRODUCTS.get(exposure.root if exposure is not None else held.symbol)
     if product is None:
         return None
-    return held.side * held.quantity * (held.last_price - held.entry_price) * product.point_value
+    return held.side * held.quantity * (held.mark - held.entry_price) * product.point_value
 
 
 def _doubt(exposure: Exposure | None, held: Held) -> str:
@@ -42,7 +43,7 @@ def lines(
     if account is None:
         return [head, "  no minute was finished yet", *_switch_lines(switches)]
     day = "  HALTED daily loss" if account.is_halted else ""
-    head += f"  equity {account.equity_usd:,.2f} USD  day {showing.usd(account.day_pnl_usd)} USD (estimates){day}"
+    head += f"  equity {account.equity_usd:,.2f} USD  day {showing.usd(account.day_usd)} USD (estimates){day}"
     by_symbol = {exposure.symbol: exposure for exposure in exposures}
     rows = []
     for held in reading.held:
@@ -50,7 +51,7 @@ def lines(
         if (symbols and held.symbol not in symbols) or not (symbols or held.side or exposure):
             continue
         if held.side:
-            contract = exposure.contract if exposure else contract_from_number(held.symbol, held.contract_number).raw
+            contract = exposure.contract if exposure else held.contract
             pnl = _open_pnl_usd(held, exposure)
             rows.append(
                 (
@@ -58,7 +59,7 @@ def lines(
                     contract,
                     showing.size(held.side, held.quantity),
                     f"at {showing.price(held.entry_price)}",
-                    f"last {showing.price(held.last_price)}",
+                    f"last {showing.price(held.mark)}",
                     f"open {showing.usd(pnl)} USD" if pnl is not None else "",
                     _doubt(exposure, held),
                 )
@@ -86,20 +87,16 @@ def as_json(
         "mode": reading.mode,
         "ts_mark_ns": reading.ts_mark,
         "equity_usd": account.equity_usd if account else None,
-        "day_pnl_usd": account.day_pnl_usd if account else None,
+        "day_pnl_usd": account.day_usd if account else None,
         "is_halted": account.is_halted if account else None,
         "positions": [
             {
                 "symbol": held.symbol,
-                "contract": exposure.contract
-                if exposure
-                else contract_from_number(held.symbol, held.contract_number).raw
-                if held.side
-                else None,
+                "contract": exposure.contract if exposure else held.contract if held.side else None,
                 "side": int(held.side or (exposure.side if exposure else Side.FLAT)),
                 "quantity": held.quantity if held.side else exposure.quantity if exposure else 0,
                 "entry_price": held.entry_price if held.side else None,
-                "last_price": held.last_price if held.side else None,
+                "last_price": held.mark if held.side else None,
                 "open_pnl_usd": _open_pnl_usd(held, exposure) if held.side else None,
                 "is_certain": exposure is None or exposure.is_certain,
                 "note": _doubt(exposure, held),

@@ -14,11 +14,11 @@ import msgspec
 
 from rooney.control import Command, Verb
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
-from rooney.instruments import PRODUCTS, Contract, contract_from_number, parse_contract
-from rooney.kernels.dtypes import Pending
+from rooney.instruments import PRODUCTS, Contract, parse_contract
+from rooney.ledgerrows import Held, Pending
 from rooney.operate import showing
 from rooney.operate.exposure import exposures
-from rooney.operate.reading import Held, Reading
+from rooney.operate.reading import Reading
 from rooney.operate.statement import Fill
 from rooney.orders import Role
 
@@ -107,8 +107,7 @@ def assumed_fills(reading: Reading) -> list[Assumed]:
         found.append(Assumed(trade.symbol, contract, -trade.side, trade.quantity, trade.exit_price, trade.exit_ts))
     for held in reading.held:
         if held.side:
-            raw = contract_from_number(held.symbol, held.contract_number).raw
-            contract = _ordered(reading, held.symbol, raw, held.entry_ts)
+            contract = _ordered(reading, held.symbol, held.contract, held.entry_ts)
             found.append(
                 Assumed(held.symbol, contract, int(held.side), held.quantity, held.entry_price, held.entry_ts, held)
             )

@@ -6,9 +6,10 @@ import time
 from rooney.clock import Clock
 from rooney.control import Command, Resolution, Verb
 from rooney.errors import ConfigError
+from rooney.ledgerrows import Order
 from rooney.operate import showing
 from rooney.operate.leaving import far_off, leave
-from rooney.operate.reading import Order, Reading
+from rooney.operate.reading import Reading
 from rooney.orders import Role, State
 
 

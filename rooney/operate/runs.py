@@ -20,11 +20,12 @@ import msgspec
 
 from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS, group_of
+from rooney.ledgerrows import Decision, Order, decisions, orders
 from rooney.ledgerview import opened
 from rooney.oldclock import NEW_YORK_GROUPS
 from rooney.operate.places import LEDGER, ledger_names
 from rooney.sessions import CHICAGO, HOUR_NS, MINUTE_NS
-from rooney.view.portrait import Decision, LedgerView, Order, as_decision, orders_where
+from rooney.view.portrait import LedgerView
 from rooney.view.runs import Assumed, Kind, Latency, Run, Trade
 
 EXCHANGE = "exchange"  # the old system's research files: Chicago, for metals and energy New York
@@ -39,6 +40,7 @@ _OLD_CAUSES = {
     "auto close": "auto_close",
 }
 _LATENCIES = 5_000  # newest ones
+_SPAN = "symbol = ? AND ts_mark > ? AND ts_mark <= ?"
 _NAMES = {  # of the old database, of its research files, of a backtest's trades as CSV
     "quantity": ("entry_size", "qty", "quantity", "size"),
     "entry": ("entry_time", "entry_ts"),
@@ -91,20 +93,15 @@ class _LedgerWitness:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> list[Decision]:
+    def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
         with opened(self._path) as db:
-            rows = db.execute(
-                "SELECT ts_mark, symbol, reason, features, latency_ns, score FROM decision"
-                " WHERE symbol = ? AND ts_mark > ? AND ts_mark <= ? ORDER BY ts_mark",
-                (symbol, begin_ns, end_ns),
-            ).fetchall()
-        return [as_decision(row) for row in rows]
+            return decisions(db, f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
 
     def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
         """By time."""
         with opened(self._path) as db:
-            return orders_where(db, "symbol = ? AND ts_mark > ? AND ts_mark <= ?", (symbol, begin_ns, end_ns))
+            return orders(db, _SPAN, (symbol, begin_ns, end_ns))
 
 
 def of_ledger(path: Path, label: str = "") -> Run:

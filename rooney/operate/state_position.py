@@ -9,10 +9,11 @@ import msgspec
 from rooney.clock import Clock
 from rooney.control import Command, Verb
 from rooney.errors import ConfigError
+from rooney.ledgerrows import Held
 from rooney.operate import showing
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.leaving import far_off, leave
-from rooney.operate.reading import Held, Reading
+from rooney.operate.reading import Reading
 from rooney.orders import Side
 
 
@@ -54,7 +55,7 @@ def plan(reading: Reading, one: Stated) -> list[str]:
         was += f"; {showing.size(exposed.side, exposed.quantity)} was stated and not taken in yet"
     closed = "closed " if one.side is Side.FLAT else ""
     now = f"{showing.size(one.side, one.quantity)}, {closed}at {showing.price(one.price)}"
-    remark = far_off(one.price, held.last_price)
+    remark = far_off(one.price, held.mark)
     text = f"{reading.name}: {one.symbol} is {now} (the ledger says {was}). Nothing is sent to the broker"
     return [text, f"  {remark}"] if remark else [text]
 

@@ -18,7 +18,8 @@ from rooney.options import configured, load
 
 if TYPE_CHECKING:
     from rooney.clock import Clock
-    from rooney.operate.reading import Order, Reading
+    from rooney.ledgerrows import Order
+    from rooney.operate.reading import Reading
     from rooney.view.system import Looker
 
 _CREDENTIALS = click.option(

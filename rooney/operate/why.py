@@ -16,11 +16,12 @@ import msgspec
 from rooney import sessions
 from rooney.filters import Filter, filter_field
 from rooney.instruments import group_of
+from rooney.ledgerrows import Closed, Decision, Order, decisions, orders
 from rooney.ledgerview import opened
 from rooney.operate import showing
 from rooney.orders import Role, State
 from rooney.sessions import CHICAGO
-from rooney.view.portrait import Closed, Decision, Order, Portrait, as_decision, orders_where
+from rooney.view.portrait import Portrait
 from rooney.view.system import StrategyLook, System
 
 _SECOND_NS = 1_000_000_000
@@ -113,15 +114,10 @@ def _passes(one: Filter, value: float | None) -> bool:
 def newest_decision(path: Path, at_ns: int, symbol: str) -> tuple[Decision, tuple[Order, ...]] | None:
     """The newest one of an instrument at or before `at_ns`, and what was ordered by it. Raises LedgerError."""
     with opened(path) as db:
-        has_score = any(row[1] == "score" for row in db.execute("PRAGMA table_info(decision)"))
-        row = db.execute(
-            f"SELECT ts_mark, symbol, reason, features, latency_ns, {'score' if has_score else 'NULL'} FROM decision"
-            " WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1",
-            (at_ns, symbol),
-        ).fetchone()
-        if row is None:
+        found = decisions(db, "WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1", (at_ns, symbol))
+        if not found:
             return None
-        return as_decision(row), orders_where(db, "symbol = ? AND ts_mark = ?", (symbol, row[0]))
+        return found[0], orders(db, "symbol = ? AND ts_mark = ?", (symbol, found[0].ts_mark))
 
 
 def explain(decision: Decision, orders: tuple[Order, ...], portrait: Portrait, rules: Rules) -> Answer:

@@ -17,9 +17,10 @@ from itertools import pairwise
 import msgspec
 
 from rooney import sessions
+from rooney.ledgerrows import Closed
 from rooney.sessions import trade_date
 from rooney.view.measures import daily, sharpe
-from rooney.view.portrait import Closed, Portrait
+from rooney.view.portrait import Portrait
 from rooney.view.system import System
 
 PARTICIPATION_LIMIT = 0.01

@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime
 import msgspec
 
 from rooney import sessions
+from rooney.ledgerrows import Decision, Order
 from rooney.orders import Role, State
 from rooney.sessions import HOUR_NS, MINUTE_NS
-from rooney.view.portrait import Decision, Order
 from rooney.view.runs import BAR_NS, Kind, Measures, Run, Trade, curve, measure
 
 PNL_TOLERANCE, PNL_FLOOR_USD = 0.02, 0.01

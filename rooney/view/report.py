@@ -7,9 +7,10 @@ import msgspec
 
 from rooney import pace, sessions
 from rooney.errors import LedgerError
+from rooney.ledgerrows import Closed
 from rooney.ledgerview import Day, created_ns, ledger_path, read_day, read_pace
 from rooney.summary import Period
-from rooney.view.portrait import Closed, LedgerView, Portrait
+from rooney.view.portrait import LedgerView, Portrait
 
 
 class Pace(msgspec.Struct, frozen=True):

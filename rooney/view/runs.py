@@ -13,9 +13,9 @@ import msgspec
 
 from rooney import sessions
 from rooney.instruments import PRODUCTS
+from rooney.ledgerrows import Decision, Order
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.view.measures import Point, sharpe
-from rooney.view.portrait import Decision, Order
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}
 

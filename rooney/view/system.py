@@ -16,6 +16,7 @@ from rooney.config import Config, StrategyBlock
 from rooney.control import Switch, switches
 from rooney.errors import ConfigError, LedgerError
 from rooney.instruments import PRODUCTS, group_of
+from rooney.ledgerrows import Held
 from rooney.ledgerview import holder, ledger_path
 from rooney.messages import HubStatus
 from rooney.sessions import trade_date
@@ -23,7 +24,7 @@ from rooney.view.comparison import Verdict
 from rooney.view.expectation import WINDOW, Expectation, Health, judge
 from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView
-from rooney.view.portrait import Held, LedgerView, Portrait
+from rooney.view.portrait import LedgerView, Portrait
 from rooney.view.units import UnitsView, Usage
 
 REDIS_TIMEOUT_S = 1.0
