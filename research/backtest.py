@@ -225,10 +225,11 @@ class Scan:
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
         return marks
 
-    def marks_of(self, chunk: NDArray[np.void]) -> Iterator[Decisions]:
-        """Advance through a chunk minute by minute; what every mark decides."""
+    def marks_of(self, chunk: NDArray[np.void], until_ns: int | None = None) -> Iterator[Decisions]:
+        """What every mark decides on the way through a chunk, minute by minute, as far as `step` would go."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
-        ends: Sequence[int] = range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS)
+        until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
+        ends: Sequence[int] = range(at_ns + MINUTE_NS, until_ns + 1, MINUTE_NS)
         if self._sparse:  # without minutes there is a mark where a bar was known, and nowhere else
             ends = np.unique(chunk["ts_close"]).tolist()
         for end_ns in ends:
