@@ -56,7 +56,6 @@ _REASONS = {
     "gap": Cause.MISSING_BAR,
     "warming_up": Cause.MISSING_BAR,
     "uncertain": Cause.UNCONFIRMED,
-    "blocked": Cause.UNCONFIRMED,
     "pending": Cause.UNCONFIRMED,
 } | dict.fromkeys(
     ("slots_full", "margin", "window", "close_margin", "reentry_wait", "daily_loss", "drawdown"), Cause.LIMIT
