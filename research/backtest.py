@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
+from rooney import utc
 from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
@@ -340,7 +340,7 @@ def summary(
             "assumed": True,
             "outcomes": outcomes,
         },
-        "span": [iso(history.start_ns), iso(history.end_ns)],
+        "span": [utc.iso(history.start_ns), utc.iso(history.end_ns)],
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,
@@ -365,8 +365,3 @@ def write(result: Result, found: dict[str, Any], starting_cash: float, out: Path
 def _plain(value: Any) -> Any:
     """JSON knows no NaN: a measure that does not exist is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def iso(ts_ns: int) -> str:
-    """UTC, to the second."""
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

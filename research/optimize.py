@@ -28,10 +28,10 @@ import optuna
 from numpy.typing import NDArray
 
 from research import cpcv, searchfile, selection, study
-from research.backtest import iso
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.training import F64
+from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.errors import ConfigError, StrategyError
@@ -287,7 +287,7 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         [_tried(trial) for trial in trials],
         curve(runs.all_days.dates, *curves),
         history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
+        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
         date_of(runs.all_days.dates[len(runs.days)]),
         history.closes_only,
     )

@@ -28,12 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research import cpcv, metrics, searchfile, selection
-from research.backtest import Scan, iso
+from research.backtest import Scan
 from research.history import History
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.slots import admitted_usd
 from research.training import F64
+from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.schema import Scalar
@@ -272,7 +273,7 @@ def choose(
         {key: None if math.isnan(value) else value for key, value in facts.items()},
         curve(runs.all_days.dates[n_days:], np.cumsum(lines[SELECTION]), np.cumsum(lines[ALL])),
         history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
+        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
         date_of(runs.all_days.dates[n_days]),
         history.closes_only,
     )
