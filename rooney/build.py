@@ -9,8 +9,9 @@ import msgspec
 
 from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
+from rooney.blocks import FilterBlock
 from rooney.bundle import SHOWN, Bundle
-from rooney.config import FilterBlock, Instrument, StrategyConfig
+from rooney.config import Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
 from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only

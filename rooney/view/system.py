@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from rooney.blocks import StrategyBlock
 from rooney.bus import Bus
-from rooney.config import Config, StrategyBlock
+from rooney.config import Config
 from rooney.control import Switch, switches
 from rooney.errors import ConfigError, LedgerError
 from rooney.instruments import PRODUCTS, group_of
