@@ -20,12 +20,12 @@ from rooney.instruments import PRODUCTS, group_of
 from rooney.ledgerview import holder, ledger_path
 from rooney.messages import HubStatus
 from rooney.sessions import trade_date
-from rooney.view.comparison import Verdict
 from rooney.view.expectation import WINDOW, Expectation, Health, judge
 from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView
 from rooney.view.portrait import Held, LedgerView, Portrait
 from rooney.view.units import UnitsView, Usage
+from rooney.view.verdict import Verdict
 
 REDIS_TIMEOUT_S = 1.0
 _LEDGER = "ledger.sqlite"
