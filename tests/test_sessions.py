@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import SHARED, needs_shared
+from times import chicago
 from worker_support import BUY, LEAVE, QUIET, Driver, engine
 
 from research.history import session_windows
@@ -49,10 +50,6 @@ instants = st.integers(
 
 def utc(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
-
-
-def chicago(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=CHICAGO).timestamp()) * 1_000_000_000
 
 
 def minutes_of(group: str, day: date) -> int:
