@@ -32,6 +32,8 @@ from rooney.feed import Feed
 from rooney.instruments import group_of
 from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.sources import Instrument
+from rooney.sim.wire import Trades
 
 PRODUCTS = [f"{root}.FUT" for root in data.ROOTS]
 MIN_SHARE = 0.4  # of the client's own ceiling
@@ -149,14 +151,21 @@ class _Paced(msgspec.Struct, frozen=True):
     drained_ms: float
 
 
-def test_paced_and_burst(benchmark: Any) -> None:
-    paced, instruments = data.stream(PACED_MINUTES, PER_MINUTE, clump=50)
+def _then_burst(minutes: int) -> tuple[Trades, list[Instrument]]:
+    """A paced market, then a burst in one minute; all of it 60 ms into the minute.
+
+    Its first record closes the minute before and is noted by the gateway.
+    """
+    paced, instruments = data.stream(minutes, PER_MINUTE, clump=50)
     burst, _ = data.stream(PACED_MINUTES + 1, BURST)
     burst = burst[PACED_MINUTES * BURST :]
-    # All of it 60 ms into its minute: its first record closes the minute before and is noted by the gateway.
-    instant = data.START_NS + PACED_MINUTES * MINUTE_NS + 60_000_000 + np.arange(BURST)
+    instant = data.START_NS + minutes * MINUTE_NS + 60_000_000 + np.arange(BURST)
     burst["ts_recv"], burst["ts_event"] = instant, instant
-    trades = np.concatenate((paced, burst))
+    return np.concatenate((paced, burst)), instruments
+
+
+def test_paced_and_burst(benchmark: Any) -> None:
+    trades, instruments = _then_burst(PACED_MINUTES)
     expected = data.expected_bars(trades, instruments)
 
     def once() -> _Paced:
@@ -206,12 +215,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def _whole(minutes: int) -> _Whole:
-    paced, instruments = data.stream(minutes, PER_MINUTE, clump=50)
-    burst, _ = data.stream(PACED_MINUTES + 1, BURST)
-    burst = burst[PACED_MINUTES * BURST :]
-    instant = data.START_NS + minutes * MINUTE_NS + 60_000_000 + np.arange(BURST)
-    burst["ts_recv"], burst["ts_event"] = instant, instant
-    trades = np.concatenate((paced, burst))
+    trades, instruments = _then_burst(minutes)
     expected = data.expected_bars(trades, instruments)
     end_ns = data.START_NS + (minutes + 1) * MINUTE_NS
     directory = Path(tempfile.mkdtemp(prefix="rooney-"))

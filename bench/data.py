@@ -21,7 +21,6 @@ from rooney.sim.wire import PRICE_SCALE, Trades
 ROOTS = tuple(CHARACTERS)
 DAY = date(2026, 3, 11)
 START_NS = 1_773_235_800_000_000_000  # 2026-03-11T13:30Z: all 18 are in session until the grains close at 18:20Z
-MAX_MINUTES = 285
 SECOND_NS = 1_000_000_000
 FloatArray = npt.NDArray[np.float64]
 Expected = dict[tuple[str, int], tuple[float, float, float, float, int, int]]

@@ -22,8 +22,8 @@ from rooney.ledgerrows import Decision, Order
 from rooney.operate import showing
 from rooney.operate.compare import compare_all
 from rooney.operate.runs import of_ledger
-from rooney.view.comparison import Audit, Matched, Verdict
 from rooney.view.runs import Kind, Run, Trade
+from rooney.view.verdict import Audit, Matched, Verdict
 
 
 class _Rows:

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
+from rooney import utc
 from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
@@ -225,10 +225,11 @@ class Scan:
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
         return marks
 
-    def marks_of(self, chunk: NDArray[np.void]) -> Iterator[Decisions]:
-        """Advance through a chunk minute by minute; what every mark decides."""
+    def marks_of(self, chunk: NDArray[np.void], until_ns: int | None = None) -> Iterator[Decisions]:
+        """What every mark decides on the way through a chunk, minute by minute, as far as `step` would go."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
-        ends: Sequence[int] = range(at_ns + MINUTE_NS, int(chunk["ts_close"][-1]) + 1, MINUTE_NS)
+        until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
+        ends: Sequence[int] = range(at_ns + MINUTE_NS, until_ns + 1, MINUTE_NS)
         if self._sparse:  # without minutes there is a mark where a bar was known, and nowhere else
             ends = np.unique(chunk["ts_close"]).tolist()
         for end_ns in ends:
@@ -339,7 +340,7 @@ def summary(
             "assumed": True,
             "outcomes": outcomes,
         },
-        "span": [iso(history.start_ns), iso(history.end_ns)],
+        "span": [utc.iso(history.start_ns), utc.iso(history.end_ns)],
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,
@@ -364,8 +365,3 @@ def write(result: Result, found: dict[str, Any], starting_cash: float, out: Path
 def _plain(value: Any) -> Any:
     """JSON knows no NaN: a measure that does not exist is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def iso(ts_ns: int) -> str:
-    """UTC, to the second."""
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

@@ -52,7 +52,7 @@ def old_days(group: str, windows: Windows) -> Windows:
     rows = []
     for k, (opens, closes) in enumerate(zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)):
         trade_date, utc_offset = int(windows.trade_date[k]), int(windows.utc_offset[k])
-        window = sessions.Window(opens, closes, EPOCH + timedelta(days=trade_date), ends_day=False)
+        window = sessions.Window(opens, closes, EPOCH + timedelta(days=trade_date))
         for begin, end, day_open, day_close in oldclock.split(group, window):
             rows.append((begin, end, trade_date, day_open, day_close, utc_offset))
     columns = np.array(rows, np.int64).reshape(-1, 6).T

@@ -15,6 +15,7 @@ from research import backtest, checks, golden, recording, replay
 from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
+from rooney import utc
 from rooney.build import model_findings
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions
@@ -91,11 +92,11 @@ def run_verify(
 
 
 def _ahead(found: LookAhead) -> list[tuple[str, str]]:
-    cuts = ", ".join(map(backtest.iso, found.cuts))
+    cuts = ", ".join(map(utc.iso, found.cuts))
     rows = [("look-ahead", f"history ended at {cuts}: {found.decisions:,} decisions before the last")]
     if not found.differences:
         return [*rows, ("", "all the same: nothing reads the future")]
-    return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {backtest.iso(cut)}", one)]
+    return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {utc.iso(cut)}", one)]
 
 
 def _warm(found: WarmUp) -> list[tuple[str, str]]:
@@ -103,7 +104,7 @@ def _warm(found: WarmUp) -> list[tuple[str, str]]:
     rows = [("warm-up", f"a worker loads {loaded or 'no'} bars; {found.sessions} sessions were there to load from")]
     rows += [(f"  {name}", _enough(count)) for name, count in found.features.items()]
     rows.append(("  decisions", _enough(found.decisions)))
-    return rows + [row for at, one in found.differences.items() for row in _both(f"begun at {backtest.iso(at)}", one)]
+    return rows + [row for at, one in found.differences.items() for row in _both(f"begun at {utc.iso(at)}", one)]
 
 
 def _enough(count: int | None) -> str:
@@ -111,7 +112,7 @@ def _enough(count: int | None) -> str:
 
 
 def _both(label: str, one: checks.Difference) -> list[tuple[str, str]]:
-    at = backtest.iso(one.ts_mark)
+    at = utc.iso(one.ts_mark)
     return [(label, f"at {at} with all history: {one.whole}"), ("", f"at {at} with part of it: {one.part}")]
 
 
@@ -143,7 +144,7 @@ def run_all(
 
 def _told(found: Replayed) -> dict[str, Any]:
     return {
-        "span": [backtest.iso(found.start_ns), backtest.iso(found.end_ns)],
+        "span": [utc.iso(found.start_ns), utc.iso(found.end_ns)],
         "told": found.told,
         "rows": {table: {"ledger": rows, "same": same} for table, (rows, same) in found.rows.items()},
         "differences": msgspec.to_builtins(found.differences),
@@ -154,7 +155,7 @@ def _told(found: Replayed) -> dict[str, Any]:
 
 
 def _comparison(found: Replayed) -> list[tuple[str, str]]:
-    span = f"{backtest.iso(found.start_ns)} to {backtest.iso(found.end_ns)}"
+    span = f"{utc.iso(found.start_ns)} to {utc.iso(found.end_ns)}"
     rows = [("replayed", f"{span}, told {found.told} outcomes and acts")]
     rows += [(table, f"{same:,} of {count:,} equal") for table, (count, same) in found.rows.items()]
     book = {True: "equal as bytes", False: "different", None: "not compared: the replay ends before the ledger"}

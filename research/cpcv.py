@@ -10,7 +10,6 @@ Each group is a test group in C(n - 1, n_test - 1) splits, so the predictions ma
 """
 
 from itertools import combinations
-from math import comb
 
 import msgspec
 import numpy as np
@@ -25,11 +24,6 @@ class Split(msgspec.Struct, frozen=True):
     train: I64
     tests: tuple[I64, ...]
     groups: tuple[int, ...]
-
-
-def n_paths(n_groups: int, n_test: int) -> int:
-    """How many whole paths the splits make."""
-    return comb(n_groups - 1, n_test - 1)
 
 
 def groups_of(n_rows: int, n_groups: int) -> list[I64]:

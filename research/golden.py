@@ -22,7 +22,8 @@ from research import backtest
 from research.calendar import session_windows
 from research.history import History
 from rooney import sessions
-from rooney.config import Config, StrategyBlock, StrategyConfig
+from rooney.blocks import StrategyBlock
+from rooney.config import Config, StrategyConfig
 from rooney.errors import ConfigError
 from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.sessions import MINUTE_NS

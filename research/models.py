@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from research.history import History
 from research.train import Plan, Verdict, train
 from research.train_report import html
 from research.training import TrainingSet
+from rooney import utc
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.model import UNCONFIRMED, path_of, write_model
@@ -110,7 +111,7 @@ def _summary(
         "features": list(names),
         "plan": msgspec.structs.asdict(plan),
         "data_sha256": history.digest(),
-        "span": [_iso(history.start_ns), _iso(history.end_ns)],
+        "span": [utc.iso(history.start_ns), utc.iso(history.end_ns)],
         "instruments": {
             verdict.symbol: {
                 "confirmed": verdict.model is not None,
@@ -122,7 +123,3 @@ def _summary(
             for verdict in verdicts
         },
     }
-
-
-def _iso(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

@@ -27,11 +27,11 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from research import cpcv, selection, study
-from research.backtest import iso
-from research.days import Days
-from research.rerun import YEAR, Folds, Runs, date_of, per_year
+from research import cpcv, searchfile, selection, study
+from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
+from research.searchfile import Found
 from research.training import F64
+from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.errors import ConfigError, StrategyError
@@ -41,7 +41,6 @@ from rooney.strategy import load
 FORMAT = 1
 BLOCKS = 10  # of time, for the probability of overfitting
 _STARTUP = 15  # trials drawn at random before the search learns, and before anything is pruned
-_POINTS = 600  # of a curve that is shown
 # Of a trial: P&L by date, Sharpe ratio per day of what each split may learn from and of all it saw, trades.
 _USD, _TRAIN, _SHARPE, _TRADES = "usd", "train", "sharpe", "trades"
 
@@ -84,7 +83,7 @@ class Part(msgspec.Struct, frozen=True):
     final_sharpe: float | None
 
 
-class Optimized(msgspec.Struct, frozen=True):
+class Optimized(Found, frozen=True):
     """`optimize.json`.
 
     search:     least and most value of each parameter searched
@@ -93,10 +92,6 @@ class Optimized(msgspec.Struct, frozen=True):
     curve:      trade date, P&L of all instruments so far with the parameters chosen, and with those configured, USD
     """
 
-    format: int
-    strategy: str
-    confirmed: bool
-    reasons: list[str]
     strategy_params: dict[str, Scalar]
     configured: dict[str, Scalar]
     search: dict[str, tuple[float, float]]
@@ -116,13 +111,7 @@ class Optimized(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Optimized:
     """Raises ConfigError for a file that is none, or of a newer version."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Optimized)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path}: is no result of rooney optimize: {error}") from error
-    if found.format > FORMAT:
-        raise ConfigError(f"{path}: has format {found.format}, this version reads up to {FORMAT}")
-    return found
+    return searchfile.read(path, Optimized, "rooney optimize", FORMAT)
 
 
 def ranges_of(strategy: StrategyConfig, given: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -296,9 +285,9 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         ratios.tolist(),
         after,
         [_tried(trial) for trial in trials],
-        _curve(runs.all_days, *curves),
+        curve(runs.all_days.dates, *curves),
         history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
+        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
         date_of(runs.all_days.dates[len(runs.days)]),
         history.closes_only,
     )
@@ -337,13 +326,6 @@ def _tried(trial: Any) -> Tried:
     return Tried(
         trial.number, trial.params, value, None if ratio is None else ratio * YEAR, trial.user_attrs.get(_TRADES, 0)
     )
-
-
-def _curve(days: Days, *curves: F64) -> list[tuple[str, float, float]]:
-    every = len(days) // _POINTS + 1
-    chosen, configured = curves
-    at = sorted({*range(0, len(days), every), len(days) - 1})
-    return [(date_of(days.dates[i]), round(float(chosen[i]), 2), round(float(configured[i]), 2)) for i in at]
 
 
 def _reasons(facts: Mapping[str, float], plan: Plan) -> list[str]:

@@ -27,20 +27,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import cpcv, metrics, selection
-from research.backtest import Scan, iso
+from research import cpcv, metrics, searchfile, selection
+from research.backtest import Scan
 from research.history import History
-from research.rerun import YEAR, Folds, Runs, date_of, per_year
+from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
+from research.searchfile import Found
 from research.slots import admitted_usd
 from research.training import F64
+from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
-from rooney.errors import ConfigError
 from rooney.schema import Scalar
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"
-_POINTS = 600
 
 Bools = NDArray[np.bool_]
 
@@ -91,7 +91,7 @@ class Member(msgspec.Struct, frozen=True):
     final_sharpe: float | None
 
 
-class Portfolio(msgspec.Struct, frozen=True):
+class Portfolio(Found, frozen=True):
     """`portfolio.json`.
 
     instruments: to trade; empty unless confirmed; selected: what the choice came to
@@ -100,10 +100,6 @@ class Portfolio(msgspec.Struct, frozen=True):
     curve:       trade date, P&L so far of the selection and of all instruments, over the final period, USD
     """
 
-    format: int
-    strategy: str
-    confirmed: bool
-    reasons: list[str]
     instruments: list[str]
     selected: list[str]
     strategy_params: dict[str, Scalar]
@@ -122,13 +118,7 @@ class Portfolio(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Portfolio:
     """Raises ConfigError for a file that is none, or of a newer version."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Portfolio)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path}: is no result of rooney portfolio: {error}") from error
-    if found.format > FORMAT:
-        raise ConfigError(f"{path}: has format {found.format}, this version reads up to {FORMAT}")
-    return found
+    return searchfile.read(path, Portfolio, "rooney portfolio", FORMAT)
 
 
 class Trades:
@@ -281,9 +271,9 @@ def choose(
         _members(symbols, chosen, counts / len(found), runs, records, everything),
         [symbol for symbol in history.missing if symbol in strategy.traded],
         {key: None if math.isnan(value) else value for key, value in facts.items()},
-        _curve(runs, lines[SELECTION], lines[ALL]),
+        curve(runs.all_days.dates[n_days:], np.cumsum(lines[SELECTION]), np.cumsum(lines[ALL])),
         history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
+        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
         date_of(runs.all_days.dates[n_days]),
         history.closes_only,
     )
@@ -343,14 +333,6 @@ def _members(
             int(late.sum()), float(records["pnl_usd"][late].sum()), per_year(daily[n_days:, i]),
         )  # fmt: skip
     return found
-
-
-def _curve(runs: Runs, selected: F64, everything: F64) -> list[tuple[str, float, float]]:
-    dates = runs.all_days.dates[len(runs.days) :]
-    every = len(dates) // _POINTS + 1
-    at = sorted({*range(0, len(dates), every), len(dates) - 1})
-    first, second = np.cumsum(selected), np.cumsum(everything)
-    return [(date_of(dates[i]), round(float(first[i]), 2), round(float(second[i]), 2)) for i in at]
 
 
 def _reasons(way: Way, facts: Mapping[str, Any], plan: Plan, is_any: bool) -> list[str]:

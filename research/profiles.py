@@ -22,6 +22,7 @@ import polars as pl
 from research import backtest
 from research.calendar import DAY_NS
 from research.history import History
+from rooney import utc
 from rooney.config import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.instruments import PRODUCTS, group_of
@@ -81,7 +82,7 @@ def compare(symbol: str, window: Span, trades: dict[str, pl.DataFrame]) -> Row:
     old, new = (trades[name].filter(entered.is_between(begin_ns, end_ns)).sort("entry_ts") for name in PROFILES)
     pairs = match(old, new)
     return Row(
-        "" if window == _FOREVER else f"{backtest.iso(begin_ns)[:10]} to {backtest.iso(end_ns)[:10]}",
+        "" if window == _FOREVER else f"{utc.iso(begin_ns)[:10]} to {utc.iso(end_ns)[:10]}",
         symbol,
         len(old),
         len(new),

@@ -19,9 +19,10 @@ import click
 import msgspec
 
 from rooney import bundle
+from rooney.blocks import Gates
 from rooney.build import build_engine, code_digests, parameters_digest
 from rooney.bundle import Bundle, Manifest
-from rooney.config import Config, Gates, StrategyConfig
+from rooney.config import Config, StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.model import UNCONFIRMED, Model, path_of, read_model
 from rooney.strategy import load

@@ -22,6 +22,7 @@ from research.calendar import DAY_NS, session_windows
 from research.history import History
 from research.recording import COLUMNS, Recording
 from research.start import Records, warm_start
+from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.errors import LedgerError
@@ -135,19 +136,20 @@ def _check(recorded: Recording, start_ns: int, end_ns: int) -> None:
     named = [row[0] for rows in recorded.rows.values() for row in rows] + [ts_mark for ts_mark, _ in recorded.heard]
     if named and min(named) <= start_ns:
         raise LedgerError(
-            f"{recorded.path}: its {recorded.marks} minutes, counted back from {_utc(recorded.ts_mark)}, would begin "
-            f"after {_utc(start_ns)}, but it holds something of {_utc(min(named))}: the tape it was made from lacked "
-            "minutes. Say with --start which minute came before its first one; nothing is replayed"
+            f"{recorded.path}: its {recorded.marks} minutes, counted back from {utc.second(recorded.ts_mark)}, would "
+            f"begin after {utc.second(start_ns)}, but it holds something of {utc.second(min(named))}: the tape it was "
+            "made from lacked minutes. Say with --start which minute came before its first one; nothing is replayed"
         )
     if end_ns <= start_ns:
         raise LedgerError(
-            f"{recorded.path}: no minute is left between {_utc(start_ns)}, where it begins, and {_utc(end_ns)}"
+            f"{recorded.path}: no minute is left between {utc.second(start_ns)}, where it begins, and "
+            f"{utc.second(end_ns)}"
         )
     gaps = [row[0] for row in recorded.rows["decisions"] if row[2] == "gap" and row[0] <= end_ns]
     if gaps:
         raise LedgerError(
-            f"{recorded.path}: at {_utc(gaps[0])} entries were refused for a gap in the tape, and files of bars do not "
-            f"hold gaps: it can be replayed with --end {_utc(gaps[0] - MINUTE_NS)}. Nothing is replayed"
+            f"{recorded.path}: at {utc.second(gaps[0])} entries were refused for a gap in the tape, and files of bars "
+            f"do not hold gaps: it can be replayed with --end {utc.second(gaps[0] - MINUTE_NS)}. Nothing is replayed"
         )
 
 
@@ -183,7 +185,3 @@ def _compare(
             pair = [dict(zip(names, rows[same], strict=True)) if same < len(rows) else None for rows in (theirs, own)]
             differences.append(Difference(table, *pair))
     return counts, differences
-
-
-def _utc(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from research.backtest import Scan
 from research.days import days_of
 from research.history import History
 from research.metrics import DAYS_PER_YEAR
-from research.training import F64, unlimited
+from research.training import F64, I64, unlimited
 from rooney.build import build_engine, open_lengths
 from rooney.config import StrategyConfig
 from rooney.errors import ConfigError
@@ -21,6 +21,7 @@ from rooney.schema import Scalar
 
 YEAR = DAYS_PER_YEAR**0.5
 _LEAST_DATES = 40
+_POINTS = 600  # of a curve that is shown
 _KEPT_BARS = 4_000_000  # a history up to so long stays in memory between runs
 
 
@@ -103,3 +104,10 @@ def per_year(daily: F64) -> float | None:
 def date_of(day: Any) -> str:
     """ISO date of days since 1970."""
     return str(np.datetime64(int(day), "D"))
+
+
+def curve(dates: I64, first: F64, second: F64) -> list[tuple[str, float, float]]:
+    """Trade date and two sums so far, USD: as many rows as a screen shows, always with the last one."""
+    every = len(dates) // _POINTS + 1
+    at = sorted({*range(0, len(dates), every), len(dates) - 1})
+    return [(date_of(dates[i]), round(float(first[i]), 2), round(float(second[i]), 2)) for i in at]

@@ -21,9 +21,10 @@ from research.train import DAY_NS, Plan
 from research.train_report import comparison, html
 from research.training import DEFAULT_FEATURES, TrainingSet
 from rooney import bundle
+from rooney.blocks import Gates, Retrain
 from rooney.build import build_engine, bundle_models
 from rooney.bundle import Bundle
-from rooney.config import Config, Gates, Retrain
+from rooney.config import Config
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.model import Model
 

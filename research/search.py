@@ -18,8 +18,8 @@ import yaml
 from research import optimize, portfolio, search_report, study
 from research.cluster import joblib_on
 from research.history import History
-from research.optimize import Optimized
 from research.rerun import Runs, with_params
+from research.searchfile import Found
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
@@ -158,7 +158,7 @@ def _spread(jobs: int, cluster: str | None, told: Callable[[int], None], shared:
         done.result()
 
 
-def _write(stem: Path, found: Optimized | portfolio.Portfolio, html: str, block: dict[str, Any]) -> None:
+def _write(stem: Path, found: Found, html: str, block: dict[str, Any]) -> None:
     """The result, its page, and what to put into the configuration."""
     stem.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     stem.with_suffix(".html").write_text(html)

@@ -30,7 +30,6 @@ CALENDARS = {
     "metals": ("CMEGlobex_GC", "CMEGlobex_SI", "CMEGlobex_HG", "CMEGlobex_PL"),
     "rates": ("CME Globex Fixed Income",),
 }
-GRAIN_CALENDARS = ("CMEGlobex_Grains", "CBOT_Agriculture")
 BUSINESS_DAYS = "CME_TradeDate"
 
 # (since, group, hours, hours of Fridays if others, reason)

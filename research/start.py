@@ -35,21 +35,22 @@ class Walk:
 
     def on(self, until_ns: int) -> int:
         """Step every minute up to the one that ends at `until_ns`; how many there were."""
-        marks = 0
+        return sum(self.scan.step(records, end_ns) for records, end_ns in self._ahead(until_ns))
+
+    def marks(self, until_ns: int) -> Iterator[Decisions]:
+        """What every mark decides, minute by minute."""
+        for records, end_ns in self._ahead(until_ns):
+            yield from self.scan.marks_of(records, end_ns)
+
+    def _ahead(self, until_ns: int) -> Iterator[tuple[Records, int]]:
+        """Bars not stepped yet, as the chunks hold them, and the minute that each part of them reaches to."""
         while self.at_ns < until_ns:
             if not len(self._records):
                 self._records = next(self._chunks, self._records)
             end_ns = min(until_ns, int(self._records["ts_close"][-1])) if len(self._records) else until_ns
             past = int(np.searchsorted(self._records["ts_close"], end_ns, "right"))
-            marks += self.scan.step(self._records[:past], end_ns)
+            yield self._records[:past], end_ns
             self._records, self.at_ns = self._records[past:], end_ns
-        return marks
-
-    def marks(self, until_ns: int) -> Iterator[Decisions]:
-        """What every mark decides, minute by minute."""
-        while self.at_ns < until_ns:
-            if self.on(self.at_ns + MINUTE_NS):
-                yield self.engine.read(self.at_ns)
 
 
 def history_bars(engine: Engine) -> tuple[int, ...]:

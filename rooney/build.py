@@ -9,8 +9,10 @@ import msgspec
 
 from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
+from rooney.blocks import FilterBlock
 from rooney.bundle import SHOWN, Bundle
-from rooney.config import FilterBlock, Instrument, StrategyConfig
+from rooney.catalogue import FIRST_BAR_V1
+from rooney.config import Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
 from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
@@ -24,7 +26,6 @@ from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
-V1_WARM_UP_BARS = 252  # old system §1.4
 
 
 def build_engine(
@@ -351,19 +352,23 @@ def _limits(strategy: StrategyConfig, cls: type[Strategy]) -> Limits:
         on_roll=block.on_roll,
         fill=block.fill,
         stop_fill=block.stop_fill,
-        entry_windows=tuple(map(_span_ns, windows)),
-        no_entry_windows=tuple(map(_span_ns, block.no_entry_windows)),
-        auto_close_ns=-1 if auto_close == "off" else _time_ns(auto_close),
-        warm_up_bars=V1_WARM_UP_BARS if old else cls.warm_up_bars,
+        entry_windows=tuple(map(span_ns, windows)),
+        no_entry_windows=tuple(map(span_ns, block.no_entry_windows)),
+        auto_close_ns=time_of_day_ns(auto_close),
+        warm_up_bars=FIRST_BAR_V1 if old else cls.warm_up_bars,
         profile=block.profile,
     )
 
 
-def _span_ns(span: str) -> tuple[int, int]:
+def span_ns(span: str) -> tuple[int, int]:
+    """Both ends of "08:25-08:35", ns after midnight."""
     begin, end = span.split("-")
-    return _time_ns(begin), _time_ns(end)
+    return time_of_day_ns(begin), time_of_day_ns(end)
 
 
-def _time_ns(clock: str) -> int:
+def time_of_day_ns(clock: str) -> int:
+    """Ns after midnight of "15:00"; -1 for off."""
+    if clock == "off":
+        return -1
     hour, minute = clock.split(":")
     return int(hour) * HOUR_NS + int(minute) * MINUTE_NS

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rooney import codec
-from rooney.config import DataHub
+from rooney.blocks import DataHub
 from rooney.errors import BusError, MessageError
 from rooney.instruments import Contract
 from rooney.messages import Bar, HubStatus, Minute

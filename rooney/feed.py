@@ -11,13 +11,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any
 
 import databento
 import databento_dbn as dbn
 
+from rooney import utc
 from rooney.archive import Archive
 from rooney.bars import MinuteBuilder
 from rooney.definitions import Definition, definition
@@ -192,7 +193,8 @@ class Feed(threading.Thread):
         until_ns -= until_ns % MINUTE_NS
         self.state = "filling"
         logger.warning(
-            "%s to %s is too old for a replay: asking the archive", *map(_utc, (self._builder.minute_ns, until_ns))
+            "%s to %s is too old for a replay: asking the archive",
+            *map(utc.minute, (self._builder.minute_ns, until_ns)),
         )
         try:
             self._archive.fill(self._builder, until_ns, self._on_mapping, self._stopping.is_set)
@@ -335,7 +337,7 @@ class Feed(threading.Thread):
         lost_ns = self._builder.minute_ns
         if self._builder.restart(ts_event if session.from_ns is None else session.from_ns):
             why = f": {self._archive_refused}" if self._archive_refused else ""
-            self.gap = f"a gap: {_utc(lost_ns)} to {_utc(self._builder.minute_ns)} is not replayed{why}"
+            self.gap = f"a gap: {utc.minute(lost_ns)} to {utc.minute(self._builder.minute_ns)} is not replayed{why}"
             self.gap_day = trade_date(self._builder.minute_ns)
             self._archive_refused = ""  # that was about this gap
             self._archive_failed_mono = 0.0
@@ -376,7 +378,3 @@ class Feed(threading.Thread):
         self._builder.map(instrument_id, contract)
         if contract is not None:
             self._on_mapping(contract)
-
-
-def _utc(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from rooney import sessions
 from rooney.accounts import Account, shared, sharing_error
-from rooney.config import Config, HubConfig, StrategyBlock, WorkerConfig
+from rooney.blocks import StrategyBlock
+from rooney.config import Config, HubConfig, WorkerConfig
 from rooney.errors import ConfigError
 from rooney.instruments import PRODUCTS
 from rooney.secrets import Secret

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rooney import sessions
+from rooney import sessions, utc
 from rooney.archive import Archive
 from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus
@@ -112,7 +112,7 @@ class Hub:
         builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
         feed = self._make_feed(builder, self._hand_over, self._hand_over)
         feed.start()
-        logger.info("hub begins at %s, tape %s", _utc(start_ns), "continued" if last_ns else "new")
+        logger.info("hub begins at %s, tape %s", utc.second(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
         next_status = 0.0
         while not self._stopping and failure is None:
@@ -172,7 +172,8 @@ class Hub:
             if len(self._unpublished) == self._unpublished.maxlen and not self._overrun():
                 logger.error(
                     "data_hub.ring_minutes: all %d wait for Redis; the oldest, %s, is dropped. When Redis is back the "
-                    "hub starts again from the tape's end", self._ring.maxlen, _utc(self._ring[0].minute.ts_close),
+                    "hub starts again from the tape's end",
+                    self._ring.maxlen, utc.second(self._ring[0].minute.ts_close),
                 )  # fmt: skip
             self._dropped_ns = self._ring[0].minute.ts_close
         self._ring.append(published)
@@ -192,7 +193,7 @@ class Hub:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
                 if self._dropped_ns > last_ns:
-                    told = f"the tape ends at {_utc(last_ns)}, before the ring of {self._ring.maxlen} minutes"
+                    told = f"the tape ends at {utc.second(last_ns)}, before the ring of {self._ring.maxlen} minutes"
                     self._detail = told
                     return BusError(told)
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
@@ -288,7 +289,7 @@ class Hub:
             state = "ALERT ring overrun" if self._overrun() else state
         if self._detail:
             state = "ring overrun"
-        lag = f"tape {_utc(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
+        lag = f"tape {utc.second(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
         refused = f" | REFUSED {' '.join(self._refused)}" if self._refused else ""
         self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting{refused}")
         if not self._redis_ok and not self._detail:
@@ -312,10 +313,6 @@ class Hub:
             self._bus.set_status(status)
         except BusError as error:
             self._redis_failed(error)
-
-
-def _utc(ts_ns: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts_ns // 1_000_000_000))
 
 
 def build(config: Config, *, start_ns: int | None = None, credentials: Path | None = None) -> Hub:

@@ -47,12 +47,11 @@ Hours = tuple[tuple[time, time], ...]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """One stretch of continuous trading: [open_ns, close_ns), UTC. `ends_day` marks the last one of its trade date."""
+    """One stretch of continuous trading: [open_ns, close_ns), UTC."""
 
     open_ns: int
     close_ns: int
     trade_date: date
-    ends_day: bool
 
 
 class Regular(msgspec.Struct, frozen=True):
@@ -236,7 +235,7 @@ def _windows_of(group: str, day: date) -> tuple[Window, ...]:
         for opens, closes in hours_on(group, part):
             spans.append((_utc_ns(part - _DAY if opens > closes else part, opens), _utc_ns(part, closes)))
         part += _DAY
-    return tuple(Window(opens, closes, day, i == len(spans)) for i, (opens, closes) in enumerate(spans, start=1))
+    return tuple(Window(opens, closes, day) for opens, closes in spans)
 
 
 def _session(group: str, day: date) -> tuple[Window, ...]:

@@ -1,8 +1,14 @@
 """Fixtures that several test files share, and what may run beside what."""
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 from operate_support import bench, operate_place, operate_redis, operate_zygote
+from support import PrivateRedis, private_redis
+from worker_support import Zygote
 
 __all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
 
@@ -10,6 +16,22 @@ __all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
 # No test of properties claims a time: on a busy machine an example may take as long as it takes.
 settings.register_profile("rooney", deadline=None)
 settings.load_profile("rooney")
+
+
+@pytest.fixture
+def redis() -> Iterator[PrivateRedis]:
+    """A test's own, to be stopped if it likes."""
+    with private_redis() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """What workers of a file are forked from; at a short path, because a unix socket's may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="rw-") as name:
+        one = Zygote(Path(name))
+        yield one
+        one.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read

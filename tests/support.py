@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from rooney import codec
-from rooney.bars import MinuteBuilder
+from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus, market_key
 from rooney.config import Instrument
 from rooney.definitions import Definition
@@ -203,6 +203,23 @@ def hub_process(
 def plain(bar: Bar) -> Bar:
     """Without what may differ between two runs: flags and stamps."""
     return msgspec.structs.replace(bar, flags=0, ts_hub_ns=0)
+
+
+def plain_minutes(closed: Iterable[ClosedMinute], end_ns: int) -> list[ClosedMinute]:
+    """What was built up to an instant, without flags and stamps; contracts in their order."""
+    return [
+        msgspec.structs.replace(
+            minute,
+            contracts=sorted(
+                (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
+                key=lambda part: part.contract,
+            ),
+            ts_hub_ns=0,
+            repaired=False,
+        )
+        for minute in closed
+        if minute.ts_close <= end_ns
+    ]
 
 
 def plain_tape(bus: Bus) -> list[Minute]:

@@ -10,7 +10,7 @@ import databento
 import msgspec
 import numpy as np
 import pytest
-from support import hub_thread, parents, private_redis, until
+from support import hub_thread, parents, plain_minutes, private_redis, until
 
 from rooney import sessions
 from rooney.archive import Archive
@@ -60,23 +60,7 @@ class Filled:
         return self
 
     def minutes(self) -> list[ClosedMinute]:
-        return plain(self.closed)
-
-
-def plain(closed: list[ClosedMinute]) -> list[ClosedMinute]:
-    return [
-        msgspec.structs.replace(
-            minute,
-            contracts=sorted(
-                (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
-                key=lambda part: part.contract,
-            ),
-            ts_hub_ns=0,
-            repaired=False,
-        )
-        for minute in closed
-        if minute.ts_close <= END
-    ]
+        return plain_minutes(self.closed, END)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +76,8 @@ def live() -> list[ClosedMinute]:
         until(lambda: builder.minute_ns >= END)
         feed.stop()
         feed.join(10)
-    assert len(plain(closed)) == 180
-    return plain(closed)
+    assert len(plain_minutes(closed, END)) == 180
+    return plain_minutes(closed, END)
 
 
 def test_minutes_from_the_archive_equal_the_live_ones_in_every_field_and_are_marked_repaired(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from times import chicago
 
 from rooney import sessions
 from rooney.bars import (
@@ -65,10 +66,6 @@ class Builder:
         (minute,) = self.closed
         (contract,) = minute.contracts
         return contract
-
-
-def chicago(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=CHICAGO).timestamp()) * SECOND
 
 
 # ── which trades make which minute ──

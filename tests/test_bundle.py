@@ -17,9 +17,10 @@ from research import promote
 from research.command import run_backtest
 from research.forests import arrays
 from rooney import bundle
+from rooney.blocks import Gates
 from rooney.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
 from rooney.check import findings
-from rooney.config import Config, Gates, load_config
+from rooney.config import Config, load_config
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.messages import Minute

@@ -30,9 +30,11 @@ from rooney.operate import compare as act
 from rooney.operate.runs import of_ledger, read_run
 from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.traderspost import Fault
-from rooney.view.comparison import Cause, Verdict, compare, match, verdict
+from rooney.view.comparison import compare, match
+from rooney.view.difference import Cause
 from rooney.view.kept import KeptView
 from rooney.view.runs import Kind, Run, Trade
+from rooney.view.verdict import Verdict, verdict
 
 RECORDED = Path(__file__).parent.parent.parent / "shared" / "parity"
 Make = Callable[..., Bench]

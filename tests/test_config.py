@@ -18,22 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney.accounts import Account, AccountLock, open_account, runtime_directory, shared
+from rooney.blocks import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
 from rooney.build import build_engine
-from rooney.config import (
-    Alerts,
-    Config,
-    Dashboard,
-    Databento,
-    DataHub,
-    InstrumentBlock,
-    Override,
-    StrategyBlock,
-    check_params,
-    load_config,
-)
+from rooney.config import Config, load_config
 from rooney.errors import ConfigError
 from rooney.findings import Finding, check_findings, file_findings, worker_findings
 from rooney.instruments import PRODUCTS
+from rooney.params import check_params
 from rooney.schema import Scalar
 from rooney.secrets import Secret, read_env_file
 

@@ -9,10 +9,8 @@ down the market stands still: what it would have missed are minutes of a dead fe
 import contextlib
 import random
 import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +33,6 @@ SPEED = 1_200.0
 ROOTS = parents("ES", "NQ")
 ACCOUNT = Account("a", "11111111-2222-4333-8444-555566667777", "pw")
 PLACES = ("in_mark_commit", "after_mark_commit", "before_send", "after_outcome")
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with tempfile.TemporaryDirectory(prefix="rc-") as name:
-        one = Zygote(Path(name))
-        yield one
-        one.close()
 
 
 def run(zygote: Zygote, directory: Path, redis: PrivateRedis, rng: random.Random | None, kills: int) -> Any:

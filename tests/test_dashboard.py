@@ -18,7 +18,7 @@ from operate_support import ENTERED, LEAVE, Bench
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from worker_support import Zygote, wait_for
 
-from rooney.config import StrategyBlock
+from rooney.blocks import StrategyBlock
 from rooney.dashboard import charts
 from rooney.dashboard.pages import Query
 from rooney.dashboard.pages import settings as shown_settings

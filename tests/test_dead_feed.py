@@ -1,15 +1,13 @@
 """A dead feed never looks like a quiet market: from the gateway's socket to what a worker lets out."""
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support import PrivateRedis, hub_thread, parents, private_redis, until
+from support import PrivateRedis, hub_thread, parents, until
 from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only
 
 from rooney.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
@@ -29,21 +27,6 @@ SPEED = 600.0
 OUTAGE_S = 0.6  # six minutes of this market
 LOST = (21, 22, 23)  # within it for certain, however busy the machine
 DEAD = f"feed: {NO_ENTRY[InstrumentState.DEAD]}"
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    directory = Path(tempfile.mkdtemp(prefix="rw-"))
-    one = Zygote(directory)
-    yield one
-    one.close()
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def redis() -> Iterator[PrivateRedis]:
-    with private_redis() as one:
-        yield one
 
 
 def market(prices: dict[int, float], quiet: Sequence[int] = ()) -> Recorded:

@@ -10,11 +10,10 @@ from datetime import date
 from typing import Any
 
 import databento_dbn as dbn
-import msgspec
 import numpy as np
 import pytest
 from databento.live import session as client_session
-from support import until
+from support import plain_minutes, until
 
 from rooney import sessions
 from rooney.bars import ClosedMinute, MinuteBuilder
@@ -70,20 +69,8 @@ class Rig:
         assert not self.failures
 
     def minutes(self, end_ns: int = END) -> list[ClosedMinute]:
-        """What was built, without flags and stamps; contracts in their order."""
-        return [
-            msgspec.structs.replace(
-                minute,
-                contracts=sorted(
-                    (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
-                    key=lambda part: part.contract,
-                ),
-                ts_hub_ns=0,
-                repaired=False,
-            )
-            for minute in self.closed
-            if minute.ts_close <= end_ns
-        ]
+        """What was built."""
+        return plain_minutes(self.closed, end_ns)
 
     def stop(self) -> None:
         self.feed.stop()

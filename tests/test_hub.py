@@ -25,6 +25,7 @@ from support import (
     private_redis,
     until,
 )
+from times import chicago
 
 from rooney import sessions
 from rooney.bars import PRICE_SCALE, ClosedMinute, ContractMinute
@@ -46,10 +47,6 @@ OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 CLOSE = sessions.session_close_ns("equity", FIRST_SESSION)
 TRADE_COUNTS = ("built", "spread", "unknown_instrument", "late", "replayed", "absurd_price", "bad_clock", "reread")
 MARKET = Market(roots=["ES", "6N", "ZC"], trades_per_minute=100)
-
-
-def chicago(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=CHICAGO).timestamp()) * SECOND
 
 
 MORNING = chicago("2026-03-11 07:00")  # before the break of the grains

@@ -16,8 +16,7 @@ from worker_support import ROOT
 
 from rooney.bundle import before, in_force
 from rooney.cli import cli
-from rooney.operate.comparing import VERBS as COMPARING
-from rooney.operate.verbs import VERBS
+from rooney.operate import acting, comparing, copying, looking
 from rooney.sim.traderspost import Fault
 
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()
@@ -49,7 +48,8 @@ def of(*verbs: str) -> list[str]:
 
 
 def test_every_command_of_the_text_is_run_here() -> None:
-    tested = {verb.name for verb in (*VERBS, *COMPARING)}
+    modules = (looking, acting, copying, comparing)
+    tested = {verb.name for module in modules for verb in module.VERBS}
     assert {command.split()[0] for command in COMMANDS} == {*tested, "backtest", "promote"}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_worker import place, redis, requests, rig, said, zygote  # noqa: F401
+from test_worker import place, redis, requests, rig, said  # noqa: F401
 from worker_support import NEXT, QUIET, Rig, bar, chicago, minute, random_tape, read_only, wait_for
 
 from rooney import sessions

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from research.parity import Harness, compare, main, recorded
+from research.harness import Harness
+from research.parity import compare, main, recorded
 
 RECORDED = Path(__file__).parent.parent.parent / "shared" / "parity"
 

@@ -4,13 +4,12 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from support import HubThread, PrivateRedis, free_port, hub_thread, parents, plain, private_redis, until
+from support import HubThread, PrivateRedis, free_port, hub_thread, parents, plain, until
 from test_dead_feed import END, SPEED, START, market
 from test_hub import ByHand, redis_tape
 from worker_support import BUY, LEAVE, Rig, Zygote, read_only
@@ -25,12 +24,6 @@ from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market
 from rooney.sim.parts import Part, redis_server
 from rooney.sim.sources import Until
-
-
-@pytest.fixture
-def redis() -> Iterator[PrivateRedis]:
-    with private_redis() as one:
-        yield one
 
 
 def test_at_the_bound_the_ring_says_so_once_and_the_status_tells_it_when_redis_is_back(

@@ -23,7 +23,7 @@ import polars as pl
 import pytest
 import yaml
 from test_backtest import PARAMS, ROOTS, assembled, random_minutes
-from test_worker import place, redis, said, zygote  # noqa: F401 - fixtures
+from test_worker import place, redis, said  # noqa: F401 - fixtures
 from worker_support import ROOT, Forked, Rig, read_only, wait_for
 
 from research import backtest, replay, start

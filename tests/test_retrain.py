@@ -13,8 +13,9 @@ from research.forests import arrays
 from research.train import Verdict
 from research.training import TrainingSet
 from rooney import bundle
+from rooney.blocks import Gates, Retrain
 from rooney.build import code_digests, parameters_digest
-from rooney.config import Config, Gates, Retrain
+from rooney.config import Config
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.model import Model

@@ -1,16 +1,13 @@
 """A roll day from the gateway's socket to the worker's ledger, with a position open: real bars of ES, and made ones."""
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support import SHARED, PrivateRedis, hub_thread, needs_shared, parents, private_redis
+from support import SHARED, PrivateRedis, hub_thread, needs_shared, parents
 from worker_support import Rig, Zygote, bar, minute, read_only
 
 from rooney import sessions
@@ -25,21 +22,6 @@ from rooney.sim.wire import PRICE_SCALE, empty_trades
 
 SECOND = 1_000_000_000
 TICK = 0.25
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    directory = Path(tempfile.mkdtemp(prefix="rw-"))
-    one = Zygote(directory)
-    yield one
-    one.close()
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def redis() -> Iterator[PrivateRedis]:
-    with private_redis() as one:
-        yield one
 
 
 class Day:

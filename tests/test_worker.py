@@ -64,13 +64,6 @@ def redis(place: Path) -> Iterator[Part]:
     part.stop()
 
 
-@pytest.fixture(scope="module")
-def zygote(place: Path) -> Iterator[Zygote]:
-    one = Zygote(place)
-    yield one
-    one.close()
-
-
 @pytest.fixture
 def rig(place: Path, redis: Part, zygote: Zygote, tmp_path: Path) -> Iterator[Any]:
     """Makes a rig with strategies by name and a webhook that misbehaves as told."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from alert_support import routes, sender, service, turns
-from test_worker import START, closes, place, redis, requests, rig, said, same, states, zygote  # noqa: F401
+from test_worker import START, closes, place, redis, requests, rig, said, same, states  # noqa: F401
 from worker_support import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_for
 
 from rooney import log

@@ -16,13 +16,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import yaml
+from times import chicago
 
 from rooney.bus import TAPE, Bus
 from rooney.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
@@ -41,11 +40,6 @@ SCRIPTED = str(HERE / "strategies" / "scripted.py")
 BUY, SELL, LEAVE, QUIET = 101.0, 102.0, 103.0, 100.0
 FRONT = {"ES": "ESM6", "NQ": "NQM6", "ZC": "ZCK6", "GC": "GCJ6"}
 NEXT = {"ES": "ESU6", "NQ": "NQU6", "ZC": "ZCN6", "GC": "GCM6"}
-
-
-def chicago(text: str) -> int:
-    """`2026-03-11 10:00` in Chicago, UTC ns."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("America/Chicago")).timestamp()) * 1_000_000_000
 
 
 def compiled(name: str = SCRIPTED, **params: Any) -> Compiled:

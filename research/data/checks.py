@@ -5,7 +5,6 @@ be wrong (a price between ticks, a stamp outside the session) is kept and said; 
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
 from research.dbn import points
 from research.history import Windows, session_windows
+from rooney import utc
 from rooney.instruments import MONTH_CODES, PRODUCTS, group_of
 from rooney.sessions import HOUR_NS
 
@@ -207,7 +207,7 @@ def _gaps(windows: Windows, ts: Int64, length: int) -> Iterator[str]:
 
     missing = traded_ns(times[1:]) - traded_ns(times[:-1] + length)
     for i in np.flatnonzero(missing > max(GAP_NS, length)).tolist():
-        begin, end = _utc(int(times[i]) + length), _utc(int(times[i + 1]))
+        begin, end = utc.minute(int(times[i]) + length), utc.minute(int(times[i + 1]))
         yield f"{begin} to {end}, {missing[i] / HOUR_NS:.1f} session hours"
 
 
@@ -250,7 +250,3 @@ class _Findings:
 
     def list(self) -> "list[Finding]":
         return [Finding(self._file, kind, count, examples) for kind, (count, examples) in self._found.items()]
-
-
-def _utc(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%MZ")

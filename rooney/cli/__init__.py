@@ -7,7 +7,7 @@ import click
 from rooney import __version__
 from rooney.cli import history, processes, setup, studying, watching
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, ConfigError, LedgerError, RooneyError
-from rooney.operate import comparing, verbs
+from rooney.operate import acting, comparing, copying, looking
 
 
 def main() -> None:
@@ -35,6 +35,6 @@ def cli() -> None:
     """Trade CME futures with several independent strategies."""
 
 
-for _module in (processes, setup, history, studying, watching, verbs, comparing):
+for _module in (processes, setup, history, studying, watching, looking, acting, copying, comparing):
     for _verb in _module.VERBS:
         cli.add_command(_verb)

@@ -62,12 +62,13 @@ def bars(
 def _print_bar(bar: "Bar", as_json: bool) -> None:
     import msgspec
 
+    from rooney.operate import showing
+
     if as_json:
         click.echo(json.dumps(msgspec.structs.asdict(bar)))
         return
-    opened = time.strftime("%Y-%m-%d %H:%M", time.gmtime(bar.ts_open // 1_000_000_000))
-    prices = f"{bar.open:>12g} {bar.high:>12g} {bar.low:>12g} {bar.close:>12g}"
-    click.echo(f"{opened}Z {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}{prices} {bar.volume:>9d}")
+    name = f"{showing.minute(bar.ts_open)} {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}"
+    click.echo(f"{name}{bar.open:>12g} {bar.high:>12g} {bar.low:>12g} {bar.close:>12g} {bar.volume:>9d}")
 
 
 @click.command()

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from rooney import __version__, sessions
-from rooney.config import Config, Dashboard, StrategyBlock
+from rooney.blocks import Dashboard, StrategyBlock
+from rooney.config import Config
 from rooney.dashboard import charts, comparing
 from rooney.dashboard.charts import Curve
 from rooney.instruments import PRODUCTS, deadline, group_of, parse_contract

@@ -27,7 +27,7 @@ class Cause(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """What was decided for an instrument at a mark, and why."""
+    """What was decided for an instrument at a mark, and why. Numbers stay: digests are made of them; 14 is free."""
 
     NOT_EVALUATED = 0
     WARMING_UP = 1
@@ -43,7 +43,6 @@ class Reason(enum.IntEnum):
     CLOSE_MARGIN = 11
     GAP = 12
     UNCERTAIN = 13
-    BLOCKED = 14
     FILTERED = 15
     VETOED = 16
     NO_SCORE = 17

@@ -10,9 +10,10 @@ import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.operate import showing
-from rooney.view.comparison import Comparison, Verdict, bar_ns, common, compare, level, verdict
+from rooney.view.comparison import Comparison, bar_ns, common, compare, level
 from rooney.view.kept import expectation_path, verdict_path
 from rooney.view.runs import BAR_NS, Kind, Measures, Run
+from rooney.view.verdict import Verdict, verdict
 
 DIFFERENCES_SHOWN = 40
 _SECOND_NS = 1_000_000_000

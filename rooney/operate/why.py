@@ -44,7 +44,6 @@ SAID = {
     "close_margin": "an entry rule says yes, so shortly before the close or outside the session",
     "gap": "an entry rule says yes, and data was lost: no entries on this trade date",
     "uncertain": "an order of the instrument is of unknown fate: no entries in it on this trade date",
-    "blocked": "an entry rule says yes, and the instrument is blocked",
     "filtered": "an entry rule says yes, and a filter says no",
     "vetoed": "an entry rule says yes, and the model's score is below its threshold",
     "no_score": "an entry rule says yes, and the model has no score: a value it needs is missing",

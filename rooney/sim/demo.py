@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from rooney import sessions
+from rooney import sessions, utc
 from rooney.bars import PRICE_SCALE, Coarse
 from rooney.build import build_engine
 from rooney.bus import Bus
@@ -123,7 +123,7 @@ class Demo:
     def run(self, progress: Callable[[float, str], None]) -> dict[str, Any]:
         """Start everything, stream, stop, count."""
         what = plan(self.options)
-        self._say(f"market: {len(what.roots)} instruments, {_utc(what.start_ns)} to {_utc(what.end_ns)}")
+        self._say(f"market: {len(what.roots)} instruments, {utc.minute(what.start_ns)} to {utc.minute(what.end_ns)}")
         gateway = self._start_gateway(what)
         webhooks = self._start_traderspost()
         environment = {
@@ -155,7 +155,7 @@ class Demo:
             self.parts.append(Part(name, argv, self.directory, environment, notify=True))
         for name in STRATEGIES:
             self.part(name).wait_ready()
-        hub_argv = python("rooney", "hub", *common, "--start", _utc(what.start_ns))
+        hub_argv = python("rooney", "hub", *common, "--start", utc.minute(what.start_ns))
         hub = Part("hub", hub_argv, self.directory, environment, notify=True)
         self.parts.append(hub)
         hub.wait_ready()
@@ -256,7 +256,7 @@ class Demo:
             bounds = self._bus.tape_bounds()
             at = bounds[1] if bounds else what.start_ns
             share = (at - what.start_ns) / (what.end_ns - what.start_ns)
-            progress(min(share, 1.0), f"tape {_utc(at)}  hub: {self.part('hub').status}")
+            progress(min(share, 1.0), f"tape {utc.minute(at)}  hub: {self.part('hub').status}")
             if bounds and at >= what.end_ns and all(self._position(name) >= at for name in STRATEGIES):
                 return
             time.sleep(0.1)
@@ -439,7 +439,3 @@ def _latency(requests: list[dict[str, Any]], minutes: list[Minute], marks: dict[
     ordered = sorted(found)
     p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
     return {"p50": round(statistics.median(ordered), 3), "p99": round(p99, 3), "max": round(ordered[-1], 3)}
-
-
-def _utc(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M")

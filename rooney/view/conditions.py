@@ -17,10 +17,10 @@ from rooney.ledgerview import Record
 from rooney.notices import DAILY_LOSS, DRAWDOWN
 from rooney.orders import Role, State
 from rooney.sessions import trade_date, window_at
-from rooney.view.comparison import Verdict
 from rooney.view.expectation import Light
 from rooney.view.market import Market
 from rooney.view.system import StrategyLook, System
+from rooney.view.verdict import Verdict
 
 EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2

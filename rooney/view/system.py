@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from rooney.blocks import StrategyBlock
 from rooney.bus import Bus
-from rooney.config import Config, StrategyBlock
+from rooney.config import Config
 from rooney.control import Switch, switches
 from rooney.errors import ConfigError, LedgerError
 from rooney.instruments import PRODUCTS, group_of
@@ -20,12 +21,12 @@ from rooney.ledgerrows import Held
 from rooney.ledgerview import holder, ledger_path
 from rooney.messages import HubStatus
 from rooney.sessions import trade_date
-from rooney.view.comparison import Verdict
 from rooney.view.expectation import WINDOW, Expectation, Health, judge
 from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView
 from rooney.view.portrait import LedgerView, Portrait
 from rooney.view.units import UnitsView, Usage
+from rooney.view.verdict import Verdict
 
 REDIS_TIMEOUT_S = 1.0
 _LEDGER = "ledger.sqlite"

@@ -1,0 +1,31 @@
+"""What a search has found, as the file it is kept in: JSON that says its format and whether it is confirmed."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from rooney.errors import ConfigError
+
+
+class Found(msgspec.Struct, frozen=True):
+    """How every such file begins. reasons: why it is not confirmed, if it is not."""
+
+    format: int
+    strategy: str
+    confirmed: bool
+    reasons: list[str]
+
+
+F = TypeVar("F", bound=Found)
+
+
+def read(path: Path, kind: type[F], command: str, newest: int) -> F:
+    """Raises ConfigError for a file that is none of `command`'s, or of a format after the newest known."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path}: is no result of {command}: {error}") from error
+    if found.format > newest:
+        raise ConfigError(f"{path}: has format {found.format}, this version reads up to {newest}")
+    return found
