@@ -1,6 +1,6 @@
 """What an operator asks of the workers, as files: read with Redis down, and `touch` is enough to write one.
 
-    CONTROL/                        ROONEY_CONTROL_DIRECTORY, default /var/lib/rooney/control; 0770
+    CONTROL/                        ROONEY_CONTROL_DIRECTORY, default /var/lib/rooney/control; 2770
     ├── all/halt                    a switch for every strategy
     └── ibs/
         ├── halt | flatten | stop   a switch for one; it holds for as long as the file is there
@@ -12,7 +12,6 @@ read counts as `halt`: it fails closed for entries, never for exits.
 A worker that is down takes its commands, in the order of their names, when it starts.
 """
 
-import contextlib
 import enum
 import logging
 import math
@@ -24,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from rooney import groupfile
 from rooney.errors import RooneyError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_DIRECTORY = Path("/var/lib/rooney/control")
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
-MODE = 0o770
 _READ_BYTES = 4096  # of a switch or a command; nobody writes more
 
 
@@ -143,7 +142,7 @@ def control_directory(environ: Mapping[str, str]) -> Path:
 def set_switch(root: Path, scope: str, level: Level, who: str, reason: str) -> Path:
     """Turn a switch on. Raises ControlError."""
     content = {"ts_ns": time.time_ns(), "who": who, "reason": reason}
-    return _put(root / scope / level.value, content)
+    return _put(root, root / scope / level.value, content)
 
 
 def clear_switches(root: Path, scope: str, levels: Iterable[Level] = tuple(Level)) -> list[Level]:
@@ -165,23 +164,13 @@ def put_command(root: Path, name: str, command: Command) -> Path:
     """Leave a command for the worker of a strategy. Raises ControlError, also for a command that lacks something."""
     if lack := missing(command):
         raise ControlError(f"{lack}; nothing was written")
-    return _put(root / name / "commands" / f"{command.name}.json", command)
+    return _put(root, root / name / "commands" / f"{command.name}.json", command)
 
 
-def _put(path: Path, content: Any) -> Path:
-    """A whole file or none, for the group that may operate."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+def _put(root: Path, path: Path, content: Any) -> Path:
     try:
-        for directory in (path.parent.parent, path.parent):
-            if not directory.is_dir():
-                directory.mkdir(parents=True, exist_ok=True)
-                directory.chmod(MODE)  # mkdir's own mode is cut by the umask
-        unfinished.write_bytes(msgspec.json.encode(content) + b"\n")
-        unfinished.chmod(0o660)
-        unfinished.rename(path)
+        groupfile.put(root, path, msgspec.json.encode(content) + b"\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise ControlError(f"{path}: {error.strerror}; nothing was written") from None
     return path
 

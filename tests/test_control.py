@@ -94,16 +94,22 @@ def test_a_directory_that_cannot_be_read_counts_as_halt_and_is_logged_once(
     assert [r.levelno for r in caplog.records if "ibs cannot be read: Not a directory" in r.message] == [logging.ERROR]
 
 
-def test_the_files_are_for_the_group(tmp_path: Path) -> None:
+def test_what_root_leaves_belongs_to_the_group_of_the_folder_whatever_his_umask(tmp_path: Path) -> None:
     root = tmp_path / "control"
-    before = os.umask(0o027)
+    root.mkdir()
+    group = 54_321 if os.geteuid() == 0 else os.getegid()
+    os.chown(root, -1, group)
+    (root / "ibs").mkdir(mode=0o700)  # as a shell would make it
+    before = os.umask(0o077)
     try:
         path = set_switch(root, "ibs", Level.HALT, "ann", "r")
         command = put_command(root, "ibs", Command(7, Verb.RESUME, "ann", "r"))
     finally:
         os.umask(before)
-    assert stat.S_IMODE((root / "ibs").stat().st_mode) == stat.S_IMODE(command.parent.stat().st_mode) == 0o770
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(command.stat().st_mode) == 0o660
+    for folder in (path.parent, command.parent):
+        assert (folder.stat().st_gid, stat.S_IMODE(folder.stat().st_mode)) == (group, 0o2770)
+    for file in (path, command):
+        assert (file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (group, 0o660)
 
 
 def test_a_switch_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`rooney compare A B …`: what is printed, written and kept of runs beside one another."""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from rooney import groupfile
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.operate import showing
 from rooney.view.comparison import Comparison, bar_ns, common, compare, level
@@ -190,13 +190,8 @@ def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | Non
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all, readable by the group."""
-    unfinished = path.with_suffix(f".{os.getpid()}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data)
-        unfinished.chmod(0o640)
-        unfinished.replace(path)
+        groupfile.put(path.parent, path, data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; the result is not kept") from None
 

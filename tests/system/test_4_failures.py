@@ -126,6 +126,24 @@ def test_a_send_in_flight_reaches_its_outcome_before_the_unit_stops(desk: Desk) 
     assert desk.world.held("scripted") == {}
 
 
+def test_what_root_orders_reaches_the_worker_which_is_another_user(desk: Desk) -> None:
+    desk.start()
+    desk.machine.run("rooney", "halt", "scripted", "--reason", "a test", "--yes")
+    desk.minute(ES=BUY)
+    desk.wait_states("planned", "dropped")
+    desk.machine.run("rooney", "resume", "scripted", "--reason", "a test", "--yes")
+    left = desk.machine.path("/var/lib/rooney/control/scripted/commands")
+    desk.machine.until(lambda: not list(left.glob("*.json")), "the worker has taken the command")
+    assert desk.world.query("scripted", "SELECT verb, who FROM operator")[-1] == ["resume", "root"]
+    for price in (100.0, 100.0, BUY):
+        desk.world.wait_position("scripted", desk.minute(ES=price))
+    desk.wait_states("planned", "sending", "acknowledged")
+    for price in (100.0, 100.0, LEAVE):
+        desk.world.wait_position("scripted", desk.minute(ES=price))
+    desk.wait_states("planned", "sending", "acknowledged")
+    desk.machine.systemctl("stop", UNIT)
+
+
 def test_a_wrong_configuration_stays_down_and_is_told_once(desk: Desk) -> None:
     desk.world.add_strategy("scripted", enabled=False)
     desk.machine.systemctl("start", UNIT, check=False)
@@ -256,6 +274,26 @@ def test_the_dashboard_answers_and_can_reach_nothing(desk: Desk) -> None:
     out = machine.run("nsenter", "-t", pid, "-n", "--", "curl", "-sS", "-m", "3", "http://127.0.0.1:8181", check=False)
     assert out.returncode == 7
     machine.systemctl("stop", "rooney-dashboard.socket", "rooney-dashboard.service")
+
+
+def test_the_alert_sender_tells_slack_what_is_wrong_and_again_what_is_well(desk: Desk) -> None:
+    machine, told = desk.machine, desk.machine.path("/run/sim/slack")
+    machine.systemctl("start", "rooney-alert-sender")  # active once it has read its credentials and its book
+    machine.run("rooney", "halt", "scripted", "--reason", "a test", "--yes")
+    machine.until(lambda: "a test" in told.read_text(), "the halt is told", 120)
+    machine.run("rooney", "resume", "scripted", "--reason", "a test", "--yes")
+    machine.until(lambda: "RESOLVED" in told.read_text(), "its end is told", 120)
+    machine.systemctl("stop", "rooney-alert-sender")
+    assert machine.show("rooney-alert-sender", "Result") == "success"
+    assert not [text for text in machine.messages("-u", "rooney-alert-sender") if "hooksecret" in text]
+
+
+def test_the_weeks_report_is_written_by_its_unit(desk: Desk) -> None:
+    desk.machine.systemctl("start", "rooney-report-week")
+    assert desk.machine.show("rooney-report-week", "Result") == "success"
+    assert [
+        page for page in desk.machine.path("/var/lib/rooney-report").glob("*.html") if "scripted" in page.read_text()
+    ]
 
 
 def test_an_encrypted_credential_is_loaded_and_rotated(desk: Desk) -> None:
