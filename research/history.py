@@ -23,7 +23,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from research.counting import count
 from research.fronts import RollEvent
 from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
 from research.table import Table
-from rooney import sessions
+from rooney import sessions, utc
 from rooney.errors import ConfigError
 from rooney.instruments import group_of
 from rooney.kernels import dtypes
@@ -221,8 +221,9 @@ class _Reading:
                     raise _twice(run.source.file, table.name(batch, twice), int(batch.ts[twice]))
                 if hollow >= 0:
                     raise ConfigError(
-                        f"{run.source.file}: the bar of {table.name(batch, hollow)} at {_iso(int(batch.ts[hollow]))} "
-                        "has a close and no open, high or low: leave it out or repair it; nothing is invented"
+                        f"{run.source.file}: the bar of {table.name(batch, hollow)} at "
+                        f"{utc.iso(int(batch.ts[hollow]))} has a close and no open, high or low: leave it out or "
+                        "repair it; nothing is invented"
                     )
         self._open = [opened for opened in self._open if opened.run.last_ts >= end_ns]
         records = np.empty(count, dtypes.HISTORY)
@@ -258,10 +259,6 @@ def _in_order(parts: Sequence[Records], roots: Sequence[str], path: Path) -> Rec
 
 def _twice(path: Path, what: str, ts_ns: int) -> ConfigError:
     return ConfigError(
-        f"{path}: there are two bars of {what} at {_iso(ts_ns)}: which one happened is not guessed; "
+        f"{path}: there are two bars of {what} at {utc.iso(ts_ns)}: which one happened is not guessed; "
         "take one of the files or rows out"
     )
-
-
-def _iso(ts_ns: int) -> str:
-    return datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).isoformat()

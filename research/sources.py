@@ -113,9 +113,7 @@ class Source:
         scan(self.file).sort(self.time_column, maintain_order=True).sink_parquet(copy)
         return Source(copy, sorted(self._roots), self._registry, span)
 
-    def batches(
-        self, columns: Sequence[str], first_row: int = 0, groups: range | None = None, threads: bool = False
-    ) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], first_row: int = 0, groups: range | None = None) -> Iterator[Batch]:
         """Batches from `first_row` on, or all of some of `self.groups`, with the price columns asked for."""
         skip = first_row
         if groups is None:
@@ -129,7 +127,7 @@ class Source:
         with pq.ParquetFile(self.file, read_dictionary=self._texts) as file:
             chosen = [self.groups[g] for g in groups]
             wanted = [self.time_column, *self._names, *columns]
-            for part in file.iter_batches(BATCH_ROWS, chosen, wanted, use_threads=threads):
+            for part in file.iter_batches(BATCH_ROWS, chosen, wanted, use_threads=False):
                 if skip >= len(part):
                     skip -= len(part)
                     continue

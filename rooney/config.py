@@ -15,8 +15,6 @@ import msgspec
 
 from rooney.accounts import Account, open_account
 from rooney.blocks import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
-from rooney.blocks import TimeOfDay as TimeOfDay  # these two are also what `rooney.strategy` checks times with
-from rooney.blocks import TimeSpan as TimeSpan
 from rooney.bundle import Bundle, promoted, read_bundle
 from rooney.errors import BundleError, ConfigError
 from rooney.instruments import MONTH_CODES, PRODUCTS, Product

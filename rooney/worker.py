@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import codec, faults, log, orderlog, statusline, traderspost
+from rooney import codec, faults, log, orderlog, statusline, traderspost, utc
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
@@ -115,7 +115,7 @@ class Worker:
         self._take_over()
         if self._until_redis(self._recover):
             warm = f"{self._engine.warm()} of {len(self._symbols)} instruments warm"
-            text = f"ready: {self._mode} mode, {warm}, tape position {_utc(self._position_ns)}"
+            text = f"ready: {self._mode} mode, {warm}, tape position {utc.second(self._position_ns)}"
             log.event(logger, log.NOTICE, "start", text)
             self._say()
             self._follow()
@@ -130,7 +130,7 @@ class Worker:
         for position in self._engine.positions():
             text = f"stopping with a position: {position.contract} {position.side * position.quantity:+d}"
             log.event(logger, logging.WARNING, "stop", text, symbol=position.symbol)
-        text = f"stopped at tape position {_utc(self._position_ns)} after {self._engine.marks()} marks"
+        text = f"stopped at tape position {utc.second(self._position_ns)} after {self._engine.marks()} marks"
         log.event(logger, log.NOTICE, "stop", text)
         return EXIT_OK
 
@@ -256,8 +256,9 @@ class Worker:
             self._begin_again(goal, None, "the tape has lost minutes")
         elif self._engine.book() != goal.book:
             raise LedgerError(
-                f"{self._ledger.path}: stepping the tape again up to {_utc(ts_close)} gave other positions than those "
-                "written down; a step that decides differently the second time is not trusted with money: not starting"
+                f"{self._ledger.path}: stepping the tape again up to {utc.second(ts_close)} gave other positions than "
+                "those written down; a step that decides differently the second time is not trusted with money: not "
+                "starting"
             )
         self._goal = None
 
@@ -265,7 +266,7 @@ class Worker:
         """Warm up afresh and keep the positions: at the ledger's position if the tape goes on from there."""
         lost = bounds is not None and bounds[0] > finished.ts_mark
         at_ns = bounds[1] if bounds is not None and lost else finished.ts_mark
-        what = f"; minutes after {_utc(finished.ts_mark)} are lost" if lost else ""
+        what = f"; minutes after {utc.second(finished.ts_mark)} are lost" if lost else ""
         logger.warning("%s: warming up afresh, positions kept%s", why, what)
         self._begin(at_ns, finished.book)
 
@@ -440,7 +441,7 @@ class Worker:
             minute = codec.decode_minute(data)
             if minute.ts_close == ts_close and all(map(_possible, minute.bars)):
                 return minute
-        logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", _utc(ts_close), len(data))
+        logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", utc.second(ts_close), len(data))
         return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
 
     def _heard(self, events: list[tuple[Intent, Event]], acts: list[Act]) -> list[Outcome]:
@@ -514,7 +515,7 @@ class Worker:
                     f"{state} {statusline.holdings(self._engine.positions(), values)} day {day_usd:+.2f}",
                     statusline.orders(len(self._delivery.unconfirmed()), is_sending),
                     self._data(),
-                    f"mark {_utc(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
+                    f"mark {utc.second(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
                 )
             )
         )
@@ -546,10 +547,6 @@ def _possible(bar: Bar) -> bool:
     """Whether such a bar can be; prices below zero can, they have been."""
     prices = bar.open + bar.high + bar.low + bar.close
     return 0 <= bar.ts_open < bar.ts_close < 1 << 62 and 0 <= bar.volume < 1 << 53 and math.isfinite(prices)
-
-
-def _utc(ts_ns: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000))
 
 
 def build(config: Config, name: str, *, state: Path, replay: bool, credentials: Path | None = None) -> Worker:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import math
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +118,12 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_as_it_is(bench: Make, tmp_
 def test_exported_trades_have_the_columns_of_a_backtest(bench: Make, tmp_path: Path) -> None:
     one = bench()
     one.begin([*ENTERED, *closes(LEAVE, QUIET, 99.0, start=ENTERED[-1].ts_close)])
+    with closing(sqlite3.connect(one.rig.ledger())) as db, db:  # one more, as with a model
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(trade)")]
+        changed = {"seq": "seq + 1", "score": "0.625"}
+        db.execute(f"INSERT INTO trade SELECT {', '.join(changed.get(name, name) for name in columns)} FROM trade")
     out = tmp_path / "trades.parquet"
-    assert one.rooney("orders", "a", "--export", out) == f"1 trades of a in {out}\n"
+    assert one.rooney("orders", "a", "--export", out) == f"2 trades of a in {out}\n"
     bars = pl.DataFrame(
         {
             "ts_open": [minute.ts_close - 60_000_000_000 for minute in ENTERED],
@@ -127,7 +134,8 @@ def test_exported_trades_have_the_columns_of_a_backtest(bench: Make, tmp_path: P
     exported = pl.read_parquet(out)
     of_backtest = Scan(engine(("ES",)), History(tmp_path / "bars.parquet", ["ES"], None, None)).trades()
     assert exported.schema == of_backtest.schema
-    (trade,) = exported.rows(named=True)
+    trade, scored = exported.rows(named=True)
+    assert math.isnan(trade["ml_score"]) and scored["ml_score"] == 0.625
     assert (trade["symbol"], trade["contract"], trade["side"]) == ("ES", "ESM6", 1)
     assert trade["exit_reason"] == "rule"
     assert trade["pnl_usd"] == one.read().trades[0].pnl_usd

@@ -116,7 +116,7 @@ def export(reading: Reading, target: Path) -> int:
         ("pnl_usd", number, [t.pnl_usd for t in trades]),
         ("costs_usd", number, [t.costs_usd for t in trades]),
         ("bars_held", whole, [t.bars_held for t in trades]),
-        ("ml_score", number, [math.nan for _ in trades]),
+        ("ml_score", number, [t.score for t in trades]),
     ]
     frame = pl.DataFrame([pl.Series(name, values, dtype=kind) for name, kind, values in columns])
     frame = frame.with_columns(pl.col("entry_ts", "exit_ts").cast(time_type))
