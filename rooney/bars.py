@@ -35,7 +35,7 @@ class Fold:
 
     __slots__ = (
         "band_high", "band_low", "close", "contract", "doubted", "high", "least_reach", "low",
-        "open", "replayed", "trades", "volume",
+        "open", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self, contract: Contract) -> None:
@@ -44,7 +44,6 @@ class Fold:
         self.least_reach = round(product.tick_size * MAX_PRICE_TICKS * PRICE_SCALE) if product is not None else 0
         self.open = self.high = self.low = self.close = 0
         self.volume = self.trades = 0
-        self.replayed = False  # some of it, or all, came in a replay
         # Limits of a believable price; the first price of a contract has none.
         self.band_low, self.band_high = -UNDEF_PRICE, UNDEF_PRICE - 1
         self.doubted: int | None = None
@@ -158,7 +157,6 @@ class MinuteBuilder:
         self.counts["reread"] += self.pending()
         for fold in self._by_contract.values():
             fold.volume = fold.trades = 0
-            fold.replayed = False
         self._by_id.clear()
         self._early.clear()
         self._held = None
@@ -171,8 +169,6 @@ class MinuteBuilder:
         """The past that the session was asked for has been sent, up to `ts_ns`."""
         self._replaying = False
         self._replayed_until_ns = ts_ns
-        for fold in self._by_contract.values():
-            fold.replayed = fold.trades > 0
 
     def map(self, instrument_id: int, contract: Contract | None) -> None:
         """From now on `instrument_id` means `contract`; None marks what is known and not wanted (spreads)."""
@@ -274,23 +270,20 @@ class MinuteBuilder:
             for trade in early:
                 if trade[1] < self._end_ns:
                     self.on_trade(*trade)
-                    fold = self._by_id.get(trade[0])
-                    if fold is not None and trade[1] <= self._replayed_until_ns:
-                        fold.replayed = True
                 else:
                     self._early.append(trade)
 
     def _close(self) -> None:
         contracts = []
+        # Also the bar of a contract that the replay had no trade of: what it left out cannot be seen.
+        replayed = self._replaying or self.minute_ns < self._replayed_until_ns
         for fold in self._by_contract.values():
             if fold.trades:
-                replayed = fold.replayed or self._replaying
                 prices = fold.open, fold.high, fold.low, fold.close
                 contracts.append(ContractMinute(fold.contract, *prices, fold.volume, fold.trades, replayed))
                 self.counts["built"] += fold.trades
                 fold.believe(fold.close)
                 fold.volume = fold.trades = 0
-                fold.replayed = False
         if contracts or any(sessions.window_at(group, self.minute_ns) for group in self._groups):
             repaired = self._replaying or self._end_ns <= self._replayed_until_ns
             self._emit(ClosedMinute(self._end_ns, contracts, self._wall_ns(), repaired, self._gap))

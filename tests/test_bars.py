@@ -393,6 +393,17 @@ def test_only_minutes_that_were_over_before_the_replay_was_are_repaired() -> Non
     assert [minute.repaired for minute in builder.closed] == [False, True, True, False]
 
 
+def test_a_bar_says_that_a_part_of_its_minute_was_replayed_even_if_the_replay_had_no_trade_for_it() -> None:
+    builder = Builder()
+    builder.it.restart()
+    builder.map()
+    builder.it.replay_completed(OPEN + 30 * SECOND)
+    builder.trade(OPEN + 40 * SECOND)
+    builder.trade(OPEN + 70 * SECOND)
+    builder.trade(OPEN + 130 * SECOND)
+    assert [[part.replayed for part in minute.contracts] for minute in builder.closed] == [[True], [False]]
+
+
 def test_a_heartbeat_in_the_midst_of_a_replay_says_nothing_about_the_past() -> None:
     builder = Builder()
     builder.it.restart()
