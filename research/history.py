@@ -155,15 +155,19 @@ class History:
 class _Opened:
     """A run that is being read, and what of it is being decoded."""
 
-    def __init__(self, run: Run, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, run: Run, start_ns: int, pool: ThreadPoolExecutor) -> None:
+        """start_ns: what opens before is read and dropped."""
         self.run = run
+        self._start_ns = start_ns
         self._cursor = Cursor(run)
         self._pool = pool
         self._decoded: Future[list[Batch]] | None = None
 
     def decode(self, until_ns: int) -> None:
         """Begin with what opens before `until_ns`; what was decoded until now has been taken."""
-        self._decoded = self._pool.submit(lambda: list(self._cursor.until(until_ns)))
+        self._decoded = self._pool.submit(
+            lambda: [batch for batch in self._cursor.until(until_ns) if batch.ts[-1] >= self._start_ns]
+        )
 
     def take(self) -> list[Batch]:
         """What was decoded last."""
@@ -199,7 +203,7 @@ class _Reading:
 
     def _minutes(self, begin_ns: int, end_ns: int, then_ns: int | None) -> Records:
         while self._runs and self._runs[0].first_ts < end_ns:
-            opened = _Opened(self._runs.pop(0), self._pool)
+            opened = _Opened(self._runs.pop(0), self._start_ns, self._pool)
             opened.decode(min(end_ns, self._past_ns))
             self._open.append(opened)
         table, n = self._table, len(self._table.roots_in_order)

@@ -6,39 +6,48 @@ must be theirs to read and to remove, whatever his umask and his own group are.
 
 import contextlib
 import os
-from collections.abc import Iterable
+import stat
 from pathlib import Path
 
 DIRECTORY_MODE, FILE_MODE = 0o2770, 0o660  # setgid: what a plain `touch` makes there is the group's, too
 
 
 def put(root: Path, path: Path, data: bytes) -> None:
-    """Write `path`, below `root`: it and our folders between get the group of `root`.
+    """Write `path`, below `root`: it and folders of ours between get the group of `root`.
 
-    Raises OSError: nothing was written.
+    Raises OSError: nothing was written, and no folder made.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    made: list[Path] = []
     try:
-        if not root.is_dir():
-            root.mkdir(parents=True)
-            root.chmod(DIRECTORY_MODE)  # mkdir's own mode is cut by the umask
-        group = root.stat().st_gid
-        for directory in _between(root, path):
+        for directory in [each for each in reversed(path.parents) if root in (each, *each.parents)]:
             if not directory.is_dir():
-                directory.mkdir()
-            if directory.stat().st_uid == os.geteuid():
-                os.chown(directory, -1, group)
-                directory.chmod(DIRECTORY_MODE)
+                directory.mkdir(parents=True, exist_ok=True)
+                made.append(directory)
+            if directory != root or directory in made:
+                _share(directory, root, DIRECTORY_MODE)
         unfinished.write_bytes(data)
-        os.chown(unfinished, -1, group)
-        unfinished.chmod(FILE_MODE)
+        _share(unfinished, root, FILE_MODE)
         unfinished.replace(path)
     except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+        for each, remove in [(unfinished, Path.unlink), *((folder, Path.rmdir) for folder in reversed(made))]:
+            with contextlib.suppress(OSError):
+                remove(each)
         raise
 
 
-def _between(root: Path, path: Path) -> Iterable[Path]:
-    """Folders below `root` on the way to a file, from the top."""
-    return reversed([each for each in path.parents if root in each.parents])
+def _share(path: Path, root: Path, mode: int) -> None:
+    """Give what is ours to the group of `root`; where we may not, to everybody's eyes: a halt unread is a halt for all.
+
+    Nothing is changed that is right already: the sandbox of a unit forbids even that.
+    """
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        return
+    if found.st_gid != (group := root.stat().st_gid):
+        try:
+            os.chown(path, -1, group)
+        except PermissionError:
+            mode |= 0o5 if path.is_dir() else 0o4
+    if stat.S_IMODE(path.stat().st_mode) != mode:  # mkdir's own is cut by the umask
+        path.chmod(mode)

@@ -117,8 +117,8 @@ def read(path: Path) -> Record | None:
         unknown = db.execute(
             f"SELECT id FROM intent i WHERE {LAST_STATE} = ? ORDER BY seq", (State.UNCONFIRMED.value,)
         ).fetchall()
-    ts_mark, ts_wall, detail = row or (0, 0, "{}")
-    known: dict[str, Any] = json.loads(detail)
+        ts_mark, ts_wall, detail = row or (0, 0, "{}")
+        known: dict[str, Any] = json.loads(detail)
     return Record(
         ts_mark,
         ts_wall,

@@ -16,7 +16,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import PrivateRedis, private_redis
-from worker_support import ROOT, SCRIPTED, Driver, bar, chicago, engine, minute, random_tape, run_random, warmed
+from worker_support import (
+    ALLOCATING,
+    ROOT,
+    SCRIPTED,
+    Driver,
+    bar,
+    chicago,
+    engine,
+    minute,
+    random_tape,
+    run_random,
+    warmed,
+)
 
 from rooney import ahead, check, precompile
 from rooney.ahead import NotCompiledError
@@ -187,7 +199,7 @@ def test_a_state_the_jit_left_is_taken_up_and_taken_back(jit: Engine, loaded: En
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SHIPPED, SCRIPTED])
+@pytest.mark.parametrize("name", [*SHIPPED, SCRIPTED, ALLOCATING])
 def test_every_strategy_decides_the_same_by_existing(name: str, tmp_path: Path) -> None:
     symbols = ("ES", "NQ", "ZC")
     jit, loaded = (warmed(symbols, name) for _ in range(2))

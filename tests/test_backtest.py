@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from worker_support import ALLOCATING, engine
 
 from research import backtest
 from research.history import History
@@ -118,9 +119,18 @@ def test_live_stepping_equals_the_backtest_scan_over_a_holiday(name: str, tmp_pa
 
 
 def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> None:
-    bars.write_parquet(tmp_path / "bars.parquet")
     strategy = _strategy(name)
-    live, scanned = build_engine(strategy), build_engine(strategy)
+    _assert_equal(build_engine(strategy), build_engine(strategy), bars, tmp_path)
+
+
+def test_a_rule_may_make_arrays_lists_and_texts_and_call_a_helper_that_does(tmp_path: Path) -> None:
+    """Kernels are compiled without reference counts; what a researcher writes is not."""
+    live, scanned = (engine(ROOTS, ALLOCATING) for _ in range(2))
+    assert len(_assert_equal(live, scanned, random_minutes(1, ROOTS), tmp_path)) > 2
+
+
+def _assert_equal(live: Engine, scanned: Engine, bars: pl.DataFrame, tmp_path: Path) -> pl.DataFrame:
+    bars.write_parquet(tmp_path / "bars.parquet")
     trades = _live(live, bars)
     history = History(tmp_path / "bars.parquet", ROOTS)
     scan = backtest.Scan(scanned, history)
@@ -131,6 +141,7 @@ def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> N
     assert [(t.symbol, t.entry_price, t.exit_price, t.pnl_usd) for t in trades] == list(
         found.select("symbol", "entry_price", "exit_price", "pnl_usd").iter_rows()
     )
+    return found
 
 
 @pytest.mark.parametrize("name", ["ibs", "breakout"])

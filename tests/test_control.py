@@ -1,8 +1,10 @@
 """Switches and commands as files: what a worker reads, and what happens when it cannot."""
 
+import errno
 import logging
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,42 @@ def test_what_root_leaves_belongs_to_the_group_of_the_folder_whatever_his_umask(
         assert (folder.stat().st_gid, stat.S_IMODE(folder.stat().st_mode)) == (group, 0o2770)
     for file in (path, command):
         assert (file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (group, 0o660)
+
+
+def test_whoever_may_not_give_a_file_to_the_group_leaves_it_to_be_read_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)  # as the sandbox of a unit does, or the kernel for no member of the group
+    mine = set_switch(tmp_path, "ibs", Level.HALT, "ann", "r")
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o660  # the group was right already
+    if os.geteuid() == 0:
+        monkeypatch.undo()
+        os.chown(tmp_path, -1, 54_321)
+        monkeypatch.setattr(os, "chown", refused)
+        other = set_switch(tmp_path, "breakout", Level.HALT, "ann", "r")
+        assert stat.S_IMODE(other.stat().st_mode) == 0o664
+        assert stat.S_IMODE(other.parent.stat().st_mode) & 0o775 == 0o775
+
+
+def test_a_switch_that_could_not_be_written_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ControlError, match="No space left on device; nothing was written"):
+        set_switch(tmp_path, "ibs", Level.HALT, "ann", "r")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_operators_who_act_at_once_are_all_heard(tmp_path: Path) -> None:
+    for round_ in range(40):
+        root = tmp_path / str(round_)
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(put_command, root, "ibs", Command(n, Verb.RESUME, "ann", "r")) for n in range(4)]
+        assert len({one.result() for one in done}) == 4
 
 
 def test_a_switch_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from rooney.strategy import Compiled, compile_strategy, load
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SCRIPTED = str(HERE / "strategies" / "scripted.py")
+ALLOCATING = str(HERE / "strategies" / "allocating.py")
 BUY, SELL, LEAVE, QUIET = 101.0, 102.0, 103.0, 100.0
 FRONT = {"ES": "ESM6", "NQ": "NQM6", "ZC": "ZCK6", "GC": "GCJ6"}
 NEXT = {"ES": "ESU6", "NQ": "NQU6", "ZC": "ZCN6", "GC": "GCM6"}
