@@ -89,13 +89,16 @@ def load(directory: Path, name: str) -> Ahead:
     try:
         if spec is None or spec.loader is None:
             raise ImportError("not an extension module")
-        known = sys.modules.get(name)
-        extension = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(extension)
-        # An extension enters itself there, where the JIT's module of that name is looked for.
-        sys.modules.pop(name, None)
-        if known is not None:
-            sys.modules[name] = known
+        # An extension enters itself there, where the JIT's module of that name is looked for; one that was loaded
+        # before even fills the module that it finds there with what is its own.
+        known = sys.modules.pop(name, None)
+        try:
+            extension = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(extension)
+        finally:
+            sys.modules.pop(name, None)
+            if known is not None:
+                sys.modules[name] = known
         return Ahead(path, extension)
     except (ImportError, AttributeError) as error:
         raise NotCompiledError(f"{path}: cannot be loaded: {error}") from error

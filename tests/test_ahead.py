@@ -369,6 +369,17 @@ def test_a_step_under_another_steps_name_is_not_loaded(jit: Engine, directory: P
         ahead.load(tmp_path, other)
 
 
+def test_the_jits_module_of_that_name_stays_what_it_was_however_often_the_step_is_loaded(
+    jit: Engine, directory: Path
+) -> None:
+    module = jit.compiled.module
+    sys.modules[module.__name__] = module
+    before = module.step
+    for _ in range(3):
+        assert ahead.load.__wrapped__(directory, module.__name__).step is not before
+    assert module.step is before and sys.modules[module.__name__] is module
+
+
 def test_arguments_of_other_types_are_refused_before_they_are_misread(jit: Engine, directory: Path) -> None:
     step = ahead.load.__wrapped__(directory, jit.compiled.module.__name__)
     arguments = list(ibs().arguments())
