@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rooney.catalogue import catalogue
 from rooney.errors import StrategyError
-from rooney.kernels import arrays
+from rooney.kernels.indicators import vectorized as arrays
 from rooney.registry import KERNELS, Feature, Kernel
 
 F64 = NDArray[np.float64]

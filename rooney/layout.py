@@ -217,7 +217,7 @@ def _moves(kernel: Kernel, parts: list[Node]) -> dict[str, int]:
 
 
 def write(layout: Layout, timeframe: int) -> str:
-    """Source of what `rooney.kernels.rules` says of features. timeframe: at which the strategy decides."""
+    """Source of what `rooney.kernels.strategy_stub` says of features. timeframe: at which the strategy decides."""
     kernels = [node.kernel for node in layout.nodes if node.kernel and node.kernel.name != REMEMBERED]
     updates = {kernel.update for kernel in kernels} | {kernel.again for kernel in kernels if kernel.again}
     imports = sorted({f"from {_home(update)} import {_name(update)} as {_local(update)}\n" for update in updates})

@@ -6,20 +6,10 @@ from typing import Any
 import msgspec
 
 from rooney.errors import StrategyError
-from rooney.kernels import (
-    again,
-    arithmetic,
-    bands,
-    calendar,
-    channels,
-    indicators,
-    onepass,
-    patterns,
-    pivots,
-    ranks,
-    statistics,
-    trend,
-)
+from rooney.kernels.indicators import arithmetic, bands, calendar, channels, patterns, pivots, ranks, statistics, trend
+from rooney.kernels.indicators import momentum as indicators
+from rooney.kernels.indicators import reevaluation_v1 as again
+from rooney.kernels.indicators import statistics_v1 as onepass
 
 MAX_LENGTH = 100_000
 Length = Any  # a number, or a tuple of numbers

@@ -65,7 +65,7 @@ def {rule}({arguments}):
 
 
 """
-_RULES_IMPORT = re.compile(r"^from rooney\.kernels\.rules import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
+_RULES_IMPORT = re.compile(r"^from rooney\.kernels\.strategy_stub import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
 
 _INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
 _PACKAGE = Path(__file__).parent

@@ -36,7 +36,8 @@ from worker_support import (
 
 from rooney.engine import Decisions, Engine
 from rooney.errors import ConfigError
-from rooney.kernels import book, dtypes, entries, exits
+from rooney.kernels import dtypes, entries, exits
+from rooney.kernels import positions as book
 from rooney.kernels import step as kernel
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.messages import BarFlag, Roll

@@ -45,7 +45,7 @@ def digest() -> str:
 
 
 def _texts() -> list[str]:
-    return [file.read_text() for file in sorted(SOURCES.glob("*.py"))]
+    return [file.read_text() for file in sorted(SOURCES.rglob("*.py"))]
 
 
 def _plain(function: Callable[..., Any] | None = None, **options: Any) -> Any:

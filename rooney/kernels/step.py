@@ -3,16 +3,17 @@
 Pure: no clock, socket, file or thread; time comes in with the mark. Phases over all instruments, always in this order:
 rolls, fills of what was decided and stops within the minute, mark to market, daily loss, features, exits, entries.
 
-This module's step runs the rules of `rooney.kernels.rules`, which never trade; `rooney.strategy` writes a copy of this
-text with one line changed, the import below, for each strategy.
+This module's step runs the rules of `rooney.kernels.strategy_stub`, which never trade; `rooney.strategy` writes a copy
+of this text with one line changed, the import below, for each strategy.
 """
 
 import math
 from typing import Any
 
-from rooney.kernels import book, entries, exits
+from rooney.kernels import entries, exits
+from rooney.kernels import positions as book
 from rooney.kernels.jit import njit
-from rooney.kernels.rules import (
+from rooney.kernels.strategy_stub import (
     FINEST,
     LINKED,
     again,

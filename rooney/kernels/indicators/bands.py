@@ -1,6 +1,6 @@
 """Bollinger bands: mean of the last n[0] values, n[1] population deviations around it.
 
-Step forms as in `rooney.kernels.statistics`.
+Step forms as in `rooney.kernels.indicators.statistics`.
 """
 
 import math
@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels import windows
+from rooney.kernels.indicators import windows
+from rooney.kernels.indicators.statistics import deviation
 from rooney.kernels.jit import njit
-from rooney.kernels.statistics import deviation
 
 F64 = NDArray[np.float64]
 Band = tuple[int, float]

@@ -1,11 +1,11 @@
-"""Where a value stands among others. Step forms as in `rooney.kernels.statistics`."""
+"""Where a value stands among others. Step forms as in `rooney.kernels.indicators.statistics`."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels import windows
+from rooney.kernels.indicators import windows
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]

@@ -1,8 +1,8 @@
 """Statistics as the old system computed them: exact sums, and deviations from the mean of squares.
 
 sqrt(|mean(x²) - mean(x)²|) loses digits where the values are large beside their spread, so these numbers differ from
-those of `rooney.kernels.statistics` in the ninth digit or so; models trained on them are served the same digits. Old
-system §2.2; sums there were exact (`math.fsum`), which compensated summation reproduces up to the last bit.
+those of `rooney.kernels.indicators.statistics` in the ninth digit or so; models trained on them are served the same
+digits. Old system §2.2; sums there were exact (`math.fsum`), which compensated summation reproduces up to the last bit.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels import windows
+from rooney.kernels.indicators import windows
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]

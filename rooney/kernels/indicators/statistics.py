@@ -1,7 +1,7 @@
 """Statistics of a series over its last values: `update(s, n, x) -> float`.
 
 x may come from bars or from other kernels. A NaN is no value: NaN comes back and the state stays. State, unless said
-otherwise: number of values, then a ring of them (`rooney.kernels.windows`).
+otherwise: number of values, then a ring of them (`rooney.kernels.indicators.windows`).
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels import windows
+from rooney.kernels.indicators import windows
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]

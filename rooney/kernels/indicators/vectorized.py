@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels.indicators import strength, wilder
+from rooney.kernels.indicators.momentum import strength, wilder
+from rooney.kernels.indicators.statistics import TINY, seeded, smoothed
+from rooney.kernels.indicators.trend import directional
 from rooney.kernels.jit import njit, njit_allocating
-from rooney.kernels.statistics import TINY, seeded, smoothed
-from rooney.kernels.trend import directional
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

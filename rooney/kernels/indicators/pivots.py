@@ -1,4 +1,5 @@
-"""Fractal pivots. Step forms as in `rooney.kernels.indicators`; n: bars to the left, bars to the right, first bar.
+"""Fractal pivots. Step forms as in `rooney.kernels.indicators.momentum`; n: bars to the left, bars to the right, first
+bar.
 
 A pivot high is confirmed `right` bars late: its high is strictly above those of the `left` bars before it and at least
 those of the `right` bars after it; a pivot low is its mirror. It stands until the next one. None is confirmed before
