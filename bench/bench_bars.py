@@ -10,9 +10,9 @@ from typing import Any
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney.bars import ClosedMinute, MinuteBuilder
-from rooney.instruments import group_of, parse_contract
-from rooney.sessions import MINUTE_NS
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import group_of, parse_contract
+from rooney.market.sessions import MINUTE_NS
 
 MINUTES, PER_MINUTE = 40, 5_000
 MAX_NS = 2_000.0  # ten times the 50,000 trades/s that the hub has to sustain

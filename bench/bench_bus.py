@@ -13,10 +13,10 @@ from typing import Any
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney import codec
 from rooney.bus import Bus
-from rooney.instruments import parse_contract
-from rooney.minutes import ContractCount, Published
+from rooney.market import codec
+from rooney.market.instruments import parse_contract
+from rooney.market.tape import ContractCount, Published
 
 COUNT = 140
 EVERY_S = 0.005

@@ -18,7 +18,7 @@ import redis
 
 from bench import data
 from bench.measure import Row, percentile, report
-from rooney import codec
+from rooney.market import codec
 from rooney.sim.parts import Part, python
 
 COUNT = 40

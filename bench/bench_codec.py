@@ -20,9 +20,9 @@ from redis.connection import UnixDomainSocketConnection
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney import codec
 from rooney.bus import TAPE, Bus, uses_hiredis
-from rooney.minutes import Published
+from rooney.market import codec
+from rooney.market.tape import Published
 
 REPEATS = 2_000
 ENTRIES = 100  # a reply that a socket's buffer holds whole

@@ -26,7 +26,7 @@ import pytest
 from bench import bench_chain, data, system
 from bench.measure import Row, median_of, percentile, report
 from bench.system import Load, Order, Run
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 
 STRETCHES, STRETCH = 3, 30
 MINUTES = STRETCHES * STRETCH

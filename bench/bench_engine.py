@@ -16,10 +16,10 @@ import msgspec
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.engine import Engine, EngineInstrument, Limits
-from rooney.instruments import PRODUCTS, group_of
 from rooney.ledger import Ledger
+from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.sessions import MINUTE_NS
 from rooney.orders import Intent, Role, Side, intent_id
-from rooney.sessions import MINUTE_NS
 from rooney.strategy import compile_strategy, load
 
 MARKS = 600

@@ -26,11 +26,11 @@ from databento_dbn import TradeMsg
 
 from bench import data, gateway
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus
 from rooney.feed import Feed
-from rooney.instruments import group_of
-from rooney.sessions import MINUTE_NS
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import group_of
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis
 from rooney.sim.sources import Instrument
 from rooney.sim.wire import Trades

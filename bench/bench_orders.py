@@ -26,10 +26,10 @@ from rooney.clock import Clock
 from rooney.delivery import Delivery
 from rooney.engine import Book
 from rooney.gates import Rules
-from rooney.instruments import PRODUCTS, contract_from_number
 from rooney.ledger import Ledger
+from rooney.market.instruments import PRODUCTS, contract_from_number
+from rooney.market.sessions import MINUTE_NS
 from rooney.orders import Event, Intent, Payload, Role, Side, State, intent_id
-from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python
 from rooney.traderspost import TradersPost
 

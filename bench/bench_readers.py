@@ -18,7 +18,7 @@ import hiredis
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus import TAPE, Bus
-from rooney.minutes import Published
+from rooney.market.tape import Published
 
 READERS = (1, 8, 32, 64)
 COUNT = 50

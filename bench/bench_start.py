@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from bench import data
 from bench.measure import Row, median_of, report, rounds
 from rooney.bus import Bus
-from rooney.messages import Minute
-from rooney.minutes import Published
+from rooney.market.messages import Minute
+from rooney.market.tape import Published
 from rooney.sim.parts import Part, python
 
 ROOT = Path(__file__).parents[1]

@@ -27,8 +27,8 @@ from bench.system import STRATEGY
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import load_config
-from rooney.minutes import Published
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import Published
 from rooney.sim.parts import Part, python, start_redis
 
 EVERY_S = 0.5

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rooney.instruments import parse_contract
-from rooney.messages import Bar, InstrumentState, Minute
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.instruments import parse_contract
+from rooney.market.messages import Bar, InstrumentState, Minute
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.sources import Instrument
 from rooney.sim.wire import PRICE_SCALE, Trades

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from research.history import session_windows
-from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
-from rooney.rolls import STOP_DAYS
-from rooney.sessions import MINUTE_NS
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
+from rooney.market.rolls import STOP_DAYS
+from rooney.market.sessions import MINUTE_NS
 
 FIRST_YEAR = 2015
 _ROLL_DAYS = 5  # calendar days in which two contracts trade

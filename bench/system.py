@@ -17,8 +17,8 @@ from bench import data, gateway
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import load_config
-from rooney.messages import Minute
-from rooney.sessions import MINUTE_NS
+from rooney.market.messages import Minute
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis
 
 NAME = "often"

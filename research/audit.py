@@ -15,10 +15,10 @@ import msgspec
 
 from research import replay
 from research.recording import Rows
-from rooney import sessions
 from rooney.config import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledgerrows import Decision, Order
+from rooney.market import sessions
 from rooney.operate import showing
 from rooney.operate.compare import compare_all
 from rooney.operate.runs import of_ledger

@@ -19,12 +19,12 @@ from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config import StrategyConfig
 from rooney.engine import Decisions, Engine
 from rooney.hooks import Hooks, intent_of
-from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
+from rooney.market.instruments import contract_from_number, group_of
+from rooney.market.sessions import MINUTE_NS
 from rooney.model import NoModel
 from rooney.orders import Intent
-from rooney.sessions import MINUTE_NS
 from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it

@@ -1,4 +1,4 @@
-"""Sessions as arrays: what `rooney.sessions` says of one instant, said of many."""
+"""Sessions as arrays: what `rooney.market.sessions` says of one instant, said of many."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney import oldclock, sessions
+from rooney.market import sessions
+from rooney.market import sessions_v1 as oldclock
 
 I64 = NDArray[np.int64]
 EPOCH = date(1970, 1, 1)
@@ -64,7 +65,7 @@ def trade_dates() -> tuple[I64, I64]:
     """(turns, labels), both by day since 1970: when the next trade date begins on that UTC day, in UTC ns, and the
     trade date of the time before that; days since 1970.
 
-    As `rooney.sessions.trade_date` where the session table knows; beyond it weekends alone are no trade dates.
+    As `rooney.market.sessions.trade_date` where the session table knows; beyond it weekends alone are no trade dates.
     """
     n = (date(_LAST_YEAR, 1, 1) - EPOCH).days
     evening = [datetime(1970, 1, 1, 17) + timedelta(days=day) for day in range(n)]
@@ -87,7 +88,7 @@ def trade_date_of(ts: I64) -> I64:
 
 
 def hour_closes(ts_open: I64, windows: Windows) -> I64:
-    """When hourly bars were known: `rooney.sessions.hour_close_ns` in session, else an hour after `ts_open`."""
+    """When hourly bars were known: `rooney.market.sessions.hour_close_ns` in session, else an hour after `ts_open`."""
     at = np.searchsorted(windows.open_ns, ts_open, "right") - 1
     in_session = (at >= 0) & (ts_open < windows.close_ns[at])
     hour_end = ts_open - ts_open % sessions.HOUR_NS + sessions.HOUR_NS

@@ -23,8 +23,8 @@ from research.start import Walk, history_bars, warm_start
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.engine import Book, Decisions, Engine
-from rooney.messages import TIMEFRAMES
-from rooney.sessions import MINUTE_NS
+from rooney.market.messages import TIMEFRAMES
+from rooney.market.sessions import MINUTE_NS
 
 CUTS = (0.23, 0.41, 0.62, 0.88)  # of the span at which history is ended
 STARTS = (0.7, 0.8, 0.9)  # at which a second engine begins

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from research.fronts import RollEvent
 from research.sources import parquet_schema, scan
-from rooney import sessions
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
+from rooney.market import sessions
 
 
 def holds(file: Path) -> bool:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from research.calendar import DAY_NS
-from rooney.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
 from rooney.errors import ConfigError
-from rooney.sessions import MINUTE_NS
+from rooney.market.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
+from rooney.market.sessions import MINUTE_NS
 
 _TIMEFRAMES = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly", "ohlcv-1d": "daily"}
 _RECORDS = 1 << 18

@@ -9,8 +9,8 @@ import msgspec
 
 from research.calendar import EPOCH
 from research.sources import contract_of
-from rooney import rolls, sessions
-from rooney.instruments import Contract, group_of
+from rooney.market import rolls, sessions
+from rooney.market.instruments import Contract, group_of
 
 
 class RollEvent(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Front(NamedTuple):
 
 
 def choose(root: str, days: Iterable[Day]) -> tuple[list[Front], list[RollEvent]]:
-    """The front contract of a root on each trade date, by `rooney.rolls`, and the rolls between them.
+    """The front contract of a root on each trade date, by `rooney.market.rolls`, and the rolls between them.
 
     days: by trade date
     A contract that never traded has no price to roll at: it is rolled into when it has one.

@@ -21,12 +21,12 @@ import strategies
 from research import backtest
 from research.calendar import session_windows
 from research.history import History
-from rooney import sessions
 from rooney.blocks import StrategyBlock
 from rooney.config import Config, StrategyConfig
 from rooney.errors import ConfigError
-from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
+from rooney.market.sessions import MINUTE_NS
 from rooney.strategy import find
 
 FIRST = date(2026, 1, 12)

@@ -35,10 +35,11 @@ from research.counting import count
 from research.fronts import RollEvent
 from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
 from research.table import Table
-from rooney import sessions, utc
+from rooney import utc
 from rooney.errors import ConfigError
-from rooney.instruments import group_of
 from rooney.kernels import dtypes
+from rooney.market import sessions
+from rooney.market.instruments import group_of
 
 __all__ = ["History", "RollEvent", "Windows", "files_of", "session_windows"]
 

@@ -25,10 +25,10 @@ from research.history import History
 from rooney import utc
 from rooney.config import Instrument, StrategyConfig
 from rooney.errors import RooneyError
-from rooney.instruments import PRODUCTS, group_of
-from rooney.oldclock import NEW_YORK_GROUPS
+from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.sessions_v1 import NEW_YORK_GROUPS
 from rooney.options import configured, load
-from rooney.sessions import HOUR_NS, MINUTE_NS
 
 PROFILES = ("v1", "default")
 _APART_NS = 7 * DAY_NS  # minutes farther apart than this belong to two windows

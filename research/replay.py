@@ -26,9 +26,9 @@ from rooney import utc
 from rooney.build import build_engine
 from rooney.config import StrategyConfig
 from rooney.errors import LedgerError
-from rooney.instruments import group_of
 from rooney.kernels import dtypes
-from rooney.sessions import MINUTE_NS
+from rooney.market.instruments import group_of
+from rooney.market.sessions import MINUTE_NS
 
 _AFTER_ALL_NS = 1 << 62
 

@@ -22,7 +22,7 @@ from research.search_report import CLOSES_ONLY, ratio, share, usd, value
 from research.train import Plan as TrainPlan
 from research.training import DEFAULT_FEATURES
 from rooney.config import StrategyConfig
-from rooney.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS
 from rooney.options import load
 
 DAILY = Path(__file__).with_name("ibs_daily.py")

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rooney.sessions import GROUPS, TABLE, Hours, Table, parse_hours, read_table
+from rooney.market.sessions import GROUPS, TABLE, Hours, Table, parse_hours, read_table
 
 FIRST = date(2008, 1, 1)
 YEARS_AHEAD = 2

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from research import runs
 from rooney.errors import ConfigError
-from rooney.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
 
 MINUTES, HOURS, DAYS = 0, 1, 2
 TIMEFRAMES = {"1min": MINUTES, "1m": MINUTES, "hourly": HOURS, "1h": HOURS, "daily": DAYS, "1d": DAYS}

@@ -14,10 +14,10 @@ from research.backtest import Scan
 from research.calendar import DAY_NS, Windows
 from research.history import History
 from rooney.engine import Decisions, Engine
-from rooney.instruments import contract_from_number, group_of
 from rooney.kernels import dtypes
-from rooney.messages import TIMEFRAMES, Bar, Roll
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.instruments import contract_from_number, group_of
+from rooney.market.messages import TIMEFRAMES, Bar, Roll
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 
 MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a test holds the two equal
 

@@ -10,8 +10,8 @@ from research import calendar, runs
 from research.calendar import DAY_NS, session_windows
 from research.fronts import Day, RollEvent, choose
 from research.sources import HOURS, MINUTES, PRICES, Batch, Registry, Source
-from rooney.instruments import group_of
 from rooney.kernels import dtypes
+from rooney.market.instruments import group_of
 
 
 class Table:

@@ -18,11 +18,11 @@ import databento
 import databento_dbn as dbn
 import zstandard  # comes with databento
 
-from rooney.bars import MinuteBuilder
 from rooney.errors import FeedError, FeedFatalError
-from rooney.instruments import Contract
+from rooney.market.bars import MinuteBuilder
+from rooney.market.instruments import Contract
+from rooney.market.sessions import HOUR_NS
 from rooney.records import contract_at, received_ns, stype_of
-from rooney.sessions import HOUR_NS
 
 _READ_BYTES = 1 << 20
 _PASSING = (408, 429)  # the only answers of the 400s that another try may change

@@ -87,7 +87,7 @@ class DataHub(_Block, frozen=True):
 
 
 class InstrumentBlock(_Block, frozen=True):
-    """One instrument as written; what is left out comes from `rooney.instruments`."""
+    """One instrument as written; what is left out comes from `rooney.market.instruments`."""
 
     databento_product_id: Text | None = None
     tradovate_symbol: Text | None = None

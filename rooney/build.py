@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from rooney import oldclock
 from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.blocks import FilterBlock
 from rooney.bundle import SHOWN, Bundle
@@ -18,11 +17,12 @@ from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.filters import Filter, filter_field
 from rooney.findings import Finding
-from rooney.instruments import group_of
 from rooney.kernels import jit
 from rooney.layout import Layout, can_be_open
+from rooney.market import sessions_v1 as oldclock
+from rooney.market.instruments import group_of
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.model import Model, NoModel, path_of, read_models
-from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides

@@ -16,12 +16,12 @@ from redis.connection import DefaultParser
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from rooney import codec
 from rooney.blocks import DataHub
 from rooney.errors import BusError, MessageError
-from rooney.instruments import Contract
-from rooney.messages import Bar, HubStatus, Minute
-from rooney.minutes import ContractCount, Published
+from rooney.market import codec
+from rooney.market.instruments import Contract
+from rooney.market.messages import Bar, HubStatus, Minute
+from rooney.market.tape import ContractCount, Published
 from rooney.secrets import Secret
 
 TAPE = "market:tape"

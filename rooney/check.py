@@ -4,14 +4,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney import ahead, precompile, sessions
+from rooney import ahead, precompile
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
-from rooney.instruments import group_of
-from rooney.messages import HubStatus
+from rooney.market import sessions
+from rooney.market.instruments import group_of
+from rooney.market.messages import HubStatus
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market

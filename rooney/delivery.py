@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults, gates, orderlog, sessions
+from rooney import faults, gates, orderlog
 from rooney.clock import Clock
 from rooney.control import Switch
 from rooney.gates import Rules, Traffic, View
 from rooney.ledger import Ledger
+from rooney.market import sessions
 from rooney.notices import Notice
 from rooney.orders import Event, Intent, Payload, Receipt, Role, State
 from rooney.outcomes import OUTCOME_STATES

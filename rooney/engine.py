@@ -16,15 +16,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney import oldclock, sessions
 from rooney.errors import ConfigError
 from rooney.features import PAIRS
 from rooney.filters import Filter, filter_field
-from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
 from rooney.layout import length_field
-from rooney.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
+from rooney.market import sessions
+from rooney.market import sessions_v1 as oldclock
+from rooney.market.instruments import Contract, contract_from_number, parse_contract
+from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.model import Model, NoModel
 from rooney.orders import Role, Side
 from rooney.strategy import Compiled, explain

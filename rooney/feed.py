@@ -20,12 +20,12 @@ import databento_dbn as dbn
 
 from rooney import utc
 from rooney.archive import Archive
-from rooney.bars import MinuteBuilder
 from rooney.definitions import Definition, definition
 from rooney.errors import FeedError, FeedFatalError
-from rooney.instruments import Contract
+from rooney.market.bars import MinuteBuilder
+from rooney.market.instruments import Contract
+from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
 from rooney.records import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
-from rooney.sessions import HOUR_NS, MINUTE_NS, trade_date
 
 logger = logging.getLogger(__name__)
 

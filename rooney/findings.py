@@ -6,12 +6,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rooney import sessions
 from rooney.accounts import Account, shared, sharing_error
 from rooney.blocks import StrategyBlock
 from rooney.config import Config, HubConfig, WorkerConfig
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS
+from rooney.market import sessions
+from rooney.market.instruments import PRODUCTS
 from rooney.secrets import Secret
 
 CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only

@@ -15,20 +15,21 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rooney import sessions, utc
+from rooney import utc
 from rooney.archive import Archive
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus
 from rooney.config import Config, Instrument
 from rooney.definitions import Definition, difference
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
 from rooney.feed import Feed
-from rooney.instruments import Contract, contract_from_number, group_of
-from rooney.messages import HubStatus, InstrumentState
-from rooney.minutes import MinuteAssembler, Published
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import Contract, contract_from_number, group_of
+from rooney.market.messages import HubStatus, InstrumentState
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import MinuteAssembler, Published
 from rooney.notify import Notifier
 from rooney.records import stype_of
-from rooney.sessions import MINUTE_NS
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from rooney.errors import StrategyError
-from rooney.messages import TIMEFRAMES
+from rooney.market.messages import TIMEFRAMES
 from rooney.registry import KERNELS, Feature, Kernel
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.

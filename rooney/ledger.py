@@ -23,9 +23,9 @@ from rooney.control import Act, Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledgerfile import LAST_STATE, UNTOUCHED
+from rooney.market.sessions import trade_date
 from rooney.notices import Notice, Turn
 from rooney.orders import Event, Intent, Receipt, Role, Said, Side, State, check_move
-from rooney.sessions import trade_date
 
 CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000

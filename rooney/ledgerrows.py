@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from rooney.instruments import contract_from_number
 from rooney.ledgerfile import WITH_ACTS, schema_version
+from rooney.market.instruments import contract_from_number
 from rooney.orders import Role, Said, Side, State
 
 _OPEN = (State.PLANNED, State.SENDING, State.UNCONFIRMED)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS
 from rooney.schema import join, parse_yaml, shown
 from rooney.secrets import has_reference
 
@@ -37,7 +37,10 @@ class Key(NamedTuple):
 
 KEYS: dict[str, Key] = {
     "contract_map": Key(
-        "replaced", "", "products, ticks and rolls are built in (`rooney/instruments.py`)", ("contract_map_path",)
+        "replaced",
+        "",
+        "products, ticks and rolls are built in (`rooney/market/instruments.py`)",
+        ("contract_map_path",),
     ),
     "models_path": Key(
         "look",

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from rooney import codec
 from rooney.bus import HISTORY_LENGTH, Bus, market_key
-from rooney.instruments import Contract
-from rooney.messages import TIMEFRAMES, Bar, Roll
-from rooney.minutes import ContractCount
+from rooney.market import codec
+from rooney.market.instruments import Contract
+from rooney.market.messages import TIMEFRAMES, Bar, Roll
+from rooney.market.tape import ContractCount
 
 # What the histories promise: ten sessions, a year, five years; fewer is said, not refused.
 ENOUGH = {"1min": 13_800, "hourly": 5_800, "daily": 1_250}

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from rooney.instruments import Contract, parse_contract
+from rooney.market.instruments import Contract, parse_contract
 
 UNDEF_TIMESTAMP = 2**64 - 1
 F_BAD_TS_RECV = 8  # a plain integer: this is asked of every trade

@@ -48,7 +48,7 @@ from rooney.features import Feature
 from rooney.filters import Filter
 from rooney.kernels import jit
 from rooney.layout import Layout, lay_out, write
-from rooney.messages import TIMEFRAMES
+from rooney.market.messages import TIMEFRAMES
 from rooney.registry import is_research_only
 
 __all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 
-from rooney.sessions import CHICAGO, trade_date
+from rooney.market.sessions import CHICAGO, trade_date
 
 _CLOSE = time(16)  # of the last product
 _TURN = time(17)  # one trade date ends, the next begins

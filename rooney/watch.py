@@ -10,9 +10,9 @@ from rooney.bus import Bus
 from rooney.config import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
 from rooney.health import Seen
-from rooney.instruments import group_of
 from rooney.ledgerview import STATE, Record, ledger_path, read
-from rooney.messages import HubStatus
+from rooney.market.instruments import group_of
+from rooney.market.messages import HubStatus
 
 SENDER = Path("/var/lib/rooney-alert-sender")
 REPEAT_NS = 4 * 3600 * 1_000_000_000

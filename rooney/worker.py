@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import codec, faults, log, orderlog, statusline, traderspost, utc
+from rooney import faults, log, orderlog, statusline, traderspost, utc
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
@@ -28,15 +28,16 @@ from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageEr
 from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
 from rooney.hooks import Hooks, intent_of
-from rooney.instruments import group_of
 from rooney.ledger import Checkpoint, Finished, Ledger
-from rooney.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market import codec
+from rooney.market.instruments import group_of
+from rooney.market.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.sessions import MINUTE_NS, trade_date, window_at
 from rooney.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import Event, Intent, Payload
 from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
-from rooney.sessions import MINUTE_NS, trade_date, window_at
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)

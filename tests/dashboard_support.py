@@ -13,7 +13,7 @@ from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, benches, closes
 from support import PrivateRedis, free_port, private_redis
 from worker_support import Forked, Zygote, wait_for
 
-from rooney.messages import HubStatus
+from rooney.market.messages import HubStatus
 from rooney.sim.traderspost import Fault
 from rooney.view.system import Looker, System
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from worker_support import BUY, LEAVE, QUIET, ROOT, Forked, Rig, Zygote, bar, chicago, minute, read_only, wait_for
 
-from rooney.messages import Minute
+from rooney.market.messages import Minute
+from rooney.market.sessions import MINUTE_NS
 from rooney.operate.reading import Reading, read
 from rooney.orders import State
-from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running
 

@@ -8,9 +8,9 @@ import polars as pl
 
 from research.calendar import session_windows, to_ns
 from rooney.config import StrategyConfig
-from rooney.instruments import PRODUCTS, group_of
+from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.sessions import HOUR_NS
 from rooney.options import load
-from rooney.sessions import HOUR_NS
 
 CONFIG = str(Path(__file__).parents[1] / "config.multi_alpha.yml")
 

@@ -16,16 +16,16 @@ import msgspec
 import pytest
 import yaml
 
-from rooney import codec
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus, market_key
 from rooney.config import Instrument
 from rooney.definitions import Definition
 from rooney.errors import BusError
 from rooney.feed import Feed
 from rooney.hub import Hub
-from rooney.instruments import Contract, group_of
-from rooney.messages import TIMEFRAMES, Bar, InstrumentState, Minute
+from rooney.market import codec
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import Contract, group_of
+from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
 from rooney.notify import Notifier
 from rooney.sim.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis

@@ -37,9 +37,9 @@ from rooney.config import load_config
 from rooney.engine import Engine
 from rooney.errors import EXIT_CONFIG, ConfigError
 from rooney.install.layout import AHEAD_DROP_IN
-from rooney.messages import Minute
-from rooney.minutes import Published
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.messages import Minute
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.tape import Published
 from rooney.sim.parts import Part
 
 SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))

@@ -15,8 +15,8 @@ from operate_support import BUY, LEAVE, START, Bench
 from test_compare import backtest_of, trade
 
 from rooney.ledgerrows import Closed
+from rooney.market.sessions import HOUR_NS
 from rooney.operate.compare import keep_expectation
-from rooney.sessions import HOUR_NS
 from rooney.view.analytics import capacity, combine, exposure
 from rooney.view.conditions import Severity, conditions
 from rooney.view.expectation import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge

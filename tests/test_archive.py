@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from support import hub_thread, parents, plain_minutes, private_redis, until
 
-from rooney import sessions
 from rooney.archive import Archive
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.errors import FeedError, FeedFatalError
 from rooney.feed import Feed
-from rooney.messages import MinuteFlag
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.messages import MinuteFlag
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.archive import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market

@@ -18,17 +18,17 @@ from worker_support import ALLOCATING, engine
 
 from research import backtest
 from research.history import History
-from rooney import sessions
-from rooney.bars import ClosedMinute, ContractMinute
 from rooney.build import build_engine
 from rooney.config import load_config
 from rooney.engine import Engine, Outcome, Trade
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind
-from rooney.minutes import MinuteAssembler, Published
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, ContractMinute
+from rooney.market.instruments import PRODUCTS, Contract, group_of
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import MinuteAssembler, Published
 from rooney.orders import Intent, Role
-from rooney.sessions import MINUTE_NS
 from rooney.strategy import Strategy, load
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from times import chicago
 
-from rooney import sessions
-from rooney.bars import (
+from rooney.market import sessions
+from rooney.market.bars import (
     MAX_LEAP_NS,
     PRICE_SCALE,
     UNDEF_PRICE,
@@ -21,9 +21,9 @@ from rooney.bars import (
     ContractMinute,
     MinuteBuilder,
 )
-from rooney.instruments import Contract
-from rooney.messages import Bar, BarFlag
-from rooney.sessions import CHICAGO, HOUR_NS, MINUTE_NS
+from rooney.market.instruments import Contract
+from rooney.market.messages import Bar, BarFlag
+from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 
 MS = 1_000_000
 SECOND = 1_000 * MS

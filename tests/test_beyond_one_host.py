@@ -18,9 +18,9 @@ from rooney import watch
 from rooney.bus import Access, Bus
 from rooney.config import load_config
 from rooney.errors import BusError, ConfigError
-from rooney.messages import HubStatus
+from rooney.market.messages import HubStatus
+from rooney.market.sessions import MINUTE_NS
 from rooney.secrets import Secret
-from rooney.sessions import MINUTE_NS
 from rooney.sim.parts import redis_server
 
 

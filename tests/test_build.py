@@ -11,7 +11,7 @@ from rooney.config import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Engine
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import load
 
 

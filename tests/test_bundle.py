@@ -23,10 +23,10 @@ from rooney.check import findings
 from rooney.config import Config, load_config
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
-from rooney.messages import Minute
+from rooney.market.messages import Minute
+from rooney.market.sessions import MINUTE_NS
 from rooney.model import UNCONFIRMED, Model, NoModel, path_of, write_model
 from rooney.operate import backup, flatten
-from rooney.sessions import MINUTE_NS
 
 FEATURES = ("weekday",)  # one set for the whole file: a step is compiled once for it
 GOOD = {"deflated_sharpe": 0.99, "overfitting": 0.05, "paths": 5.0, "path_share": 1.0, "kept_trades": 200.0,

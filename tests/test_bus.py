@@ -12,13 +12,13 @@ import redis as redis_py
 from support import PrivateRedis, private_redis, until
 
 from rooney import bus as bus_module
-from rooney import codec
 from rooney.bus import HISTORY_LENGTH, TAPE_LENGTH, Bus, market_key
 from rooney.errors import BusError
-from rooney.instruments import Contract
-from rooney.messages import Bar, HubStatus, Minute, Roll
-from rooney.minutes import ContractCount, Published
-from rooney.sessions import MINUTE_NS, session_open_ns
+from rooney.market import codec
+from rooney.market.instruments import Contract
+from rooney.market.messages import Bar, HubStatus, Minute, Roll
+from rooney.market.sessions import MINUTE_NS, session_open_ns
+from rooney.market.tape import ContractCount, Published
 
 DAY = date(2026, 3, 11)
 OPEN = session_open_ns("equity", DAY)

@@ -15,9 +15,9 @@ from worker_support import engine
 from rooney.bus import Bus
 from rooney.check import is_compiled
 from rooney.kernels import jit
-from rooney.messages import Bar, Minute
-from rooney.minutes import Published
-from rooney.sessions import MINUTE_NS
+from rooney.market.messages import Bar, Minute
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import Published
 from rooney.sim.parts import start_redis
 
 SHIPPED = Path(__file__).parents[1] / "config.multi_alpha.yml"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney import codec
 from rooney.errors import MessageError
-from rooney.messages import Bar, HubStatus, Minute, Roll
+from rooney.market import codec
+from rooney.market.messages import Bar, HubStatus, Minute, Roll
 
 integers = st.integers(-(2**63), 2**64 - 1)
 prices = st.floats(allow_nan=False)

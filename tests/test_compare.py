@@ -26,9 +26,9 @@ from test_backtest import ROOTS, random_minutes
 
 from rooney.cli import cli
 from rooney.errors import ConfigError
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.operate import compare as act
 from rooney.operate.runs import of_ledger, read_run
-from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.traderspost import Fault
 from rooney.view.comparison import compare, match
 from rooney.view.difference import Cause

@@ -23,7 +23,7 @@ from rooney.build import build_engine
 from rooney.config import Config, load_config
 from rooney.errors import ConfigError
 from rooney.findings import Finding, check_findings, file_findings, worker_findings
-from rooney.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS
 from rooney.params import check_params
 from rooney.schema import Scalar
 from rooney.secrets import Secret, read_env_file

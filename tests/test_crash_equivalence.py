@@ -20,7 +20,7 @@ from support import PrivateRedis, hub_process, parents, private_redis
 from worker_support import ROOT, Zygote, chicago, contents
 
 from rooney.errors import BusError
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.gateway import Gateway
 from rooney.sim.gateway import running as running_gateway
 from rooney.sim.market import Market

@@ -23,8 +23,8 @@ from worker_support import Zygote
 
 from rooney.dashboard import charts
 from rooney.errors import BusError
+from rooney.market.sessions import MINUTE_NS
 from rooney.operate.runs import of_ledger
-from rooney.sessions import MINUTE_NS
 
 CHROMIUM = shutil.which("chromium")
 PAGES = ("/", "/strategy/a", "/strategy/b", "/market", "/orders", "/system", "/compare")

@@ -15,7 +15,7 @@ from dashboard_support import Site
 from operate_support import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
 from worker_support import ROOT, read_only, wait_for
 
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 
 Make = Callable[..., Bench]
 

@@ -21,11 +21,11 @@ from research.data import download
 from research.data.download import Archive, Span, months
 from research.data.frame import STORED
 from research.data.store import Store
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.cli import cli
 from rooney.errors import ConfigError, FeedError, FeedFatalError
-from rooney.instruments import group_of, parse_contract
-from rooney.sessions import MINUTE_NS, session_open_ns
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import group_of, parse_contract
+from rooney.market.sessions import MINUTE_NS, session_open_ns
 from rooney.sim.archive import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
 from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.market import Market

@@ -22,15 +22,15 @@ from worker_support import Zygote, read_only, wait_for
 
 from research.data.frame import STORED
 from research.data.store import Store
-from rooney import codec, sessions
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.bus import Bus, market_key
 from rooney.cli import cli
 from rooney.errors import ConfigError
-from rooney.instruments import group_of, parse_contract
-from rooney.messages import TIMEFRAMES
-from rooney.minutes import MinuteAssembler, Published
-from rooney.sessions import MINUTE_NS
+from rooney.market import codec, sessions
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import group_of, parse_contract
+from rooney.market.messages import TIMEFRAMES
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import MinuteAssembler, Published
 from rooney.sim.market import Market
 
 ROOT = Path(__file__).parents[1]

@@ -26,10 +26,10 @@ from research.data.store import Part, Store
 from research.dbn import points
 from research.history import History
 from research.sources import scan
-from rooney import sessions
 from rooney.cli import cli
 from rooney.errors import ConfigError
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.sessions import MINUTE_NS
 
 OPENS = datetime(2026, 3, 9, 22, 0, tzinfo=UTC)  # of the trade date 2026-03-10
 COLUMNS = "ts_open,symbol,open,high,low,close,volume"

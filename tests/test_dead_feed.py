@@ -10,9 +10,9 @@ import pytest
 from support import PrivateRedis, hub_thread, parents, until
 from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only
 
-from rooney.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
+from rooney.market.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
+from rooney.market.sessions import MINUTE_NS
 from rooney.orders import Role
-from rooney.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.sources import Instrument, Recorded

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from support import SHARED, HubThread, hub_thread, needs_shared, parents, private_redis, until
 
-from rooney import sessions
-from rooney.bars import MinuteBuilder
 from rooney.config import Instrument, load_config
 from rooney.definitions import UNDEF, Definition, definition, difference
 from rooney.feed import Feed
-from rooney.instruments import PRODUCTS
-from rooney.messages import InstrumentState
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.bars import MinuteBuilder
+from rooney.market.instruments import PRODUCTS
+from rooney.market.messages import InstrumentState
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market

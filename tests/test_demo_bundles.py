@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rooney import sessions
+from rooney.market import sessions
 from rooney.sim.demo import SESSION, STRATEGIES
 from rooney.sim.market import CHARACTERS, Market
 

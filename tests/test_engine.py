@@ -40,9 +40,9 @@ from rooney.kernels import dtypes, entries, exits
 from rooney.kernels import positions as book
 from rooney.kernels import step as kernel
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
-from rooney.messages import BarFlag, Roll
+from rooney.market.messages import BarFlag, Roll
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders import Role, Side
-from rooney.sessions import HOUR_NS, MINUTE_NS
 
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
 

@@ -15,13 +15,13 @@ import pytest
 from databento.live import session as client_session
 from support import plain_minutes, until
 
-from rooney import sessions
-from rooney.bars import ClosedMinute, MinuteBuilder
 from rooney.errors import FeedFatalError
 from rooney.feed import Feed, _Session
-from rooney.instruments import Contract
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import Contract
+from rooney.market.sessions import MINUTE_NS
 from rooney.records import stype_of
-from rooney.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market

@@ -34,7 +34,7 @@ from databento_dbn import (
 )
 
 from rooney.errors import EXIT_OK, ConfigError
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.market import Market

@@ -24,7 +24,7 @@ from rooney.health import Seen, attention, sender
 from rooney.ledger import Ledger
 from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, opened, read, read_day
-from rooney.messages import HubStatus
+from rooney.market.messages import HubStatus
 from rooney.notices import Notice, Turn
 from rooney.secrets import Secret
 

@@ -15,9 +15,9 @@ from support import SHARED, needs_shared
 
 from research import calendar
 from research.history import History, session_windows
-from rooney import sessions
 from rooney.errors import ConfigError
-from rooney.instruments import group_of
+from rooney.market import sessions
+from rooney.market.instruments import group_of
 
 MINUTE = sessions.MINUTE_NS
 HOUR = sessions.HOUR_NS

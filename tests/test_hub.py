@@ -27,15 +27,15 @@ from support import (
 )
 from times import chicago
 
-from rooney import sessions
-from rooney.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.bus import TAPE, Bus
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub import Hub
-from rooney.instruments import Contract, group_of, parse_contract
-from rooney.messages import Bar, BarFlag, Minute, Roll
+from rooney.market import sessions
+from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
+from rooney.market.instruments import Contract, group_of, parse_contract
+from rooney.market.messages import Bar, BarFlag, Minute, Roll
+from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.notify import Notifier
-from rooney.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market

@@ -23,11 +23,11 @@ from hypothesis.stateful import (
 )
 from support import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis, until
 
-from rooney import sessions
 from rooney.bus import Bus
 from rooney.errors import BusError
-from rooney.messages import BarFlag, Minute
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market import sessions
+from rooney.market.messages import BarFlag, Minute
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from support import hub_process, parents, private_redis, until
 
-from rooney import sessions
 from rooney.bus import HISTORY_LENGTH, TAPE_LENGTH
-from rooney.messages import Bar
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.messages import Bar
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
 

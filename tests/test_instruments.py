@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from rooney.instruments import PRODUCTS, Contract, contract_from_number, deadline, group_of, parse_contract
+from rooney.market.instruments import PRODUCTS, Contract, contract_from_number, deadline, group_of, parse_contract
 
 SEED_ROOTS = [
     "ES",

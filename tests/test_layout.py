@@ -9,9 +9,9 @@ from worker_support import HOUR_NS, bar, chicago, minute
 from rooney.engine import Engine, EngineInstrument, Limits
 from rooney.errors import StrategyError
 from rooney.features import Feature
-from rooney.instruments import PRODUCTS
 from rooney.layout import lay_out
-from rooney.messages import Bar, Roll
+from rooney.market.instruments import PRODUCTS
+from rooney.market.messages import Bar, Roll
 from rooney.strategy import compile_strategy, load
 
 CLOSE = Feature("close", "hourly")

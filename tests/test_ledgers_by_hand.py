@@ -12,8 +12,8 @@ from worker_support import BUY, LEAVE, NEXT, QUIET, SCRIPTED, Driver, bar, chica
 
 from rooney.engine import Trade
 from rooney.kernels.dtypes import Cause, Reason
-from rooney.messages import Bar, Roll
-from rooney.sessions import CHICAGO, MINUTE_NS
+from rooney.market.messages import Bar, Roll
+from rooney.market.sessions import CHICAGO, MINUTE_NS
 
 
 def driver(*symbols: str, name: str = SCRIPTED, start: str = "2026-03-11 10:00", **changes: Any) -> Driver:

@@ -37,17 +37,17 @@ from worker_support import (
 
 from research.backtest import Scan
 from research.history import History
-from rooney import sessions
 from rooney.build import build_engine
 from rooney.config import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
 from rooney.features import Feature
 from rooney.filters import Filter, filter_field
-from rooney.instruments import group_of
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
-from rooney.messages import Bar, Roll
+from rooney.market import sessions
+from rooney.market.instruments import group_of
+from rooney.market.messages import Bar, Roll
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders import Role
-from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.strategy import compile_strategy
 
 SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])

@@ -6,9 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from rooney.instruments import PRODUCTS, parse_contract
-from rooney.messages import Bar
-from rooney.sessions import MINUTE_NS, session_close_ns, session_open_ns, window_at
+from rooney.market.instruments import PRODUCTS, parse_contract
+from rooney.market.messages import Bar
+from rooney.market.sessions import MINUTE_NS, session_close_ns, session_open_ns, window_at
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
 from rooney.sim.wire import PRICE_SCALE, Trades
 

@@ -5,12 +5,12 @@ from datetime import date
 
 import pytest
 
-from rooney import sessions
-from rooney.bars import PRICE_SCALE, ClosedMinute, ContractMinute
-from rooney.instruments import Contract
-from rooney.messages import BarFlag, InstrumentState, Minute, MinuteFlag, Roll
-from rooney.minutes import MinuteAssembler, Published
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
+from rooney.market.instruments import Contract
+from rooney.market.messages import BarFlag, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import MinuteAssembler, Published
 
 WEDNESDAY, THURSDAY, MONDAY = date(2026, 3, 11), date(2026, 3, 12), date(2026, 3, 16)
 OPEN = sessions.session_open_ns("equity", WEDNESDAY)

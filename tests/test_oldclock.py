@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from worker_support import chicago
 
 from research.calendar import old_days, session_windows
-from rooney import oldclock, sessions
-from rooney.sessions import CHICAGO, HOUR_NS, Window
+from rooney.market import sessions
+from rooney.market import sessions_v1 as oldclock
+from rooney.market.sessions import CHICAGO, HOUR_NS, Window
 
 DAY_NS = 24 * HOUR_NS
 

@@ -11,7 +11,7 @@ import pytest
 from operate_support import BUY, ENTERED, QUIET, Bench, closes, hang, read_only, wait_for
 from worker_support import Forked, bar, chicago, minute
 
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.traderspost import Fault
 
 Make = Callable[..., Bench]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from operate_support import ENTERED, LEAVE, QUIET, Bench, closes
 
-from rooney.instruments import Contract
+from rooney.market.instruments import Contract
 from rooney.operate.statement import Fill, StatementError, parse_statement, read_statement
 
 Make = Callable[..., Bench]

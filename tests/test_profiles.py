@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research import profiles
-from rooney.sessions import HOUR_NS
+from rooney.market.sessions import HOUR_NS
 
 ROOT = Path(__file__).parents[1]
 PARITY = ROOT.parent / "shared" / "parity"

@@ -15,11 +15,11 @@ from test_hub import ByHand, redis_tape
 from worker_support import BUY, LEAVE, Rig, Zygote, read_only
 
 from rooney import hub as hub_module
-from rooney import sessions
 from rooney.bus import Bus
 from rooney.errors import EXIT_FAILURE, BusError
-from rooney.messages import Bar, HubStatus
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.messages import Bar, HubStatus
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market
 from rooney.sim.parts import Part, redis_server

@@ -20,8 +20,8 @@ from rooney.alerts.sources import of_directory
 from rooney.cli import cli
 from rooney.engine import Book, Trade
 from rooney.ledger import Ledger
+from rooney.market.sessions import MINUTE_NS
 from rooney.notices import Turn
-from rooney.sessions import MINUTE_NS
 from rooney.view.report import minutes_in_session, read
 from rooney.view.reporttext import notices
 

@@ -10,11 +10,11 @@ import pytest
 from support import SHARED, PrivateRedis, hub_thread, needs_shared, parents
 from worker_support import Rig, Zygote, bar, minute, read_only
 
-from rooney import sessions
-from rooney.instruments import Contract, deadline
-from rooney.messages import Bar, Roll
-from rooney.minutes import ContractCount, Published
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.instruments import Contract, deadline
+from rooney.market.messages import Bar, Roll
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import ContractCount, Published
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import Market
 from rooney.sim.sources import Instrument, Recorded, Source, Until

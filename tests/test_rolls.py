@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
-from rooney.rolls import STOP_DAYS, front
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
+from rooney.market.rolls import STOP_DAYS, front
 
 ROOTS = [root for root in PRODUCTS if root not in ("6E", "6J", "PL", "ZB", "MES", "MNQ")]
 MONDAY = date(2026, 3, 9)

@@ -12,9 +12,9 @@ import pytest
 from support import SHARED, needs_shared
 
 from research import session_table
-from rooney import sessions
-from rooney.instruments import group_of
-from rooney.sessions import CHICAGO, GROUPS, HOUR_NS, TABLE, hours_on, is_trade_date, next_window, window_at
+from rooney.market import sessions
+from rooney.market.instruments import group_of
+from rooney.market.sessions import CHICAGO, GROUPS, HOUR_NS, TABLE, hours_on, is_trade_date, next_window, window_at
 
 LONDON = ZoneInfo("Europe/London")
 ALWAYS = date(2020, 1, 1)

@@ -16,16 +16,14 @@ from times import chicago
 from worker_support import BUY, LEAVE, QUIET, Driver, engine
 
 from research.history import session_windows
-from rooney import sessions
-from rooney.bars import ClosedMinute, Coarse, ContractMinute
 from rooney.errors import ConfigError
 from rooney.findings import TABLE_WARNING_DAYS, table_findings
-from rooney.instruments import Contract, group_of
 from rooney.kernels.dtypes import Reason
-from rooney.messages import Bar, BarFlag, InstrumentState
-from rooney.minutes import MinuteAssembler
-from rooney.orders import Role
-from rooney.sessions import (
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, Coarse, ContractMinute
+from rooney.market.instruments import Contract, group_of
+from rooney.market.messages import Bar, BarFlag, InstrumentState
+from rooney.market.sessions import (
     CHICAGO,
     GROUPS,
     HOUR_NS,
@@ -40,6 +38,8 @@ from rooney.sessions import (
     trade_date,
     window_at,
 )
+from rooney.market.tape import MinuteAssembler
+from rooney.orders import Role
 
 LAST = sessions.table().last
 # Beyond both ends of the table too: there the regular week goes on.

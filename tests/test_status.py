@@ -21,10 +21,10 @@ from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import Ledger
-from rooney.messages import InstrumentState
+from rooney.market.messages import InstrumentState
+from rooney.market.sessions import MINUTE_NS
 from rooney.operate import status as screen
 from rooney.operate import why
-from rooney.sessions import MINUTE_NS
 from rooney.sim.traderspost import Fault
 from rooney.strategy import load
 from rooney.view.portrait import LedgerView

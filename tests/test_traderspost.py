@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS
 from rooney.orders import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
 from rooney.traderspost import MAX_BODY, TradersPost, _unsent, payload

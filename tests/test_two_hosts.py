@@ -24,7 +24,7 @@ from support import latest_agree, until
 from test_hub import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, same, undisturbed  # noqa: F401 - a fixture
 from worker_support import read_only
 
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.parts import Part, python
 

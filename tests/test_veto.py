@@ -15,18 +15,18 @@ from sklearn.ensemble import RandomForestClassifier
 
 from research import backtest, forests, promote, training
 from research.history import History
-from rooney import sessions
-from rooney.bars import ClosedMinute, ContractMinute
 from rooney.build import build_engine, code_digests, model_findings, parameters_digest
 from rooney.config import load_config
 from rooney.engine import Decisions, Engine, Outcome, model_field
 from rooney.errors import ModelError
-from rooney.instruments import PRODUCTS, Contract, group_of
 from rooney.kernels.dtypes import OutcomeKind, Reason
 from rooney.kernels.scan import _mix
-from rooney.minutes import MinuteAssembler
+from rooney.market import sessions
+from rooney.market.bars import ClosedMinute, ContractMinute
+from rooney.market.instruments import PRODUCTS, Contract, group_of
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.tape import MinuteAssembler
 from rooney.model import Model, path_of, read_model, write_model
-from rooney.sessions import HOUR_NS, MINUTE_NS
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config.multi_alpha.yml"

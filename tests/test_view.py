@@ -28,10 +28,10 @@ from rooney.errors import LedgerError
 from rooney.kernels import dtypes
 from rooney.ledger import Ledger
 from rooney.ledgerrows import Account, Closed, Pending, decode_book
-from rooney.messages import HubStatus, InstrumentState, Minute
+from rooney.market.messages import HubStatus, InstrumentState, Minute
+from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.operate.reading import read
 from rooney.orders import Said, Side
-from rooney.sessions import MINUTE_NS, trade_date
 from rooney.sim.traderspost import Fault
 from rooney.view.buckets import BOUNDS_S, Buckets
 from rooney.view.conditions import Severity, conditions, state_of

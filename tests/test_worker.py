@@ -35,11 +35,12 @@ from worker_support import (
     wait_for,
 )
 
-from rooney import codec, faults
+from rooney import faults
 from rooney.bus import Bus
 from rooney.errors import BusError
-from rooney.messages import Minute
-from rooney.sessions import MINUTE_NS
+from rooney.market import codec
+from rooney.market.messages import Minute
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, running
 

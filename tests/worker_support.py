@@ -25,12 +25,12 @@ from times import chicago
 
 from rooney.bus import TAPE, Bus
 from rooney.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
-from rooney.instruments import PRODUCTS
 from rooney.kernels.dtypes import OutcomeKind
-from rooney.messages import Bar, Minute, MinuteFlag, Roll
-from rooney.minutes import Published
+from rooney.market.instruments import PRODUCTS
+from rooney.market.messages import Bar, Minute, MinuteFlag, Roll
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.tape import Published
 from rooney.orders import Role
-from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.traderspost import Account
 from rooney.strategy import Compiled, compile_strategy, load
 

@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.history import session_windows
-from rooney.instruments import group_of
-from rooney.sessions import MINUTE_NS
+from rooney.market.instruments import group_of
+from rooney.market.sessions import MINUTE_NS
 
 ROOTS = ("ES", "NQ", "RTY", "YM")
 MINUTES = 50_000

@@ -14,8 +14,8 @@ from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Ex
 from research.dbn import points
 from research.history import Windows, session_windows
 from rooney import utc
-from rooney.instruments import MONTH_CODES, PRODUCTS, group_of
-from rooney.sessions import HOUR_NS
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, group_of
+from rooney.market.sessions import HOUR_NS
 
 Int64 = NDArray[np.int64]
 

@@ -3,8 +3,8 @@
 import msgspec
 import polars as pl
 
-from rooney.messages import TIMEFRAMES
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.messages import TIMEFRAMES
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 
 PRICES = ("open", "high", "low", "close")
 KEY = ("root", "timeframe", "ts_open", "contract")

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import polars as pl
 
 from research.history import History
-from rooney import sessions
-from rooney.bars import Coarse
 from rooney.errors import ConfigError
-from rooney.instruments import Contract, contract_from_number, group_of, parse_contract
-from rooney.messages import TIMEFRAMES, Bar, BarFlag, Roll
-from rooney.minutes import ContractCount
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.bars import Coarse
+from rooney.market.instruments import Contract, contract_from_number, group_of, parse_contract
+from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Roll
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import ContractCount
 
 RULE = "history"  # what Roll.rule says of rolls that no hub saw
 REACH_NS = 2_200 * 24 * sessions.HOUR_NS  # six years: as far as a stream of 1,400 daily bars goes back

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from research.data.frame import PRICES, READ
 from research.dbn import points, readable
 from rooney.errors import ConfigError
-from rooney.instruments import MONTH_CODES
-from rooney.messages import TIMEFRAMES
+from rooney.market.instruments import MONTH_CODES
+from rooney.market.messages import TIMEFRAMES
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".dbn", ".dbn.zst")
 _TIMES = ("ts_open", "ts_event", "timestamp", "datetime", "time", "date")

@@ -86,7 +86,7 @@ def data_download(
     databento_api_key or the variable DATABENTO_API_KEY.
     """
     from research.data.command import run_download
-    from rooney.instruments import PRODUCTS
+    from rooney.market.instruments import PRODUCTS
     from rooney.secrets import credentials_directory, expand, read_credential, read_env_file
 
     unknown = [root for root in roots if root not in PRODUCTS]

@@ -14,7 +14,7 @@ from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.options import configured, instant, load
 
 if TYPE_CHECKING:
-    from rooney.messages import Bar
+    from rooney.market.messages import Bar
 
 
 @click.command()
@@ -130,8 +130,8 @@ def report(
     import msgspec
 
     from rooney import log, summary
-    from rooney.instruments import group_of
     from rooney.ledgerview import STATE
+    from rooney.market.instruments import group_of
     from rooney.view import report as reports
     from rooney.view import reporttext
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from rooney.sessions import CHICAGO
+from rooney.market.sessions import CHICAGO
 
 MINUS, NONE = "\u2212", "n/a"
 WIDTH = 1000

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from rooney.control import Verb
-from rooney.instruments import Contract, contract_from_number, parse_contract
 from rooney.ledgerrows import Held, Order, Pending
+from rooney.market.instruments import Contract, contract_from_number, parse_contract
 from rooney.operate.reading import Act, Reading
 from rooney.orders import Role, Said, Side, State
 

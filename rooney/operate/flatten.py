@@ -20,8 +20,8 @@ from rooney.config import Config, Instrument
 from rooney.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.gates import Rules
-from rooney.instruments import PRODUCTS
 from rooney.ledgerview import holder
+from rooney.market.instruments import PRODUCTS
 from rooney.operate import positions, units
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.reading import Reading, read

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rooney.control import Switch
-from rooney.instruments import PRODUCTS
 from rooney.ledgerrows import Held
+from rooney.market.instruments import PRODUCTS
 from rooney.operate import showing
 from rooney.operate.exposure import Exposure
 from rooney.operate.reading import Reading

@@ -14,8 +14,8 @@ import msgspec
 
 from rooney.control import Command, Verb
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
-from rooney.instruments import PRODUCTS, Contract, parse_contract
 from rooney.ledgerrows import Held, Pending
+from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.operate import showing
 from rooney.operate.exposure import exposures
 from rooney.operate.reading import Reading

@@ -19,12 +19,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS, group_of
 from rooney.ledgerrows import Decision, Order, decisions, orders
 from rooney.ledgerview import opened
-from rooney.oldclock import NEW_YORK_GROUPS
+from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
+from rooney.market.sessions_v1 import NEW_YORK_GROUPS
 from rooney.operate.places import LEDGER, ledger_names
-from rooney.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.view.portrait import LedgerView
 from rooney.view.runs import Assumed, Kind, Latency, Run, Trade
 

@@ -16,12 +16,12 @@ from rooney.control import Control, control_directory
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.gates import Rules, stopped
-from rooney.instruments import group_of
 from rooney.ledger import Ledger
+from rooney.market.instruments import group_of
+from rooney.market.sessions import window_at
 from rooney.operate.exposure import Exposure
 from rooney.operate.reading import Reading
 from rooney.orders import Intent, Payload, Receipt
-from rooney.sessions import window_at
 
 _CLOSE_S = 15.0  # the longest a request may take, and some
 _TICK_S = 0.1

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from rooney.errors import RooneyError
-from rooney.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
 
 T = TypeVar("T")
 

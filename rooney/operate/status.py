@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from rooney import sessions
+from rooney.market import sessions
+from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
-from rooney.sessions import CHICAGO
 from rooney.view.analytics import capacities, combined
 from rooney.view.conditions import Condition, Severity, conditions, state_of, worst
 from rooney.view.market import freshness

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rooney import sessions
 from rooney.bus import Bus
-from rooney.codec import decode_roll
 from rooney.errors import ConfigError
-from rooney.messages import Bar
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.codec import decode_roll
+from rooney.market.messages import Bar
+from rooney.market.sessions import MINUTE_NS
 
 _MORE_THAN_ANY = 1 << 40
 _COLUMNS = ("symbol", "contract", "timeframe", "ts_open", "open", "high", "low", "close", "volume")

@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from rooney import sessions
 from rooney.filters import Filter, filter_field
-from rooney.instruments import group_of
 from rooney.ledgerrows import Closed, Decision, Order, decisions, orders
 from rooney.ledgerview import opened
+from rooney.market import sessions
+from rooney.market.instruments import group_of
+from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
 from rooney.orders import Role, State
-from rooney.sessions import CHICAGO
 from rooney.view.portrait import Portrait
 from rooney.view.system import StrategyLook, System
 

@@ -26,7 +26,7 @@ import numpy as np
 import zstandard
 from databento_dbn import Metadata, Schema, SType
 
-from rooney.sessions import MINUTE_NS, trade_date
+from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.sources import Instrument, Source
 from rooney.sim.symbology import resolve

@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 
 _HELD_S = 0.005
 

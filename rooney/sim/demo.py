@@ -23,16 +23,17 @@ import msgspec
 import numpy as np
 import yaml
 
-from rooney import sessions, utc
-from rooney.bars import PRICE_SCALE, Coarse
+from rooney import utc
 from rooney.build import build_engine
 from rooney.bus import Bus
 from rooney.config import load_config
 from rooney.errors import ConfigError
-from rooney.instruments import PRODUCTS, group_of, parse_contract
-from rooney.messages import TIMEFRAMES, Bar, Minute
-from rooney.minutes import ContractCount
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.bars import PRICE_SCALE, Coarse
+from rooney.market.instruments import PRODUCTS, group_of, parse_contract
+from rooney.market.messages import TIMEFRAMES, Bar, Minute
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import ContractCount
 from rooney.sim.gateway import DEMO_KEY
 from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.parts import Part, python, start_redis

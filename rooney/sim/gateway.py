@@ -42,7 +42,8 @@ class Gateway:
     rebase:      move the market to the present, by whole minutes; needs speed 1
     faults:      a script, see rooney.sim.faults
     log_minutes: keep in `minutes` when each minute's end was written to the socket
-    facts:       root → tick size and USD per point that its definitions tell; default: those of rooney.instruments
+    facts:       root → tick size and USD per point that its definitions tell; default: those of
+    rooney.market.instruments
     """
 
     def __init__(

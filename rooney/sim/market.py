@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
-from rooney.messages import Bar
-from rooney.sessions import (
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
+from rooney.market.messages import Bar
+from rooney.market.sessions import (
     MINUTE_NS,
     is_trade_date,
     next_trade_date,

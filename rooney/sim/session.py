@@ -7,8 +7,8 @@ import secrets
 
 from databento_dbn import DBNError, SType
 
-from rooney.instruments import PRODUCTS
-from rooney.sessions import trade_date
+from rooney.market.instruments import PRODUCTS
+from rooney.market.sessions import trade_date
 from rooney.sim import wire
 from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
 from rooney.sim.sources import Instrument

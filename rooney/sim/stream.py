@@ -8,7 +8,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim import wire
 from rooney.sim.faults import (
     AbsurdPrices,

@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from rooney.instruments import parse_contract
+from rooney.market.instruments import parse_contract
 from rooney.sim.sources import Instrument
 from rooney.sim.wire import UNDEF_TIMESTAMP, Trades, mapping
 

@@ -49,7 +49,8 @@ class Venue:
 
     minutes: where MinuteSent are kept; None = they are not
     shut:    resets every session and refuses connections for so many seconds
-    facts:   root → tick size and USD per point of its definitions, where they are not those of rooney.instruments
+    facts:   root → tick size and USD per point of its definitions, where they are not those of
+    rooney.market.instruments
     """
 
     source: Source

@@ -16,9 +16,9 @@ from itertools import pairwise
 
 import msgspec
 
-from rooney import sessions
 from rooney.ledgerrows import Closed
-from rooney.sessions import trade_date
+from rooney.market import sessions
+from rooney.market.sessions import trade_date
 from rooney.view.measures import daily, sharpe
 from rooney.view.portrait import Portrait
 from rooney.view.system import System

@@ -12,8 +12,8 @@ from datetime import date
 
 import msgspec
 
-from rooney import sessions
-from rooney.sessions import HOUR_NS
+from rooney.market import sessions
+from rooney.market.sessions import HOUR_NS
 from rooney.view.difference import PNL_FLOOR_USD, Cause, Difference, Scene
 from rooney.view.runs import BAR_NS, Run, Trade
 

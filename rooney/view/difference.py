@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from rooney.ledgerrows import Decision, Order
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders import Role, State
-from rooney.sessions import HOUR_NS, MINUTE_NS
 from rooney.view.runs import Kind, Run, Trade
 
 PNL_FLOOR_USD = 0.01  # below this money is the same

@@ -7,13 +7,13 @@ from collections import deque
 
 import msgspec
 
-from rooney import sessions
 from rooney.bus import Bus, RedisInfo
-from rooney.codec import decode_minute
 from rooney.errors import BusError, MessageError
-from rooney.instruments import group_of
-from rooney.messages import Bar, HubStatus, InstrumentState, Minute, MinuteFlag, Roll
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.codec import decode_minute
+from rooney.market.instruments import group_of
+from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.sessions import MINUTE_NS
 from rooney.view.buckets import Buckets
 
 KEPT = 240  # minutes per instrument, for the small curve

@@ -18,8 +18,8 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from rooney import sessions
 from rooney.ledgerrows import Closed
+from rooney.market import sessions
 from rooney.view.portrait import Portrait
 
 SHARPE_DAYS, CORRELATION_DAYS, YEAR_DAYS = 20, 30, 252

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from rooney import pace, sessions
+from rooney import pace
 from rooney.errors import LedgerError
 from rooney.ledgerrows import Closed
 from rooney.ledgerview import Day, created_ns, ledger_path, read_day, read_pace
+from rooney.market import sessions
 from rooney.summary import Period
 from rooney.view.portrait import LedgerView, Portrait
 

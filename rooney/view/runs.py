@@ -11,10 +11,10 @@ from typing import Protocol
 
 import msgspec
 
-from rooney import sessions
-from rooney.instruments import PRODUCTS
 from rooney.ledgerrows import Decision, Order
-from rooney.sessions import HOUR_NS, MINUTE_NS
+from rooney.market import sessions
+from rooney.market.instruments import PRODUCTS
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.view.measures import Point, sharpe
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}

@@ -12,7 +12,7 @@ from machine import REPOSITORY, Machine
 from world import HUB, TRADING, World, worker
 
 from rooney.install.layout import SHIPPED
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.demo import _dense
 
 HERE = Path(__file__).parent

@@ -13,9 +13,9 @@ from worker_support import BUY, LEAVE, bar, chicago
 from worker_support import minute as tape_entry
 from world import HUB, World, worker
 
-from rooney.messages import Bar
-from rooney.minutes import Published
-from rooney.sessions import MINUTE_NS
+from rooney.market.messages import Bar
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.tape import Published
 
 UNIT = worker("scripted")
 ALERT = "rooney-alert@rooney-worker@scripted.service"

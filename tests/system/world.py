@@ -10,7 +10,7 @@ import yaml
 from machine import Machine
 
 from rooney.bus import Bus
-from rooney.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
 from rooney.sim.demo import Demo, Options, Plan, _held, plan
 from rooney.sim.gateway import DEMO_KEY
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from rooney.instruments import MONTH_CODES, PRODUCTS
+from rooney.market.instruments import MONTH_CODES, PRODUCTS
 
 ACTIONS = frozenset({"buy", "sell", "exit", "cancel", "add", "reverse", "breakeven"})
 SENTIMENTS = {"bullish": 1, "long": 1, "bearish": -1, "short": -1, "flat": 0}

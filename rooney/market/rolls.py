@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import cache
 
-from rooney.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
+from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
 
 # A contract is left this many days before its deadline, whatever its volume: weekends and holidays included.
 STOP_DAYS = 4

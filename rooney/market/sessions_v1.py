@@ -5,7 +5,7 @@ was whatever fell on one calendar day after six hours had been added. So a curre
 day before, and every Sunday evening is a day of one hour.
 """
 
-from rooney.sessions import HOUR_NS, Window, utc_offset_ns
+from rooney.market.sessions import HOUR_NS, Window, utc_offset_ns
 
 DAY_NS = 24 * HOUR_NS
 NEW_YORK_GROUPS = ("metals", "energy")

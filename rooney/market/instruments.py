@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
-from rooney.sessions import is_trade_date, previous_trade_date
+from rooney.market.sessions import is_trade_date, previous_trade_date
 
 MONTH_CODES = "FGHJKMNQUVXZ"  # January to December
 _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")

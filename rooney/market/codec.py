@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from rooney.errors import MessageError
-from rooney.messages import Bar, HubStatus, Minute, Roll
+from rooney.market.messages import Bar, HubStatus, Minute, Roll
 
 T = TypeVar("T")
 

@@ -5,11 +5,11 @@ from datetime import date
 
 import msgspec
 
-from rooney import rolls, sessions
-from rooney.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
-from rooney.instruments import Contract
-from rooney.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
-from rooney.sessions import MINUTE_NS, Window
+from rooney.market import rolls, sessions
+from rooney.market.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
+from rooney.market.instruments import Contract
+from rooney.market.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.sessions import MINUTE_NS, Window
 
 
 class ContractCount(msgspec.Struct, frozen=True):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rooney import sessions
-from rooney.instruments import PRODUCTS, Contract
-from rooney.messages import Bar, BarFlag
-from rooney.sessions import MINUTE_NS
+from rooney.market import sessions
+from rooney.market.instruments import PRODUCTS, Contract
+from rooney.market.messages import Bar, BarFlag
+from rooney.market.sessions import MINUTE_NS
 
 PRICE_SCALE = 1_000_000_000
 UNDEF_PRICE = 2**63 - 1

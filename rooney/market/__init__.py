@@ -1,0 +1,1 @@
+"""Instruments, sessions, bars and the minutes of the tape. Pure."""
