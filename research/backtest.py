@@ -23,7 +23,7 @@ from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.model import NoModel
+from rooney.models.forest import NoModel
 from rooney.orders import Intent
 from rooney.strategy import find, load
 

@@ -40,7 +40,7 @@ def flatten(forest: Any, label: Any = 1) -> NDArray[np.void]:
 
 
 def arrays(nodes: NDArray[np.void]) -> dict[str, bytes]:
-    """NODE as the fields of `rooney.model.Model`."""
+    """NODE as the fields of `rooney.models.forest.Model`."""
     kinds = {"feature": "<i4", "left": "<i4", "right": "<i4", "threshold": "<f8", "leaf": "<f8"}
     names = {"threshold": "cut"}
     return {names.get(name, name): nodes[name].astype(kind).tobytes() for name, kind in kinds.items()}

@@ -18,7 +18,7 @@ from research.training import TrainingSet
 from rooney import utc
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.model import UNCONFIRMED, path_of, write_model
+from rooney.models.forest import UNCONFIRMED, path_of, write_model
 
 
 def run_training(

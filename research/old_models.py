@@ -22,7 +22,7 @@ from research import unpickle
 from rooney.config import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
-from rooney.model import Model, path_of, to_bytes, write_model
+from rooney.models.forest import Model, path_of, to_bytes, write_model
 
 _TIMEOUT_S = 120.0
 _POINTER = b"version https://git-lfs"

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from rooney import bundle
 from rooney.blocks import Gates
 from rooney.build import build_engine, code_digests, parameters_digest
-from rooney.bundle import Bundle, Manifest
 from rooney.config import Config, StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
-from rooney.model import UNCONFIRMED, Model, path_of, read_model
+from rooney.models import bundle
+from rooney.models.bundle import Bundle, Manifest
+from rooney.models.forest import UNCONFIRMED, Model, path_of, read_model
 from rooney.strategy import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"

@@ -20,13 +20,13 @@ from research.models import collect, train_all, write
 from research.train import DAY_NS, Plan
 from research.train_report import comparison, html
 from research.training import DEFAULT_FEATURES, TrainingSet
-from rooney import bundle
 from rooney.blocks import Gates, Retrain
 from rooney.build import build_engine, bundle_models
-from rooney.bundle import Bundle
 from rooney.config import Config
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
-from rooney.model import Model
+from rooney.models import bundle
+from rooney.models.bundle import Bundle
+from rooney.models.forest import Model
 
 
 def plan_of(wanted: Retrain, gates: Gates) -> Plan:

@@ -28,7 +28,7 @@ from sklearn.ensemble import RandomForestClassifier
 from research import cpcv, selection
 from research.forests import F64, arrays, flatten, predict
 from research.training import TrainingSet
-from rooney.model import Model
+from rooney.models.forest import Model
 
 DAY_NS = 86_400_000_000_000
 SHARES = (0.8, 0.65, 0.5, 0.35, 0.2)  # of the trades that a threshold keeps

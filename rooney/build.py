@@ -9,7 +9,6 @@ import msgspec
 
 from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.blocks import FilterBlock
-from rooney.bundle import SHOWN, Bundle
 from rooney.catalogue import FIRST_BAR_V1
 from rooney.config import Instrument, StrategyConfig
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
@@ -22,7 +21,8 @@ from rooney.layout import Layout, can_be_open
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.model import Model, NoModel, path_of, read_models
+from rooney.models.bundle import SHOWN, Bundle
+from rooney.models.forest import Model, NoModel, path_of, read_models
 from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides

@@ -15,9 +15,9 @@ import msgspec
 
 from rooney.accounts import Account, open_account
 from rooney.blocks import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
-from rooney.bundle import Bundle, promoted, read_bundle
 from rooney.errors import BundleError, ConfigError
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Product
+from rooney.models.bundle import Bundle, promoted, read_bundle
 from rooney.params import Declared, check_params, given_params
 from rooney.schema import REFUSED, Reader, Scalar, Tree, join, override, parse_yaml, unknown, wrong
 from rooney.secrets import Secret, credentials_directory, expand, read_credential

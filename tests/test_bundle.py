@@ -16,7 +16,6 @@ from worker_support import SCRIPTED, bar
 from research import promote
 from research.command import run_backtest
 from research.forests import arrays
-from rooney import bundle
 from rooney.blocks import Gates
 from rooney.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
 from rooney.check import findings
@@ -25,7 +24,8 @@ from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
-from rooney.model import UNCONFIRMED, Model, NoModel, path_of, write_model
+from rooney.models import bundle
+from rooney.models.forest import UNCONFIRMED, Model, NoModel, path_of, write_model
 from rooney.operate import backup, flatten
 
 FEATURES = ("weekday",)  # one set for the whole file: a step is compiled once for it

@@ -19,7 +19,7 @@ from research import optimize, search
 from research.cluster import joblib_on
 from research.train import Plan, train
 from rooney.errors import ConfigError
-from rooney.model import to_bytes
+from rooney.models.forest import to_bytes
 
 RAY_PORT = 10_001
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from research import forests
-from rooney import model as model_file
 from rooney.errors import ModelError
-from rooney.model import Model, from_bytes, path_of, read_model, read_models, to_bytes, write_model
+from rooney.models import forest as model_file
+from rooney.models.forest import Model, from_bytes, path_of, read_model, read_models, to_bytes, write_model
 
 FEATURES = ("ibs", "atrz", "weekday")
 
@@ -176,8 +176,8 @@ def test_a_worker_reads_a_large_model_in_milliseconds_with_numpy_and_msgspec_alo
         best_s = min(best_s, time.perf_counter() - started)
     assert best_s < 0.1
     code = (
-        "import sys, rooney.model; from pathlib import Path;"
-        f"rooney.model.read_model(Path({os.fspath(path_of(tmp_path, 'ES'))!r}));"
+        "import sys, rooney.models.forest; from pathlib import Path;"
+        f"rooney.models.forest.read_model(Path({os.fspath(path_of(tmp_path, 'ES'))!r}));"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

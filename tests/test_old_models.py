@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from research import forests, unpickle
 from research.old_models import old_names, read_old
 from rooney.errors import ModelError
-from rooney.model import path_of, read_model
+from rooney.models.forest import path_of, read_model
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["prev_bar_pct", "RSI Len 14", "es_hourly_z_score", "ibsxatrz", "rsixatrz"]

@@ -14,8 +14,8 @@ from test_compare import old_database
 from test_operate_reconcile import BOUGHT, tradovate
 from worker_support import ROOT
 
-from rooney.bundle import before, in_force
 from rooney.cli import cli
+from rooney.models.bundle import before, in_force
 from rooney.operate import acting, comparing, copying, looking
 from rooney.sim.traderspost import Fault
 

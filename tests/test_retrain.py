@@ -12,13 +12,13 @@ from research import retrain
 from research.forests import arrays
 from research.train import Verdict
 from research.training import TrainingSet
-from rooney import bundle
 from rooney.blocks import Gates, Retrain
 from rooney.build import code_digests, parameters_digest
 from rooney.config import Config
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import NODE
-from rooney.model import Model
+from rooney.models import bundle
+from rooney.models.forest import Model
 
 DAY_NS = 86_400_000_000_000
 LAST_NS = 100 * DAY_NS  # what either model was fitted to ends here

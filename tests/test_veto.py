@@ -26,7 +26,7 @@ from rooney.market.bars import ClosedMinute, ContractMinute
 from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import MinuteAssembler
-from rooney.model import Model, path_of, read_model, write_model
+from rooney.models.forest import Model, path_of, read_model, write_model
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config.multi_alpha.yml"

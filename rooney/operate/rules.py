@@ -2,7 +2,7 @@
 
 from rooney.build import configured_vetoes, entry_filters
 from rooney.config import Config
-from rooney.model import Model
+from rooney.models.forest import Model
 from rooney.operate.why import Rules
 from rooney.strategy import load
 

@@ -4,7 +4,7 @@
         current, previous   one line each: the name of the bundle in force, and of the one before it
         SHA256/             a bundle: never changed, named by its manifest's sha256, which names every other file's
             manifest.json   fields of `Manifest`
-            ES.model …      `rooney.model`
+            ES.model …      `rooney.models.forest`
             training.json … evidence, for people and for the next training
 
 What is in force changes in one step, by the one line of `current`; a worker reads it once, when it starts. A bundle
