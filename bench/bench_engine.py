@@ -19,7 +19,7 @@ from rooney.engine import Engine, EngineInstrument, Limits
 from rooney.ledger import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders import Intent, Role, Side, intent_id
+from rooney.orders.intents import Intent, Role, Side, intent_id
 from rooney.strategy import compile_strategy, load
 
 MARKS = 600

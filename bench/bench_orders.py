@@ -29,7 +29,7 @@ from rooney.gates import Rules
 from rooney.ledger import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders import Event, Intent, Payload, Role, Side, State, intent_id
+from rooney.orders.intents import Event, Intent, Payload, Role, Side, State, intent_id
 from rooney.sim.parts import Part, python
 from rooney.traderspost import TradersPost
 

@@ -24,7 +24,7 @@ from rooney.kernels.dtypes import Cause
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.models.forest import NoModel
-from rooney.orders import Intent
+from rooney.orders.intents import Intent
 from rooney.strategy import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from rooney.control import Act, Command
 from rooney.engine import Book, Decisions, Outcome
 from rooney.errors import LedgerError
 from rooney.ledgerfile import SCHEMA_VERSION, schema_version
 from rooney.ledgerview import opened
-from rooney.orders import Event, Intent, Role, Said, Side, State
-from rooney.outcomes import BY_OPERATOR, of_act, of_event
+from rooney.orders.control import Act, Command
+from rooney.orders.intents import Event, Intent, Role, Said, Side, State
+from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event
 
 # Rows to compare, in this order of columns; contracts of intents are those ordered.
 COLUMNS = {

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults, gates, orderlog
+from rooney import faults, gates
 from rooney.clock import Clock
-from rooney.control import Switch
 from rooney.gates import Rules, Traffic, View
 from rooney.ledger import Ledger
 from rooney.market import sessions
-from rooney.notices import Notice
-from rooney.orders import Event, Intent, Payload, Receipt, Role, State
-from rooney.outcomes import OUTCOME_STATES
+from rooney.orders import order_log as orderlog
+from rooney.orders.control import Switch
+from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
+from rooney.orders.notices import Notice
+from rooney.orders.outcomes import OUTCOME_STATES
 
 logger = logging.getLogger(__name__)
 

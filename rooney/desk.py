@@ -8,15 +8,16 @@ import logging
 import time
 from collections.abc import Sequence
 
-from rooney import log, orderlog
+from rooney import log
 from rooney.clock import Clock
-from rooney.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
 from rooney.delivery import Delivery, is_given_up
 from rooney.ledger import Ledger
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.reading import Reading, read
-from rooney.orders import IllegalMoveError, Intent, Role, Said, State, new_intent_id
-from rooney.outcomes import BY_OPERATOR, of_act
+from rooney.orders import order_log as orderlog
+from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
+from rooney.orders.intents import IllegalMoveError, Intent, Role, Said, State, new_intent_id
+from rooney.orders.outcomes import BY_OPERATOR, of_act
 
 logger = logging.getLogger(__name__)
 

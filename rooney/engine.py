@@ -27,7 +27,7 @@ from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import Contract, contract_from_number, parse_contract
 from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.models.forest import Model, NoModel
-from rooney.orders import Role, Side
+from rooney.orders.intents import Role, Side
 from rooney.strategy import Compiled, explain
 
 _EPOCH = date(1970, 1, 1)

@@ -11,7 +11,7 @@
     │   └── FeedFatalError a new session would only be refused again (key, account)
     └── BusError           Redis does not answer: keep trying, publish nothing twice
 
-What happens to an order is never an exception: it is a value (`rooney.orders.Receipt`).
+What happens to an order is never an exception: it is a value (`rooney.orders.intents.Receipt`).
 """
 
 EXIT_OK = 0

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from rooney.control import Level, Switch
 from rooney.ledger import Attempt
-from rooney.orders import Event, Intent, Role, State
+from rooney.orders.control import Level, Switch
+from rooney.orders.intents import Event, Intent, Role, State
 
 MINUTE_NS, HOUR_NS = 60_000_000_000, 3_600_000_000_000
 BREAKER_FAILURES, BREAKER_WINDOW_NS = 3, 5 * MINUTE_NS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rooney.engine import Decided, Trade
-from rooney.orders import Intent, new_intent_id
+from rooney.orders.intents import Intent, new_intent_id
 from rooney.strategy import Strategy
 
 logger = logging.getLogger(__name__)

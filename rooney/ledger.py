@@ -18,14 +18,15 @@ from typing import Any
 
 import msgspec
 
-from rooney import faults, ledgerfile, log, orderlog, pace
-from rooney.control import Act, Command, Verb
+from rooney import faults, ledgerfile, log, pace
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledgerfile import LAST_STATE, UNTOUCHED
 from rooney.market.sessions import trade_date
-from rooney.notices import Notice, Turn
-from rooney.orders import Event, Intent, Receipt, Role, Said, Side, State, check_move
+from rooney.orders import order_log as orderlog
+from rooney.orders.control import Act, Command, Verb
+from rooney.orders.intents import Event, Intent, Receipt, Role, Said, Side, State, check_move
+from rooney.orders.notices import Notice, Turn
 
 CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000

@@ -16,7 +16,7 @@ import msgspec
 
 from rooney.ledgerfile import WITH_ACTS, schema_version
 from rooney.market.instruments import contract_from_number
-from rooney.orders import Role, Said, Side, State
+from rooney.orders.intents import Role, Said, Side, State
 
 _OPEN = (State.PLANNED, State.SENDING, State.UNCONFIRMED)
 _FORMATS = {"<i8": "q", "<f8": "d"}
@@ -114,7 +114,7 @@ class Held(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """One event in an order's life; times UTC ns, status an HTTP status or 0.
 
-    said: see rooney.orders.Said; is_applied: it reached the step; latency_ns: of the request, 0 without one
+    said: see rooney.orders.intents.Said; is_applied: it reached the step; latency_ns: of the request, 0 without one
     """
 
     seq: int

@@ -18,7 +18,7 @@ import msgspec
 
 from rooney.errors import LedgerError
 from rooney.ledgerfile import APPLICATION_ID, LAST_STATE, WITH_NOTICES, schema_version
-from rooney.orders import State
+from rooney.orders.intents import State
 
 STATE = Path("/var/lib/rooney")
 

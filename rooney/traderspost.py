@@ -32,7 +32,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
 from rooney.errors import ConfigError
-from rooney.orders import Intent, Payload, Receipt, Role, Side, State
+from rooney.orders.intents import Intent, Payload, Receipt, Role, Side, State
 
 RESOLVE_S = 6.0  # the C library asks a second name server after 5 s
 CONNECT_S = 3.0

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import faults, log, orderlog, statusline, traderspost, utc
+from rooney import faults, log, statusline, traderspost, utc
 from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config import Config
-from rooney.control import Act, Control, control_directory
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
@@ -33,11 +32,13 @@ from rooney.market import codec
 from rooney.market.instruments import group_of
 from rooney.market.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.market.sessions import MINUTE_NS, trade_date, window_at
-from rooney.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
-from rooney.orders import Event, Intent, Payload
-from rooney.outcomes import OUTCOMES_PER_MARK, of_act, of_event
+from rooney.orders import order_log as orderlog
+from rooney.orders.control import Act, Control, control_directory
+from rooney.orders.intents import Event, Intent, Payload
+from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
+from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from rooney.alerts.sender import Sender
 from rooney.bus import Bus
 from rooney.config import load_config
 from rooney.ledger import Ledger
-from rooney.notices import Notice, Turn
 from rooney.notify import Notifier
+from rooney.orders.notices import Notice, Turn
 from rooney.secrets import Secret
 from rooney.view.system import Looker
 

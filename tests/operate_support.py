@@ -18,7 +18,7 @@ from worker_support import BUY, LEAVE, QUIET, ROOT, Forked, Rig, Zygote, bar, ch
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.operate.reading import Reading, read
-from rooney.orders import State
+from rooney.orders.intents import State
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running
 

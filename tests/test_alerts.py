@@ -26,7 +26,7 @@ from rooney.alerts.steady import CALM_NS, HOLD_NS, Steady
 from rooney.alerts.troubles import MAX_CHARS, Trouble, compose, is_due, pending
 from rooney.alerts.vitals import HOUR_NS, Sample, Vitals
 from rooney.config import load_config
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 
 S = 1_000_000_000
 NOW = 1_773_241_200 * S  # 2026-03-11 15:00 UTC

@@ -28,7 +28,7 @@ from rooney.market.bars import ClosedMinute, ContractMinute
 from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
-from rooney.orders import Intent, Role
+from rooney.orders.intents import Intent, Role
 from rooney.strategy import Strategy, load
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rooney.control import (
+from rooney.orders.control import (
     ALL,
     DEFAULT_DIRECTORY,
     Command,

@@ -12,7 +12,7 @@ from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_on
 
 from rooney.market.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders import Role
+from rooney.orders.intents import Role
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.sources import Instrument, Recorded

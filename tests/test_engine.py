@@ -42,7 +42,7 @@ from rooney.kernels import step as kernel
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.market.messages import BarFlag, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.orders import Role, Side
+from rooney.orders.intents import Role, Side
 
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from test_ledger import intent
 from worker_support import chicago
 
-from rooney.control import Level, Switch
 from rooney.gates import (
     BREAKER_FAILURES,
     BREAKER_WINDOW_NS,
@@ -24,7 +23,8 @@ from rooney.gates import (
     refusal,
 )
 from rooney.ledger import Attempt
-from rooney.orders import Event, Role, State
+from rooney.orders.control import Level, Switch
+from rooney.orders.intents import Event, Role, State
 
 S = 1_000_000_000
 NOW = chicago("2026-03-11 10:00")

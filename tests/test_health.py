@@ -25,7 +25,7 @@ from rooney.ledger import Ledger
 from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, opened, read, read_day
 from rooney.market.messages import HubStatus
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 from rooney.secrets import Secret
 
 NOW = chicago("2026-03-11 10:00")

@@ -19,16 +19,16 @@ import pytest
 from worker_support import ROOT, read_only, wait_for
 
 from rooney import ledgerfile, pace
-from rooney.control import Command, Verb
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
 from rooney.ledgerfile import SCHEMA_VERSION
 from rooney.ledgerview import read_pace
-from rooney.notices import Notice, Turn
 from rooney.operate.reading import read
-from rooney.orders import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
+from rooney.orders.control import Command, Verb
+from rooney.orders.intents import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
+from rooney.orders.notices import Notice, Turn
 
 BOOK = Book("{}", b"book")
 
@@ -364,7 +364,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_ledger import commit, intent
 from rooney.ledger import Checkpoint, Ledger
-from rooney.orders import State
+from rooney.orders.intents import State
 ledger = Ledger(Path({path!r}), "ibs")
 for k in itertools.count(1):
     one = intent(ledger.next_seq())

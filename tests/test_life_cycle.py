@@ -47,7 +47,7 @@ from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.orders import Role
+from rooney.orders.intents import Role
 from rooney.strategy import compile_strategy
 
 SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])

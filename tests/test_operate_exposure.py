@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rooney.control import Command, Verb
 from rooney.ledgerrows import Held, Order, Pending, Step
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.reading import Act, Reading
-from rooney.orders import Role, Said, Side, State
+from rooney.orders.control import Command, Verb
+from rooney.orders.intents import Role, Said, Side, State
 
 MARK = 1_773_241_320_000_000_000  # 2026-03-11 15:02 UTC
 ENTRY, EXIT = Role.ENTRY, Role.EXIT

@@ -9,13 +9,14 @@ import pytest
 from test_delivery import EXIT, A, G, P, R, S, U, desk, life, says, webhook  # noqa: F401
 from test_log import Journal, journal, restored  # noqa: F401
 
-from rooney import log, orderlog
+from rooney import log
 from rooney.clock import Clock
-from rooney.control import Control, Level, clear_switches, set_switch
 from rooney.delivery import take_over
 from rooney.desk import Desk
 from rooney.ledger import Ledger
-from rooney.orders import State
+from rooney.orders import order_log as orderlog
+from rooney.orders.control import Control, Level, clear_switches, set_switch
+from rooney.orders.intents import State
 from rooney.sim.traderspost import Fault
 
 # ruff: noqa: F811 - fixtures of other tests

@@ -5,11 +5,11 @@ import math
 import pytest
 from test_ledger import intent
 
-from rooney.control import Act, Command, Verb
 from rooney.engine import Outcome
 from rooney.kernels.dtypes import OutcomeKind
-from rooney.orders import Event, Role, Said, State
-from rooney.outcomes import BY_OPERATOR, of_act, of_event, outcome_kind
+from rooney.orders.control import Act, Command, Verb
+from rooney.orders.intents import Event, Role, Said, State
+from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event, outcome_kind
 
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
 K = OutcomeKind

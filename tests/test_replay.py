@@ -33,11 +33,11 @@ from research.history import History
 from research.replay import Replayed
 from rooney import worker
 from rooney.config import StrategyConfig, load_config
-from rooney.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.errors import LedgerError
 from rooney.ledger import Ledger
 from rooney.operate.compare import audit_lines
 from rooney.operate.tape import record
+from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
 
 # ruff: noqa: F811 - fixtures of test_worker

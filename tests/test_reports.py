@@ -21,7 +21,7 @@ from rooney.cli import cli
 from rooney.engine import Book, Trade
 from rooney.ledger import Ledger
 from rooney.market.sessions import MINUTE_NS
-from rooney.notices import Turn
+from rooney.orders.notices import Turn
 from rooney.view.report import minutes_in_session, read
 from rooney.view.reporttext import notices
 

@@ -39,7 +39,7 @@ from rooney.market.sessions import (
     window_at,
 )
 from rooney.market.tape import MinuteAssembler
-from rooney.orders import Role
+from rooney.orders.intents import Role
 
 LAST = sessions.table().last
 # Beyond both ends of the table too: there the regular week goes on.

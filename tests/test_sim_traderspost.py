@@ -18,7 +18,7 @@ import pytest
 from test_traderspost import certificate  # noqa: F401 - a fixture
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
-from rooney.orders import State
+from rooney.orders.intents import State
 from rooney.sim.traderspost import Account, Book, Fault, Running, check, read_accounts, running
 from rooney.traderspost import TradersPost
 

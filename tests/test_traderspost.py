@@ -25,7 +25,7 @@ from urllib3.util import Retry
 
 from rooney.errors import ConfigError
 from rooney.market.instruments import PRODUCTS
-from rooney.orders import Intent, Receipt, Role, Side, State
+from rooney.orders.intents import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
 from rooney.traderspost import MAX_BODY, TradersPost, _unsent, payload
 

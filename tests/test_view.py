@@ -23,7 +23,6 @@ from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, closes
 from worker_support import bar, chicago, engine
 
 from research import metrics as research_metrics
-from rooney.control import Level, set_switch
 from rooney.errors import LedgerError
 from rooney.kernels import dtypes
 from rooney.ledger import Ledger
@@ -31,7 +30,8 @@ from rooney.ledgerrows import Account, Closed, Pending, decode_book
 from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.operate.reading import read
-from rooney.orders import Said, Side
+from rooney.orders.control import Level, set_switch
+from rooney.orders.intents import Said, Side
 from rooney.sim.traderspost import Fault
 from rooney.view.buckets import BOUNDS_S, Buckets
 from rooney.view.conditions import Severity, conditions, state_of

@@ -18,9 +18,9 @@ from worker_support import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_
 
 from rooney import log
 from rooney.bus import Bus
-from rooney.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
 from rooney.market.messages import Roll
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault
 

@@ -30,7 +30,7 @@ from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Minute, MinuteFlag, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
-from rooney.orders import Role
+from rooney.orders.intents import Role
 from rooney.sim.traderspost import Account
 from rooney.strategy import Compiled, compile_strategy, load
 

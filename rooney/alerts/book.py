@@ -14,7 +14,7 @@ import msgspec
 
 from rooney.alerts.troubles import OLD_NS, Item, Message, Telling, Trouble
 from rooney.errors import LedgerError
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 
 KEPT_NS = 90 * 86_400_000_000_000
 _SCHEMA = """

@@ -7,7 +7,7 @@ import msgspec
 from rooney.errors import LedgerError
 from rooney.ledgerfile import WITH_NOTICES, schema_version
 from rooney.ledgerview import opened
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 
 AT_ONCE = 5_000
 REPORTS = Path("/var/lib/rooney-report/outbox")

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from rooney import pace
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 
 T = TypeVar("T")
 

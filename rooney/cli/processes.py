@@ -85,10 +85,10 @@ def dashboard(
     if missing := [name for name in ("starlette", "uvicorn", "jinja2") if find_spec(name) is None]:
         raise ConfigError(f"rooney dashboard needs {' and '.join(missing)}: install rooney[dashboard]")
     from rooney import log
-    from rooney.control import control_directory
     from rooney.dashboard.process import DashboardProcess
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory
+    from rooney.orders.control import control_directory
     from rooney.view.system import Looker
 
     log.setup("dashboard")
@@ -116,9 +116,9 @@ def alert_sender(
     from rooney.alerts.sender import Sender, level_of
     from rooney.alerts.sources import REPORTS
     from rooney.bus import Bus
-    from rooney.control import control_directory
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory
+    from rooney.orders.control import control_directory
     from rooney.secrets import credentials_directory
     from rooney.view.system import Looker
 

@@ -200,7 +200,7 @@ def alerts(known: bool, hours: float, directory: Path | None, as_json: bool) -> 
     from rooney.alerts.book import told
     from rooney.alerts.sender import BOOK
     from rooney.alerts.troubles import word
-    from rooney.control import KNOWN, control_directory
+    from rooney.orders.control import KNOWN, control_directory
 
     if known:
         path = control_directory(os.environ) / KNOWN

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable
 
 from rooney import __version__
-from rooney.orders import State
+from rooney.orders.intents import State
 from rooney.view.buckets import BOUNDS_S, Buckets
 from rooney.view.market import freshness
 from rooney.view.system import Looker, System

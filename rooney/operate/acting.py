@@ -101,10 +101,10 @@ def position(
     as_json: bool,
 ) -> None:
     """Show what is open; with QUANTITY (2 long, -1 short, 0 flat) and --price, state it."""
-    from rooney.control import control_directory, switches
     from rooney.operate import positions, state_position
     from rooney.operate.exposure import exposures
     from rooney.operate.reading import read
+    from rooney.orders.control import control_directory, switches
 
     reading = read(ledger_path(state_directory(state, os.environ), name))
     if len(symbols) == 2 and symbols[1].lstrip("+-").isdecimal():
@@ -141,7 +141,7 @@ def halt(
     as_json: bool,
 ) -> None:
     """No new entries, until `rooney resume`; exits go on."""
-    from rooney.control import ALL, Level, control_directory, set_switch
+    from rooney.orders.control import ALL, Level, control_directory, set_switch
 
     strategies_of(state_directory(state, os.environ), name, is_all)
     scope, level = name or ALL, Level.STOP if exits_too else Level.HALT
@@ -159,8 +159,8 @@ def halt(
 @_acting
 def resume(name: str | None, is_all: bool, state: Path | None, reason: str | None, yes: bool, as_json: bool) -> None:
     """Take halt, flatten and stop away, and lift what is latched: daily loss, drawdown, gap, breaker."""
-    from rooney.control import control_directory
     from rooney.operate import resume as act
+    from rooney.orders.control import control_directory
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, is_all)
@@ -259,11 +259,11 @@ def reconcile(
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from rooney.control import control_directory
     from rooney.operate import reconcile as act
     from rooney.operate.leaving import leave, waiting
     from rooney.operate.reading import read
     from rooney.operate.statement import read_statement
+    from rooney.orders.control import control_directory
 
     try:
         tz = ZoneInfo(zone) if zone else None

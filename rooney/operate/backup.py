@@ -23,11 +23,11 @@ import msgspec
 
 from rooney import __version__
 from rooney.config import Config
-from rooney.control import Level
 from rooney.errors import ConfigError, RooneyError
 from rooney.ledgerview import holder
 from rooney.operate import reading
 from rooney.operate.places import LEDGER, ledger_names
+from rooney.orders.control import Level
 
 FORMAT = 1
 STRATEGY_FILES = Path("/etc/rooney/strategies")

@@ -30,8 +30,8 @@ def backup(
     as_json: bool,
 ) -> None:
     """Write ledgers, configuration, strategies, models and switches to one file; workers may go on."""
-    from rooney.control import control_directory
     from rooney.operate import backup as act
+    from rooney.orders.control import control_directory
 
     config = load(config_path, overrides, env_file)
     items = act.collect(

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.control import Verb
 from rooney.ledgerrows import Held, Order, Pending
 from rooney.market.instruments import Contract, contract_from_number, parse_contract
 from rooney.operate.reading import Act, Reading
-from rooney.orders import Role, Said, Side, State
+from rooney.orders.control import Verb
+from rooney.orders.intents import Role, Said, Side, State
 
 _MAY_BE_LIVE = (State.SENDING, State.ACKNOWLEDGED, State.UNCONFIRMED)
 

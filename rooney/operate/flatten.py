@@ -17,7 +17,6 @@ import msgspec
 from rooney import traderspost
 from rooney.clock import Clock
 from rooney.config import Config, Instrument
-from rooney.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.gates import Rules
 from rooney.ledgerview import holder
@@ -26,7 +25,8 @@ from rooney.operate import positions, units
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.reading import Reading, read
 from rooney.operate.standin import StandIn, can_go
-from rooney.orders import Intent, Payload
+from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
+from rooney.orders.intents import Intent, Payload
 from rooney.traderspost import TradersPost
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it

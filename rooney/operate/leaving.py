@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from rooney.clock import Clock
-from rooney.control import Command, Control, ControlError, control_directory, put_command
 from rooney.ledgerview import holder
 from rooney.operate import units
 from rooney.operate.reading import Reading
+from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
 
 
 def leave(reading: Reading, command: Command, clock: Clock) -> str:

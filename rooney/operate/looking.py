@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _looker(
     config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, state: Path | None, clock: str
 ) -> "Looker":
-    from rooney.control import control_directory
+    from rooney.orders.control import control_directory
     from rooney.view.system import Looker
 
     config = load(config_path, overrides, env_file)

@@ -9,7 +9,7 @@ from rooney.errors import ConfigError
 from rooney.ledgerrows import Order
 from rooney.operate import showing
 from rooney.operate.reading import Reading
-from rooney.orders import Role, State
+from rooney.orders.intents import Role, State
 
 
 def needs_attention(order: Order) -> bool:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rooney.control import Switch
 from rooney.ledgerrows import Held
 from rooney.market.instruments import PRODUCTS
 from rooney.operate import showing
 from rooney.operate.exposure import Exposure
 from rooney.operate.reading import Reading
-from rooney.orders import Side
+from rooney.orders.control import Switch
+from rooney.orders.intents import Side
 
 
 def _open_pnl_usd(held: Held, exposure: Exposure | None) -> float | None:

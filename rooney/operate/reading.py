@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.control import Command
 from rooney.errors import LedgerError
 from rooney.ledgerfile import WITH_ACTS, schema_version
 from rooney.ledgerrows import Account, Closed, Held, Order, decode_book, orders, trades
 from rooney.ledgerview import opened
+from rooney.orders.control import Command
 
 
 class Act(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from rooney.control import Command, Verb
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 from rooney.ledgerrows import Held, Pending
 from rooney.market.instruments import PRODUCTS, Contract, parse_contract
@@ -20,7 +19,8 @@ from rooney.operate import showing
 from rooney.operate.exposure import exposures
 from rooney.operate.reading import Reading
 from rooney.operate.statement import Fill
-from rooney.orders import Role
+from rooney.orders.control import Command, Verb
+from rooney.orders.intents import Role
 
 BEFORE_NS = 120 * 1_000_000_000  # an assumed fill is stamped with the open of a minute, a clock may be off
 AFTER_NS = 900 * 1_000_000_000  # how late an execution may be and still be that of the order

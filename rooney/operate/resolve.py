@@ -4,13 +4,13 @@ import math
 import time
 
 from rooney.clock import Clock
-from rooney.control import Command, Resolution, Verb
 from rooney.errors import ConfigError
 from rooney.ledgerrows import Order
 from rooney.operate import showing
 from rooney.operate.leaving import far_off, leave
 from rooney.operate.reading import Reading
-from rooney.orders import Role, State
+from rooney.orders.control import Command, Resolution, Verb
+from rooney.orders.intents import Role, State
 
 
 def check(order: Order, filled: float | None) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.control import ALL, Command, Verb, clear_switches, put_command, switches
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
+from rooney.orders.control import ALL, Command, Verb, clear_switches, put_command, switches
 
 
 class Resumed(msgspec.Struct, frozen=True):

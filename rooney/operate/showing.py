@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from rooney.orders import Side
+from rooney.orders.intents import Side
 
 
 def minute(ts_ns: int) -> str:

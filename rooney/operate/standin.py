@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from rooney.clock import Clock, ReplayClock
-from rooney.control import Control, control_directory
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.gates import Rules, stopped
@@ -21,7 +20,8 @@ from rooney.market.instruments import group_of
 from rooney.market.sessions import window_at
 from rooney.operate.exposure import Exposure
 from rooney.operate.reading import Reading
-from rooney.orders import Intent, Payload, Receipt
+from rooney.orders.control import Control, control_directory
+from rooney.orders.intents import Intent, Payload, Receipt
 
 _CLOSE_S = 15.0  # the longest a request may take, and some
 _TICK_S = 0.1

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from rooney.clock import Clock
-from rooney.control import Command, Verb
 from rooney.errors import ConfigError
 from rooney.ledgerrows import Held
 from rooney.operate import showing
 from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.leaving import far_off, leave
 from rooney.operate.reading import Reading
-from rooney.orders import Side
+from rooney.orders.control import Command, Verb
+from rooney.orders.intents import Side
 
 
 class Stated(msgspec.Struct, frozen=True):

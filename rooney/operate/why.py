@@ -20,7 +20,7 @@ from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
-from rooney.orders import Role, State
+from rooney.orders.intents import Role, State
 from rooney.view.portrait import Portrait
 from rooney.view.system import StrategyLook, System
 

@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import msgspec
 
-from rooney.control import Level
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.health import WORKER_LATE_S, Seen, attention
 from rooney.ledgerview import Record
 from rooney.market.instruments import deadline, group_of, parse_contract
 from rooney.market.sessions import trade_date, window_at
-from rooney.notices import DAILY_LOSS, DRAWDOWN
-from rooney.orders import Role, State
+from rooney.orders.control import Level
+from rooney.orders.intents import Role, State
+from rooney.orders.notices import DAILY_LOSS, DRAWDOWN
 from rooney.view.expectation import Light
 from rooney.view.market import Market
 from rooney.view.system import StrategyLook, System

@@ -12,7 +12,7 @@ import msgspec
 
 from rooney.ledgerrows import Decision, Order
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.orders import Role, State
+from rooney.orders.intents import Role, State
 from rooney.view.runs import Kind, Run, Trade
 
 PNL_FLOOR_USD = 0.01  # below this money is the same

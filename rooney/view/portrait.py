@@ -13,7 +13,7 @@ from rooney.errors import LedgerError
 from rooney.ledgerfile import LAST_STATE, WITH_ACTS, schema_version
 from rooney.ledgerrows import Account, Closed, Decision, Held, Order, decisions, decode_book, orders, trades
 from rooney.ledgerview import opened
-from rooney.orders import Role, State
+from rooney.orders.intents import Role, State
 from rooney.view.buckets import Buckets
 
 ORDERS_KEPT = 200  # newest ones; those that are not over are always there

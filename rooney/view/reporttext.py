@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from rooney import log, pace
-from rooney.notices import Notice, Turn
+from rooney.orders.notices import Notice, Turn
 from rooney.summary import Period
 from rooney.view.report import Report
 

@@ -14,13 +14,13 @@ import msgspec
 from rooney.blocks import StrategyBlock
 from rooney.bus import Bus
 from rooney.config import Config
-from rooney.control import Switch, switches
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledgerrows import Held
 from rooney.ledgerview import holder, ledger_path
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
+from rooney.orders.control import Switch, switches
 from rooney.view.expectation import WINDOW, Expectation, Health, judge
 from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView

@@ -13,8 +13,8 @@ import logging
 from collections.abc import Sequence
 
 from rooney import log
-from rooney.notices import BREAKER, Notice, Turn
-from rooney.orders import Event, Intent, Role, State
+from rooney.orders.intents import Event, Intent, Role, State
+from rooney.orders.notices import BREAKER, Notice, Turn
 
 RETRIES_TOLD = 3  # from so many attempts on an order that does not get out is a warning
 

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from rooney.control import Act, Verb
 from rooney.engine import Outcome
 from rooney.kernels.dtypes import Cause, OutcomeKind
-from rooney.orders import Event, Intent, Role, Said, State
+from rooney.orders.control import Act, Verb
+from rooney.orders.intents import Event, Intent, Role, Said, State
 
 OUTCOME_STATES = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
 BY_OPERATOR = Cause.OPERATOR.name.lower()  # an exit with this cause was not decided by the step

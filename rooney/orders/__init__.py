@@ -1,0 +1,1 @@
+"""Decisions, orders and their lives, what an operator orders. Values; nothing here sends."""
