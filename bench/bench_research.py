@@ -174,7 +174,7 @@ def test_compiling(benchmark: Any, name: str, tmp_path: Path) -> None:
 
 
 def _strategy(name: str, roots: str) -> Any:
-    from rooney.config import load_config
+    from rooney.config.loader import load_config
 
     return load_config(CONFIG, [f"strategies.{name}.instruments=[{roots}]"]).strategy(name)
 

@@ -16,7 +16,7 @@ import yaml
 from bench import data, gateway
 from rooney.build import build_engine
 from rooney.bus import Bus
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis

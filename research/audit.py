@@ -15,7 +15,7 @@ import msgspec
 
 from research import replay
 from research.recording import Rows
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledgerrows import Decision, Order
 from rooney.market import sessions

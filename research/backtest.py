@@ -16,7 +16,7 @@ from research import metrics
 from research.history import History
 from rooney import utc
 from rooney.build import build_engine, configured_vetoes, entry_filters
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.engine import Decisions, Engine
 from rooney.hooks import Hooks, intent_of
 from rooney.kernels import dtypes

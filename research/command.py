@@ -17,7 +17,7 @@ from research.history import History
 from research.replay import Replayed
 from rooney import utc
 from rooney.build import model_findings
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.engine import Decisions
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 

@@ -21,8 +21,8 @@ import strategies
 from research import backtest
 from research.calendar import session_windows
 from research.history import History
-from rooney.blocks import StrategyBlock
-from rooney.config import Config, StrategyConfig
+from rooney.config.loader import Config, StrategyConfig
+from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of

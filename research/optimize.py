@@ -33,9 +33,9 @@ from research.searchfile import Found
 from research.training import F64
 from rooney import utc
 from rooney.build import build_engine
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
+from rooney.config.validation import Scalar
 from rooney.errors import ConfigError, StrategyError
-from rooney.schema import Scalar
 from rooney.strategy import load
 
 FORMAT = 1

@@ -36,8 +36,8 @@ from research.slots import admitted_usd
 from research.training import F64
 from rooney import utc
 from rooney.build import build_engine
-from rooney.config import StrategyConfig
-from rooney.schema import Scalar
+from rooney.config.loader import StrategyConfig
+from rooney.config.validation import Scalar
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"

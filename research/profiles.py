@@ -23,7 +23,7 @@ from research import backtest
 from research.calendar import DAY_NS
 from research.history import History
 from rooney import utc
-from rooney.config import Instrument, StrategyConfig
+from rooney.config.loader import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS

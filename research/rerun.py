@@ -15,9 +15,9 @@ from research.history import History
 from research.metrics import DAYS_PER_YEAR
 from research.training import F64, I64, unlimited
 from rooney.build import build_engine, open_lengths
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
+from rooney.config.validation import Scalar
 from rooney.errors import ConfigError
-from rooney.schema import Scalar
 
 YEAR = DAYS_PER_YEAR**0.5
 _LEAST_DATES = 40

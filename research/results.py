@@ -21,7 +21,7 @@ from research.search import run_optimize, run_portfolio
 from research.search_report import CLOSES_ONLY, ratio, share, usd, value
 from research.train import Plan as TrainPlan
 from research.training import DEFAULT_FEATURES
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS
 from rooney.options import load
 

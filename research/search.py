@@ -21,7 +21,7 @@ from research.history import History
 from research.rerun import Runs, with_params
 from research.searchfile import Found
 from rooney.build import build_engine
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
 _POLL_S = 1.0

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from rooney.config import Config, load_config
+from rooney.config.loader import Config, load_config
 from rooney.errors import ConfigError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")

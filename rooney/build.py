@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from rooney.ahead import DROP_IN, NotCompiledError
-from rooney.blocks import FilterBlock
 from rooney.catalogue import FIRST_BAR_V1
-from rooney.config import Instrument, StrategyConfig
+from rooney.config.loader import Instrument, StrategyConfig
+from rooney.config.preflight import Finding
+from rooney.config.schema import FilterBlock
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
 from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.filters import Filter, filter_field
-from rooney.findings import Finding
 from rooney.kernels import jit
 from rooney.layout import Layout, can_be_open
 from rooney.market import sessions_v1 as oldclock

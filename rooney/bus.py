@@ -16,13 +16,13 @@ from redis.connection import DefaultParser
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from rooney.blocks import DataHub
+from rooney.config.schema import DataHub
+from rooney.config.secrets import Secret
 from rooney.errors import BusError, MessageError
 from rooney.market import codec
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, HubStatus, Minute
 from rooney.market.tape import ContractCount, Published
-from rooney.secrets import Secret
 
 TAPE = "market:tape"
 STATUS = "hub:status"

@@ -7,9 +7,9 @@ from pathlib import Path
 from rooney import ahead, precompile
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
-from rooney.config import Config
+from rooney.config.loader import Config
+from rooney.config.preflight import CREDENTIAL_STORE, Finding, check_findings, table_findings
 from rooney.errors import BusError, ConfigError, MessageError
-from rooney.findings import CREDENTIAL_STORE, Finding, check_findings, table_findings
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
+from rooney.config.secrets import has_reference
+from rooney.config.validation import join, parse_yaml, shown
 from rooney.errors import ConfigError
 from rooney.market.instruments import PRODUCTS
-from rooney.schema import join, parse_yaml, shown
-from rooney.secrets import has_reference
 
 Became = Literal["carried", "replaced", "look"]  # look: a person must see to it
 
@@ -195,7 +195,7 @@ def migrate(old: Mapping[str, Any], source: str) -> Migration:
 
 def check_migrated(made: Migration) -> None:
     """Whether the new file is one that loads, its parameters ones that `ibs` takes. Raises ConfigError."""
-    from rooney.config import load_config
+    from rooney.config.loader import load_config
     from rooney.strategy import load
 
     with tempfile.TemporaryDirectory() as folder:

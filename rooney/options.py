@@ -12,7 +12,7 @@ from rooney.errors import ConfigError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rooney.config import Config
+    from rooney.config.loader import Config
 
 DEFAULT_CONFIG = "/etc/rooney/config.multi_alpha.yml"
 
@@ -31,8 +31,8 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
     """The configuration those options name. Raises ConfigError."""
-    from rooney.config import load_config
-    from rooney.secrets import read_env_file
+    from rooney.config.loader import load_config
+    from rooney.config.secrets import read_env_file
 
     if env_file is not None:
         read_env_file(env_file, os.environ)

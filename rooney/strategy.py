@@ -42,7 +42,7 @@ import numpy as np
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
 from rooney import ahead
-from rooney.blocks import TimeOfDay, TimeSpan
+from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.filters import Filter

@@ -7,7 +7,7 @@ what the worker would refuse of the configuration and the strategy's file, witho
 import argparse
 import sys
 
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 
 

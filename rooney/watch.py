@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rooney.bus import Bus
-from rooney.config import Config
+from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
 from rooney.health import Seen
 from rooney.ledgerview import STATE, Record, ledger_path, read

@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rooney import faults, log, statusline, traderspost, utc
-from rooney.accounts import AccountLock, runtime_directory
 from rooney.build import build_engine, model_findings
 from rooney.bus import Bus
 from rooney.clock import Clock, ReplayClock
-from rooney.config import Config
+from rooney.config.accounts import AccountLock, runtime_directory
+from rooney.config.loader import Config
+from rooney.config.preflight import table_findings, worker_findings
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
-from rooney.findings import table_findings, worker_findings
 from rooney.gates import Rules, stopped
 from rooney.hooks import Hooks, intent_of
 from rooney.ledger import Checkpoint, Finished, Ledger

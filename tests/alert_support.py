@@ -18,11 +18,11 @@ import yaml
 from rooney.alerts.channels import Channel, Routes
 from rooney.alerts.sender import Sender
 from rooney.bus import Bus
-from rooney.config import load_config
+from rooney.config.loader import load_config
+from rooney.config.secrets import Secret
 from rooney.ledger import Ledger
 from rooney.notify import Notifier
 from rooney.orders.notices import Notice, Turn
-from rooney.secrets import Secret
 from rooney.view.system import Looker
 
 Answer = tuple[int, dict[str, str], str]

@@ -106,7 +106,7 @@ def rooney(bench: Bench, *arguments: object, code: int | None = 0) -> str:
 
 def looker(bench: Bench, replay: bool = True) -> Looker:
     """As the command line makes one."""
-    from rooney.config import load_config
+    from rooney.config.loader import load_config
 
     config = load_config(str(bench.rig.write()), (), environ=bench.rig.env)
     return Looker(config, bench.state, bench.control, replay=replay)

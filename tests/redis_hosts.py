@@ -10,7 +10,7 @@ from hosts import HERE, Host
 from support import free_port, until
 
 from rooney.bus import Access, Bus
-from rooney.secrets import Secret
+from rooney.config.secrets import Secret
 from rooney.sim.parts import Part, redis_server
 
 EXAMPLE = Path(__file__).parents[1] / "systemd/redis/users.acl.example"

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from research.calendar import session_windows, to_ns
-from rooney.config import StrategyConfig
+from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
 from rooney.options import load

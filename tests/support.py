@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from rooney.bus import Bus, market_key
-from rooney.config import Instrument
+from rooney.config.loader import Instrument
 from rooney.definitions import Definition
 from rooney.errors import BusError
 from rooney.feed import Feed

@@ -33,7 +33,7 @@ from worker_support import (
 from rooney import ahead, check, precompile
 from rooney.ahead import NotCompiledError
 from rooney.build import build_engine
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.engine import Engine
 from rooney.errors import EXIT_CONFIG, ConfigError
 from rooney.install.layout import AHEAD_DROP_IN

@@ -25,7 +25,7 @@ from rooney.alerts.sources import Posted, post
 from rooney.alerts.steady import CALM_NS, HOLD_NS, Steady
 from rooney.alerts.troubles import MAX_CHARS, Trouble, compose, is_due, pending
 from rooney.alerts.vitals import HOUR_NS, Sample, Vitals
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.orders.notices import Notice, Turn
 
 S = 1_000_000_000

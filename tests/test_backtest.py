@@ -19,7 +19,7 @@ from worker_support import ALLOCATING, engine
 from research import backtest
 from research.history import History
 from rooney.build import build_engine
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.engine import Engine, Outcome, Trade
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import OutcomeKind

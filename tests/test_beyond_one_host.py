@@ -16,11 +16,11 @@ from test_bus import published
 
 from rooney import watch
 from rooney.bus import Access, Bus
-from rooney.config import load_config
+from rooney.config.loader import load_config
+from rooney.config.secrets import Secret
 from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
-from rooney.secrets import Secret
 from rooney.sim.parts import redis_server
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rooney.build import build_engine, entry_filters
-from rooney.config import StrategyConfig, load_config
+from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Engine
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue

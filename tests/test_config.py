@@ -17,16 +17,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.accounts import Account, AccountLock, open_account, runtime_directory, shared
-from rooney.blocks import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
 from rooney.build import build_engine
-from rooney.config import Config, load_config
+from rooney.config.accounts import Account, AccountLock, open_account, runtime_directory, shared
+from rooney.config.loader import Config, load_config
+from rooney.config.params import check_params
+from rooney.config.preflight import Finding, check_findings, file_findings, worker_findings
+from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
+from rooney.config.secrets import Secret, read_env_file
+from rooney.config.validation import Scalar
 from rooney.errors import ConfigError
-from rooney.findings import Finding, check_findings, file_findings, worker_findings
 from rooney.market.instruments import PRODUCTS
-from rooney.params import check_params
-from rooney.schema import Scalar
-from rooney.secrets import Secret, read_env_file
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "config.multi_alpha.yml"
@@ -623,7 +623,8 @@ def test_a_second_worker_on_an_account_is_refused_naming_the_first(tmp_path: Pat
 
 def test_an_account_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from rooney.accounts import *; from rooney.secrets import Secret\n"
+        "import sys, time; from pathlib import Path; from rooney.config.accounts import *\n"
+        "from rooney.config.secrets import Secret\n"
         "lock = AccountLock(Account('p', Secret(sys.argv[1])), 'ibs', Path(sys.argv[2]))\n"
         "print('held', flush=True); time.sleep(60)"
     )

@@ -18,11 +18,11 @@ from operate_support import ENTERED, LEAVE, Bench
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from worker_support import Zygote, wait_for
 
-from rooney.blocks import StrategyBlock
+from rooney.config.schema import StrategyBlock
+from rooney.config.secrets import Secret
 from rooney.dashboard import charts
 from rooney.dashboard.pages import Query
 from rooney.dashboard.pages import settings as shown_settings
-from rooney.secrets import Secret
 
 Make = Callable[..., Bench]
 PAGES = ("/", "/strategy/a", "/strategy/b", "/market", "/orders", "/system", "/compare")

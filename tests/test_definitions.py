@@ -9,7 +9,7 @@ import pytest
 import yaml
 from support import SHARED, HubThread, hub_thread, needs_shared, parents, private_redis, until
 
-from rooney.config import Instrument, load_config
+from rooney.config.loader import Instrument, load_config
 from rooney.definitions import UNDEF, Definition, definition, difference
 from rooney.feed import Feed
 from rooney.market import sessions

@@ -17,7 +17,7 @@ import pytest
 
 from research import backtest
 from research.history import History
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.sim.parts import Part, PartError, start_redis
 
 ROOT = Path(__file__).parents[1]

@@ -19,6 +19,7 @@ from worker_support import chicago
 
 from rooney import alert, summary, watch
 from rooney.alerts.beat import Beat
+from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
 from rooney.health import Seen, attention, sender
 from rooney.ledger import Ledger
@@ -26,7 +27,6 @@ from rooney.ledgerfile import create
 from rooney.ledgerview import Day, Record, opened, read, read_day
 from rooney.market.messages import HubStatus
 from rooney.orders.notices import Notice, Turn
-from rooney.secrets import Secret
 
 NOW = chicago("2026-03-11 10:00")
 S = 1_000_000_000

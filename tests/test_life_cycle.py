@@ -38,7 +38,7 @@ from worker_support import (
 from research.backtest import Scan
 from research.history import History
 from rooney.build import build_engine
-from rooney.config import StrategyConfig, load_config
+from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
 from rooney.features import Feature
 from rooney.filters import Filter, filter_field

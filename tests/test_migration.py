@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from rooney.check import findings
 from rooney.cli import cli
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.migration import KEYS, PARAMETERS, Note, check_migrated, migrate, table
 

@@ -19,7 +19,7 @@ from research.history import History
 from research.rerun import Runs
 from rooney.build import open_lengths
 from rooney.cli import cli
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.sim.parts import start_redis
 

@@ -32,7 +32,7 @@ from research.backtest import Result
 from research.history import History
 from research.replay import Replayed
 from rooney import worker
-from rooney.config import StrategyConfig, load_config
+from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError
 from rooney.ledger import Ledger
 from rooney.operate.compare import audit_lines

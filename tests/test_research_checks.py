@@ -18,7 +18,7 @@ from research import checks, golden, training
 from research.backtest import Scan
 from research.history import History
 from rooney.build import build_engine
-from rooney.config import StrategyConfig, load_config
+from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine import model_field
 from rooney.features import Feature, catalogue, is_research_only, names
 

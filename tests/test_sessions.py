@@ -16,8 +16,8 @@ from times import chicago
 from worker_support import BUY, LEAVE, QUIET, Driver, engine
 
 from research.history import session_windows
+from rooney.config.preflight import TABLE_WARNING_DAYS, table_findings
 from rooney.errors import ConfigError
-from rooney.findings import TABLE_WARNING_DAYS, table_findings
 from rooney.kernels.dtypes import Reason
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, Coarse, ContractMinute

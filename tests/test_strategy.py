@@ -12,7 +12,7 @@ from worker_support import ROOT, SCRIPTED, engine
 
 from rooney import strategy as strategy_module
 from rooney.build import build_engine
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import StrategyError
 from rooney.kernels import jit
 from rooney.strategy import compile_strategy, find, load

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from research.template import write_new
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.strategy import load
 

@@ -14,7 +14,7 @@ from research import selection
 from research.promote import Trained, missed_gates
 from research.train import SHARES, Plan, Verdict, train
 from research.training import TrainingSet
-from rooney.blocks import Gates
+from rooney.config.schema import Gates
 from rooney.models.forest import from_bytes, to_bytes
 
 HOUR_NS = 3_600_000_000_000

@@ -13,9 +13,9 @@ import msgspec
 
 from rooney.alerts.services import SERVICES, Service, check_url
 from rooney.alerts.troubles import Trouble
-from rooney.config import Config
+from rooney.config.loader import Config
+from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
-from rooney.secrets import Secret
 
 REPORT = "report"
 

@@ -23,13 +23,13 @@ from rooney.alerts.steady import Steady
 from rooney.alerts.troubles import Message, compose, is_due, pending
 from rooney.alerts.vitals import Found, Sample, Vitals
 from rooney.bus import Bus
+from rooney.config.secrets import Secret
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledgerview import ledger_path, read_pace
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders.control import KNOWN
 from rooney.orders.notices import Notice, Turn
-from rooney.secrets import Secret
 from rooney.view.conditions import Condition, Severity, conditions
 from rooney.view.system import Looker, System
 

@@ -116,10 +116,10 @@ def alert_sender(
     from rooney.alerts.sender import Sender, level_of
     from rooney.alerts.sources import REPORTS
     from rooney.bus import Bus
+    from rooney.config.secrets import credentials_directory
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory
     from rooney.orders.control import control_directory
-    from rooney.secrets import credentials_directory
     from rooney.view.system import Looker
 
     log.setup("alert-sender")

@@ -120,8 +120,8 @@ def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
 @contextlib.contextmanager
 def _credential_store() -> Iterator[Path]:
     """Where `check` reads credentials: the store, and for root also what is encrypted in it."""
-    from rooney.credentials import Store
-    from rooney.findings import CREDENTIAL_STORE
+    from rooney.config.credentials import Store
+    from rooney.config.preflight import CREDENTIAL_STORE
 
     if os.geteuid() == 0 and any(CREDENTIAL_STORE.glob("*.cred")):
         with Store().readable() as folder:
@@ -141,7 +141,7 @@ def credentials_list(as_json: bool) -> None:
     """Name what there is."""
     import msgspec
 
-    from rooney.credentials import Store
+    from rooney.config.credentials import Store
 
     items = Store().items()
     if as_json:
@@ -154,8 +154,8 @@ def credentials_list(as_json: bool) -> None:
 
 def _put(name: str, encrypt: bool, *, replace: bool) -> None:
     """Read one secret from a prompt or standard input, never from an argument, and store it."""
-    from rooney.credentials import Store
-    from rooney.secrets import Secret
+    from rooney.config.credentials import Store
+    from rooney.config.secrets import Secret
 
     store = Store()
     old = store.item(name)
@@ -190,7 +190,7 @@ def credentials_rotate(name: str) -> None:
 @click.argument("name")
 def credentials_encrypt(name: str) -> None:
     """Encrypt one that is stored in plain."""
-    from rooney.credentials import Store
+    from rooney.config.credentials import Store
 
     item = Store().encrypt(name)
     click.echo(f"{name}: encrypted; in use after: systemctl daemon-reload && systemctl restart {item.unit}")
@@ -200,7 +200,7 @@ def credentials_encrypt(name: str) -> None:
 @click.argument("name")
 def credentials_remove(name: str) -> None:
     """Take one away; a running unit keeps what it has until it is restarted."""
-    from rooney.credentials import Store
+    from rooney.config.credentials import Store
 
     item = Store().remove(name)
     click.echo(f"{name}: removed; {item.unit} has it until it is restarted")

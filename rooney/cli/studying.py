@@ -15,7 +15,7 @@ from rooney.options import configured, instant, load, needs, trade_day
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rooney.config import StrategyConfig
+    from rooney.config.loader import StrategyConfig
 
 
 @click.command()

@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rooney.blocks import Dashboard
-from rooney.config import Config
+from rooney.config.loader import Config
+from rooney.config.schema import Dashboard
 from rooney.dashboard import metrics
 from rooney.dashboard.pages import Pages, Query, Tab
 from rooney.dashboard.stream import Stream

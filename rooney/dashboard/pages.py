@@ -17,15 +17,15 @@ from urllib.parse import urlencode
 import msgspec
 
 from rooney import __version__
-from rooney.blocks import Dashboard, StrategyBlock
-from rooney.config import Config
+from rooney.config.loader import Config
+from rooney.config.schema import Dashboard, StrategyBlock
+from rooney.config.secrets import Secret
 from rooney.dashboard import charts, comparing
 from rooney.dashboard.charts import Curve
 from rooney.ledgerrows import Closed, Decision, Order
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.market.sessions import CHICAGO, trade_date, window_at
-from rooney.secrets import Secret
 from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
 from rooney.view.conditions import Severity, conditions, state_of, worst
 from rooney.view.market import Market, freshness

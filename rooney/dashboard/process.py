@@ -7,7 +7,7 @@ import socket
 
 import uvicorn
 
-from rooney.config import Config
+from rooney.config.loader import Config
 from rooney.dashboard.app import build
 from rooney.dashboard.watcher import Watcher
 from rooney.errors import EXIT_OK, ConfigError

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from rooney import __version__
-from rooney.config import Config
+from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
 from rooney.ledgerview import holder
 from rooney.operate import reading

@@ -16,7 +16,7 @@ import msgspec
 
 from rooney import traderspost
 from rooney.clock import Clock
-from rooney.config import Config, Instrument
+from rooney.config.loader import Config, Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.gates import Rules
 from rooney.ledgerview import holder

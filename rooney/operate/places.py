@@ -22,7 +22,7 @@ def credential_store(given: Path | None) -> Path | None:
         if not given.is_dir():
             raise ConfigError(f"--credentials {given}: no such directory; nothing was done")
         return given
-    from rooney.findings import CREDENTIAL_STORE  # with the configuration, which looking does not need
+    from rooney.config.preflight import CREDENTIAL_STORE  # with the configuration, which looking does not need
 
     return CREDENTIAL_STORE if CREDENTIAL_STORE.is_dir() and os.access(CREDENTIAL_STORE, os.R_OK | os.X_OK) else None
 

@@ -26,7 +26,7 @@ import yaml
 from rooney import utc
 from rooney.build import build_engine
 from rooney.bus import Bus
-from rooney.config import load_config
+from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.bars import PRICE_SCALE, Coarse

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.blocks import StrategyBlock
 from rooney.bus import Bus
-from rooney.config import Config
+from rooney.config.loader import Config
+from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledgerrows import Held
 from rooney.ledgerview import holder, ledger_path

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from rooney.schema import Scalar, join, unknown, wrong
+from rooney.config.validation import Scalar, join, unknown, wrong
 
 Declared = Mapping[str, tuple[Scalar, float | None, float | None]]  # name → default, low, high
 

@@ -1,6 +1,6 @@
 """The blocks of `config.multi_alpha.yml` as written: what each key takes, and what stands where it is left out.
 
-Values are checked one by one here; what several say together, and what they come to, is `rooney.config`.
+Values are checked one by one here; what several say together, and what they come to, is `rooney.config.loader`.
 """
 
 from typing import Annotated, Literal
@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from rooney.schema import Scalar
-from rooney.secrets import Secret
+from rooney.config.secrets import Secret
+from rooney.config.validation import Scalar
 
 Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]

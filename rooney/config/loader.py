@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rooney.accounts import Account, open_account
-from rooney.blocks import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
+from rooney.config.accounts import Account, open_account
+from rooney.config.params import Declared, check_params, given_params
+from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
+from rooney.config.secrets import Secret, credentials_directory, expand, read_credential
+from rooney.config.validation import REFUSED, Reader, Scalar, Tree, join, override, parse_yaml, unknown, wrong
 from rooney.errors import BundleError, ConfigError
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Product
 from rooney.models.bundle import Bundle, promoted, read_bundle
-from rooney.params import Declared, check_params, given_params
-from rooney.schema import REFUSED, Reader, Scalar, Tree, join, override, parse_yaml, unknown, wrong
-from rooney.secrets import Secret, credentials_directory, expand, read_credential
 
 B = TypeVar("B", bound=msgspec.Struct)
 

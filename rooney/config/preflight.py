@@ -6,13 +6,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rooney.accounts import Account, shared, sharing_error
-from rooney.blocks import StrategyBlock
-from rooney.config import Config, HubConfig, WorkerConfig
+from rooney.config.accounts import Account, shared, sharing_error
+from rooney.config.loader import Config, HubConfig, WorkerConfig
+from rooney.config.schema import StrategyBlock
+from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS
-from rooney.secrets import Secret
 
 CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only
 
