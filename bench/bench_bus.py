@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.market import codec
 from rooney.market.instruments import parse_contract
 from rooney.market.tape import ContractCount, Published

@@ -20,7 +20,7 @@ from redis.connection import UnixDomainSocketConnection
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney.bus import TAPE, Bus, uses_hiredis
+from rooney.bus.client import TAPE, Bus, uses_hiredis
 from rooney.market import codec
 from rooney.market.tape import Published
 

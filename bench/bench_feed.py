@@ -26,7 +26,7 @@ from databento_dbn import TradeMsg
 
 from bench import data, gateway
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.feed import Feed
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of

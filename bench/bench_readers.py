@@ -17,7 +17,7 @@ import hiredis
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bus import TAPE, Bus
+from rooney.bus.client import TAPE, Bus
 from rooney.market.tape import Published
 
 READERS = (1, 8, 32, 64)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.market.messages import Minute
 from rooney.market.tape import Published
 from rooney.sim.parts import Part, python

@@ -25,7 +25,7 @@ from bench import data
 from bench.measure import Row, percentile, report
 from bench.system import STRATEGY
 from rooney.build import build_engine
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.sim.parts import start_redis
 
 VERSIONS = ("numpy", "numba", "msgspec", "redis", "hiredis", "databento")

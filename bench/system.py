@@ -15,7 +15,7 @@ import yaml
 
 from bench import data, gateway
 from rooney.build import build_engine
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rooney import ahead, precompile
 from rooney.build import build_engine, model_findings
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.preflight import CREDENTIAL_STORE, Finding, check_findings, table_findings
 from rooney.errors import BusError, ConfigError, MessageError

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rooney import utc
 from rooney.archive import Archive
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import Config, Instrument
 from rooney.definitions import Definition, difference
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
 from rooney.health import Seen

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rooney import faults, log, statusline, traderspost, utc
 from rooney.build import build_engine, model_findings
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config.accounts import AccountLock, runtime_directory
 from rooney.config.loader import Config

@@ -17,7 +17,7 @@ import yaml
 
 from rooney.alerts.channels import Channel, Routes
 from rooney.alerts.sender import Sender
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
 from rooney.ledger import Ledger

@@ -9,7 +9,7 @@ import redis as redis_py
 from hosts import HERE, Host
 from support import free_port, until
 
-from rooney.bus import Access, Bus
+from rooney.bus.client import Access, Bus
 from rooney.config.secrets import Secret
 from rooney.sim.parts import Part, redis_server
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import yaml
 
-from rooney.bus import Bus, market_key
+from rooney.bus.client import Bus, market_key
 from rooney.config.loader import Instrument
 from rooney.definitions import Definition
 from rooney.errors import BusError

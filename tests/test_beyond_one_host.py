@@ -15,7 +15,7 @@ from support import until
 from test_bus import published
 
 from rooney import watch
-from rooney.bus import Access, Bus
+from rooney.bus.client import Access, Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
 from rooney.errors import BusError, ConfigError

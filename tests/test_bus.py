@@ -11,8 +11,8 @@ import pytest
 import redis as redis_py
 from support import PrivateRedis, private_redis, until
 
-from rooney import bus as bus_module
-from rooney.bus import HISTORY_LENGTH, TAPE_LENGTH, Bus, market_key
+from rooney.bus import client as bus_module
+from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH, Bus, market_key
 from rooney.errors import BusError
 from rooney.market import codec
 from rooney.market.instruments import Contract

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from worker_support import engine
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.check import is_compiled
 from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute

@@ -22,7 +22,7 @@ from worker_support import Zygote, read_only, wait_for
 
 from research.data.frame import STORED
 from research.data.store import Store
-from rooney.bus import Bus, market_key
+from rooney.bus.client import Bus, market_key
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market import codec, sessions

@@ -27,7 +27,7 @@ from support import (
 )
 from times import chicago
 
-from rooney.bus import TAPE, Bus
+from rooney.bus.client import TAPE, Bus
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub import Hub
 from rooney.market import sessions

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from support import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis, until
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.errors import BusError
 from rooney.market import sessions
 from rooney.market.messages import BarFlag, Minute

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import hub_process, parents, private_redis, until
 
-from rooney.bus import HISTORY_LENGTH, TAPE_LENGTH
+from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH
 from rooney.market import sessions
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS

@@ -15,7 +15,7 @@ from test_hub import ByHand, redis_tape
 from worker_support import BUY, LEAVE, Rig, Zygote, read_only
 
 from rooney import hub as hub_module
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.errors import EXIT_FAILURE, BusError
 from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus

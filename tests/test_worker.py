@@ -36,7 +36,7 @@ from worker_support import (
 )
 
 from rooney import faults
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.errors import BusError
 from rooney.market import codec
 from rooney.market.messages import Minute

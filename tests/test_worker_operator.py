@@ -17,7 +17,7 @@ from test_worker import START, closes, place, redis, requests, rig, said, same, 
 from worker_support import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_for
 
 from rooney import log
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.market.messages import Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch

@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 from times import chicago
 
-from rooney.bus import TAPE, Bus
+from rooney.bus.client import TAPE, Bus
 from rooney.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.market.instruments import PRODUCTS

@@ -1,7 +1,7 @@
 """The store → what a hub would have left on Redis: closed bars of the front contracts, rolls, volumes per contract.
 
 Contracts are chosen by `research.history`, that is by the hub's own rule; hours and days are folded by the hub's own
-code. Nothing here touches Redis: `rooney.prefill` writes what this gives.
+code. Nothing here touches Redis: `rooney.bus.prefill` writes what this gives.
 """
 
 from collections.abc import Callable, Iterable, Iterator

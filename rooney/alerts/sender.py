@@ -22,7 +22,7 @@ from rooney.alerts.services import Verdict
 from rooney.alerts.steady import Steady
 from rooney.alerts.troubles import Message, compose, is_due, pending
 from rooney.alerts.vitals import Found, Sample, Vitals
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.secrets import Secret
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledgerview import ledger_path, read_pace

@@ -125,8 +125,8 @@ def data_fill(
 ) -> None:
     """Fill Redis with a store's history, so that workers start warm. Adds what is missing, changes nothing."""
     from research.data.past import past_of
-    from rooney.bus import HISTORY_LENGTH, Bus
-    from rooney.prefill import fill
+    from rooney.bus.client import HISTORY_LENGTH, Bus
+    from rooney.bus.prefill import fill
 
     config = load(config_path, overrides, env_file)
     end = instant(until, "--until")

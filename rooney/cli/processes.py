@@ -115,7 +115,7 @@ def alert_sender(
     from rooney.alerts.channels import routes
     from rooney.alerts.sender import Sender, level_of
     from rooney.alerts.sources import REPORTS
-    from rooney.bus import Bus
+    from rooney.bus.client import Bus
     from rooney.config.secrets import credentials_directory
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory

@@ -35,7 +35,7 @@ def bars(
     as_json: bool,
 ) -> None:
     """Print published bars."""
-    from rooney.bus import Bus
+    from rooney.bus.client import Bus
 
     config = load(config_path, overrides, env_file)
     symbols = [symbol] if symbol else list(config.instruments())

@@ -119,7 +119,7 @@ def audit(
     if importlib.util.find_spec("polars") is None:
         raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
     from research.audit import audit as audited
-    from rooney.bus import Bus
+    from rooney.bus.client import Bus
     from rooney.operate.places import ledger_names, ledger_path
     from rooney.operate.tape import record
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.codec import decode_roll

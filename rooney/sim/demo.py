@@ -25,7 +25,7 @@ import yaml
 
 from rooney import utc
 from rooney.build import build_engine
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.market import sessions

@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from rooney.bus import Bus, RedisInfo
+from rooney.bus.client import Bus, RedisInfo
 from rooney.errors import BusError, MessageError
 from rooney.market import sessions
 from rooney.market.codec import decode_minute

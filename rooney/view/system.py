@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError

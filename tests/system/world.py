@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from machine import Machine
 
-from rooney.bus import Bus
+from rooney.bus.client import Bus
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.demo import Demo, Options, Plan, _held, plan
 from rooney.sim.gateway import DEMO_KEY

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rooney.bus import HISTORY_LENGTH, Bus, market_key
+from rooney.bus.client import HISTORY_LENGTH, Bus, market_key
 from rooney.market import codec
 from rooney.market.instruments import Contract
 from rooney.market.messages import TIMEFRAMES, Bar, Roll
