@@ -26,7 +26,7 @@ from rooney.clock import Clock
 from rooney.delivery import Delivery
 from rooney.engine import Book
 from rooney.gates import Rules
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Event, Intent, Payload, Role, Side, State, intent_id

@@ -17,7 +17,7 @@ from research import replay
 from research.recording import Rows
 from rooney.config.loader import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
-from rooney.ledgerrows import Decision, Order
+from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
 from rooney.operate import showing
 from rooney.operate.compare import compare_all

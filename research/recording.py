@@ -10,8 +10,8 @@ import polars as pl
 
 from rooney.engine import Book, Decisions, Outcome
 from rooney.errors import LedgerError
-from rooney.ledgerfile import SCHEMA_VERSION, schema_version
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
+from rooney.ledger.schema import SCHEMA_VERSION, schema_version
 from rooney.orders.control import Act, Command
 from rooney.orders.intents import Event, Intent, Role, Said, Side, State
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event

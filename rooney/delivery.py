@@ -17,7 +17,7 @@ import msgspec
 from rooney import faults, gates
 from rooney.clock import Clock
 from rooney.gates import Rules, Traffic, View
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.market import sessions
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Switch

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from rooney import log
 from rooney.clock import Clock
 from rooney.delivery import Delivery, is_given_up
-from rooney.ledger import Ledger
-from rooney.operate.exposure import Exposure, exposures
-from rooney.operate.reading import Reading, read
+from rooney.ledger.exposure import Exposure, exposures
+from rooney.ledger.reading import Reading, read
+from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
 from rooney.orders.intents import IllegalMoveError, Intent, Role, Said, State, new_intent_id

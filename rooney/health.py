@@ -9,7 +9,7 @@ import msgspec
 
 from rooney.alerts.beat import Beat
 from rooney.errors import LedgerError
-from rooney.ledgerview import Record
+from rooney.ledger.reader import Record
 from rooney.market import sessions
 from rooney.market.messages import HubStatus
 

@@ -10,7 +10,7 @@ from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
 from rooney.health import Seen
-from rooney.ledgerview import STATE, Record, ledger_path, read
+from rooney.ledger.reader import STATE, Record, ledger_path, read
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
 

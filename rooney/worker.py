@@ -27,7 +27,7 @@ from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.gates import Rules, stopped
 from rooney.hooks import Hooks, intent_of
-from rooney.ledger import Checkpoint, Finished, Ledger
+from rooney.ledger.writer import Checkpoint, Finished, Ledger
 from rooney.market import codec
 from rooney.market.instruments import group_of
 from rooney.market.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll

@@ -20,7 +20,7 @@ from rooney.alerts.sender import Sender
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.notify import Notifier
 from rooney.orders.notices import Notice, Turn
 from rooney.view.system import Looker

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from worker_support import BUY, LEAVE, QUIET, ROOT, Forked, Rig, Zygote, bar, chicago, minute, read_only, wait_for
 
+from rooney.ledger.reading import Reading, read
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
-from rooney.operate.reading import Reading, read
 from rooney.orders.intents import State
 from rooney.sim.parts import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running

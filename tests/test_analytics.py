@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from operate_support import BUY, LEAVE, START, Bench
 from test_compare import backtest_of, trade
 
-from rooney.ledgerrows import Closed
+from rooney.ledger.records import Closed
+from rooney.ledger.snapshot import Portrait
 from rooney.market.sessions import HOUR_NS
 from rooney.operate.compare import keep_expectation
 from rooney.view.analytics import capacity, combine, exposure
@@ -22,7 +23,6 @@ from rooney.view.conditions import Severity, conditions
 from rooney.view.expectation import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.view.kept import DIRECTORY
 from rooney.view.measures import daily, sharpe
-from rooney.view.portrait import Portrait
 from rooney.view.runs import Kind, Run
 from rooney.view.verdict import Verdict
 

@@ -19,7 +19,7 @@ from rooney import traderspost
 from rooney.clock import Clock, ReplayClock
 from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
 from rooney.gates import ENTRY_FILL_S, Rules
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State

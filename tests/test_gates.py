@@ -22,7 +22,7 @@ from rooney.gates import (
     View,
     refusal,
 )
-from rooney.ledger import Attempt
+from rooney.ledger.writer import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Role, State
 

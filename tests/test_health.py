@@ -22,9 +22,9 @@ from rooney.alerts.beat import Beat
 from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
 from rooney.health import Seen, attention, sender
-from rooney.ledger import Ledger
-from rooney.ledgerfile import create
-from rooney.ledgerview import Day, Record, opened, read, read_day
+from rooney.ledger.reader import Day, Record, opened, read, read_day
+from rooney.ledger.schema import create
+from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus
 from rooney.orders.notices import Notice, Turn
 

@@ -18,14 +18,15 @@ import msgspec
 import pytest
 from worker_support import ROOT, read_only, wait_for
 
-from rooney import ledgerfile, pace
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
-from rooney.ledger import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
-from rooney.ledgerfile import SCHEMA_VERSION
-from rooney.ledgerview import read_pace
-from rooney.operate.reading import read
+from rooney.ledger import latency as pace
+from rooney.ledger import schema as ledgerfile
+from rooney.ledger.reader import read_pace
+from rooney.ledger.reading import read
+from rooney.ledger.schema import SCHEMA_VERSION
+from rooney.ledger.writer import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 from rooney.orders.notices import Notice, Turn
@@ -230,14 +231,14 @@ def test_an_outcome_is_unapplied_until_a_mark_has_taken_it_in(ledger: Ledger) ->
 
 def test_a_second_process_is_refused(ledger: Ledger, path: Path) -> None:
     commit(ledger, 60)
-    code = f"from rooney.ledger import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
+    code = f"from rooney.ledger.writer import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "another process works with this ledger; a strategy runs once. Not starting" in done.stderr
 
 
 def test_the_lock_ends_with_its_process_however_it_ends(path: Path) -> None:
-    code = f"from rooney.ledger import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
+    code = f"from rooney.ledger.writer import Ledger; from pathlib import Path; Ledger(Path({str(path)!r}), 'ibs')"
     subprocess.run([sys.executable, "-c", code + "; import os; os.kill(os.getpid(), 9)"], cwd=ROOT)
     Ledger(path, "ibs").close()
 
@@ -363,7 +364,7 @@ import itertools, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_ledger import commit, intent
-from rooney.ledger import Checkpoint, Ledger
+from rooney.ledger.writer import Checkpoint, Ledger
 from rooney.orders.intents import State
 ledger = Ledger(Path({path!r}), "ibs")
 for k in itertools.count(1):

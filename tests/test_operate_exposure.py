@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rooney.ledgerrows import Held, Order, Pending, Step
-from rooney.operate.exposure import Exposure, exposures
-from rooney.operate.reading import Act, Reading
+from rooney.ledger.exposure import Exposure, exposures
+from rooney.ledger.reading import Act, Reading
+from rooney.ledger.records import Held, Order, Pending, Step
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role, Said, Side, State
 

@@ -17,10 +17,10 @@ import pytest
 from test_worker import place, redis, requests, rig, said  # noqa: F401
 from worker_support import NEXT, QUIET, Rig, bar, chicago, minute, random_tape, read_only, wait_for
 
+from rooney.ledger.reading import read
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.operate.reading import read
 from rooney.orders.control import ALL, Level, clear_switches, set_switch
 from rooney.orders.intents import Role
 from rooney.sim.traderspost import Fault

@@ -13,7 +13,7 @@ from rooney import log
 from rooney.clock import Clock
 from rooney.delivery import take_over
 from rooney.desk import Desk
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control, Level, clear_switches, set_switch
 from rooney.orders.intents import State

@@ -34,7 +34,7 @@ from research.replay import Replayed
 from rooney import worker
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.operate.compare import audit_lines
 from rooney.operate.tape import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch

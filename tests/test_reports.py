@@ -19,7 +19,7 @@ from rooney import summary
 from rooney.alerts.sources import of_directory
 from rooney.cli import cli
 from rooney.engine import Book, Trade
-from rooney.ledger import Ledger
+from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.notices import Turn
 from rooney.view.report import minutes_in_session, read

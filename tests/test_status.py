@@ -20,14 +20,14 @@ from rooney.features import Feature
 from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Reason
-from rooney.ledger import Ledger
+from rooney.ledger.snapshot import LedgerView
+from rooney.ledger.writer import Ledger
 from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.operate import status as screen
 from rooney.operate import why
 from rooney.sim.traderspost import Fault
 from rooney.strategy import load
-from rooney.view.portrait import LedgerView
 
 GOLDEN = Path(__file__).parent / "golden" / "why"
 Make = Callable[..., Bench]

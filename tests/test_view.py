@@ -25,19 +25,19 @@ from worker_support import bar, chicago, engine
 from research import metrics as research_metrics
 from rooney.errors import LedgerError
 from rooney.kernels import dtypes
-from rooney.ledger import Ledger
-from rooney.ledgerrows import Account, Closed, Pending, decode_book
+from rooney.ledger.buckets import BOUNDS_S, Buckets
+from rooney.ledger.reading import read
+from rooney.ledger.records import Account, Closed, Pending, decode_book
+from rooney.ledger.snapshot import LedgerView, Portrait
+from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
-from rooney.operate.reading import read
 from rooney.orders.control import Level, set_switch
 from rooney.orders.intents import Said, Side
 from rooney.sim.traderspost import Fault
-from rooney.view.buckets import BOUNDS_S, Buckets
 from rooney.view.conditions import Severity, conditions, state_of
 from rooney.view.market import Market, Quote, freshness
 from rooney.view.measures import correlation, curve, daily, measure, sharpe
-from rooney.view.portrait import LedgerView, Portrait
 from rooney.view.units import UnitsView
 
 Make = Callable[..., Bench]

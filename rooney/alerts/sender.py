@@ -25,7 +25,7 @@ from rooney.alerts.vitals import Found, Sample, Vitals
 from rooney.bus.client import Bus
 from rooney.config.secrets import Secret
 from rooney.errors import EXIT_OK, BusError, LedgerError
-from rooney.ledgerview import ledger_path, read_pace
+from rooney.ledger.reader import ledger_path, read_pace
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders.control import KNOWN

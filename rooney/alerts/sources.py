@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledgerfile import WITH_NOTICES, schema_version
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
+from rooney.ledger.schema import WITH_NOTICES, schema_version
 from rooney.orders.notices import Notice, Turn
 
 AT_ONCE = 5_000

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from rooney import pace
+from rooney.ledger import latency as pace
 from rooney.orders.notices import Notice, Turn
 
 T = TypeVar("T")

@@ -130,7 +130,7 @@ def report(
     import msgspec
 
     from rooney import log, summary
-    from rooney.ledgerview import STATE
+    from rooney.ledger.reader import STATE
     from rooney.market.instruments import group_of
     from rooney.view import report as reports
     from rooney.view import reporttext

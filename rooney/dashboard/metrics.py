@@ -8,8 +8,8 @@ import platform
 from collections.abc import Iterable
 
 from rooney import __version__
+from rooney.ledger.buckets import BOUNDS_S, Buckets
 from rooney.orders.intents import State
-from rooney.view.buckets import BOUNDS_S, Buckets
 from rooney.view.market import freshness
 from rooney.view.system import Looker, System
 from rooney.view.units import unit_of

@@ -22,7 +22,8 @@ from rooney.config.schema import Dashboard, StrategyBlock
 from rooney.config.secrets import Secret
 from rooney.dashboard import charts, comparing
 from rooney.dashboard.charts import Curve
-from rooney.ledgerrows import Closed, Decision, Order
+from rooney.ledger.records import Closed, Decision, Order
+from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.market.sessions import CHICAGO, trade_date, window_at
@@ -30,7 +31,6 @@ from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
 from rooney.view.conditions import Severity, conditions, state_of, worst
 from rooney.view.market import Market, freshness
 from rooney.view.measures import CORRELATION_DAYS, SHARPE_DAYS, Measures, Point, correlation, curve, daily, measure
-from rooney.view.portrait import Portrait
 from rooney.view.system import Looker, StrategyLook, System
 from rooney.view.units import unit_of
 

@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rooney import pace
 from rooney.dashboard import charts
 from rooney.dashboard.charts import Curve
+from rooney.ledger import latency as pace
 from rooney.market import sessions
 from rooney.summary import Period
 from rooney.view import measures

@@ -16,8 +16,8 @@ from rooney.options import configured, load
 
 if TYPE_CHECKING:
     from rooney.clock import Clock
-    from rooney.ledgerrows import Order
-    from rooney.operate.reading import Reading
+    from rooney.ledger.reading import Reading
+    from rooney.ledger.records import Order
 
 
 def _acting(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +42,7 @@ def _clock(name: str) -> "Clock":
 
 def _find_order(state: Path, wanted: str) -> "tuple[Reading, Order]":
     """The one order whose id begins so. Raises ConfigError."""
-    from rooney.operate.reading import read
+    from rooney.ledger.reading import read
 
     found = []
     for name in ledger_names(state):
@@ -101,9 +101,9 @@ def position(
     as_json: bool,
 ) -> None:
     """Show what is open; with QUANTITY (2 long, -1 short, 0 flat) and --price, state it."""
+    from rooney.ledger.exposure import exposures
+    from rooney.ledger.reading import read
     from rooney.operate import positions, state_position
-    from rooney.operate.exposure import exposures
-    from rooney.operate.reading import read
     from rooney.orders.control import control_directory, switches
 
     reading = read(ledger_path(state_directory(state, os.environ), name))
@@ -208,8 +208,8 @@ def flatten(
     A worker that lives does it. For one that is down or hangs this command sends the exits itself, from the ledger.
     """
     from rooney import log
+    from rooney.ledger.reading import read
     from rooney.operate import flatten as act
-    from rooney.operate.reading import read
     from rooney.operate.state_position import check_symbols
 
     directory = state_directory(state, os.environ)
@@ -259,9 +259,9 @@ def reconcile(
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+    from rooney.ledger.reading import read
     from rooney.operate import reconcile as act
     from rooney.operate.leaving import leave, waiting
-    from rooney.operate.reading import read
     from rooney.operate.statement import read_statement
     from rooney.orders.control import control_directory
 

@@ -24,8 +24,8 @@ import msgspec
 from rooney import __version__
 from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
-from rooney.ledgerview import holder
-from rooney.operate import reading
+from rooney.ledger import reading
+from rooney.ledger.reader import holder
 from rooney.operate.places import LEDGER, ledger_names
 from rooney.orders.control import Level
 

@@ -19,11 +19,11 @@ from rooney.clock import Clock
 from rooney.config.loader import Config, Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.gates import Rules
-from rooney.ledgerview import holder
+from rooney.ledger.exposure import Exposure, exposures
+from rooney.ledger.reader import holder
+from rooney.ledger.reading import Reading, read
 from rooney.market.instruments import PRODUCTS
 from rooney.operate import positions, units
-from rooney.operate.exposure import Exposure, exposures
-from rooney.operate.reading import Reading, read
 from rooney.operate.standin import StandIn, can_go
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload

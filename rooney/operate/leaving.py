@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from rooney.clock import Clock
-from rooney.ledgerview import holder
+from rooney.ledger.reader import holder
+from rooney.ledger.reading import Reading
 from rooney.operate import units
-from rooney.operate.reading import Reading
 from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
 
 

@@ -154,8 +154,8 @@ def orders(
     name: str | None, state: Path | None, only_open: bool, count: int, export: Path | None, as_json: bool
 ) -> None:
     """List orders and what became of them; 1 if one needs a person."""
+    from rooney.ledger.reading import read
     from rooney.operate import orders as listing
-    from rooney.operate.reading import read
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, name is None)

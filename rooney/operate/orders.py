@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rooney.errors import ConfigError
-from rooney.ledgerrows import Order
+from rooney.ledger.reading import Reading
+from rooney.ledger.records import Order
 from rooney.operate import showing
-from rooney.operate.reading import Reading
 from rooney.orders.intents import Role, State
 
 

@@ -5,10 +5,10 @@ import time
 
 from rooney.clock import Clock
 from rooney.errors import ConfigError
-from rooney.ledgerrows import Order
+from rooney.ledger.reading import Reading
+from rooney.ledger.records import Order
 from rooney.operate import showing
 from rooney.operate.leaving import far_off, leave
-from rooney.operate.reading import Reading
 from rooney.orders.control import Command, Resolution, Verb
 from rooney.orders.intents import Role, State
 

@@ -19,13 +19,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from rooney.errors import ConfigError
-from rooney.ledgerrows import Decision, Order, decisions, orders
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
+from rooney.ledger.records import Decision, Order, decisions, orders
+from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
 from rooney.operate.places import LEDGER, ledger_names
-from rooney.view.portrait import LedgerView
 from rooney.view.runs import Assumed, Kind, Latency, Run, Trade
 
 EXCHANGE = "exchange"  # the old system's research files: Chicago, for metals and energy New York

@@ -15,11 +15,11 @@ from rooney.clock import Clock, ReplayClock
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
 from rooney.gates import Rules, stopped
-from rooney.ledger import Ledger
+from rooney.ledger.exposure import Exposure
+from rooney.ledger.reading import Reading
+from rooney.ledger.writer import Ledger
 from rooney.market.instruments import group_of
 from rooney.market.sessions import window_at
-from rooney.operate.exposure import Exposure
-from rooney.operate.reading import Reading
 from rooney.orders.control import Control, control_directory
 from rooney.orders.intents import Intent, Payload, Receipt
 

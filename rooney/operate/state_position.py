@@ -8,11 +8,11 @@ import msgspec
 
 from rooney.clock import Clock
 from rooney.errors import ConfigError
-from rooney.ledgerrows import Held
+from rooney.ledger.exposure import Exposure, exposures
+from rooney.ledger.reading import Reading
+from rooney.ledger.records import Held
 from rooney.operate import showing
-from rooney.operate.exposure import Exposure, exposures
 from rooney.operate.leaving import far_off, leave
-from rooney.operate.reading import Reading
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Side
 

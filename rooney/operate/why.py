@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 
 from rooney.filters import Filter, filter_field
-from rooney.ledgerrows import Closed, Decision, Order, decisions, orders
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
+from rooney.ledger.records import Closed, Decision, Order, decisions, orders
+from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
 from rooney.orders.intents import Role, State
-from rooney.view.portrait import Portrait
 from rooney.view.system import StrategyLook, System
 
 _SECOND_NS = 1_000_000_000

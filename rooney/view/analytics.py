@@ -16,11 +16,11 @@ from itertools import pairwise
 
 import msgspec
 
-from rooney.ledgerrows import Closed
+from rooney.ledger.records import Closed
+from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.sessions import trade_date
 from rooney.view.measures import daily, sharpe
-from rooney.view.portrait import Portrait
 from rooney.view.system import System
 
 PARTICIPATION_LIMIT = 0.01

@@ -11,7 +11,7 @@ import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.health import WORKER_LATE_S, Seen, attention
-from rooney.ledgerview import Record
+from rooney.ledger.reader import Record
 from rooney.market.instruments import deadline, group_of, parse_contract
 from rooney.market.sessions import trade_date, window_at
 from rooney.orders.control import Level

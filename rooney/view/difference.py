@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledgerrows import Decision, Order
+from rooney.ledger.records import Decision, Order
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.intents import Role, State
 from rooney.view.runs import Kind, Run, Trade

@@ -9,12 +9,12 @@ import msgspec
 
 from rooney.bus.client import Bus, RedisInfo
 from rooney.errors import BusError, MessageError
+from rooney.ledger.buckets import Buckets
 from rooney.market import sessions
 from rooney.market.codec import decode_minute
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.market.sessions import MINUTE_NS
-from rooney.view.buckets import Buckets
 
 KEPT = 240  # minutes per instrument, for the small curve
 LATE_S, STALE_S = 90.0, 150.0  # of the tape in session: a minute is published a few ms after it ended

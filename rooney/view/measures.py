@@ -18,9 +18,9 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from rooney.ledgerrows import Closed
+from rooney.ledger.records import Closed
+from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
-from rooney.view.portrait import Portrait
 
 SHARPE_DAYS, CORRELATION_DAYS, YEAR_DAYS = 20, 30, 252
 

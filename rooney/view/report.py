@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from rooney import pace
 from rooney.errors import LedgerError
-from rooney.ledgerrows import Closed
-from rooney.ledgerview import Day, created_ns, ledger_path, read_day, read_pace
+from rooney.ledger import latency as pace
+from rooney.ledger.reader import Day, created_ns, ledger_path, read_day, read_pace
+from rooney.ledger.records import Closed
+from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.market import sessions
 from rooney.summary import Period
-from rooney.view.portrait import LedgerView, Portrait
 
 
 class Pace(msgspec.Struct, frozen=True):

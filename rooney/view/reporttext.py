@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from rooney import log, pace
+from rooney import log
+from rooney.ledger import latency as pace
 from rooney.orders.notices import Notice, Turn
 from rooney.summary import Period
 from rooney.view.report import Report

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from rooney.ledgerrows import Decision, Order
+from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS
 from rooney.market.sessions import HOUR_NS, MINUTE_NS

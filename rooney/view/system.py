@@ -15,8 +15,9 @@ from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
-from rooney.ledgerrows import Held
-from rooney.ledgerview import holder, ledger_path
+from rooney.ledger.reader import holder, ledger_path
+from rooney.ledger.records import Held
+from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
@@ -24,7 +25,6 @@ from rooney.orders.control import Switch, switches
 from rooney.view.expectation import WINDOW, Expectation, Health, judge
 from rooney.view.kept import KeptView
 from rooney.view.market import Market, MarketView
-from rooney.view.portrait import LedgerView, Portrait
 from rooney.view.units import UnitsView, Usage
 from rooney.view.verdict import Verdict
 

@@ -24,7 +24,7 @@ HUB = "rooney-hub.service"
 
 _QUERY = """
 import json, pathlib, sys
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
 with opened(pathlib.Path(sys.argv[1])) as db:
     print(json.dumps(db.execute(sys.argv[2]).fetchall()))
 """

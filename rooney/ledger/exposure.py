@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledgerrows import Held, Order, Pending
+from rooney.ledger.reading import Act, Reading
+from rooney.ledger.records import Held, Order, Pending
 from rooney.market.instruments import Contract, contract_from_number, parse_contract
-from rooney.operate.reading import Act, Reading
 from rooney.orders.control import Verb
 from rooney.orders.intents import Role, Said, Side, State
 

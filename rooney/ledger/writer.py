@@ -18,10 +18,12 @@ from typing import Any
 
 import msgspec
 
-from rooney import faults, ledgerfile, log, pace
+from rooney import faults, log
 from rooney.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
-from rooney.ledgerfile import LAST_STATE, UNTOUCHED
+from rooney.ledger import latency as pace
+from rooney.ledger import schema as ledgerfile
+from rooney.ledger.schema import LAST_STATE, UNTOUCHED
 from rooney.market.sessions import trade_date
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Verb

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledgerfile import LAST_STATE, WITH_ACTS, schema_version
-from rooney.ledgerrows import Account, Closed, Decision, Held, Order, decisions, decode_book, orders, trades
-from rooney.ledgerview import opened
+from rooney.ledger.buckets import Buckets
+from rooney.ledger.reader import opened
+from rooney.ledger.records import Account, Closed, Decision, Held, Order, decisions, decode_book, orders, trades
+from rooney.ledger.schema import LAST_STATE, WITH_ACTS, schema_version
 from rooney.orders.intents import Role, State
-from rooney.view.buckets import Buckets
 
 ORDERS_KEPT = 200  # newest ones; those that are not over are always there
 DECISIONS_KEPT = 400

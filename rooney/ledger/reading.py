@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledgerfile import WITH_ACTS, schema_version
-from rooney.ledgerrows import Account, Closed, Held, Order, decode_book, orders, trades
-from rooney.ledgerview import opened
+from rooney.ledger.reader import opened
+from rooney.ledger.records import Account, Closed, Held, Order, decode_book, orders, trades
+from rooney.ledger.schema import WITH_ACTS, schema_version
 from rooney.orders.control import Command
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from rooney.ledgerfile import WITH_ACTS, schema_version
+from rooney.ledger.schema import WITH_ACTS, schema_version
 from rooney.market.instruments import contract_from_number
 from rooney.orders.intents import Role, Said, Side, State
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledgerfile import APPLICATION_ID, LAST_STATE, WITH_NOTICES, schema_version
+from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, WITH_NOTICES, schema_version
 from rooney.orders.intents import State
 
 STATE = Path("/var/lib/rooney")

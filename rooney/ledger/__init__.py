@@ -1,0 +1,1 @@
+"""One SQLite file per strategy: written by its worker, read by everyone else."""
