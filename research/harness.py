@@ -22,13 +22,13 @@ from research.history import History, Windows
 from research.old_models import old_names
 from research.old_system import Translation, translate
 from rooney.build import span_ns, time_of_day_ns
-from rooney.catalogue import FIRST_BAR_V1, catalogue
 from rooney.engine import Engine, EngineInstrument, Limits, Logistic
+from rooney.features.catalogue import FIRST_BAR_V1, catalogue
+from rooney.features.registry import Feature
 from rooney.filters import filter_field
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.registry import Feature
 from rooney.strategy import Compiled, compile_strategy, load
 
 REASONS = {

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from rooney.catalogue import DAILY, HOURLY, PIVOT, catalogue
 from rooney.errors import StrategyError
+from rooney.features.catalogue import DAILY, HOURLY, PIVOT, catalogue
+from rooney.features.registry import Feature
 from rooney.filters import Filter
-from rooney.registry import Feature
 
 Old = Mapping[str, Any]
 _MOST = 1e300

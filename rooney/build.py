@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from rooney.ahead import DROP_IN, NotCompiledError
-from rooney.catalogue import FIRST_BAR_V1
 from rooney.config.loader import Instrument, StrategyConfig
 from rooney.config.preflight import Finding
 from rooney.config.schema import FilterBlock
 from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
 from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
+from rooney.features.catalogue import FIRST_BAR_V1
+from rooney.features.codegen import Layout, can_be_open
 from rooney.filters import Filter, filter_field
 from rooney.kernels import jit
-from rooney.layout import Layout, can_be_open
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
@@ -38,7 +38,7 @@ def build_engine(
 
     Traded instruments come first, in the block's order, then those whose data their features read.
     more: features beside those the strategy and its filters name; vetoes: models by symbol, default: those
-    in its `models_path`; most: lengths left open, for a search over them (`rooney.layout.lay_out`)
+    in its `models_path`; most: lengths left open, for a search over them (`rooney.features.codegen.lay_out`)
     """
     vetoes = configured_vetoes(strategy) if vetoes is None else vetoes
     cls = load(strategy.strategy)

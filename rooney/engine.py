@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from rooney.errors import ConfigError
 from rooney.features import PAIRS
+from rooney.features.codegen import length_field
 from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
-from rooney.layout import length_field
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import Contract, contract_from_number, parse_contract

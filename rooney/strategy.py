@@ -45,11 +45,11 @@ from rooney import ahead
 from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
+from rooney.features.codegen import Layout, lay_out, write
+from rooney.features.registry import is_research_only
 from rooney.filters import Filter
 from rooney.kernels import jit
-from rooney.layout import Layout, lay_out, write
 from rooney.market.messages import TIMEFRAMES
-from rooney.registry import is_research_only
 
 __all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
 

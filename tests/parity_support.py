@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from rooney.arrays import over_bars, over_series, over_times, over_two
 from rooney.features import KERNELS, PAIRS, Feature
+from rooney.features.arrays import over_bars, over_series, over_times, over_two
 
 PARITY = Path(__file__).parents[1].parent / "shared/parity"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the old system's numbers are not at {PARITY}")

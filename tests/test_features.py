@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from kernel_support import F64, digests, length, run, walk
 from numpy.testing import assert_allclose, assert_array_equal
 
-from rooney.arrays import FAST, over_series
 from rooney.features import (
     KERNELS,
     calculate,
@@ -28,7 +27,8 @@ from rooney.features import (
     calculate_rsi,
     calculate_sma,
 )
-from rooney.registry import Kernel
+from rooney.features.arrays import FAST, over_series
+from rooney.features.registry import Kernel
 
 # StockCharts ChartSchool, "Relative Strength Index (RSI)", its spreadsheet cs-rsi: QQQQ closes and 14-day RSI.
 CHARTSCHOOL_CLOSES = [

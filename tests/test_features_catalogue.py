@@ -59,7 +59,7 @@ def test_a_cross_feature_is_worked_out_on_the_instrument_it_names() -> None:
     [
         ("rsi_len3", "feature 'rsi_len3' is not in the library; did you mean rsi_len2"),
         ("xx_daily_return", "feature 'xx_daily_return': no such instrument; cross features are of ES,"),
-        ("?", "feature '?' is not in the library; rooney.catalogue.names() lists"),
+        ("?", "feature '?' is not in the library; rooney.features.catalogue.names() lists"),
     ],
 )
 def test_an_unknown_name_is_answered_with_near_matches(name: str, said: str) -> None:

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from parity_support import PARITY, TRADED, needs_parity, newest, read, stamps
 
-from rooney.catalogue import PERCENTILE_V1_KEPT
 from rooney.features import PAIRS, Feature, catalogue
+from rooney.features.catalogue import PERCENTILE_V1_KEPT
 
 pytestmark = needs_parity
 

@@ -9,7 +9,7 @@ from worker_support import HOUR_NS, bar, chicago, minute
 from rooney.engine import Engine, EngineInstrument, Limits
 from rooney.errors import StrategyError
 from rooney.features import Feature
-from rooney.layout import lay_out
+from rooney.features.codegen import lay_out
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Roll
 from rooney.strategy import compile_strategy, load

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rooney.catalogue import catalogue
 from rooney.errors import StrategyError
+from rooney.features.catalogue import catalogue
+from rooney.features.registry import KERNELS, Feature, Kernel
 from rooney.kernels.indicators import vectorized as arrays
-from rooney.registry import KERNELS, Feature, Kernel
 
 F64 = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from rooney.errors import StrategyError
+from rooney.features.registry import KERNELS, Feature, Kernel
 from rooney.market.messages import TIMEFRAMES
-from rooney.registry import KERNELS, Feature, Kernel
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
 FEATURE_TIMEFRAMES = (*TIMEFRAMES, "daily_ahead")

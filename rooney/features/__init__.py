@@ -1,10 +1,11 @@
 """The feature library: named recursions, one registry, the same numbers step by step and over arrays.
 
-`Feature` and `KERNELS` are what features are made of (`rooney.registry`), `catalogue` knows them by the names models
-use (`rooney.catalogue`), `calculate_rsi` and its like run the very kernels that trade over arrays (`rooney.arrays`).
+`Feature` and `KERNELS` are what features are made of (`rooney.features.registry`), `catalogue` knows them by the names
+models use (`rooney.features.catalogue`), `calculate_rsi` and its like run the very kernels that trade over arrays
+(`rooney.features.arrays`).
 """
 
-from rooney.arrays import (
+from rooney.features.arrays import (
     calculate,
     calculate_adx,
     calculate_atr,
@@ -20,8 +21,8 @@ from rooney.arrays import (
     calculate_true_range,
     calculate_zscore,
 )
-from rooney.catalogue import ALIASES, catalogue, names
-from rooney.registry import KERNELS, Feature, Kernel, is_research_only
+from rooney.features.catalogue import ALIASES, catalogue, names
+from rooney.features.registry import KERNELS, Feature, Kernel, is_research_only
 
 __all__ = [
     "ALIASES", "KERNELS", "PAIRS", "Feature", "Kernel", "calculate", "calculate_adx",

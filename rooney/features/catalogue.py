@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from rooney.errors import StrategyError
-from rooney.registry import Feature
+from rooney.features.registry import Feature
 
 PERCENTILE_WINDOW = 252
 PERCENTILE_V1_KEPT = 16_384  # exact until so many values are in, then the oldest leaves
@@ -414,5 +414,5 @@ def catalogue(name: str) -> Feature:
     if found is not None:
         return found
     near = difflib.get_close_matches(base, [*_STANDARD, *ALIASES], n=3, cutoff=0.5)
-    said = f"did you mean {' or '.join(near)}?" if near else "rooney.catalogue.names() lists what there is"
+    said = f"did you mean {' or '.join(near)}?" if near else "rooney.features.catalogue.names() lists what there is"
     raise StrategyError(f"feature {name!r} is not in the library; {said}")
