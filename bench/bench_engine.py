@@ -20,7 +20,7 @@ from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Intent, Role, Side, intent_id
-from rooney.strategy import compile_strategy, load
+from rooney.strategy.compiler import compile_strategy, load
 
 MARKS = 600
 P50_US, P99_US = 500.0, 2_000.0

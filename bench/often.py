@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rooney.strategy import Feature, Strategy
+from rooney.strategy.compiler import Feature, Strategy
 
 
 class Often(Strategy):

@@ -18,14 +18,14 @@ from rooney import utc
 from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config.loader import StrategyConfig
 from rooney.engine import Decisions, Engine
-from rooney.hooks import Hooks, intent_of
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.models.forest import NoModel
 from rooney.orders.intents import Intent
-from rooney.strategy import find, load
+from rooney.strategy.compiler import find, load
+from rooney.strategy.hooks import Hooks, intent_of
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
 _DIGEST_START = 1_469_598_103_934_665_603

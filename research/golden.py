@@ -27,7 +27,7 @@ from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.strategy import find
+from rooney.strategy.compiler import find
 
 FIRST = date(2026, 1, 12)
 SESSIONS = 20

@@ -25,11 +25,11 @@ from rooney.build import span_ns, time_of_day_ns
 from rooney.engine import Engine, EngineInstrument, Limits, Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue
 from rooney.features.registry import Feature
-from rooney.filters import filter_field
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.strategy import Compiled, compile_strategy, load
+from rooney.strategy.compiler import Compiled, compile_strategy, load
+from rooney.strategy.filters import filter_field
 
 REASONS = {
     "stop": "stop loss",

@@ -12,7 +12,7 @@ import msgspec
 from rooney.errors import StrategyError
 from rooney.features.catalogue import DAILY, HOURLY, PIVOT, catalogue
 from rooney.features.registry import Feature
-from rooney.filters import Filter
+from rooney.strategy.filters import Filter
 
 Old = Mapping[str, Any]
 _MOST = 1e300

@@ -36,7 +36,7 @@ from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.errors import ConfigError, StrategyError
-from rooney.strategy import load
+from rooney.strategy.compiler import load
 
 FORMAT = 1
 BLOCKS = 10  # of time, for the probability of overfitting

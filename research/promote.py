@@ -25,7 +25,7 @@ from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest
 from rooney.models.forest import UNCONFIRMED, Model, path_of, read_model
-from rooney.strategy import load
+from rooney.strategy.compiler import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
 EVALUATION, REPORT = "evaluation.json", "report.html"  # taken along

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from rooney.ahead import DROP_IN, NotCompiledError
 from rooney.config.loader import Instrument, StrategyConfig
 from rooney.config.preflight import Finding
 from rooney.config.schema import FilterBlock
@@ -16,14 +15,15 @@ from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.features.catalogue import FIRST_BAR_V1
 from rooney.features.codegen import Layout, can_be_open
-from rooney.filters import Filter, filter_field
 from rooney.kernels import jit
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.models.bundle import SHOWN, Bundle
 from rooney.models.forest import Model, NoModel, path_of, read_models
-from rooney.strategy import Strategy, compile_strategy, find, load, sources_digest
+from rooney.strategy.aot import DROP_IN, NotCompiledError
+from rooney.strategy.compiler import Strategy, compile_strategy, find, load, sources_digest
+from rooney.strategy.filters import Filter, filter_field
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
 

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney import ahead, precompile
+from rooney import precompile
 from rooney.build import build_engine, model_findings
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
@@ -13,6 +13,7 @@ from rooney.errors import BusError, ConfigError, MessageError
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
+from rooney.strategy import aot as ahead
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market

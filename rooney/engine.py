@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from rooney.errors import ConfigError
 from rooney.features import PAIRS
 from rooney.features.codegen import length_field
-from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
 from rooney.market import sessions
@@ -28,7 +27,8 @@ from rooney.market.instruments import Contract, contract_from_number, parse_cont
 from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
 from rooney.models.forest import Model, NoModel
 from rooney.orders.intents import Role, Side
-from rooney.strategy import Compiled, explain
+from rooney.strategy.compiler import Compiled, explain
+from rooney.strategy.filters import Filter, filter_field
 
 _EPOCH = date(1970, 1, 1)
 STOPS = ("time_stop_bars", "stop_percent", "stop_atr", "target_percent", "target_atr", "trail_atr")

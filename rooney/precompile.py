@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rooney import ahead
 from rooney.engine import Engine
 from rooney.errors import ConfigError
 from rooney.kernels import jit
+from rooney.strategy import aot as ahead
 
 UNITS = Path("/etc/systemd/system")
 _VERSIONS = "versions"  # an installation's folder of virtual environments (`rooney.install.layout`)

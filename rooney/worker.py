@@ -26,7 +26,6 @@ from rooney.desk import Desk
 from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.gates import Rules, stopped
-from rooney.hooks import Hooks, intent_of
 from rooney.ledger.writer import Checkpoint, Finished, Ledger
 from rooney.market import codec
 from rooney.market.instruments import group_of
@@ -39,6 +38,7 @@ from rooney.orders.control import Act, Control, control_directory
 from rooney.orders.intents import Event, Intent, Payload
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
+from rooney.strategy.hooks import Hooks, intent_of
 from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)

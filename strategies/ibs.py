@@ -8,7 +8,7 @@ its defaults; its other entry filters are configuration (`filters`), and its clo
 
 from typing import Any
 
-from rooney.strategy import Feature, Filter, Param, Strategy
+from rooney.strategy.compiler import Feature, Filter, Param, Strategy
 
 
 class Ibs(Strategy):

@@ -30,8 +30,7 @@ from worker_support import (
     warmed,
 )
 
-from rooney import ahead, check, precompile
-from rooney.ahead import NotCompiledError
+from rooney import check, precompile
 from rooney.build import build_engine
 from rooney.config.loader import load_config
 from rooney.engine import Engine
@@ -41,6 +40,8 @@ from rooney.market.messages import Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
 from rooney.sim.parts import Part
+from rooney.strategy import aot as ahead
+from rooney.strategy.aot import NotCompiledError
 
 SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 CONFIG = ROOT / "config.multi_alpha.yml"
@@ -215,7 +216,7 @@ def test_every_strategy_decides_the_same_by_existing(name: str, tmp_path: Path) 
 
 
 DIVIDES = """
-from rooney.strategy import Feature, Strategy
+from rooney.strategy.compiler import Feature, Strategy
 
 
 class Divides(Strategy):

@@ -29,7 +29,7 @@ from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
 from rooney.orders.intents import Intent, Role
-from rooney.strategy import Strategy, load
+from rooney.strategy.compiler import Strategy, load
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

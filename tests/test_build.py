@@ -12,7 +12,7 @@ from rooney.engine import STOP_ATR, Engine
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.strategy import load
+from rooney.strategy.compiler import load
 
 
 def configured(folder: Path, strategy: str = "ibs", more: dict[str, Any] | None = None, **block: Any) -> StrategyConfig:

@@ -12,7 +12,7 @@ from rooney.features import Feature
 from rooney.features.codegen import lay_out
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Roll
-from rooney.strategy import compile_strategy, load
+from rooney.strategy.compiler import compile_strategy, load
 
 CLOSE = Feature("close", "hourly")
 PAIR_CLOSE = Feature("close", "hourly", symbol="pair")

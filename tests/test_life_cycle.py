@@ -41,14 +41,14 @@ from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
 from rooney.features import Feature
-from rooney.filters import Filter, filter_field
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.intents import Role
-from rooney.strategy import compile_strategy
+from rooney.strategy.compiler import compile_strategy
+from rooney.strategy.filters import Filter, filter_field
 
 SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])
 WORD = {1: BUY, -1: SELL}

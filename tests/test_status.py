@@ -17,7 +17,6 @@ from worker_support import SCRIPTED, engine
 
 from rooney.engine import Engine, Logistic
 from rooney.features import Feature
-from rooney.filters import Filter, filter_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Reason
 from rooney.ledger.snapshot import LedgerView
@@ -27,7 +26,8 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.operate import status as screen
 from rooney.operate import why
 from rooney.sim.traderspost import Fault
-from rooney.strategy import load
+from rooney.strategy.compiler import load
+from rooney.strategy.filters import Filter, filter_field
 
 GOLDEN = Path(__file__).parent / "golden" / "why"
 Make = Callable[..., Bench]

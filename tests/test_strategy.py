@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from worker_support import ROOT, SCRIPTED, engine
 
-from rooney import strategy as strategy_module
 from rooney.build import build_engine
 from rooney.config.loader import load_config
 from rooney.errors import StrategyError
 from rooney.kernels import jit
-from rooney.strategy import compile_strategy, find, load
+from rooney.strategy import compiler as strategy_module
+from rooney.strategy.compiler import compile_strategy, find, load
 
 GOOD = """
-from rooney.strategy import Feature, Param, Strategy
+from rooney.strategy.compiler import Feature, Param, Strategy
 
 
 class Mine(Strategy):

@@ -32,7 +32,7 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
 from rooney.orders.intents import Role
 from rooney.sim.traderspost import Account
-from rooney.strategy import Compiled, compile_strategy, load
+from rooney.strategy.compiler import Compiled, compile_strategy, load
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

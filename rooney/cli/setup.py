@@ -32,8 +32,9 @@ def compile_(
     The worker then has no compiler in its process and may execute no memory it has written. Needs setuptools and a C
     and C++ compiler; the worker does not.
     """
-    from rooney import ahead, precompile
+    from rooney import precompile
     from rooney.build import build_engine
+    from rooney.strategy import aot as ahead
 
     strategy = load(config_path, overrides, env_file).strategy(name)
     directory = out.absolute() if out else precompile.installed_directory()

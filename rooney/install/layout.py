@@ -14,7 +14,7 @@ from pathlib import Path
 
 SHIPPED = ("rooney", "strategies", "research", "systemd", "config.multi_alpha.yml", "pyproject.toml", "uv.lock")
 COMPLETE = "share/complete"
-AHEAD_DROP_IN = "60-compiled.conf"  # what `rooney compile NAME` writes; rooney.ahead has the same name
+AHEAD_DROP_IN = "60-compiled.conf"  # what `rooney compile NAME` writes; rooney.strategy.aot has the same name
 UNIT_DROP_INS = Path("/etc/systemd/system")
 
 

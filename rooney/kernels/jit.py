@@ -3,8 +3,9 @@
 Numba's own cache looks at the time of a function's own file: a kernel that calls a changed one would go on running the
 old machine code. So the cache has a directory for every state of all kernels together.
 
-Where $ROONEY_COMPILED_DIRECTORY names steps compiled ahead of time (`rooney.ahead`), numba is never imported: kernels
-are then what they are without the JIT, Python functions that give the same bits, and of a worker no mark runs them.
+Where $ROONEY_COMPILED_DIRECTORY names steps compiled ahead of time (`rooney.strategy.aot`), numba is never imported:
+kernels are then what they are without the JIT, Python functions that give the same bits, and of a worker no mark runs
+them.
 
 njit is for what a step is made of: it allocates nothing. njit_allocating is for array forms, and for rules, where a
 researcher may write what he likes.

@@ -3,8 +3,8 @@
 Pure: no clock, socket, file or thread; time comes in with the mark. Phases over all instruments, always in this order:
 rolls, fills of what was decided and stops within the minute, mark to market, daily loss, features, exits, entries.
 
-This module's step runs the rules of `rooney.kernels.strategy_stub`, which never trade; `rooney.strategy` writes a copy
-of this text with one line changed, the import below, for each strategy.
+This module's step runs the rules of `rooney.kernels.strategy_stub`, which never trade; `rooney.strategy.compiler`
+writes a copy of this text with one line changed, the import below, for each strategy.
 """
 
 import math

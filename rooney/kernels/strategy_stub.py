@@ -1,7 +1,7 @@
 """What the step asks of a strategy: its rules and its features. Here: a strategy that never trades.
 
-`rooney.strategy` writes the step anew for each strategy with that strategy's functions in place of these, because
-only functions imported by name can be compiled once and loaded from the cache by every later process.
+`rooney.strategy.compiler` writes the step anew for each strategy with that strategy's functions in place of these,
+because only functions imported by name can be compiled once and loaded from the cache by every later process.
 """
 
 from typing import Any

@@ -4,7 +4,7 @@ from rooney.build import configured_vetoes, entry_filters
 from rooney.config.loader import Config
 from rooney.models.forest import Model
 from rooney.operate.why import Rules
-from rooney.strategy import load
+from rooney.strategy.compiler import load
 
 
 def rules_of(config: Config, name: str) -> Rules:

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from rooney.filters import Filter, filter_field
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Closed, Decision, Order, decisions, orders
 from rooney.ledger.snapshot import Portrait
@@ -22,6 +21,7 @@ from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
 from rooney.orders.intents import Role, State
+from rooney.strategy.filters import Filter, filter_field
 from rooney.view.system import StrategyLook, System
 
 _SECOND_NS = 1_000_000_000

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rooney.strategy import Feature, Param, Strategy
+from rooney.strategy.compiler import Feature, Param, Strategy
 
 
 @njit

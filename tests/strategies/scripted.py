@@ -1,6 +1,6 @@
 """For tests: prices are commands. A minute that closes at `buy`, `sell` or `leave` does what the word says."""
 
-from rooney.strategy import Feature, Param, Strategy
+from rooney.strategy.compiler import Feature, Param, Strategy
 
 
 class Scripted(Strategy):

@@ -9,7 +9,7 @@ from conftest import Guide
 from machine import REPOSITORY, Machine
 from world import CONFIG, World, worker
 
-from rooney.ahead import DROP_IN
+from rooney.strategy.aot import DROP_IN
 
 UNIT = worker("ibs")
 FOLDER = f"/etc/systemd/system/{UNIT}.d"

@@ -19,7 +19,7 @@ time stop (`SHARED_PARAMS`), the windows of the day in which it may enter, its a
 Compiling: rules passed to the step as arguments would be compiled anew in every process. So a module is written for
 each strategy, the step's own text with the rules imported by name, its file name carrying a hash of all sources: a
 warm start loads machine code and compiles nothing, and a changed kernel never runs stale. A worker may load the same
-step from an extension module of that name instead (`rooney.ahead`), and then has no compiler in its process.
+step from an extension module of that name instead (`rooney.strategy.aot`), and then has no compiler in its process.
 """
 
 import hashlib
@@ -41,15 +41,15 @@ import numpy as np
 
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
-from rooney import ahead
 from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import Layout, lay_out, write
 from rooney.features.registry import is_research_only
-from rooney.filters import Filter
 from rooney.kernels import jit
 from rooney.market.messages import TIMEFRAMES
+from rooney.strategy import aot as ahead
+from rooney.strategy.filters import Filter
 
 __all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
 
@@ -68,7 +68,7 @@ def {rule}({arguments}):
 _RULES_IMPORT = re.compile(r"^from rooney\.kernels\.strategy_stub import \(.*?^\)\n", re.MULTILINE | re.DOTALL)
 
 _INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _STEP_IMPORT = "from rooney.kernels.step import step\n"
 
 

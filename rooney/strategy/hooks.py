@@ -7,7 +7,7 @@ import msgspec
 
 from rooney.engine import Decided, Trade
 from rooney.orders.intents import Intent, new_intent_id
-from rooney.strategy import Strategy
+from rooney.strategy.compiler import Strategy
 
 logger = logging.getLogger(__name__)
 
