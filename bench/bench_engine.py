@@ -15,7 +15,7 @@ import msgspec
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.engine import Engine, EngineInstrument, Limits
+from rooney.engine.engine import Engine, EngineInstrument, Limits
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import MINUTE_NS

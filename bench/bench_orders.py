@@ -24,7 +24,7 @@ from bench.measure import Row, percentile, report
 from rooney import traderspost
 from rooney.clock import Clock
 from rooney.delivery import Delivery
-from rooney.engine import Book
+from rooney.engine.engine import Book
 from rooney.gates import Rules
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number

@@ -212,7 +212,7 @@ def measure_run(name: str, data: str, roots: str, months: str) -> Ran:
 
 def measure_compile(name: str) -> Compiled:
     """In its own process."""
-    from rooney.build import build_engine
+    from rooney.engine.build import build_engine
 
     started = time.perf_counter()
     build_engine(_strategy(name, ",".join(ROOTS))).compile()

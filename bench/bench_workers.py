@@ -24,9 +24,9 @@ import yaml
 from bench import data
 from bench.measure import Row, percentile, report
 from bench.system import STRATEGY
-from rooney.build import build_engine
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
+from rooney.engine.build import build_engine
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from rooney.sim.parts import Part, python, start_redis

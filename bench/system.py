@@ -14,9 +14,9 @@ import msgspec
 import yaml
 
 from bench import data, gateway
-from rooney.build import build_engine
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
+from rooney.engine.build import build_engine
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.parts import Part, python, start_redis

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from research import metrics
 from research.history import History
 from rooney import utc
-from rooney.build import build_engine, configured_vetoes, entry_filters
 from rooney.config.loader import StrategyConfig
-from rooney.engine import Decisions, Engine
+from rooney.engine.build import build_engine, configured_vetoes, entry_filters
+from rooney.engine.engine import Decisions, Engine
 from rooney.kernels import dtypes
 from rooney.kernels.dtypes import Cause
 from rooney.market.instruments import contract_from_number, group_of

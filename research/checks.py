@@ -20,9 +20,9 @@ import msgspec
 from research.backtest import Scan
 from research.history import History
 from research.start import Walk, history_bars, warm_start
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
-from rooney.engine import Book, Decisions, Engine
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Book, Decisions, Engine
 from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
 

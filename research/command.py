@@ -16,9 +16,9 @@ from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
 from rooney import utc
-from rooney.build import model_findings
 from rooney.config.loader import StrategyConfig
-from rooney.engine import Decisions
+from rooney.engine.build import model_findings
+from rooney.engine.engine import Decisions
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
 T = TypeVar("T")

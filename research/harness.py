@@ -21,8 +21,8 @@ from research.backtest import Scan
 from research.history import History, Windows
 from research.old_models import old_names
 from research.old_system import Translation, translate
-from rooney.build import span_ns, time_of_day_ns
-from rooney.engine import Engine, EngineInstrument, Limits, Logistic
+from rooney.engine.build import span_ns, time_of_day_ns
+from rooney.engine.engine import Engine, EngineInstrument, Limits, Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue
 from rooney.features.registry import Feature
 from rooney.kernels import dtypes

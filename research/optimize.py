@@ -32,9 +32,9 @@ from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.training import F64
 from rooney import utc
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
+from rooney.engine.build import build_engine
 from rooney.errors import ConfigError, StrategyError
 from rooney.strategy.compiler import load
 

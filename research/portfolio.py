@@ -35,9 +35,9 @@ from research.searchfile import Found
 from research.slots import admitted_usd
 from research.training import F64
 from rooney import utc
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
+from rooney.engine.build import build_engine
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from rooney.build import build_engine, code_digests, parameters_digest
 from rooney.config.loader import Config, StrategyConfig
 from rooney.config.schema import Gates
+from rooney.engine.build import build_engine, code_digests, parameters_digest
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from rooney.engine import Book, Decisions, Outcome
+from rooney.engine.engine import Book, Decisions, Outcome
 from rooney.errors import LedgerError
 from rooney.ledger.reader import opened
 from rooney.ledger.schema import SCHEMA_VERSION, schema_version

@@ -23,8 +23,8 @@ from research.history import History
 from research.recording import COLUMNS, Recording
 from research.start import Records, warm_start
 from rooney import utc
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
+from rooney.engine.build import build_engine
 from rooney.errors import LedgerError
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of

@@ -14,9 +14,9 @@ from research.days import days_of
 from research.history import History
 from research.metrics import DAYS_PER_YEAR
 from research.training import F64, I64, unlimited
-from rooney.build import build_engine, open_lengths
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
+from rooney.engine.build import build_engine, open_lengths
 from rooney.errors import ConfigError
 
 YEAR = DAYS_PER_YEAR**0.5

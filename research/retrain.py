@@ -20,9 +20,9 @@ from research.models import collect, train_all, write
 from research.train import DAY_NS, Plan
 from research.train_report import comparison, html
 from research.training import DEFAULT_FEATURES, TrainingSet
-from rooney.build import build_engine, bundle_models
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
+from rooney.engine.build import build_engine, bundle_models
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle

@@ -20,8 +20,8 @@ from research.cluster import joblib_on
 from research.history import History
 from research.rerun import Runs, with_params
 from research.searchfile import Found
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig
+from rooney.engine.build import build_engine
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 
 _POLL_S = 1.0

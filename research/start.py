@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from research.backtest import Scan
 from research.calendar import DAY_NS, Windows
 from research.history import History
-from rooney.engine import Decisions, Engine
+from rooney.engine.engine import Decisions, Engine
 from rooney.kernels import dtypes
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, Roll

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from research.backtest import Scan
 from research.history import History
-from rooney.build import build_engine, parameters_digest
 from rooney.config.loader import StrategyConfig
-from rooney.engine import Engine, model_field
+from rooney.engine.build import build_engine, parameters_digest
+from rooney.engine.engine import Engine, model_field
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue, is_research_only
 from rooney.kernels import jit

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney import precompile
-from rooney.build import build_engine, model_findings
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.preflight import CREDENTIAL_STORE, Finding, check_findings, table_findings
+from rooney.engine.build import build_engine, model_findings
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.market import sessions
 from rooney.market.instruments import group_of

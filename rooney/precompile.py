@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rooney.engine import Engine
+from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
 from rooney.kernels import jit
 from rooney.strategy import aot as ahead

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from rooney.engine import Position
+from rooney.engine.engine import Position
 
 SHOWN = 2  # positions by name; of more the line would lose what comes after them
 

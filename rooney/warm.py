@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.names:
             print("\n".join(name for name in config.names if config.strategy(name).settings.enabled))
         if options.name:
-            from rooney.build import build_engine  # the compiler, not needed for names
+            from rooney.engine.build import build_engine  # the compiler, not needed for names
 
             strategy = config.strategy(options.name)
             build_engine(strategy).compile()

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rooney import faults, log, statusline, traderspost, utc
-from rooney.build import build_engine, model_findings
 from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config.accounts import AccountLock, runtime_directory
@@ -23,7 +22,8 @@ from rooney.config.loader import Config
 from rooney.config.preflight import table_findings, worker_findings
 from rooney.delivery import Delivery, take_over
 from rooney.desk import Desk
-from rooney.engine import Book, Decided, Decisions, Engine, Outcome, Trade
+from rooney.engine.build import build_engine, model_findings
+from rooney.engine.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.gates import Rules, stopped
 from rooney.ledger.writer import Checkpoint, Finished, Ledger

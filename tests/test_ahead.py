@@ -31,9 +31,9 @@ from worker_support import (
 )
 
 from rooney import check, precompile
-from rooney.build import build_engine
 from rooney.config.loader import load_config
-from rooney.engine import Engine
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Engine
 from rooney.errors import EXIT_CONFIG, ConfigError
 from rooney.install.layout import AHEAD_DROP_IN
 from rooney.market.messages import Minute

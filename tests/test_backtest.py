@@ -18,9 +18,9 @@ from worker_support import ALLOCATING, engine
 
 from research import backtest
 from research.history import History
-from rooney.build import build_engine
 from rooney.config.loader import load_config
-from rooney.engine import Engine, Outcome, Trade
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Engine, Outcome, Trade
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.market import sessions

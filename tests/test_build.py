@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from rooney.build import build_engine, entry_filters
 from rooney.config.loader import StrategyConfig, load_config
-from rooney.engine import STOP_ATR, Engine
+from rooney.engine.build import build_engine, entry_filters
+from rooney.engine.engine import STOP_ATR, Engine
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue
 from rooney.market.sessions import HOUR_NS, MINUTE_NS

@@ -16,10 +16,10 @@ from worker_support import SCRIPTED, bar
 from research import promote
 from research.command import run_backtest
 from research.forests import arrays
-from rooney.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
 from rooney.check import findings
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
+from rooney.engine.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.market.messages import Minute

@@ -17,7 +17,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.build import build_engine
 from rooney.config.accounts import Account, AccountLock, open_account, runtime_directory, shared
 from rooney.config.loader import Config, load_config
 from rooney.config.params import check_params
@@ -25,6 +24,7 @@ from rooney.config.preflight import Finding, check_findings, file_findings, work
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
 from rooney.config.secrets import Secret, read_env_file
 from rooney.config.validation import Scalar
+from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
 from rooney.market.instruments import PRODUCTS
 

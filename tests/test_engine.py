@@ -34,7 +34,7 @@ from worker_support import (
     warmed,
 )
 
-from rooney.engine import Decisions, Engine
+from rooney.engine.engine import Decisions, Engine
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes, entries, exits
 from rooney.kernels import positions as book

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from worker_support import HOUR_NS, bar, chicago, minute
 
-from rooney.engine import Engine, EngineInstrument, Limits
+from rooney.engine.engine import Engine, EngineInstrument, Limits
 from rooney.errors import StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import lay_out

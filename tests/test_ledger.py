@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from worker_support import ROOT, read_only, wait_for
 
-from rooney.engine import Book, Evaluated, Trade
+from rooney.engine.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.kernels.dtypes import Reason
 from rooney.ledger import latency as pace

@@ -10,7 +10,7 @@ from typing import Any
 
 from worker_support import BUY, LEAVE, NEXT, QUIET, SCRIPTED, Driver, bar, chicago, engine
 
-from rooney.engine import Trade
+from rooney.engine.engine import Trade
 from rooney.kernels.dtypes import Cause, Reason
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import CHICAGO, MINUTE_NS

@@ -37,9 +37,9 @@ from worker_support import (
 
 from research.backtest import Scan
 from research.history import History
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig, load_config
-from rooney.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
+from rooney.engine.build import build_engine
+from rooney.engine.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
 from rooney.features import Feature
 from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
 from rooney.market import sessions

@@ -17,9 +17,9 @@ from search_support import CONFIG, breakout, write_closes
 from research import optimize, study
 from research.history import History
 from research.rerun import Runs
-from rooney.build import open_lengths
 from rooney.cli import cli
 from rooney.config.loader import load_config
+from rooney.engine.build import open_lengths
 from rooney.errors import ConfigError
 from rooney.sim.parts import start_redis
 

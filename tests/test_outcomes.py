@@ -5,7 +5,7 @@ import math
 import pytest
 from test_ledger import intent
 
-from rooney.engine import Outcome
+from rooney.engine.engine import Outcome
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.orders.control import Act, Command, Verb
 from rooney.orders.intents import Event, Role, Said, State

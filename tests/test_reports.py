@@ -18,7 +18,7 @@ from worker_support import chicago
 from rooney import summary
 from rooney.alerts.sources import of_directory
 from rooney.cli import cli
-from rooney.engine import Book, Trade
+from rooney.engine.engine import Book, Trade
 from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.notices import Turn

@@ -17,9 +17,9 @@ import pytest
 from research import checks, golden, training
 from research.backtest import Scan
 from research.history import History
-from rooney.build import build_engine
 from rooney.config.loader import StrategyConfig, load_config
-from rooney.engine import model_field
+from rooney.engine.build import build_engine
+from rooney.engine.engine import model_field
 from rooney.features import Feature, catalogue, is_research_only, names
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,9 @@ from research import retrain
 from research.forests import arrays
 from research.train import Verdict
 from research.training import TrainingSet
-from rooney.build import code_digests, parameters_digest
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
+from rooney.engine.build import code_digests, parameters_digest
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.models import bundle

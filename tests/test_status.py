@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from operate_support import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
 from worker_support import SCRIPTED, engine
 
-from rooney.engine import Engine, Logistic
+from rooney.engine.engine import Engine, Logistic
 from rooney.features import Feature
 from rooney.kernels import dtypes, entries
 from rooney.kernels.dtypes import Reason

@@ -3,7 +3,7 @@
 import pytest
 
 from rooney import statusline
-from rooney.engine import Position
+from rooney.engine.engine import Position
 from rooney.kernels.dtypes import Pending
 
 VALUES = {"ES": 50.0, "NQ": 20.0, "6A": 100_000.0}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from worker_support import ROOT, SCRIPTED, engine
 
-from rooney.build import build_engine
 from rooney.config.loader import load_config
+from rooney.engine.build import build_engine
 from rooney.errors import StrategyError
 from rooney.kernels import jit
 from rooney.strategy import compiler as strategy_module

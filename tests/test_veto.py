@@ -15,9 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 
 from research import backtest, forests, promote, training
 from research.history import History
-from rooney.build import build_engine, code_digests, model_findings, parameters_digest
 from rooney.config.loader import load_config
-from rooney.engine import Decisions, Engine, Outcome, model_field
+from rooney.engine.build import build_engine, code_digests, model_findings, parameters_digest
+from rooney.engine.engine import Decisions, Engine, Outcome, model_field
 from rooney.errors import ModelError
 from rooney.kernels.dtypes import OutcomeKind, Reason
 from rooney.kernels.scan import _mix

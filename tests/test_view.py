@@ -101,7 +101,7 @@ def test_trades_of_another_ledger_in_the_same_place_are_not_mixed_in(tmp_path: P
 
 
 def _commit_trade(ledger: Ledger, one: Any, ts_mark: int, pnl_usd: float) -> None:
-    from rooney.engine import Trade
+    from rooney.engine.engine import Trade
 
     trade = Trade("ES", "ESM6", 1, 1, ts_mark, 100.0, ts_mark, 101.0, "rule", pnl_usd, 4.0, 3)
     ledger.commit_mark(ts_mark, [], [], [], [trade], 1, 0, {}, one.book())

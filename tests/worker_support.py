@@ -24,7 +24,7 @@ import yaml
 from times import chicago
 
 from rooney.bus.client import TAPE, Bus
-from rooney.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
+from rooney.engine.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
 from rooney.kernels.dtypes import OutcomeKind
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Minute, MinuteFlag, Roll

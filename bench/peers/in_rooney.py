@@ -13,8 +13,8 @@ import numpy as np
 from bench.peers import bars as market
 from research.backtest import Scan
 from research.history import History
-from rooney.build import build_engine
 from rooney.config.loader import load_config
+from rooney.engine.build import build_engine
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # as the scripts in other environments find it

@@ -33,7 +33,7 @@ def compile_(
     and C++ compiler; the worker does not.
     """
     from rooney import precompile
-    from rooney.build import build_engine
+    from rooney.engine.build import build_engine
     from rooney.strategy import aot as ahead
 
     strategy = load(config_path, overrides, env_file).strategy(name)

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from rooney import faults, log
-from rooney.engine import Book, Evaluated, Trade
+from rooney.engine.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile

@@ -1,7 +1,7 @@
 """What a strategy's decisions are held against: its file and its block, as they are now. A compiler comes with it."""
 
-from rooney.build import configured_vetoes, entry_filters
 from rooney.config.loader import Config
+from rooney.engine.build import configured_vetoes, entry_filters
 from rooney.models.forest import Model
 from rooney.operate.why import Rules
 from rooney.strategy.compiler import load

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from rooney.engine import Outcome
+from rooney.engine.engine import Outcome
 from rooney.kernels.dtypes import Cause, OutcomeKind
 from rooney.orders.control import Act, Verb
 from rooney.orders.intents import Event, Intent, Role, Said, State

@@ -24,9 +24,9 @@ import numpy as np
 import yaml
 
 from rooney import utc
-from rooney.build import build_engine
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
+from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.bars import PRICE_SCALE, Coarse

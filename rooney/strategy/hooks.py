@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rooney.engine import Decided, Trade
+from rooney.engine.engine import Decided, Trade
 from rooney.orders.intents import Intent, new_intent_id
 from rooney.strategy.compiler import Strategy
 

@@ -10,7 +10,7 @@ import msgspec
 from rooney.config.loader import Instrument, StrategyConfig
 from rooney.config.preflight import Finding
 from rooney.config.schema import FilterBlock
-from rooney.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
+from rooney.engine.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
 from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.features.catalogue import FIRST_BAR_V1
