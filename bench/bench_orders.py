@@ -21,17 +21,17 @@ import msgspec
 
 from bench import data
 from bench.measure import Row, percentile, report
-from rooney import traderspost
 from rooney.clock import Clock
-from rooney.delivery import Delivery
 from rooney.engine.engine import Book
-from rooney.gates import Rules
+from rooney.execution import traderspost
+from rooney.execution.delivery import Delivery
+from rooney.execution.gates import Rules
+from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Event, Intent, Payload, Role, Side, State, intent_id
 from rooney.sim.parts import Part, python
-from rooney.traderspost import TradersPost
 
 ORDERS = 200
 ROOTS = (*data.ROOTS, "MES")  # 19 contracts

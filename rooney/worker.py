@@ -14,18 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import faults, log, statusline, traderspost, utc
+from rooney import faults, log, statusline, utc
 from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config.accounts import AccountLock, runtime_directory
 from rooney.config.loader import Config
 from rooney.config.preflight import table_findings, worker_findings
-from rooney.delivery import Delivery, take_over
-from rooney.desk import Desk
 from rooney.engine.build import build_engine, model_findings
 from rooney.engine.engine import Book, Decided, Decisions, Engine, Outcome, Trade
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
-from rooney.gates import Rules, stopped
+from rooney.execution import traderspost
+from rooney.execution.command_handler import Desk
+from rooney.execution.delivery import Delivery, take_over
+from rooney.execution.gates import Rules, stopped
+from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Checkpoint, Finished, Ledger
 from rooney.market import codec
 from rooney.market.instruments import group_of
@@ -39,7 +41,6 @@ from rooney.orders.intents import Event, Intent, Payload
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.strategy.hooks import Hooks, intent_of
-from rooney.traderspost import TradersPost
 
 logger = logging.getLogger(__name__)
 

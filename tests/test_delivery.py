@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from test_ledger import commit, intent
 from worker_support import chicago
 
-from rooney import traderspost
 from rooney.clock import Clock, ReplayClock
-from rooney.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
-from rooney.gates import ENTRY_FILL_S, Rules
+from rooney.execution import traderspost
+from rooney.execution.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
+from rooney.execution.gates import ENTRY_FILL_S, Rules
+from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
 from rooney.sim.traderspost import Account, Fault, running
-from rooney.traderspost import TradersPost
 
 S = 1_000_000_000
 OPEN = chicago("2026-03-11 10:00")

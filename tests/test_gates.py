@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_ledger import intent
 from worker_support import chicago
 
-from rooney.gates import (
+from rooney.execution.gates import (
     BREAKER_FAILURES,
     BREAKER_WINDOW_NS,
     CLOCK_BEHIND_S,

@@ -11,8 +11,8 @@ from test_log import Journal, journal, restored  # noqa: F401
 
 from rooney import log
 from rooney.clock import Clock
-from rooney.delivery import take_over
-from rooney.desk import Desk
+from rooney.execution.command_handler import Desk
+from rooney.execution.delivery import take_over
 from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control, Level, clear_switches, set_switch

@@ -24,10 +24,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from rooney.errors import ConfigError
+from rooney.execution.traderspost import MAX_BODY, TradersPost, _unsent, payload
 from rooney.market.instruments import PRODUCTS
 from rooney.orders.intents import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
-from rooney.traderspost import MAX_BODY, TradersPost, _unsent, payload
 
 UUID, PASSWORD = "0f3b6c1e-90aa-4a55-b0a5-7d3f6a21c0de", "s3cret-Passw0rd"
 PATH = f"/trading/webhook/{UUID}/{PASSWORD}"

@@ -14,20 +14,20 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from rooney import traderspost
 from rooney.clock import Clock
 from rooney.config.loader import Config, Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
-from rooney.gates import Rules
+from rooney.execution import traderspost
+from rooney.execution.gates import Rules
+from rooney.execution.offline import StandIn, can_go
+from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.reading import Reading, read
 from rooney.market.instruments import PRODUCTS
 from rooney.operate import positions, units
-from rooney.operate.standin import StandIn, can_go
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
-from rooney.traderspost import TradersPost
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
 WAIT_S = 150.0  # an exit may have to wait for the settling time of the one before it

@@ -18,7 +18,7 @@ def leave(reading: Reading, command: Command, clock: Clock) -> str:
     # A unit about to start must find its ledger free: it would stay down for good.
     if not reading.held or units.is_running(reading.name):
         return f"left for the worker of {reading.name}, which takes it when it starts: {path}"
-    from rooney.operate.standin import StandIn  # compiled parts come with it
+    from rooney.execution.offline import StandIn  # compiled parts come with it
 
     with StandIn(reading, clock) as stand_in:
         stand_in.obey()

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults, gates
+from rooney import faults
 from rooney.clock import Clock
-from rooney.gates import Rules, Traffic, View
+from rooney.execution import gates
+from rooney.execution.gates import Rules, Traffic, View
 from rooney.ledger.writer import Ledger
 from rooney.market import sessions
 from rooney.orders import order_log as orderlog
@@ -114,8 +115,8 @@ class _Result(msgspec.Struct, frozen=True):
 class Delivery:
     """Sends the intents of one strategy.
 
-    send:     posts a payload and says what is known (rooney.traderspost); None in mode dry: assumed acknowledged
-    payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
+    send:     posts a payload and says what is known (rooney.execution.traderspost); None in mode dry: assumed
+    acknowledged payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
     group_of: session group per symbol; nothing is sent while its instrument is closed
     switches: the operator's, read anew for each request
     feed:     why the market data of a symbol cannot be trusted now, or empty

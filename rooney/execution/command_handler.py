@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rooney import log
 from rooney.clock import Clock
-from rooney.delivery import Delivery, is_given_up
+from rooney.execution.delivery import Delivery, is_given_up
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reading import Reading, read
 from rooney.ledger.writer import Ledger

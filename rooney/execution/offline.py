@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from rooney.clock import Clock, ReplayClock
-from rooney.delivery import Delivery, take_over
-from rooney.desk import Desk
-from rooney.gates import Rules, stopped
+from rooney.execution.command_handler import Desk
+from rooney.execution.delivery import Delivery, take_over
+from rooney.execution.gates import Rules, stopped
 from rooney.ledger.exposure import Exposure
 from rooney.ledger.reading import Reading
 from rooney.ledger.writer import Ledger

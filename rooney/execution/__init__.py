@@ -1,0 +1,1 @@
+"""From an intent to the webhook, and what may hold it back."""
