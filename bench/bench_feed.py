@@ -27,7 +27,7 @@ from databento_dbn import TradeMsg
 from bench import data, gateway
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus.client import Bus
-from rooney.feed import Feed
+from rooney.hub.feed import Feed
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS

@@ -18,10 +18,10 @@ import yaml
 
 from rooney.bus.client import Bus, market_key
 from rooney.config.loader import Instrument
-from rooney.definitions import Definition
 from rooney.errors import BusError
-from rooney.feed import Feed
-from rooney.hub import Hub
+from rooney.hub.definitions import Definition
+from rooney.hub.feed import Feed
+from rooney.hub.process import Hub
 from rooney.market import codec
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, group_of

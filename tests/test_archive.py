@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from support import hub_thread, parents, plain_minutes, private_redis, until
 
-from rooney.archive import Archive
 from rooney.errors import FeedError, FeedFatalError
-from rooney.feed import Feed
+from rooney.hub.backfill import Archive
+from rooney.hub.feed import Feed
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.messages import MinuteFlag

@@ -10,8 +10,8 @@ import yaml
 from support import SHARED, HubThread, hub_thread, needs_shared, parents, private_redis, until
 
 from rooney.config.loader import Instrument, load_config
-from rooney.definitions import UNDEF, Definition, definition, difference
-from rooney.feed import Feed
+from rooney.hub.definitions import UNDEF, Definition, definition, difference
+from rooney.hub.feed import Feed
 from rooney.market import sessions
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import PRODUCTS

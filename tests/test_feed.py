@@ -16,12 +16,12 @@ from databento.live import session as client_session
 from support import plain_minutes, until
 
 from rooney.errors import FeedFatalError
-from rooney.feed import Feed, _Session
+from rooney.hub.databento import stype_of
+from rooney.hub.feed import Feed, _Session
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import MINUTE_NS
-from rooney.records import stype_of
 from rooney.sim import faults
 from rooney.sim.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.market import FIRST_SESSION, Market
@@ -108,7 +108,9 @@ PAUSES = (0.01, 0.02, 0.04)
 
 def pauses(caplog: pytest.LogCaptureFixture) -> list[object]:
     return [
-        r.args[1] for r in caplog.records if r.name == "rooney.feed" and isinstance(r.args, tuple) and len(r.args) > 1
+        r.args[1]
+        for r in caplog.records
+        if r.name == "rooney.hub.feed" and isinstance(r.args, tuple) and len(r.args) > 1
     ]
 
 
@@ -181,7 +183,7 @@ def test_a_gateway_that_is_not_there_is_tried_again_after_growing_pauses(
     caplog: pytest.LogCaptureFixture, undisturbed: list[ClosedMinute]
 ) -> None:
     port = free_port()
-    with caplog.at_level(logging.WARNING, "rooney.feed"), rig(port, pauses_s=PAUSES) as made:
+    with caplog.at_level(logging.WARNING, "rooney.hub.feed"), rig(port, pauses_s=PAUSES) as made:
         until(lambda: made.builder.counts["reconnects"] >= 5)
         assert made.feed.state == "reconnecting"
         with serve(port=port):
@@ -193,7 +195,11 @@ def test_a_gateway_that_is_not_there_is_tried_again_after_growing_pauses(
 def test_the_pause_is_short_again_after_a_session_that_brought_something(caplog: pytest.LogCaptureFixture) -> None:
     script = [faults.RefuseAuth("later"), faults.RefuseAuth("later"), faults.Reset(after=10), faults.Close(after=20)]
     gateway = Gateway(MARKET, until_ns=END + 2 * SECOND, faults=script)
-    with caplog.at_level(logging.WARNING, "rooney.feed"), running(gateway), rig_of(gateway, pauses_s=PAUSES) as made:
+    with (
+        caplog.at_level(logging.WARNING, "rooney.hub.feed"),
+        running(gateway),
+        rig_of(gateway, pauses_s=PAUSES) as made,
+    ):
         made.wait()
     assert pauses(caplog) == [0.01, 0.02, 0.01, 0.01]
 

@@ -29,7 +29,7 @@ from times import chicago
 
 from rooney.bus.client import TAPE, Bus
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
-from rooney.hub import Hub
+from rooney.hub.process import Hub
 from rooney.market import sessions
 from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of, parse_contract
@@ -679,7 +679,7 @@ def test_a_hub_killed_at_random_goes_on_as_if_it_had_not_been(
 
 
 def test_the_hub_carries_no_numba_polars_or_scikit_learn() -> None:
-    code = "import sys, rooney.hub, rooney.cli; print(*sys.modules)"
+    code = "import sys, rooney.hub.process, rooney.cli; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "databento" in found
     assert not {"numba", "polars", "sklearn", "rooney.sim", "rooney.worker"} & set(found)

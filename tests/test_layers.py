@@ -75,7 +75,7 @@ def test_a_worker_process_carries_no_data_science_and_no_feed() -> None:
 
 
 def test_a_hub_process_carries_no_compiler() -> None:
-    loaded = _modules_after("import rooney.cli, rooney.hub")
+    loaded = _modules_after("import rooney.cli, rooney.hub.process")
     assert loaded.isdisjoint({"numba", "llvmlite", "polars", "sklearn"})
 
 

@@ -16,11 +16,11 @@ import databento
 import pytest
 from support import SHARED, needs_shared
 
+from rooney.hub.databento import contract_at
 from rooney.market.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute, MinuteBuilder
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
-from rooney.records import contract_at
 from rooney.sim.sources import read
 
 pytestmark = needs_shared

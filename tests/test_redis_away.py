@@ -14,9 +14,9 @@ from test_dead_feed import END, SPEED, START, market
 from test_hub import ByHand, redis_tape
 from worker_support import BUY, LEAVE, Rig, Zygote, read_only
 
-from rooney import hub as hub_module
 from rooney.bus.client import Bus
 from rooney.errors import EXIT_FAILURE, BusError
+from rooney.hub import process as hub_module
 from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus
 from rooney.market.sessions import MINUTE_NS

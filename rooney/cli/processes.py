@@ -36,7 +36,7 @@ def _run(process: _Process) -> None:
 def hub(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, start: str | None) -> None:
     """Receive trades, build bars, publish them."""
     from rooney import log
-    from rooney.hub import build
+    from rooney.hub.process import build
 
     log.setup("hub")
     # The client logs each of thousands of mappings; what matters of it is logged by the feed.

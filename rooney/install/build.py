@@ -13,7 +13,7 @@ EXTRAS = ("hub", "dashboard", "compile")
 RESEARCH = ("research", "optimize")  # what `rooney train` and `rooney retrain` need; no unit that trades does
 IMPORTED = (
     "rooney.cli",
-    "rooney.hub",
+    "rooney.hub.process",
     "rooney.worker",
     "rooney.dashboard.process",
     "rooney.alert",

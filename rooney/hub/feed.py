@@ -3,7 +3,7 @@
 The client's own reconnection drops the gap, so every session here is a new `Live` with a start of its own, and any end
 of a session, however it looks, leads to the next one after a pause. Only an answer that a new session would just get
 again (key, account) is fatal. The client's callbacks run on its thread; a slow callback would stall its socket, so they
-do no more than fold trades. `rooney.archive` has what is too old to be replayed.
+do no more than fold trades. `rooney.hub.backfill` has what is too old to be replayed.
 """
 
 import logging
@@ -19,13 +19,13 @@ import databento
 import databento_dbn as dbn
 
 from rooney import utc
-from rooney.archive import Archive
-from rooney.definitions import Definition, definition
 from rooney.errors import FeedError, FeedFatalError
+from rooney.hub.backfill import Archive
+from rooney.hub.databento import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
+from rooney.hub.definitions import Definition, definition
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
-from rooney.records import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ import databento_dbn as dbn
 import zstandard  # comes with databento
 
 from rooney.errors import FeedError, FeedFatalError
+from rooney.hub.databento import contract_at, received_ns, stype_of
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS
-from rooney.records import contract_at, received_ns, stype_of
 
 _READ_BYTES = 1 << 20
 _PASSING = (408, 429)  # the only answers of the 400s that another try may change

@@ -16,12 +16,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from rooney import utc
-from rooney.archive import Archive
 from rooney.bus.client import Bus
 from rooney.config.loader import Config, Instrument
-from rooney.definitions import Definition, difference
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
-from rooney.feed import Feed
+from rooney.hub.backfill import Archive
+from rooney.hub.databento import stype_of
+from rooney.hub.definitions import Definition, difference
+from rooney.hub.feed import Feed
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, contract_from_number, group_of
@@ -29,7 +30,6 @@ from rooney.market.messages import HubStatus, InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
 from rooney.notify import Notifier
-from rooney.records import stype_of
 
 logger = logging.getLogger(__name__)
 

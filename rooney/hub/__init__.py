@@ -1,0 +1,1 @@
+"""The hub process: trades in, minutes out."""
