@@ -682,7 +682,7 @@ def test_the_hub_carries_no_numba_polars_or_scikit_learn() -> None:
     code = "import sys, rooney.hub.process, rooney.cli; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "databento" in found
-    assert not {"numba", "polars", "sklearn", "rooney.sim", "rooney.worker"} & set(found)
+    assert not {"numba", "polars", "sklearn", "rooney.sim", "rooney.worker.process"} & set(found)
 
 
 def test_the_public_channels_can_be_switched_off(redis: PrivateRedis) -> None:

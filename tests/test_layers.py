@@ -70,7 +70,7 @@ def test_the_code_is_formatted() -> None:
 
 
 def test_a_worker_process_carries_no_data_science_and_no_feed() -> None:
-    loaded = _modules_after("import rooney.cli, rooney.worker")
+    loaded = _modules_after("import rooney.cli, rooney.worker.process")
     assert loaded.isdisjoint({"pandas", "sklearn", "polars", "databento", "databento_dbn", "pyarrow"})
 
 

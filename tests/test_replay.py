@@ -31,7 +31,6 @@ from research.audit import audit
 from research.backtest import Result
 from research.history import History
 from research.replay import Replayed
-from rooney import worker
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError
 from rooney.ledger.writer import Ledger
@@ -39,6 +38,7 @@ from rooney.operate.compare import audit_lines
 from rooney.operate.tape import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
+from rooney.worker import process as worker
 
 # ruff: noqa: F811 - fixtures of test_worker
 

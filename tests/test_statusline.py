@@ -2,9 +2,9 @@
 
 import pytest
 
-from rooney import statusline
 from rooney.engine.engine import Position
 from rooney.kernels.dtypes import Pending
+from rooney.worker import status as statusline
 
 VALUES = {"ES": 50.0, "NQ": 20.0, "6A": 100_000.0}
 

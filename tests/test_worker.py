@@ -656,9 +656,9 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
     rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The worker in this process, its clock five minutes before the tape's."""
-    from rooney import worker as worker_module
     from rooney.clock import Clock
     from rooney.config.loader import load_config
+    from rooney.worker import process as worker_module
 
     class Behind(Clock):
         offset = START - 5 * MINUTE_NS - time.time_ns()
@@ -687,8 +687,8 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
 def test_a_redis_that_stays_away_is_an_alert_said_once(
     rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from rooney import worker as worker_module
     from rooney.config.loader import load_config
+    from rooney.worker import process as worker_module
 
     one = rig("a")
     own = Path(tempfile.mkdtemp(prefix="rr-"))
@@ -720,9 +720,9 @@ def test_a_redis_that_stays_away_is_an_alert_said_once(
 
 def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker in this process, its clock running and set into a session."""
-    from rooney import worker as worker_module
     from rooney.clock import Clock
     from rooney.config.loader import load_config
+    from rooney.worker import process as worker_module
 
     class Shifted(Clock):
         offset = START + 2 * MINUTE_NS - time.time_ns()

@@ -274,7 +274,7 @@ class Forked:
 def _zygote(path: str) -> None:
     """Serve forks until SIGTERM. A grandchild per worker, so that each is reaped by the child that reports on it."""
     import rooney.cli
-    import rooney.worker  # noqa: F401
+    import rooney.worker.process  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in (SCRIPTED, "ibs"):

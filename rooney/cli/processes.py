@@ -61,7 +61,7 @@ def worker(
 ) -> None:
     """Run one strategy."""
     from rooney import log
-    from rooney.worker import build
+    from rooney.worker.process import build
 
     log.setup("worker", name)
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]

@@ -14,7 +14,7 @@ RESEARCH = ("research", "optimize")  # what `rooney train` and `rooney retrain` 
 IMPORTED = (
     "rooney.cli",
     "rooney.hub.process",
-    "rooney.worker",
+    "rooney.worker.process",
     "rooney.dashboard.process",
     "rooney.alert",
     "rooney.alerts.sender",

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import faults, log, statusline, utc
+from rooney import faults, log, utc
 from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config.accounts import AccountLock, runtime_directory
@@ -41,6 +41,7 @@ from rooney.orders.intents import Event, Intent, Payload
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.strategy.hooks import Hooks, intent_of
+from rooney.worker import status as statusline
 
 logger = logging.getLogger(__name__)
 

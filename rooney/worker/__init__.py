@@ -1,0 +1,1 @@
+"""The worker process: minutes in, orders out."""
