@@ -21,9 +21,9 @@ from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
 from rooney.operate import showing
 from rooney.operate.compare import compare_all
-from rooney.operate.runs import of_ledger
-from rooney.view.runs import Kind, Run, Trade
-from rooney.view.verdict import Audit, Matched, Verdict
+from rooney.performance.runs import Kind, Run, Trade
+from rooney.performance.sources import of_ledger
+from rooney.performance.verdict import Audit, Matched, Verdict
 
 
 class _Rows:

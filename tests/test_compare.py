@@ -28,13 +28,13 @@ from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.operate import compare as act
-from rooney.operate.runs import of_ledger, read_run
+from rooney.performance.causes import Cause
+from rooney.performance.matching import compare, match
+from rooney.performance.runs import Kind, Run, Trade
+from rooney.performance.sources import of_ledger, read_run
+from rooney.performance.store import KeptView
+from rooney.performance.verdict import Verdict, verdict
 from rooney.sim.traderspost import Fault
-from rooney.view.comparison import compare, match
-from rooney.view.difference import Cause
-from rooney.view.kept import KeptView
-from rooney.view.runs import Kind, Run, Trade
-from rooney.view.verdict import Verdict, verdict
 
 RECORDED = Path(__file__).parent.parent.parent / "shared" / "parity"
 Make = Callable[..., Bench]

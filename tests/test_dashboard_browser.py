@@ -24,7 +24,7 @@ from worker_support import Zygote
 from rooney.dashboard import charts
 from rooney.errors import BusError
 from rooney.market.sessions import MINUTE_NS
-from rooney.operate.runs import of_ledger
+from rooney.performance.sources import of_ledger
 
 CHROMIUM = shutil.which("chromium")
 PAGES = ("/", "/strategy/a", "/strategy/b", "/market", "/orders", "/system", "/compare")

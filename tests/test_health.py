@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_support import chicago
 
-from rooney import alert, summary, watch
+from rooney import alert, watch
 from rooney.alerts.beat import Beat
 from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
@@ -27,6 +27,7 @@ from rooney.ledger.schema import create
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus
 from rooney.orders.notices import Notice, Turn
+from rooney.performance import period as summary
 
 NOW = chicago("2026-03-11 10:00")
 S = 1_000_000_000

@@ -15,15 +15,15 @@ from click.testing import CliRunner
 from test_ledger import commit
 from worker_support import chicago
 
-from rooney import summary
 from rooney.alerts.sources import of_directory
 from rooney.cli import cli
 from rooney.engine.engine import Book, Trade
 from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.notices import Turn
-from rooney.view.report import minutes_in_session, read
-from rooney.view.reporttext import notices
+from rooney.performance import period as summary
+from rooney.performance.report import minutes_in_session, read
+from rooney.performance.report_text import notices
 
 BEGIN = chicago("2026-03-10 17:00")  # of trade date 2026-03-11
 _FIELDS = ("cash", "equity", "best_equity", "day_start_equity", "halted", "drawdown_halted", "gap_date")

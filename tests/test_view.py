@@ -34,10 +34,10 @@ from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.orders.control import Level, set_switch
 from rooney.orders.intents import Said, Side
+from rooney.performance.measures import correlation, curve, daily, measure, sharpe
 from rooney.sim.traderspost import Fault
 from rooney.view.conditions import Severity, conditions, state_of
 from rooney.view.market import Market, Quote, freshness
-from rooney.view.measures import correlation, curve, daily, measure, sharpe
 from rooney.view.units import UnitsView
 
 Make = Callable[..., Bench]

@@ -129,11 +129,12 @@ def report(
     """Sum up a trade date or a week from the ledgers. Exit status 1 if one cannot be read."""
     import msgspec
 
-    from rooney import log, summary
+    from rooney import log
     from rooney.ledger.reader import STATE
     from rooney.market.instruments import group_of
-    from rooney.view import report as reports
-    from rooney.view import reporttext
+    from rooney.performance import period as summary
+    from rooney.performance import report as reports
+    from rooney.performance import report_text as reporttext
 
     log.setup("report")
     config, now_ns = load(config_path, overrides, env_file), time.time_ns()

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from rooney.dashboard import charts
 from rooney.dashboard.charts import Curve
-from rooney.view.runs import Measures
-from rooney.view.verdict import Verdict
+from rooney.performance.runs import Measures
+from rooney.performance.verdict import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = Path(__file__).with_name("static") / "style.css"

@@ -27,10 +27,19 @@ from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.market.sessions import CHICAGO, trade_date, window_at
+from rooney.performance.measures import (
+    CORRELATION_DAYS,
+    SHARPE_DAYS,
+    Measures,
+    Point,
+    correlation,
+    curve,
+    daily,
+    measure,
+)
 from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
 from rooney.view.conditions import Severity, conditions, state_of, worst
 from rooney.view.market import Market, freshness
-from rooney.view.measures import CORRELATION_DAYS, SHARPE_DAYS, Measures, Point, correlation, curve, daily, measure
 from rooney.view.system import Looker, StrategyLook, System
 from rooney.view.units import unit_of
 

@@ -12,9 +12,9 @@ from rooney.dashboard import charts
 from rooney.dashboard.charts import Curve
 from rooney.ledger import latency as pace
 from rooney.market import sessions
-from rooney.summary import Period
-from rooney.view import measures
-from rooney.view.report import Report
+from rooney.performance import measures
+from rooney.performance.period import Period
+from rooney.performance.report import Report
 
 ZONE = "chicago"
 _HERE = Path(__file__).parent

@@ -10,10 +10,10 @@ import msgspec
 from rooney import groupfile
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.operate import showing
-from rooney.view.comparison import Comparison, bar_ns, common, compare, level
-from rooney.view.kept import expectation_path, verdict_path
-from rooney.view.runs import BAR_NS, Kind, Measures, Run
-from rooney.view.verdict import Verdict, verdict
+from rooney.performance.matching import Comparison, bar_ns, common, compare, level
+from rooney.performance.runs import BAR_NS, Kind, Measures, Run
+from rooney.performance.store import expectation_path, verdict_path
+from rooney.performance.verdict import Verdict, verdict
 
 DIFFERENCES_SHOWN = 40
 _SECOND_NS = 1_000_000_000
@@ -179,7 +179,7 @@ def keep(state: Path, found: Verdict) -> Path:
 
 def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | None:
     """What a backtest promises of a strategy; None if it has too few trades to promise anything. Raises ConfigError."""
-    from rooney.view.expectation import expect
+    from rooney.performance.drift import expect
 
     found = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
     if found is None:

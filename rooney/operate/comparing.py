@@ -55,8 +55,8 @@ def compare(
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from rooney.operate import compare as act
-    from rooney.operate.runs import EXCHANGE, read_run
-    from rooney.view.runs import Kind
+    from rooney.performance.runs import Kind
+    from rooney.performance.sources import EXCHANGE, read_run
 
     if len(runs) < 2:
         raise ConfigError(f"compare: expected two runs or more, got {len(runs)}; nothing was compared")

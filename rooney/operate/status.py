@@ -10,10 +10,10 @@ from msgspec.structs import asdict
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
 from rooney.operate import showing
+from rooney.performance.measures import curve, daily, measure
 from rooney.view.analytics import capacities, combined
 from rooney.view.conditions import Condition, Severity, conditions, state_of, worst
 from rooney.view.market import freshness
-from rooney.view.measures import curve, daily, measure
 from rooney.view.system import StrategyLook, System
 from rooney.view.units import Usage, unit_of
 

@@ -1,6 +1,6 @@
 """What several strategies are together: curves, correlation, exposure, and how much more capital each would take. Pure.
 
-combined     sums of daily P&L over all trade dates; Sharpe, drawdown as in rooney.view.measures
+combined     sums of daily P&L over all trade dates; Sharpe, drawdown as in rooney.performance.measures
 exposure     share of time with a position open, and how many; Sunday evening to Friday afternoon counts as time
 capacity     participation: contracts of the newest trade / median contracts traded in a recent minute; an order's own
              impact grows with the square root of it (J.-P. Bouchaud et al., Trades, Quotes and Prices, 2018), and 1 %
@@ -20,7 +20,7 @@ from rooney.ledger.records import Closed
 from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.sessions import trade_date
-from rooney.view.measures import daily, sharpe
+from rooney.performance.measures import daily, sharpe
 from rooney.view.system import System
 
 PARTICIPATION_LIMIT = 0.01

@@ -17,10 +17,10 @@ from rooney.market.sessions import trade_date, window_at
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN
-from rooney.view.expectation import Light
+from rooney.performance.drift import Light
+from rooney.performance.verdict import Verdict
 from rooney.view.market import Market
 from rooney.view.system import StrategyLook, System
-from rooney.view.verdict import Verdict
 
 EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2

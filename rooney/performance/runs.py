@@ -15,7 +15,7 @@ from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.view.measures import Point, sharpe
+from rooney.performance.measures import Point, sharpe
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}
 
@@ -125,7 +125,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Measures(msgspec.Struct, frozen=True):
-    """Of one run over a span; None where there is too little to say it. Formulas: rooney.view.measures."""
+    """Of one run over a span; None where there is too little to say it. Formulas: rooney.performance.measures."""
 
     label: str
     trades: int

@@ -11,7 +11,7 @@ from rooney.ledger.reader import Day, created_ns, ledger_path, read_day, read_pa
 from rooney.ledger.records import Closed
 from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.market import sessions
-from rooney.summary import Period
+from rooney.performance.period import Period
 
 
 class Pace(msgspec.Struct, frozen=True):

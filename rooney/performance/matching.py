@@ -2,7 +2,7 @@
 
 Trades of one symbol and side are matched one to one, first those that began at the same time, then the nearest within
 one bar. A pair is equal when its sizes are and its P&L within 2 % (a cent at least). What is left is a difference, and
-each difference has a cause (`rooney.view.difference`).
+each difference has a cause (`rooney.performance.causes`).
 """
 
 import math
@@ -14,8 +14,8 @@ import msgspec
 
 from rooney.market import sessions
 from rooney.market.sessions import HOUR_NS
-from rooney.view.difference import PNL_FLOOR_USD, Cause, Difference, Scene
-from rooney.view.runs import BAR_NS, Run, Trade
+from rooney.performance.causes import PNL_FLOOR_USD, Cause, Difference, Scene
+from rooney.performance.runs import BAR_NS, Run, Trade
 
 PNL_TOLERANCE = 0.02
 

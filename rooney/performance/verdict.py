@@ -5,8 +5,8 @@ from datetime import date
 
 import msgspec
 
-from rooney.view.comparison import Comparison, within
-from rooney.view.runs import Measures, Run, curve, measure
+from rooney.performance.matching import Comparison, within
+from rooney.performance.runs import Measures, Run, curve, measure
 
 
 class Verdict(msgspec.Struct, frozen=True):

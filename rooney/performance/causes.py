@@ -13,7 +13,7 @@ import msgspec
 from rooney.ledger.records import Decision, Order
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.intents import Role, State
-from rooney.view.runs import Kind, Run, Trade
+from rooney.performance.runs import Kind, Run, Trade
 
 PNL_FLOOR_USD = 0.01  # below this money is the same
 _LATE_NS = 2 * HOUR_NS  # a record made so long after its trade was not made by a live signal

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from rooney import log
 from rooney.ledger import latency as pace
 from rooney.orders.notices import Notice, Turn
-from rooney.summary import Period
-from rooney.view.report import Report
+from rooney.performance.period import Period
+from rooney.performance.report import Report
 
 PACE = "pace"
 _NOTE = "P&L estimated: no fills are reported back"

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.view.expectation import Expectation
-from rooney.view.verdict import Verdict
+from rooney.performance.drift import Expectation
+from rooney.performance.verdict import Verdict
 
 DIRECTORY = "compare"
 _EXPECTATION = ".expectation.json"

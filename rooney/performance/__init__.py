@@ -1,0 +1,1 @@
+"""How well a strategy did: measures, comparisons, reports."""
