@@ -21,9 +21,9 @@ from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
 from rooney.ledger.writer import Ledger
+from rooney.monitor.system import Looker
 from rooney.notify import Notifier
 from rooney.orders.notices import Notice, Turn
-from rooney.view.system import Looker
 
 Answer = tuple[int, dict[str, str], str]
 TAKEN: Answer = (200, {}, "ok")

@@ -14,8 +14,8 @@ from support import PrivateRedis, free_port, private_redis
 from worker_support import Forked, Zygote, wait_for
 
 from rooney.market.messages import HubStatus
+from rooney.monitor.system import Looker, System
 from rooney.sim.traderspost import Fault
-from rooney.view.system import Looker, System
 
 
 class Site:

@@ -17,14 +17,14 @@ from test_compare import backtest_of, trade
 from rooney.ledger.records import Closed
 from rooney.ledger.snapshot import Portrait
 from rooney.market.sessions import HOUR_NS
+from rooney.monitor.conditions import Severity, conditions
+from rooney.monitor.portfolio import capacity, combine, exposure
 from rooney.operate.compare import keep_expectation
 from rooney.performance.drift import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.performance.measures import daily, sharpe
 from rooney.performance.runs import Kind, Run
 from rooney.performance.store import DIRECTORY
 from rooney.performance.verdict import Verdict
-from rooney.view.analytics import capacity, combine, exposure
-from rooney.view.conditions import Severity, conditions
 
 Make = Callable[..., Bench]
 FRIDAY = START + 2 * 24 * HOUR_NS + 7 * HOUR_NS  # 22:00 UTC; START is a Wednesday, 15:00 UTC

@@ -14,13 +14,13 @@ from redis_hosts import PASSWORDS, SERVICE, Cluster, Node
 from support import until
 from test_bus import published
 
-from rooney import watch
 from rooney.bus.client import Access, Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
 from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
+from rooney.monitor import watch
 from rooney.sim.parts import redis_server
 
 

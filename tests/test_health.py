@@ -17,15 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_support import chicago
 
-from rooney import alert, watch
-from rooney.alerts.beat import Beat
+from rooney import alert
 from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
-from rooney.health import Seen, attention, sender
 from rooney.ledger.reader import Day, Record, opened, read, read_day
 from rooney.ledger.schema import create
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus
+from rooney.monitor import watch
+from rooney.monitor.health import Seen, attention, sender
+from rooney.monitor.heartbeat import Beat
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
 

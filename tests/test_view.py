@@ -32,13 +32,13 @@ from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
+from rooney.monitor.conditions import Severity, conditions, state_of
+from rooney.monitor.market import Market, Quote, freshness
+from rooney.monitor.units import UnitsView
 from rooney.orders.control import Level, set_switch
 from rooney.orders.intents import Said, Side
 from rooney.performance.measures import correlation, curve, daily, measure, sharpe
 from rooney.sim.traderspost import Fault
-from rooney.view.conditions import Severity, conditions, state_of
-from rooney.view.market import Market, Quote, freshness
-from rooney.view.units import UnitsView
 
 Make = Callable[..., Bench]
 NOW = chicago("2026-03-11 10:00")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rooney import log
 from rooney.alerts import services, sources
-from rooney.alerts.beat import Beat, write_beat
 from rooney.alerts.book import Book
 from rooney.alerts.channels import Routes, recipients
 from rooney.alerts.services import Verdict
@@ -26,12 +25,13 @@ from rooney.bus.client import Bus
 from rooney.config.secrets import Secret
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledger.reader import ledger_path, read_pace
+from rooney.monitor.conditions import Condition, Severity, conditions
+from rooney.monitor.heartbeat import Beat, write_beat
+from rooney.monitor.system import Looker, System
 from rooney.notify import Notifier
 from rooney.notify import interval as watchdog_interval_s
 from rooney.orders.control import KNOWN
 from rooney.orders.notices import Notice, Turn
-from rooney.view.conditions import Condition, Severity, conditions
-from rooney.view.system import Looker, System
 
 logger = logging.getLogger(__name__)
 

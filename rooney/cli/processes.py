@@ -86,10 +86,10 @@ def dashboard(
         raise ConfigError(f"rooney dashboard needs {' and '.join(missing)}: install rooney[dashboard]")
     from rooney import log
     from rooney.dashboard.process import DashboardProcess
+    from rooney.monitor.system import Looker
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory
     from rooney.orders.control import control_directory
-    from rooney.view.system import Looker
 
     log.setup("dashboard")
     config = load(config_path, overrides, env_file)
@@ -117,10 +117,10 @@ def alert_sender(
     from rooney.alerts.sources import REPORTS
     from rooney.bus.client import Bus
     from rooney.config.secrets import credentials_directory
+    from rooney.monitor.system import Looker
     from rooney.notify import Notifier
     from rooney.operate.places import state_directory
     from rooney.orders.control import control_directory
-    from rooney.view.system import Looker
 
     log.setup("alert-sender")
     config = load(config_path, overrides, env_file)

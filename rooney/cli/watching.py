@@ -81,9 +81,9 @@ def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | 
     set up, it tells the rest, and what is watched is the sender.
     """
     from rooney import log
-    from rooney.alerts.beat import read_beat
-    from rooney.health import attention, sender
-    from rooney.watch import SENDER, look, news, read_said, write_said
+    from rooney.monitor.health import attention, sender
+    from rooney.monitor.heartbeat import read_beat
+    from rooney.monitor.watch import SENDER, look, news, read_said, write_said
 
     log.setup("watch")
     now_ns = time.time_ns()
@@ -97,7 +97,7 @@ def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | 
         click.echo(json.dumps(found))
     else:
         for line in found.values():
-            log.event(logging.getLogger("rooney.watch"), logging.ERROR, "watch", line)
+            log.event(logging.getLogger("rooney.monitor.watch"), logging.ERROR, "watch", line)
     sys.exit(EXIT_ATTENTION if found else EXIT_OK)
 
 

@@ -17,9 +17,9 @@ from rooney.dashboard import metrics
 from rooney.dashboard.pages import Pages, Query, Tab
 from rooney.dashboard.stream import Stream
 from rooney.dashboard.watcher import Watcher
-from rooney.health import attention
-from rooney.view.conditions import seen
-from rooney.view.system import System
+from rooney.monitor.conditions import seen
+from rooney.monitor.health import attention
+from rooney.monitor.system import System
 
 STATIC = Path(__file__).with_name("static")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")

@@ -27,6 +27,11 @@ from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.market.sessions import CHICAGO, trade_date, window_at
+from rooney.monitor.conditions import Severity, conditions, state_of, worst
+from rooney.monitor.market import Market, freshness
+from rooney.monitor.portfolio import PARTICIPATION_LIMIT, capacities, combined
+from rooney.monitor.system import Looker, StrategyLook, System
+from rooney.monitor.units import unit_of
 from rooney.performance.measures import (
     CORRELATION_DAYS,
     SHARPE_DAYS,
@@ -37,11 +42,6 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
-from rooney.view.analytics import PARTICIPATION_LIMIT, capacities, combined
-from rooney.view.conditions import Severity, conditions, state_of, worst
-from rooney.view.market import Market, freshness
-from rooney.view.system import Looker, StrategyLook, System
-from rooney.view.units import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from rooney.dashboard.watcher import Watcher
-from rooney.view.system import System
+from rooney.monitor.system import System
 
 MAX_CLIENTS = 200
 BEAT_S = 2.0  # a page that hears nothing for 5 s says that it is old

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from rooney.view.conditions import conditions
-from rooney.view.market import freshness
-from rooney.view.system import Looker, System
+from rooney.monitor.conditions import conditions
+from rooney.monitor.market import freshness
+from rooney.monitor.system import Looker, System
 
 TURN_S = 0.25  # a bar is seen within this
 FRESH_S = 0.2  # what is younger answers a request without another look

@@ -15,14 +15,14 @@ from rooney.operate.shared import CLOCK, JSON, STATE, say, strategies_of
 from rooney.options import configured, load
 
 if TYPE_CHECKING:
-    from rooney.view.system import Looker
+    from rooney.monitor.system import Looker
 
 
 def _looker(
     config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, state: Path | None, clock: str
 ) -> "Looker":
+    from rooney.monitor.system import Looker
     from rooney.orders.control import control_directory
-    from rooney.view.system import Looker
 
     config = load(config_path, overrides, env_file)
     return Looker(config, state_directory(state, os.environ), control_directory(os.environ), replay=clock == "replay")

@@ -9,13 +9,13 @@ from msgspec.structs import asdict
 
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
+from rooney.monitor.conditions import Condition, Severity, conditions, state_of, worst
+from rooney.monitor.market import freshness
+from rooney.monitor.portfolio import capacities, combined
+from rooney.monitor.system import StrategyLook, System
+from rooney.monitor.units import Usage, unit_of
 from rooney.operate import showing
 from rooney.performance.measures import curve, daily, measure
-from rooney.view.analytics import capacities, combined
-from rooney.view.conditions import Condition, Severity, conditions, state_of, worst
-from rooney.view.market import freshness
-from rooney.view.system import StrategyLook, System
-from rooney.view.units import Usage, unit_of
 
 _HEAD = ("strategy", "mode", "state", "position", "open", "day", "of limit", "total", "mark", "last decision", "orders")
 _RIGHT = {4, 5, 6, 7}

@@ -19,10 +19,10 @@ from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
+from rooney.monitor.system import StrategyLook, System
 from rooney.operate import showing
 from rooney.orders.intents import Role, State
 from rooney.strategy.filters import Filter, filter_field
-from rooney.view.system import StrategyLook, System
 
 _SECOND_NS = 1_000_000_000
 _RULES = ("should_enter_long", "should_enter_short")

@@ -21,12 +21,12 @@ from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
+from rooney.monitor.market import Market, MarketView
+from rooney.monitor.units import UnitsView, Usage
 from rooney.orders.control import Switch, switches
 from rooney.performance.drift import WINDOW, Expectation, Health, judge
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict
-from rooney.view.market import Market, MarketView
-from rooney.view.units import UnitsView, Usage
 
 REDIS_TIMEOUT_S = 1.0
 _LEDGER = "ledger.sqlite"

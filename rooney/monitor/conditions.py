@@ -1,7 +1,7 @@
 """What a person should know, most urgent first, each with a level. Pure.
 
-`rooney.health` names what is stale, unknown or halted, for `rooney watch` and /healthz; here come levels and what only
-someone who looks is told: switches, exits that do not get through, workers that are down.
+`rooney.monitor.health` names what is stale, unknown or halted, for `rooney watch` and /healthz; here come levels and
+what only someone who looks is told: switches, exits that do not get through, workers that are down.
 """
 
 import enum
@@ -10,17 +10,17 @@ from datetime import timedelta
 import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
-from rooney.health import WORKER_LATE_S, Seen, attention
 from rooney.ledger.reader import Record
 from rooney.market.instruments import deadline, group_of, parse_contract
 from rooney.market.sessions import trade_date, window_at
+from rooney.monitor.health import WORKER_LATE_S, Seen, attention
+from rooney.monitor.market import Market
+from rooney.monitor.system import StrategyLook, System
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN
 from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
-from rooney.view.market import Market
-from rooney.view.system import StrategyLook, System
 
 EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2
@@ -106,7 +106,7 @@ def _graver(exposed: bool) -> Severity:
 
 
 def seen(system: System) -> Seen:
-    """The same for `rooney.health`."""
+    """The same for `rooney.monitor.health`."""
     records: dict[str, Record | LedgerError | None] = {}
     for one in system.strategies:
         if not one.is_enabled:

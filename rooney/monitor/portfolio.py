@@ -20,8 +20,8 @@ from rooney.ledger.records import Closed
 from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.sessions import trade_date
+from rooney.monitor.system import System
 from rooney.performance.measures import daily, sharpe
-from rooney.view.system import System
 
 PARTICIPATION_LIMIT = 0.01
 MIN_FILLS = 10

@@ -9,10 +9,10 @@ import msgspec
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
-from rooney.health import Seen
 from rooney.ledger.reader import STATE, Record, ledger_path, read
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
+from rooney.monitor.health import Seen
 
 SENDER = Path("/var/lib/rooney-alert-sender")
 REPEAT_NS = 4 * 3600 * 1_000_000_000

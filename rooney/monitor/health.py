@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rooney.alerts.beat import Beat
 from rooney.errors import LedgerError
 from rooney.ledger.reader import Record
 from rooney.market import sessions
 from rooney.market.messages import HubStatus
+from rooney.monitor.heartbeat import Beat
 
 TAPE_LATE_S = 150.0  # two minutes and a half: the newest minute in session cannot be older with a live feed
 WORKER_LATE_S = 120.0
