@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from rooney.alerts.channels import Channel, Routes
-from rooney.alerts.sender import Sender
+from rooney.alerts.process import Sender
+from rooney.alerts.routing import Channel, Routes
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
@@ -163,7 +163,7 @@ def process(directory: Path, service_: Service, log: Path, **environ: str) -> "s
     credentials.mkdir(exist_ok=True)
     (credentials / "alert_slack").write_text(service_.url)
     code = (
-        "import rooney.alerts.troubles as t, rooney.alerts.services as s, rooney.alerts.sender as r\n"
+        "import rooney.alerts.incidents as t, rooney.alerts.services as s, rooney.alerts.process as r\n"
         "t.GROUP_NS = t.GAP_NS = t.CRITICAL_GAP_NS = 20_000_000; r.TURN_S = 0.02\n"
         "s.LEAST_PAUSE_S['slack'] = 0.0; s.BACK_OFF_S = (0.05,)\n"
         "from rooney.cli import main; main()"

@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney import log
-from rooney.alerts import services, troubles
-from rooney.alerts.book import Book, told
-from rooney.alerts.channels import routes as configured_routes
+from rooney.alerts import incidents as troubles
+from rooney.alerts import services
+from rooney.alerts.debounce import CALM_NS, HOLD_NS, Steady
+from rooney.alerts.incidents import MAX_CHARS, Trouble, compose, is_due, pending
+from rooney.alerts.outbox import Posted, post
+from rooney.alerts.routing import routes as configured_routes
 from rooney.alerts.services import judge
-from rooney.alerts.sources import Posted, post
-from rooney.alerts.steady import CALM_NS, HOLD_NS, Steady
-from rooney.alerts.troubles import MAX_CHARS, Trouble, compose, is_due, pending
+from rooney.alerts.store import Book, told
 from rooney.alerts.vitals import HOUR_NS, Sample, Vitals
 from rooney.config.loader import load_config
 from rooney.orders.notices import Notice, Turn

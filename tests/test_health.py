@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_support import chicago
 
-from rooney import alert
+from rooney.alerts import on_failure as alert
 from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
 from rooney.ledger.reader import Day, Record, opened, read, read_day

@@ -94,5 +94,7 @@ def test_the_installer_runs_on_a_python_with_nothing_installed() -> None:
 
 
 def test_what_looks_on_carries_no_compiler() -> None:
-    loaded = _modules_after("import rooney.cli, rooney.dashboard.process, rooney.alert, rooney.performance.period")
+    loaded = _modules_after(
+        "import rooney.cli, rooney.dashboard.process, rooney.alerts.on_failure, rooney.performance.period"
+    )
     assert loaded.isdisjoint({"numba", "numpy", "databento", "polars", "requests"})

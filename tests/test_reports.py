@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from test_ledger import commit
 from worker_support import chicago
 
-from rooney.alerts.sources import of_directory
+from rooney.alerts.outbox import of_directory
 from rooney.cli import cli
 from rooney.engine.engine import Book, Trade
 from rooney.ledger.writer import Ledger

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import requests
 
-from rooney.alert import body
+from rooney.alerts.on_failure import body
 from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
 

@@ -112,9 +112,9 @@ def alert_sender(
 ) -> None:
     """Tell people, on Slack and Discord, what ledgers and a look at everything have for them. Only reads."""
     from rooney import log
-    from rooney.alerts.channels import routes
-    from rooney.alerts.sender import Sender, level_of
-    from rooney.alerts.sources import REPORTS
+    from rooney.alerts.outbox import REPORTS
+    from rooney.alerts.process import Sender, level_of
+    from rooney.alerts.routing import routes
     from rooney.bus.client import Bus
     from rooney.config.secrets import credentials_directory
     from rooney.monitor.system import Looker

@@ -168,7 +168,7 @@ def report(
         path.write_text(page(period, found, now_ns), encoding="utf-8")
         click.echo(f"{path}", err=True)
     if post:
-        from rooney.alerts import sources
+        from rooney.alerts import outbox as sources
 
         sources.post(outbox or sources.REPORTS, sources.Posted(now_ns, reporttext.notices(period, found)))
     sys.exit(EXIT_ATTENTION if any(one.lack and one.lack != "no ledger yet" for one in found) else EXIT_OK)
@@ -181,7 +181,7 @@ def alert(unit: str) -> None:
     import socket
 
     from rooney import log
-    from rooney.alert import run
+    from rooney.alerts.on_failure import run
 
     log.setup("alert")
     sys.exit(run(unit, os.environ, socket.gethostname()))
@@ -198,9 +198,9 @@ def alerts(known: bool, hours: float, directory: Path | None, as_json: bool) -> 
     """List alerts: what stands, what is over, and the messages that told so. Exit status 1 if anything stands."""
     import msgspec
 
-    from rooney.alerts.book import told
-    from rooney.alerts.sender import BOOK
-    from rooney.alerts.troubles import word
+    from rooney.alerts.incidents import word
+    from rooney.alerts.process import BOOK
+    from rooney.alerts.store import told
     from rooney.orders.control import KNOWN, control_directory
 
     if known:

@@ -175,7 +175,7 @@ class StrategyBlock(_Block, frozen=True):
     strategy:      strategy file, by name or path; default: the block's own name
     broker_account: webhook for mode live, and for mode paper as long as there is no paper_account
     paper_account: webhook for mode paper
-    slack, discord, apprise: where this strategy's alerts go (rooney.alerts.channels); default: those of `alerts`
+    slack, discord, apprise: where this strategy's alerts go (rooney.alerts.routing); default: those of `alerts`
     daily_stop_loss, drawdown_halt: USD
     max_instruments: upper limit for the list of instruments
     bundle:        folder of what was promoted, or one bundle in it; relative to the configuration file

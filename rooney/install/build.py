@@ -16,8 +16,8 @@ IMPORTED = (
     "rooney.hub.process",
     "rooney.worker.process",
     "rooney.dashboard.process",
-    "rooney.alert",
-    "rooney.alerts.sender",
+    "rooney.alerts.on_failure",
+    "rooney.alerts.process",
     "uvicorn",
     "starlette",
 )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from rooney.alerts.incidents import Trouble
 from rooney.alerts.services import SERVICES, Service, check_url
-from rooney.alerts.troubles import Trouble
 from rooney.config.loader import Config
 from rooney.config.secrets import Secret
 from rooney.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from rooney.alerts.troubles import OLD_NS, Item, Message, Telling, Trouble
+from rooney.alerts.incidents import OLD_NS, Item, Message, Telling, Trouble
 from rooney.errors import LedgerError
 from rooney.orders.notices import Notice, Turn
 

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney import log
-from rooney.alerts import services, sources
-from rooney.alerts.book import Book
-from rooney.alerts.channels import Routes, recipients
+from rooney.alerts import outbox as sources
+from rooney.alerts import services
+from rooney.alerts.debounce import Steady
+from rooney.alerts.incidents import Message, compose, is_due, pending
+from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
-from rooney.alerts.steady import Steady
-from rooney.alerts.troubles import Message, compose, is_due, pending
+from rooney.alerts.store import Book
 from rooney.alerts.vitals import Found, Sample, Vitals
 from rooney.bus.client import Bus
 from rooney.config.secrets import Secret
