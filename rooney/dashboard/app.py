@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rooney.config.loader import Config
 from rooney.config.schema import Dashboard
-from rooney.dashboard import metrics
+from rooney.dashboard import openmetrics as metrics
+from rooney.dashboard.events import Stream
 from rooney.dashboard.pages import Pages, Query, Tab
-from rooney.dashboard.stream import Stream
-from rooney.dashboard.watcher import Watcher
+from rooney.dashboard.poller import Watcher
 from rooney.monitor.conditions import seen
 from rooney.monitor.health import attention
 from rooney.monitor.system import System

@@ -20,7 +20,8 @@ from rooney import __version__
 from rooney.config.loader import Config
 from rooney.config.schema import Dashboard, StrategyBlock
 from rooney.config.secrets import Secret
-from rooney.dashboard import charts, comparing
+from rooney.dashboard import charts
+from rooney.dashboard import comparison as comparing
 from rooney.dashboard.charts import Curve
 from rooney.ledger.records import Closed, Decision, Order
 from rooney.ledger.snapshot import Portrait

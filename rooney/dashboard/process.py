@@ -9,7 +9,7 @@ import uvicorn
 
 from rooney.config.loader import Config
 from rooney.dashboard.app import build
-from rooney.dashboard.watcher import Watcher
+from rooney.dashboard.poller import Watcher
 from rooney.errors import EXIT_OK, ConfigError
 from rooney.monitor.system import Looker
 from rooney.notify import Notifier

@@ -199,7 +199,7 @@ def _replace(path: Path, data: bytes) -> None:
 def report(found: Verdict) -> str:
     """One HTML page that opens offline. Raises ConfigError without the dashboard's parts."""
     try:
-        from rooney.dashboard.comparing import page
+        from rooney.dashboard.comparison import page
     except ImportError:
         raise ConfigError(
             "--report: needs the dashboard's templates (pip install 'rooney[dashboard]'); no report was written"

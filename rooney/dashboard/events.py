@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from rooney.dashboard.watcher import Watcher
+from rooney.dashboard.poller import Watcher
 from rooney.monitor.system import System
 
 MAX_CLIENTS = 200
