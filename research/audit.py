@@ -15,11 +15,11 @@ import msgspec
 
 from research import replay
 from research.recording import Rows
+from rooney import cells as showing
 from rooney.config.loader import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
-from rooney.operate import showing
 from rooney.operate.compare import compare_all
 from rooney.performance.runs import Kind, Run, Trade
 from rooney.performance.sources import of_ledger

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from research import metrics
 from research.history import History
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine, configured_vetoes, entry_filters
 from rooney.engine.engine import Decisions, Engine

@@ -15,7 +15,7 @@ from research import backtest, checks, golden, recording, replay
 from research.checks import LookAhead, WarmUp
 from research.history import History
 from research.replay import Replayed
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import model_findings
 from rooney.engine.engine import Decisions

@@ -35,7 +35,7 @@ from research.counting import count
 from research.fronts import RollEvent
 from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
 from research.table import Table
-from rooney import utc
+from rooney import format as utc
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
 from rooney.market import sessions

@@ -15,7 +15,7 @@ from research.history import History
 from research.train import Plan, Verdict, train
 from research.train_report import html
 from research.training import TrainingSet
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.models.forest import UNCONFIRMED, path_of, write_model

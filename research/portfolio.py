@@ -34,7 +34,7 @@ from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.slots import admitted_usd
 from research.training import F64
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine

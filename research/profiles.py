@@ -22,7 +22,7 @@ import polars as pl
 from research import backtest
 from research.calendar import DAY_NS
 from research.history import History
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.market.instruments import PRODUCTS, group_of

@@ -22,7 +22,7 @@ from research.calendar import DAY_NS, session_windows
 from research.history import History
 from research.recording import COLUMNS, Recording
 from research.start import Records, warm_start
-from rooney import utc
+from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.errors import LedgerError

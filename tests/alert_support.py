@@ -22,8 +22,8 @@ from rooney.config.loader import load_config
 from rooney.config.secrets import Secret
 from rooney.ledger.writer import Ledger
 from rooney.monitor.system import Looker
-from rooney.notify import Notifier
 from rooney.orders.notices import Notice, Turn
+from rooney.systemd import Notifier
 
 Answer = tuple[int, dict[str, str], str]
 TAKEN: Answer = (200, {}, "ok")

@@ -26,9 +26,9 @@ from rooney.market import codec
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
-from rooney.notify import Notifier
 from rooney.sim.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis
+from rooney.systemd import Notifier
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"recorded market data is not at {SHARED}")

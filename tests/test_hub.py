@@ -35,11 +35,11 @@ from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of, parse_contract
 from rooney.market.messages import Bar, BarFlag, Minute, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
-from rooney.notify import Notifier
 from rooney.sim import faults
 from rooney.sim.gateway import Gateway, running
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
 from rooney.sim.sources import Until, read
+from rooney.systemd import Notifier
 
 SECOND = 1_000_000_000
 ROOTS = parents("ES", "6N", "ZC")

@@ -468,7 +468,7 @@ def test_a_notice_is_there_if_its_fact_is(ledger: Ledger, monkeypatch: pytest.Mo
     def fails(name: str) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("rooney.faults.point", fails)
+    monkeypatch.setattr("rooney.failpoints.point", fails)
     loss = Notice("daily loss", Turn.BEGINS, 50, "reached")
     with pytest.raises(OSError):
         commit(ledger, 60, intent(1), notices=[loss])

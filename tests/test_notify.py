@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rooney.notify import Notifier, interval
+from rooney.systemd import Notifier, interval
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -35,7 +35,7 @@ from worker_support import (
     wait_for,
 )
 
-from rooney import faults
+from rooney import failpoints as faults
 from rooney.bus.client import Bus
 from rooney.errors import BusError
 from rooney.market import codec

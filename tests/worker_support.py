@@ -302,7 +302,8 @@ def _supervise(connection: socket.socket) -> None:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.environ.update(order["env"])
-        from rooney import cli, faults
+        from rooney import cli
+        from rooney import failpoints as faults
 
         faults._place, _, faults._nth = order["env"].get("ROONEY_FAULT", "").partition(":")
         sys.argv = ["rooney", *order["argv"]]

@@ -29,10 +29,10 @@ from rooney.ledger.reader import ledger_path, read_pace
 from rooney.monitor.conditions import Condition, Severity, conditions
 from rooney.monitor.heartbeat import Beat, write_beat
 from rooney.monitor.system import Looker, System
-from rooney.notify import Notifier
-from rooney.notify import interval as watchdog_interval_s
 from rooney.orders.control import KNOWN
 from rooney.orders.notices import Notice, Turn
+from rooney.systemd import Notifier
+from rooney.systemd import interval as watchdog_interval_s
 
 logger = logging.getLogger(__name__)
 

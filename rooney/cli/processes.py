@@ -87,9 +87,9 @@ def dashboard(
     from rooney import log
     from rooney.dashboard.process import DashboardProcess
     from rooney.monitor.system import Looker
-    from rooney.notify import Notifier
-    from rooney.operate.places import state_directory
     from rooney.orders.control import control_directory
+    from rooney.paths import state_directory
+    from rooney.systemd import Notifier
 
     log.setup("dashboard")
     config = load(config_path, overrides, env_file)
@@ -118,9 +118,9 @@ def alert_sender(
     from rooney.bus.client import Bus
     from rooney.config.secrets import credentials_directory
     from rooney.monitor.system import Looker
-    from rooney.notify import Notifier
-    from rooney.operate.places import state_directory
     from rooney.orders.control import control_directory
+    from rooney.paths import state_directory
+    from rooney.systemd import Notifier
 
     log.setup("alert-sender")
     config = load(config_path, overrides, env_file)

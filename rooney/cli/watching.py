@@ -62,7 +62,7 @@ def bars(
 def _print_bar(bar: "Bar", as_json: bool) -> None:
     import msgspec
 
-    from rooney.operate import showing
+    from rooney import cells as showing
 
     if as_json:
         click.echo(json.dumps(msgspec.structs.asdict(bar)))

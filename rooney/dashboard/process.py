@@ -12,8 +12,8 @@ from rooney.dashboard.app import build
 from rooney.dashboard.poller import Watcher
 from rooney.errors import EXIT_OK, ConfigError
 from rooney.monitor.system import Looker
-from rooney.notify import Notifier
-from rooney.notify import interval as watchdog_interval_s
+from rooney.systemd import Notifier
+from rooney.systemd import interval as watchdog_interval_s
 
 FIRST_FD = 3  # sd_listen_fds(3)
 GRACE_S = 3  # for answers under way when it is to end

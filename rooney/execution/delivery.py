@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney import faults
+from rooney import failpoints as faults
 from rooney.clock import Clock
 from rooney.execution import gates
 from rooney.execution.gates import Rules, Traffic, View

@@ -18,7 +18,7 @@ from typing import Any
 import databento
 import databento_dbn as dbn
 
-from rooney import utc
+from rooney import format as utc
 from rooney.errors import FeedError, FeedFatalError
 from rooney.hub.backfill import Archive
 from rooney.hub.databento import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of

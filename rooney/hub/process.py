@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rooney import utc
+from rooney import format as utc
 from rooney.bus.client import Bus
 from rooney.config.loader import Config, Instrument
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
@@ -29,7 +29,7 @@ from rooney.market.instruments import Contract, contract_from_number, group_of
 from rooney.market.messages import HubStatus, InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
-from rooney.notify import Notifier
+from rooney.systemd import Notifier
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from rooney import faults, log
+from rooney import failpoints as faults
+from rooney import log
 from rooney.engine.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledger import latency as pace

@@ -10,9 +10,9 @@ import click
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 from rooney.operate import asking
-from rooney.operate.places import credential_store, ledger_names, ledger_path, state_directory
 from rooney.operate.shared import CLOCK, CREDENTIALS, JSON, STATE, say, show, strategies_of
 from rooney.options import configured, load
+from rooney.paths import credential_store, ledger_names, ledger_path, state_directory
 
 if TYPE_CHECKING:
     from rooney.clock import Clock

@@ -26,8 +26,8 @@ from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
 from rooney.ledger import reading
 from rooney.ledger.reader import holder
-from rooney.operate.places import LEDGER, ledger_names
 from rooney.orders.control import Level
+from rooney.paths import LEDGER, ledger_names
 
 FORMAT = 1
 STRATEGY_FILES = Path("/etc/rooney/strategies")

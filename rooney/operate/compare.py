@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from rooney import groupfile
+from rooney import cells as showing
+from rooney import files as groupfile
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.operate import showing
 from rooney.performance.matching import Comparison, bar_ns, common, compare, level
 from rooney.performance.runs import BAR_NS, Kind, Measures, Run
 from rooney.performance.store import expectation_path, verdict_path

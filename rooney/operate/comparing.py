@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from rooney.errors import EXIT_OK, ConfigError
-from rooney.operate.places import state_directory
 from rooney.operate.shared import JSON, STATE, say
 from rooney.options import configured, load
+from rooney.paths import state_directory
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
@@ -120,8 +120,8 @@ def audit(
         raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
     from research.audit import audit as audited
     from rooney.bus.client import Bus
-    from rooney.operate.places import ledger_names, ledger_path
     from rooney.operate.tape import record
+    from rooney.paths import ledger_names, ledger_path
 
     config = load(config_path, overrides, env_file)
     directory = state_directory(state, os.environ)

@@ -7,9 +7,9 @@ import click
 
 from rooney.errors import EXIT_OK
 from rooney.operate import asking
-from rooney.operate.places import credential_store, state_directory
 from rooney.operate.shared import CREDENTIALS, JSON, STATE, say, show
 from rooney.options import configured, load
+from rooney.paths import credential_store, state_directory
 
 
 @click.command()

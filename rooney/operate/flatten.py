@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from rooney import systemd_units as units
 from rooney.clock import Clock
 from rooney.config.loader import Config, Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
@@ -25,7 +26,7 @@ from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.reading import Reading, read
 from rooney.market.instruments import PRODUCTS
-from rooney.operate import positions, units
+from rooney.operate import positions
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
 

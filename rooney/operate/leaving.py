@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
+from rooney import systemd_units as units
 from rooney.clock import Clock
 from rooney.ledger.reader import holder
 from rooney.ledger.reading import Reading
-from rooney.operate import units
 from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
 
 

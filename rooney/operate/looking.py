@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.operate.places import ledger_path, state_directory
 from rooney.operate.shared import CLOCK, JSON, STATE, say, strategies_of
 from rooney.options import configured, load
+from rooney.paths import ledger_path, state_directory
 
 if TYPE_CHECKING:
     from rooney.monitor.system import Looker
@@ -42,8 +42,8 @@ def status(
     as_json: bool,
 ) -> None:
     """Show everything on one screen; 0 nothing to do, 1 attention, 2 critical. Works with Redis and workers dead."""
+    from rooney import systemd_units as units
     from rooney.operate import status as act
-    from rooney.operate import units
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     system = looker.look()
@@ -68,8 +68,8 @@ def top(
     count: int | None,
 ) -> None:
     """The same, refreshed, until interrupted."""
+    from rooney import systemd_units as units
     from rooney.operate import status as act
-    from rooney.operate import units
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     shown = 0

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rooney import cells as showing
 from rooney.errors import ConfigError
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Order
-from rooney.operate import showing
 from rooney.orders.intents import Role, State
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rooney import cells as showing
 from rooney.ledger.exposure import Exposure
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Held
 from rooney.market.instruments import PRODUCTS
-from rooney.operate import showing
 from rooney.orders.control import Switch
 from rooney.orders.intents import Side
 

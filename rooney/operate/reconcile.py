@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
+from rooney import cells as showing
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 from rooney.ledger.exposure import exposures
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Held, Pending
 from rooney.market.instruments import PRODUCTS, Contract, parse_contract
-from rooney.operate import showing
 from rooney.operate.statement import Fill
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role

@@ -3,11 +3,11 @@
 import math
 import time
 
+from rooney import cells as showing
 from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Order
-from rooney.operate import showing
 from rooney.operate.leaving import far_off, leave
 from rooney.orders.control import Command, Resolution, Verb
 from rooney.orders.intents import Role, State

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from rooney.errors import ConfigError
-from rooney.operate.places import ledger_names, ledger_path
+from rooney.paths import ledger_names, ledger_path
 
 STATE = click.option(
     "--state-directory",

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rooney import cells as showing
 from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Held
-from rooney.operate import showing
 from rooney.operate.leaving import far_off, leave
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Side

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
+from rooney import cells as showing
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
 from rooney.monitor.conditions import Condition, Severity, conditions, state_of, worst
@@ -14,7 +15,6 @@ from rooney.monitor.market import freshness
 from rooney.monitor.portfolio import capacities, combined
 from rooney.monitor.system import StrategyLook, System
 from rooney.monitor.units import Usage, unit_of
-from rooney.operate import showing
 from rooney.performance.measures import curve, daily, measure
 
 _HEAD = ("strategy", "mode", "state", "position", "open", "day", "of limit", "total", "mark", "last decision", "orders")

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from rooney import cells as showing
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Closed, Decision, Order, decisions, orders
 from rooney.ledger.snapshot import Portrait
@@ -20,7 +21,6 @@ from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.monitor.system import StrategyLook, System
-from rooney.operate import showing
 from rooney.orders.intents import Role, State
 from rooney.strategy.filters import Filter, filter_field
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from rooney import groupfile
+from rooney import files as groupfile
 from rooney.errors import RooneyError
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
-from rooney.operate.places import LEDGER, ledger_names
+from rooney.paths import LEDGER, ledger_names
 from rooney.performance.runs import Assumed, Kind, Latency, Run, Trade
 
 EXCHANGE = "exchange"  # the old system's research files: Chicago, for metals and energy New York

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from rooney import utc
+from rooney import format as utc
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rooney import faults, log, utc
+from rooney import failpoints as faults
+from rooney import format as utc
+from rooney import log
 from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
 from rooney.config.accounts import AccountLock, runtime_directory
@@ -33,14 +35,14 @@ from rooney.market import codec
 from rooney.market.instruments import group_of
 from rooney.market.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
 from rooney.market.sessions import MINUTE_NS, trade_date, window_at
-from rooney.notify import Notifier
-from rooney.notify import interval as watchdog_interval_s
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Control, control_directory
 from rooney.orders.intents import Event, Intent, Payload
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
 from rooney.strategy.hooks import Hooks, intent_of
+from rooney.systemd import Notifier
+from rooney.systemd import interval as watchdog_interval_s
 from rooney.worker import status as statusline
 
 logger = logging.getLogger(__name__)

@@ -231,7 +231,7 @@ def test_an_alert_reaches_slack_and_its_address_stays_secret(desk: Desk) -> None
 
 
 def test_a_status_that_is_not_ascii_arrives_and_takes_nothing_with_it(desk: Desk) -> None:
-    code = "from rooney.notify import Notifier; import time; n = Notifier(); "
+    code = "from rooney.systemd import Notifier; import time; n = Notifier(); "
     code += "n.status('day \u2212312.50 \u2713'); n.ready()"
     properties = ("--service-type=notify", "-p", "NotifyAccess=main", "-p", "WatchdogSec=9")
     command = ("/opt/rooney/current/bin/python", "-c", f"{code}; n.watchdog(); time.sleep(60)")
