@@ -23,12 +23,12 @@ from research import backtest
 from research.calendar import DAY_NS
 from research.history import History
 from rooney import format as utc
+from rooney.cli.options import configured, load
 from rooney.config.loader import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
-from rooney.options import configured, load
 
 PROFILES = ("v1", "default")
 _APART_NS = 7 * DAY_NS  # minutes farther apart than this belong to two windows

@@ -21,9 +21,9 @@ from research.search import run_optimize, run_portfolio
 from research.search_report import CLOSES_ONLY, ratio, share, usd, value
 from research.train import Plan as TrainPlan
 from research.training import DEFAULT_FEATURES
+from rooney.cli.options import load
 from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS
-from rooney.options import load
 
 DAILY = Path(__file__).with_name("ibs_daily.py")
 

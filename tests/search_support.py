@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from research.calendar import session_windows, to_ns
+from rooney.cli.options import load
 from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
-from rooney.options import load
 
 CONFIG = str(Path(__file__).parents[1] / "config.multi_alpha.yml")
 

@@ -14,9 +14,12 @@ from test_compare import old_database
 from test_operate_reconcile import BOUGHT, tradovate
 from worker_support import ROOT
 
+from rooney.cli import backup as copying
 from rooney.cli import cli
+from rooney.cli import compare as comparing
+from rooney.cli import inspect as looking
+from rooney.cli import operate as acting
 from rooney.models.bundle import before, in_force
-from rooney.operate import acting, comparing, copying, looking
 from rooney.sim.traderspost import Fault
 
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()

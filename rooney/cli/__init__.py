@@ -5,9 +5,16 @@ import sys
 import click
 
 from rooney import __version__
-from rooney.cli import history, processes, setup, studying, watching
+from rooney.cli import backup as copying
+from rooney.cli import compare as comparing
+from rooney.cli import data as history
+from rooney.cli import inspect as looking
+from rooney.cli import monitor as watching
+from rooney.cli import operate as acting
+from rooney.cli import research as studying
+from rooney.cli import services as processes
+from rooney.cli import setup
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, ConfigError, LedgerError, RooneyError
-from rooney.operate import acting, comparing, copying, looking
 
 
 def main() -> None:

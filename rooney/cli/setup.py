@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from rooney.cli.options import configured, load
 from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, ConfigError
-from rooney.options import configured, load
 
 
 @click.command("compile")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from rooney.cli import prompt as asking
+from rooney.cli.options import configured, load
+from rooney.cli.shared import CREDENTIALS, JSON, STATE, say, show
 from rooney.errors import EXIT_OK
-from rooney.operate import asking
-from rooney.operate.shared import CREDENTIALS, JSON, STATE, say, show
-from rooney.options import configured, load
 from rooney.paths import credential_store, state_directory
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from rooney.cli.options import configured, load
+from rooney.cli.shared import JSON, STATE, say
 from rooney.errors import EXIT_OK, ConfigError
-from rooney.operate.shared import JSON, STATE, say
-from rooney.options import configured, load
 from rooney.paths import state_directory
 
 

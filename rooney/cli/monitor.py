@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rooney.cli.options import configured, instant, load
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.options import configured, instant, load
 
 if TYPE_CHECKING:
     from rooney.market.messages import Bar

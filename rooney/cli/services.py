@@ -10,8 +10,8 @@ from typing import Protocol
 
 import click
 
+from rooney.cli.options import configured, instant, load
 from rooney.errors import ConfigError
-from rooney.options import configured, instant, load
 
 
 class _Process(Protocol):

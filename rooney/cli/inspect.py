@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rooney.cli.options import configured, load
+from rooney.cli.shared import CLOCK, JSON, STATE, say, strategies_of
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.operate.shared import CLOCK, JSON, STATE, say, strategies_of
-from rooney.options import configured, load
 from rooney.paths import ledger_path, state_directory
 
 if TYPE_CHECKING:

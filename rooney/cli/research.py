@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from rooney.cli.options import configured, instant, load, needs, trade_day
 from rooney.errors import ConfigError
-from rooney.options import configured, instant, load, needs, trade_day
 
 if TYPE_CHECKING:
     from datetime import datetime

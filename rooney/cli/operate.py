@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rooney.cli import prompt as asking
+from rooney.cli.options import configured, load
+from rooney.cli.shared import CLOCK, CREDENTIALS, JSON, STATE, say, show, strategies_of
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.operate import asking
-from rooney.operate.shared import CLOCK, CREDENTIALS, JSON, STATE, say, show, strategies_of
-from rooney.options import configured, load
 from rooney.paths import credential_store, ledger_names, ledger_path, state_directory
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rooney.cli.options import configured, instant, load
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, ConfigError
-from rooney.options import configured, instant, load
 
 if TYPE_CHECKING:
     from datetime import datetime
