@@ -20,7 +20,7 @@ from rooney.config.loader import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
-from rooney.operate.compare import compare_all
+from rooney.ops.compare import compare_all
 from rooney.performance.runs import Kind, Run, Trade
 from rooney.performance.sources import of_ledger
 from rooney.performance.verdict import Audit, Matched, Verdict

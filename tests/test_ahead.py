@@ -30,7 +30,6 @@ from worker_support import (
     warmed,
 )
 
-from rooney import check, precompile
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
@@ -39,6 +38,8 @@ from rooney.install.layout import AHEAD_DROP_IN
 from rooney.market.messages import Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
+from rooney.ops import check
+from rooney.ops import compile as precompile
 from rooney.sim.parts import Part
 from rooney.strategy import aot as ahead
 from rooney.strategy.aot import NotCompiledError

@@ -16,7 +16,6 @@ from worker_support import SCRIPTED, bar
 from research import promote
 from research.command import run_backtest
 from research.forests import arrays
-from rooney.check import findings
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
 from rooney.engine.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
@@ -26,7 +25,8 @@ from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.models import bundle
 from rooney.models.forest import UNCONFIRMED, Model, NoModel, path_of, write_model
-from rooney.operate import backup, flatten
+from rooney.ops import backup, flatten
+from rooney.ops.check import findings
 
 FEATURES = ("weekday",)  # one set for the whole file: a step is compiled once for it
 GOOD = {"deflated_sharpe": 0.99, "overfitting": 0.05, "paths": 5.0, "path_share": 1.0, "kept_trades": 200.0,

@@ -13,11 +13,11 @@ import yaml
 from worker_support import engine
 
 from rooney.bus.client import Bus
-from rooney.check import is_compiled
 from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
+from rooney.ops.check import is_compiled
 from rooney.sim.parts import start_redis
 
 SHIPPED = Path(__file__).parents[1] / "config.multi_alpha.yml"

@@ -27,7 +27,7 @@ from test_backtest import ROOTS, random_minutes
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.operate import compare as act
+from rooney.ops import compare as act
 from rooney.performance.causes import Cause
 from rooney.performance.matching import compare, match
 from rooney.performance.runs import Kind, Run, Trade

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from rooney.check import findings
 from rooney.cli import cli
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
-from rooney.migration import KEYS, PARAMETERS, Note, check_migrated, migrate, table
+from rooney.ops.check import findings
+from rooney.ops.migrate_config import KEYS, PARAMETERS, Note, check_migrated, migrate, table
 
 TRADED = ["6A", "6B", "6C", "6M", "6N", "6S", "CL", "HG", "SI"]
 ROOTS = [*TRADED, "6E", "6J", "ES", "GC", "NG", "NQ", "PL", "RTY", "TLT", "YM"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from operate_support import ENTERED, LEAVE, QUIET, Bench, closes
 from worker_support import contents
 
-from rooney.operate import backup
-from rooney.operate.backup import BackupError, Item
+from rooney.ops import backup
+from rooney.ops.backup import BackupError, Item
 
 Make = Callable[..., Bench]
 NAMES = st.text(

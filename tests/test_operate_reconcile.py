@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from operate_support import ENTERED, LEAVE, QUIET, Bench, closes
 
 from rooney.market.instruments import Contract
-from rooney.operate.statement import Fill, StatementError, parse_statement, read_statement
+from rooney.ops.broker_fills import Fill, StatementError, parse_statement, read_statement
 
 Make = Callable[..., Bench]
 CHICAGO = ZoneInfo("America/Chicago")

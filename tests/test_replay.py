@@ -34,8 +34,8 @@ from research.replay import Replayed
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError
 from rooney.ledger.writer import Ledger
-from rooney.operate.compare import audit_lines
-from rooney.operate.tape import record
+from rooney.ops.compare import audit_lines
+from rooney.ops.tape_export import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
 from rooney.worker import process as worker

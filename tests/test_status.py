@@ -23,8 +23,8 @@ from rooney.ledger.snapshot import LedgerView
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
-from rooney.operate import status as screen
-from rooney.operate import why
+from rooney.ops import status as screen
+from rooney.ops import why
 from rooney.sim.traderspost import Fault
 from rooney.strategy.compiler import load
 from rooney.strategy.filters import Filter, filter_field

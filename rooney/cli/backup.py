@@ -30,7 +30,7 @@ def backup(
     as_json: bool,
 ) -> None:
     """Write ledgers, configuration, strategies, models and switches to one file; workers may go on."""
-    from rooney.operate import backup as act
+    from rooney.ops import backup as act
     from rooney.orders.control import control_directory
 
     config = load(config_path, overrides, env_file)
@@ -55,7 +55,7 @@ def backup(
 @JSON
 def restore(file: Path, root: Path, force: bool, yes: bool, as_json: bool) -> None:
     """Put back what a backup holds."""
-    from rooney.operate import backup as act
+    from rooney.ops import backup as act
 
     manifest = act.read_manifest(file)
     act.refuse(manifest, root, force=force)

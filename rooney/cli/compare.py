@@ -54,7 +54,7 @@ def compare(
     """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from rooney.operate import compare as act
+    from rooney.ops import compare as act
     from rooney.performance.runs import Kind
     from rooney.performance.sources import EXCHANGE, read_run
 
@@ -114,13 +114,13 @@ def audit(
     """
     import importlib.util
 
-    from rooney.operate import compare as act
+    from rooney.ops import compare as act
 
     if importlib.util.find_spec("polars") is None:
         raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
     from research.audit import audit as audited
     from rooney.bus.client import Bus
-    from rooney.operate.tape import record
+    from rooney.ops.tape_export import record
     from rooney.paths import ledger_names, ledger_path
 
     config = load(config_path, overrides, env_file)

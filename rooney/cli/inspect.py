@@ -43,7 +43,7 @@ def status(
 ) -> None:
     """Show everything on one screen; 0 nothing to do, 1 attention, 2 critical. Works with Redis and workers dead."""
     from rooney import systemd_units as units
-    from rooney.operate import status as act
+    from rooney.ops import status as act
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     system = looker.look()
@@ -69,7 +69,7 @@ def top(
 ) -> None:
     """The same, refreshed, until interrupted."""
     from rooney import systemd_units as units
-    from rooney.operate import status as act
+    from rooney.ops import status as act
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     shown = 0
@@ -110,8 +110,8 @@ def why(
 
     1 if a decision is overdue, or an order that was decided did not get through.
     """
-    from rooney.operate import why as act
-    from rooney.operate.rules import rules_of
+    from rooney.ops import why as act
+    from rooney.ops.rules import rules_of
 
     config = load(config_path, overrides, env_file)
     rules = rules_of(config, name)
@@ -155,7 +155,7 @@ def orders(
 ) -> None:
     """List orders and what became of them; 1 if one needs a person."""
     from rooney.ledger.reading import read
-    from rooney.operate import orders as listing
+    from rooney.ops import orders as listing
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, name is None)

@@ -71,7 +71,7 @@ def resolve(
     as_json: bool,
 ) -> None:
     """Say what became of an order whose fate is unknown."""
-    from rooney.operate import resolve as act
+    from rooney.ops import resolve as act
 
     if (filled is None) is not not_filled:
         raise ConfigError("expected --filled PRICE or --not-filled, one of both; nothing was done")
@@ -103,7 +103,8 @@ def position(
     """Show what is open; with QUANTITY (2 long, -1 short, 0 flat) and --price, state it."""
     from rooney.ledger.exposure import exposures
     from rooney.ledger.reading import read
-    from rooney.operate import positions, state_position
+    from rooney.ops import position as positions
+    from rooney.ops import state_position
     from rooney.orders.control import control_directory, switches
 
     reading = read(ledger_path(state_directory(state, os.environ), name))
@@ -159,7 +160,7 @@ def halt(
 @_acting
 def resume(name: str | None, is_all: bool, state: Path | None, reason: str | None, yes: bool, as_json: bool) -> None:
     """Take halt, flatten and stop away, and lift what is latched: daily loss, drawdown, gap, breaker."""
-    from rooney.operate import resume as act
+    from rooney.ops import resume as act
     from rooney.orders.control import control_directory
 
     directory = state_directory(state, os.environ)
@@ -209,8 +210,8 @@ def flatten(
     """
     from rooney import log
     from rooney.ledger.reading import read
-    from rooney.operate import flatten as act
-    from rooney.operate.state_position import check_symbols
+    from rooney.ops import flatten as act
+    from rooney.ops.state_position import check_symbols
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, is_all)
@@ -260,9 +261,9 @@ def reconcile(
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from rooney.ledger.reading import read
-    from rooney.operate import reconcile as act
-    from rooney.operate.leaving import leave, waiting
-    from rooney.operate.statement import read_statement
+    from rooney.ops import reconcile as act
+    from rooney.ops.broker_fills import read_statement
+    from rooney.ops.commands import leave, waiting
     from rooney.orders.control import control_directory
 
     try:

@@ -32,8 +32,8 @@ def compile_(
     The worker then has no compiler in its process and may execute no memory it has written. Needs setuptools and a C
     and C++ compiler; the worker does not.
     """
-    from rooney import precompile
     from rooney.engine.build import build_engine
+    from rooney.ops import compile as precompile
     from rooney.strategy import aot as ahead
 
     strategy = load(config_path, overrides, env_file).strategy(name)
@@ -60,7 +60,7 @@ def check(
     config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, offline: bool, as_json: bool
 ) -> None:
     """Say what would stop a start, before it does."""
-    from rooney.check import findings
+    from rooney.ops.check import findings
 
     config = load(config_path, overrides, env_file)
     with _credential_store() as store:
@@ -93,7 +93,7 @@ def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
 
     Exit status 1: something is left for a person to see to.
     """
-    from rooney.migration import check_migrated, migrate, read_old
+    from rooney.ops.migrate_config import check_migrated, migrate, read_old
 
     made = migrate(read_old(old), old.name)
     check_migrated(made)

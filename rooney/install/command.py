@@ -175,13 +175,15 @@ def _kernels(host: Host, layout: Layout, version: str, ahead_of_time: bool) -> N
     """Compile as the user the units run as, into the caches they read. Raises if the configuration is refused."""
     python = layout.home(version) / "bin/python"
     account = pwd.getpwnam("rooney")
-    names = host.run([python, "-I", "-m", "rooney.warm", "--config", layout.config, "--names"], user="rooney").split()
+    names = host.run(
+        [python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, "--names"], user="rooney"
+    ).split()
     for name in names:
         folder = layout.caches / name
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         os.chown(folder, account.pw_uid, account.pw_gid)
         env = {"NUMBA_CACHE_DIR": str(folder / "numba"), "HOME": "/nonexistent"}
-        host.run([python, "-I", "-m", "rooney.warm", "--config", layout.config, name], user="rooney", env=env)
+        host.run([python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, name], user="rooney", env=env)
     host.say(f"kernels compiled for {', '.join(names) or 'no strategy (none is enabled)'}")
     command = layout.home(version) / "bin/rooney"
     # a worker that is to load its step would stay down without the new version's; the old version's stays where it is
@@ -227,7 +229,7 @@ def _enable(host: Host, layout: Layout, version: str) -> None:
     if not layout.is_image:
         python = layout.home(version) / "bin/python"
         names = host.run(
-            [python, "-I", "-m", "rooney.warm", "--config", layout.config, "--names"], user="rooney"
+            [python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, "--names"], user="rooney"
         ).split()
     units = ["rooney.target", "rooney-hub.service", *(f"rooney-worker@{name}.service" for name in names)]
     root = [f"--root={layout.root}"] if layout.is_image else []

@@ -1,6 +1,6 @@
 """A step compiled ahead of time: an extension module that a worker loads instead of compiling, without numba.
 
-`rooney compile NAME` makes it (`rooney.precompile`), $ROONEY_COMPILED_DIRECTORY says where it lies. Its name, which is
+`rooney compile NAME` makes it (`rooney.ops.compile`), $ROONEY_COMPILED_DIRECTORY says where it lies. Its name, which is
 built into it, is that of the module the JIT would run: a digest of the rules, the step, every kernel, the layout of the
 features and the versions of numpy and numba. So a step that does not match its sources cannot be found, and a
 directory holds the steps of several strategies and versions side by side.

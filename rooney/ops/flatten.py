@@ -26,7 +26,7 @@ from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.reading import Reading, read
 from rooney.market.instruments import PRODUCTS
-from rooney.operate import positions
+from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
 

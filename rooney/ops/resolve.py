@@ -8,7 +8,7 @@ from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Order
-from rooney.operate.leaving import far_off, leave
+from rooney.ops.commands import far_off, leave
 from rooney.orders.control import Command, Resolution, Verb
 from rooney.orders.intents import Role, State
 

@@ -18,7 +18,7 @@ from rooney.ledger.exposure import exposures
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Held, Pending
 from rooney.market.instruments import PRODUCTS, Contract, parse_contract
-from rooney.operate.statement import Fill
+from rooney.ops.broker_fills import Fill
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role
 

@@ -12,7 +12,7 @@ from rooney.errors import ConfigError
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reading import Reading
 from rooney.ledger.records import Held
-from rooney.operate.leaving import far_off, leave
+from rooney.ops.commands import far_off, leave
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Side
 

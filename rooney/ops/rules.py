@@ -3,7 +3,7 @@
 from rooney.config.loader import Config
 from rooney.engine.build import configured_vetoes, entry_filters
 from rooney.models.forest import Model
-from rooney.operate.why import Rules
+from rooney.ops.why import Rules
 from rooney.strategy.compiler import load
 
 

@@ -1,4 +1,4 @@
-"""`python -m rooney.warm NAME`: compile a strategy's kernels into $NUMBA_CACHE_DIR, where its worker finds them.
+"""`python -m rooney.ops.warm NAME`: compile a strategy's kernels into $NUMBA_CACHE_DIR, where its worker finds them.
 
 The installer runs it as the worker's user before it switches versions, so that a restart compiles nothing; it refuses
 what the worker would refuse of the configuration and the strategy's file, without a credential.
@@ -13,7 +13,7 @@ from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 
 def main(arguments: list[str] | None = None) -> int:
     """0, or 78 with a line that says what is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m rooney.warm", description="Compile a strategy's kernels.")
+    parser = argparse.ArgumentParser(prog="python -m rooney.ops.warm", description="Compile a strategy's kernels.")
     parser.add_argument("--config", required=True)
     parser.add_argument("--names", action="store_true", help="only print the enabled strategies")
     parser.add_argument("name", nargs="?")

@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney import precompile
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.preflight import CREDENTIAL_STORE, Finding, check_findings, table_findings
@@ -13,6 +12,7 @@ from rooney.errors import BusError, ConfigError, MessageError
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
+from rooney.ops import compile as precompile
 from rooney.strategy import aot as ahead
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
