@@ -14,9 +14,9 @@ import numpy.typing as npt
 from rooney.market.instruments import parse_contract
 from rooney.market.messages import Bar, InstrumentState, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.sim.databento.sources import Instrument
+from rooney.sim.databento.wire import PRICE_SCALE, Trades
 from rooney.sim.market import CHARACTERS, Market
-from rooney.sim.sources import Instrument
-from rooney.sim.wire import PRICE_SCALE, Trades
 
 ROOTS = tuple(CHARACTERS)
 DAY = date(2026, 3, 11)

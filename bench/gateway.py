@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from rooney.sim.databento.sources import Instrument
+from rooney.sim.databento.venue import MinuteSent
+from rooney.sim.databento.wire import Trades
 from rooney.sim.parts import Part, python
-from rooney.sim.sources import Instrument
-from rooney.sim.venue import MinuteSent
-from rooney.sim.wire import Trades
 
 KEY = "db-" + "b" * 29
 
@@ -38,7 +38,7 @@ def start(directory: Path, trades: Trades, instruments: list[Instrument], speed:
     """Returns once it listens; its clock begins with the first session."""
     path, ready, log = directory / "stream.parquet", directory / "gateway.port", directory / "minutes.jsonl"
     _write(path, trades, instruments)
-    argv = python("rooney.sim.gateway", "--ready-file", str(ready), "--speed", speed, "--data", str(path))
+    argv = python("rooney.sim.databento.gateway", "--ready-file", str(ready), "--speed", speed, "--data", str(path))
     part = Part("gateway", argv + ["--minute-log", str(log)], directory, {"DATABENTO_API_KEY": KEY})
     part.wait("listening", ready.exists, 60.0)
     return Gateway(part, int(ready.read_text()), log)

@@ -26,7 +26,7 @@ from rooney.market import codec
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
-from rooney.sim.gateway import DEMO_KEY, Gateway
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.parts import Part, python, start_redis
 from rooney.systemd import Notifier
 

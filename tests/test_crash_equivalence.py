@@ -21,10 +21,10 @@ from worker_support import ROOT, Zygote, chicago, contents
 
 from rooney.errors import BusError
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.gateway import Gateway
-from rooney.sim.gateway import running as running_gateway
+from rooney.sim.databento.gateway import Gateway
+from rooney.sim.databento.gateway import running as running_gateway
+from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from rooney.sim.sources import Until
 from rooney.sim.traderspost import Account
 from rooney.sim.traderspost import running as running_webhook
 

@@ -26,8 +26,8 @@ from rooney.errors import ConfigError, FeedError, FeedFatalError
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of, parse_contract
 from rooney.market.sessions import MINUTE_NS, session_open_ns
-from rooney.sim.archive import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
-from rooney.sim.gateway import DEMO_KEY
+from rooney.sim.databento.gateway import DEMO_KEY
+from rooney.sim.databento.historical import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
 from rooney.sim.market import Market
 
 ROOT = Path(__file__).parents[1]

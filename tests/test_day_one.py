@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from test_data_download import MARKET, ROOTS
 
 from rooney.cli import cli
-from rooney.sim.archive import ArchiveServer, serving
-from rooney.sim.gateway import DEMO_KEY
+from rooney.sim.databento.gateway import DEMO_KEY
+from rooney.sim.databento.historical import ArchiveServer, serving
 from rooney.sim.parts import start_redis
 
 HERE = Path(__file__).parents[1]

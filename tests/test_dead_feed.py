@@ -13,10 +13,10 @@ from worker_support import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_on
 from rooney.market.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Role
-from rooney.sim import faults
-from rooney.sim.gateway import Gateway, running
-from rooney.sim.sources import Instrument, Recorded
-from rooney.sim.wire import PRICE_SCALE, empty_trades
+from rooney.sim.databento import faults
+from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.sources import Instrument, Recorded
+from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
 
 SECOND = 1_000_000_000
 START = chicago("2026-03-11 10:00")

@@ -22,11 +22,11 @@ from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim import faults
-from rooney.sim.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento import faults
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
+from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import FIRST_SESSION, Market
-from rooney.sim.sources import Instrument, Recorded, Source, Until
-from rooney.sim.wire import empty_trades
 
 SECOND = 1_000_000_000
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

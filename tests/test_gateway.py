@@ -35,11 +35,11 @@ from databento_dbn import (
 
 from rooney.errors import EXIT_OK, ConfigError
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim import faults
-from rooney.sim.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento import faults
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.sources import Instrument, Recorded, Source, read
+from rooney.sim.databento.wire import DATASET, TRADE, Trades, empty_trades
 from rooney.sim.market import Market
-from rooney.sim.sources import Instrument, Recorded, Source, read
-from rooney.sim.wire import DATASET, TRADE, Trades, empty_trades
 
 SECOND_NS = 1_000_000_000
 SHARED = Path(__file__).parents[1].parent / "shared/data"
@@ -429,7 +429,7 @@ def test_a_client_that_comes_back_with_start_misses_nothing() -> None:
 
 def test_a_replay_is_identical_in_another_process_run_by_the_same_seed(tmp_path: Path) -> None:
     ready, stats = tmp_path / "ready", tmp_path / "stats.json"
-    command = [sys.executable, "-m", "rooney.sim.gateway", "--ready-file", str(ready), "--stats", str(stats)]
+    command = [sys.executable, "-m", "rooney.sim.databento.gateway", "--ready-file", str(ready), "--stats", str(stats)]
     command += ["--roots", "ES,6N", "--trades-per-minute", "60", "--minute-log", str(tmp_path / "minutes")]
     environment = {k: v for k, v in os.environ.items() if k != "DATABENTO_API_KEY"}
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment)

@@ -28,10 +28,10 @@ from rooney.errors import BusError
 from rooney.market import sessions
 from rooney.market.messages import BarFlag, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.sim import faults
-from rooney.sim.gateway import Gateway, running
+from rooney.sim.databento import faults
+from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.sources import Until
 from rooney.sim.market import FIRST_SESSION, Market
-from rooney.sim.sources import Until
 
 ROOTS = parents("ES", "6N")
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

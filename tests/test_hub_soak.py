@@ -14,7 +14,7 @@ from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH
 from rooney.market import sessions
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
 
 ROOTS = parents(*CHARACTERS)

@@ -21,7 +21,7 @@ from rooney.market.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.sources import read
+from rooney.sim.databento.sources import read
 
 pytestmark = needs_shared
 SECOND_NS = 1_000_000_000

@@ -15,10 +15,10 @@ from rooney.market.instruments import Contract, deadline
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount, Published
-from rooney.sim.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
+from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
 from rooney.sim.market import Market
-from rooney.sim.sources import Instrument, Recorded, Source, Until
-from rooney.sim.wire import PRICE_SCALE, empty_trades
 
 SECOND = 1_000_000_000
 TICK = 0.25

@@ -25,7 +25,7 @@ from test_hub import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, same, undistur
 from worker_support import read_only
 
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.parts import Part, python
 
 

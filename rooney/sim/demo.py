@@ -34,10 +34,10 @@ from rooney.market.instruments import PRODUCTS, group_of, parse_contract
 from rooney.market.messages import TIMEFRAMES, Bar, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount
-from rooney.sim.gateway import DEMO_KEY
+from rooney.sim.databento.gateway import DEMO_KEY
+from rooney.sim.databento.sources import read
 from rooney.sim.market import CHARACTERS, Market
 from rooney.sim.parts import Part, python, start_redis
-from rooney.sim.sources import read
 
 STRATEGIES = ("ibs", "breakout")
 SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
@@ -202,7 +202,7 @@ class Demo:
     def _start_gateway(self, what: Plan) -> Part:
         ready = self.directory / "gateway.port"
         speed = "max" if self.options.speed <= 0 else str(self.options.speed)
-        argv = python("rooney.sim.gateway", "--ready-file", str(ready), "--speed", speed, *what.market_args)
+        argv = python("rooney.sim.databento.gateway", "--ready-file", str(ready), "--speed", speed, *what.market_args)
         argv += ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
         argv += ["--stats", str(self.directory / "gateway.json")]
         part = Part("gateway", argv, self.directory, {"DATABENTO_API_KEY": DEMO_KEY})

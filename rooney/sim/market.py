@@ -26,8 +26,8 @@ from rooney.market.sessions import (
     session_open_ns,
     trade_date,
 )
-from rooney.sim.sources import BATCH_RECORDS, Instrument
-from rooney.sim.wire import PRICE_SCALE, Trades, empty_trades
+from rooney.sim.databento.sources import BATCH_RECORDS, Instrument
+from rooney.sim.databento.wire import PRICE_SCALE, Trades, empty_trades
 
 SECOND_NS = 1_000_000_000
 FIRST_SESSION = date(2026, 3, 11)  # a Wednesday on which no root's volume moves to another contract

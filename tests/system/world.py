@@ -11,8 +11,8 @@ from machine import Machine
 
 from rooney.bus.client import Bus
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.demo import Demo, Options, Plan, _held, plan
-from rooney.sim.gateway import DEMO_KEY
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
 SPEED = 200  # market seconds per second: slow enough for all that has to happen on this day; its rest goes faster

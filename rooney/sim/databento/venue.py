@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rooney.sim.clock import Clock
-from rooney.sim.faults import Script
-from rooney.sim.sources import Source
+from rooney.sim.databento.faults import Script
+from rooney.sim.databento.market_clock import Clock
+from rooney.sim.databento.sources import Source
 
 
 class SessionStats(msgspec.Struct):

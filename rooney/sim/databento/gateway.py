@@ -3,7 +3,7 @@
     async with Gateway(Market(), key=KEY, speed=60) as gateway:
         client = databento.Live(key=KEY, gateway=gateway.host, port=gateway.port)
 
-`python -m rooney.sim.gateway --help` runs it as a process.
+`python -m rooney.sim.databento.gateway --help` runs it as a process.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from typing import Any, Self
 import msgspec
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
-from rooney.sim.clock import Clock
-from rooney.sim.faults import Fault, Script, decode
-from rooney.sim.session import Session
-from rooney.sim.sources import Source, Until
-from rooney.sim.stream import reset
-from rooney.sim.venue import MinuteSent, SessionStats, Venue
+from rooney.sim.databento.faults import Fault, Script, decode
+from rooney.sim.databento.market_clock import Clock
+from rooney.sim.databento.session import Session
+from rooney.sim.databento.sources import Source, Until
+from rooney.sim.databento.stream import reset
+from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
 
 DEMO_KEY = "db-rooney-local-gateway-nosecret"
 
@@ -40,7 +40,7 @@ class Gateway:
                  trade. What comes before it is only seen by sessions that ask for a replay
     until_ns:    the market lasts at least until then: heartbeats after the last trade
     rebase:      move the market to the present, by whole minutes; needs speed 1
-    faults:      a script, see rooney.sim.faults
+    faults:      a script, see rooney.sim.databento.faults
     log_minutes: keep in `minutes` when each minute's end was written to the socket
     facts:       root → tick size and USD per point that its definitions tell; default: those of
     rooney.market.instruments
@@ -173,7 +173,7 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m rooney.sim.gateway", description="A local stand-in for Databento's live gateway."
+        prog="python -m rooney.sim.databento.gateway", description="A local stand-in for Databento's live gateway."
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port")
@@ -223,7 +223,7 @@ def _roll(text: str) -> tuple[str, date]:
 
 def _source(options: argparse.Namespace) -> Source:
     if options.data:
-        from rooney.sim.sources import read
+        from rooney.sim.databento.sources import read
 
         return read(options.data)
     from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim import wire
-from rooney.sim.faults import (
+from rooney.sim.databento import wire
+from rooney.sim.databento.faults import (
     AbsurdPrices,
     ChangeMapping,
     Close,
@@ -27,9 +27,9 @@ from rooney.sim.faults import (
     Unreachable,
     WrongMapping,
 )
-from rooney.sim.symbology import Grant, Subscriptions
-from rooney.sim.venue import MinuteSent, SessionStats, Venue
-from rooney.sim.wire import Trades
+from rooney.sim.databento.symbology import Grant, Subscriptions
+from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
+from rooney.sim.databento.wire import Trades
 
 SECOND_NS = 1_000_000_000
 CLOSE_AFTER_NS = 50_000_000  # a record this long after a minute's end may close it

@@ -27,10 +27,10 @@ import zstandard
 from databento_dbn import Metadata, Schema, SType
 
 from rooney.market.sessions import MINUTE_NS, trade_date
-from rooney.sim.gateway import DEMO_KEY
-from rooney.sim.sources import Instrument, Source
-from rooney.sim.symbology import resolve
-from rooney.sim.wire import DATASET, PUBLISHER_ID, Trades, empty_trades
+from rooney.sim.databento.gateway import DEMO_KEY
+from rooney.sim.databento.sources import Instrument, Source
+from rooney.sim.databento.symbology import resolve
+from rooney.sim.databento.wire import DATASET, PUBLISHER_ID, Trades, empty_trades
 
 # The 56 bytes of an OHLCVMsg.
 OHLCV = np.dtype(

@@ -27,7 +27,7 @@ from databento_dbn import (
 from rooney.errors import ConfigError
 from rooney.market.instruments import MONTH_CODES, parse_contract
 from rooney.market.sessions import previous_trade_date, session_open_ns, trade_date
-from rooney.sim.wire import PRICE_SCALE, Trades, empty_trades
+from rooney.sim.databento.wire import PRICE_SCALE, Trades, empty_trades
 
 BATCH_RECORDS = 65_536
 _READ_BYTES = 1 << 20

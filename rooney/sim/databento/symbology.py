@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from rooney.market.instruments import parse_contract
-from rooney.sim.sources import Instrument
-from rooney.sim.wire import UNDEF_TIMESTAMP, Trades, mapping
+from rooney.sim.databento.sources import Instrument
+from rooney.sim.databento.wire import UNDEF_TIMESTAMP, Trades, mapping
 
 ALL_SYMBOLS = "ALL_SYMBOLS"
 _CONTINUOUS = re.compile(r"^([A-Z0-9]+)\.([cnv])\.(\d+)$")

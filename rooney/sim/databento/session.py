@@ -9,12 +9,12 @@ from databento_dbn import DBNError, SType
 
 from rooney.market.instruments import PRODUCTS
 from rooney.market.sessions import trade_date
-from rooney.sim import wire
-from rooney.sim.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
-from rooney.sim.sources import Instrument
-from rooney.sim.stream import Hangup, Stream
-from rooney.sim.symbology import Grant, Subscriptions, resolve
-from rooney.sim.venue import SessionStats, Venue
+from rooney.sim.databento import wire
+from rooney.sim.databento.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
+from rooney.sim.databento.sources import Instrument
+from rooney.sim.databento.stream import Hangup, Stream
+from rooney.sim.databento.symbology import Grant, Subscriptions, resolve
+from rooney.sim.databento.venue import SessionStats, Venue
 
 LSG_VERSION = "0.7.3"
 _KEY_TAIL = 5  # the last characters of the key, which the client sends in clear
