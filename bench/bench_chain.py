@@ -19,7 +19,7 @@ import redis
 from bench import data
 from bench.measure import Row, percentile, report
 from rooney.market import codec
-from rooney.sim.parts import Part, python
+from rooney.sim.processes import Part, python
 
 COUNT = 40
 EVERY_S = 0.25

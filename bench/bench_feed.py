@@ -33,7 +33,7 @@ from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.sources import Instrument
 from rooney.sim.databento.wire import Trades
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.processes import Part, python, start_redis
 
 PRODUCTS = [f"{root}.FUT" for root in data.ROOTS]
 MIN_SHARE = 0.4  # of the client's own ceiling

@@ -31,7 +31,7 @@ from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Event, Intent, Payload, Role, Side, State, intent_id
-from rooney.sim.parts import Part, python
+from rooney.sim.processes import Part, python
 
 ORDERS = 200
 ROOTS = (*data.ROOTS, "MES")  # 19 contracts

@@ -19,7 +19,7 @@ from bench.measure import Row, median_of, report, rounds
 from rooney.bus.client import Bus
 from rooney.market.messages import Minute
 from rooney.market.tape import Published
-from rooney.sim.parts import Part, python
+from rooney.sim.processes import Part, python
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "config.multi_alpha.yml")

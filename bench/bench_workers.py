@@ -29,7 +29,7 @@ from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.processes import Part, python, start_redis
 
 EVERY_S = 0.5
 P99_MS = 50.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rooney.bus.client import Bus
-from rooney.sim.parts import start_redis
+from rooney.sim.processes import start_redis
 
 VERSIONS = ("numpy", "numba", "msgspec", "redis", "hiredis", "databento")
 

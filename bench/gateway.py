@@ -13,7 +13,7 @@ import polars as pl
 from rooney.sim.databento.sources import Instrument
 from rooney.sim.databento.venue import MinuteSent
 from rooney.sim.databento.wire import Trades
-from rooney.sim.parts import Part, python
+from rooney.sim.processes import Part, python
 
 KEY = "db-" + "b" * 29
 

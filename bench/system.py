@@ -19,7 +19,7 @@ from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.processes import Part, python, start_redis
 
 NAME = "often"
 STRATEGY = Path(__file__).with_name("often.py")

@@ -19,7 +19,7 @@ from rooney.ledger.reading import Reading, read
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import State
-from rooney.sim.parts import Part, start_redis
+from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running
 
 START = chicago("2026-03-11 10:00")  # a Wednesday in session, 15:00 UTC

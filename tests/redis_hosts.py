@@ -11,7 +11,7 @@ from support import free_port, until
 
 from rooney.bus.client import Access, Bus
 from rooney.config.secrets import Secret
-from rooney.sim.parts import Part, redis_server
+from rooney.sim.processes import Part, redis_server
 
 EXAMPLE = Path(__file__).parents[1] / "systemd/redis/users.acl.example"
 PASSWORDS = {"hub": "h" * 40, "worker": "w" * 40, "replica": "r" * 40, "sentinel": "s" * 40}

@@ -27,7 +27,7 @@ from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.processes import Part, python, start_redis
 from rooney.systemd import Notifier
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"

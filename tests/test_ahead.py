@@ -40,7 +40,7 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
 from rooney.ops import check
 from rooney.ops import compile as precompile
-from rooney.sim.parts import Part
+from rooney.sim.processes import Part
 from rooney.strategy import aot as ahead
 from rooney.strategy.aot import NotCompiledError
 

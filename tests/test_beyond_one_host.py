@@ -21,7 +21,7 @@ from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
 from rooney.monitor import watch
-from rooney.sim.parts import redis_server
+from rooney.sim.processes import redis_server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rooney.market.messages import Bar, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from rooney.ops.check import is_compiled
-from rooney.sim.parts import start_redis
+from rooney.sim.processes import start_redis
 
 SHIPPED = Path(__file__).parents[1] / "config.multi_alpha.yml"
 SEED = Path(__file__).parent / "data" / "seed_config.yml"

@@ -16,7 +16,7 @@ from test_data_download import MARKET, ROOTS
 from rooney.cli import cli
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.historical import ArchiveServer, serving
-from rooney.sim.parts import start_redis
+from rooney.sim.processes import start_redis
 
 HERE = Path(__file__).parents[1]
 TEXT = (HERE / "docs" / "DAY_ONE.md").read_text()

@@ -18,7 +18,7 @@ import pytest
 from research import backtest
 from research.history import History
 from rooney.config.loader import load_config
-from rooney.sim.parts import Part, PartError, start_redis
+from rooney.sim.processes import Part, PartError, start_redis
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -23,7 +23,7 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import FIRST_SESSION, Market
-from rooney.sim.parts import Part, redis_server
+from rooney.sim.processes import Part, redis_server
 
 
 def test_at_the_bound_the_ring_says_so_once_and_the_status_tells_it_when_redis_is_back(

@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 from support import until
 
-from rooney.sim.parts import redis_server
+from rooney.sim.processes import redis_server
 
 SHIPPED = Path(__file__).parents[1] / "systemd/redis"
 CONF = SHIPPED / "rooney.conf"

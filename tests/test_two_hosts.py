@@ -26,7 +26,7 @@ from worker_support import read_only
 
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
-from rooney.sim.parts import Part, python
+from rooney.sim.processes import Part, python
 
 
 class Site:

@@ -41,7 +41,7 @@ from rooney.errors import BusError
 from rooney.market import codec
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.parts import Part, start_redis
+from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault, running
 
 SYMBOLS = ("ES", "NQ")

@@ -21,7 +21,7 @@ from rooney.bus.client import Bus
 from rooney.market.messages import Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
-from rooney.sim.parts import Part, start_redis
+from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault
 
 # ruff: noqa: F811 - fixtures of test_worker

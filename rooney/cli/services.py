@@ -167,7 +167,7 @@ def demo(
 ) -> None:
     """Run the whole system here, without any account; ends by itself."""
     from rooney.sim.demo import Options
-    from rooney.sim.show import run_demo
+    from rooney.sim.demo_ui import run_demo
 
     try:
         pace = 0.0 if speed == "max" else float(speed)

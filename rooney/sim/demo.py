@@ -37,7 +37,7 @@ from rooney.market.tape import ContractCount
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.sources import read
 from rooney.sim.market import CHARACTERS, Market
-from rooney.sim.parts import Part, python, start_redis
+from rooney.sim.processes import Part, python, start_redis
 
 STRATEGIES = ("ibs", "breakout")
 SESSION = date(2026, 3, 13)  # currencies roll at its open: five by the volume of the day before, 6C by its deadline
