@@ -12,8 +12,8 @@ misbehave in declared ways at declared requests. Times in the log are wall clock
     http, server the webhook
 """
 
-from rooney.sim.traderspost.book import Book, Effect
 from rooney.sim.traderspost.faults import Fault
+from rooney.sim.traderspost.positions import Book, Effect
 from rooney.sim.traderspost.server import Account, Running, Server, read_accounts, running
 from rooney.sim.traderspost.validation import Refusal, check
 

@@ -18,9 +18,9 @@ import msgspec
 
 from rooney.errors import ConfigError
 from rooney.sim.traderspost import http
-from rooney.sim.traderspost.book import Book
 from rooney.sim.traderspost.faults import Fault, delivered, spoilt
 from rooney.sim.traderspost.http import Request
+from rooney.sim.traderspost.positions import Book
 from rooney.sim.traderspost.validation import Refusal, check, time_s
 
 MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024  # bytes
