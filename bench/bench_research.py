@@ -184,7 +184,7 @@ def measure_run(name: str, data: str, roots: str, months: str) -> Ran:
     import resource
 
     from research import backtest
-    from research.history import History
+    from research.history.history import History
 
     strategy = _strategy(name, roots)
     years, rest = divmod(int(months), 12)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from research.history import session_windows
+from research.history.history import session_windows
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.rolls import STOP_DAYS
 from rooney.market.sessions import MINUTE_NS

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research import metrics
-from research.history import History
+from research.history.history import History
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine, configured_vetoes, entry_filters

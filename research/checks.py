@@ -18,7 +18,7 @@ from itertools import zip_longest
 import msgspec
 
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from research.start import Walk, history_bars, warm_start
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine

@@ -13,7 +13,7 @@ import msgspec
 
 from research import backtest, checks, golden, recording, replay
 from research.checks import LookAhead, WarmUp
-from research.history import History
+from research.history.history import History
 from research.replay import Replayed
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig

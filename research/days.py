@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import calendar
-from research.history import History
+from research.history import sessions as calendar
+from research.history.history import History
 from research.training import F64, I64
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import strategies
 from research import backtest
-from research.calendar import session_windows
-from research.history import History
+from research.history.history import History
+from research.history.sessions import session_windows
 from rooney.config.loader import Config, StrategyConfig
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from research import old_system
 from research.backtest import Scan
-from research.history import History, Windows
+from research.history.history import History, Windows
 from research.old_models import old_names
 from research.old_system import Translation, translate
 from rooney.engine.build import span_ns, time_of_day_ns

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from research import training
-from research.history import History
+from research.history.history import History
 from research.train import Plan, Verdict, train
 from research.train_report import html
 from research.training import TrainingSet

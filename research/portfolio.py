@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from research import cpcv, metrics, searchfile, selection
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.slots import admitted_usd

@@ -20,8 +20,8 @@ import msgspec
 import polars as pl
 
 from research import backtest
-from research.calendar import DAY_NS
-from research.history import History
+from research.history.history import History
+from research.history.sessions import DAY_NS
 from rooney import format as utc
 from rooney.cli.options import configured, load
 from rooney.config.loader import Instrument, StrategyConfig

@@ -18,8 +18,8 @@ import numpy as np
 
 from research import backtest, recording
 from research.backtest import Result, Scan
-from research.calendar import DAY_NS, session_windows
-from research.history import History
+from research.history.history import History
+from research.history.sessions import DAY_NS, session_windows
 from research.recording import COLUMNS, Recording
 from research.start import Records, warm_start
 from rooney import format as utc

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from research import cpcv, selection
 from research.backtest import Scan
 from research.days import days_of
-from research.history import History
+from research.history.history import History
 from research.metrics import DAYS_PER_YEAR
 from research.training import F64, I64, unlimited
 from rooney.config.loader import StrategyConfig

@@ -17,7 +17,7 @@ import yaml
 
 from research import optimize, portfolio, search_report, study
 from research.cluster import joblib_on
-from research.history import History
+from research.history.history import History
 from research.rerun import Runs, with_params
 from research.searchfile import Found
 from rooney.config.loader import StrategyConfig

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.backtest import Scan
-from research.calendar import DAY_NS, Windows
-from research.history import History
+from research.history.history import History
+from research.history.sessions import DAY_NS, Windows
 from rooney.engine.engine import Decisions, Engine
 from rooney.kernels import dtypes
 from rooney.market.instruments import contract_from_number, group_of

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine, parameters_digest
 from rooney.engine.engine import Engine, model_field

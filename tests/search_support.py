@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from research.calendar import session_windows, to_ns
+from research.history.sessions import session_windows, to_ns
 from rooney.cli.options import load
 from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS, group_of

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from worker_support import ALLOCATING, engine
 
 from research import backtest
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine, Outcome, Trade

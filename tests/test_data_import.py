@@ -23,9 +23,9 @@ from research.data.checks import check
 from research.data.frame import KINDS, READ, STORED
 from research.data.sources import Reading, read
 from research.data.store import Part, Store
-from research.dbn import points
-from research.history import History
-from research.sources import scan
+from research.history.columns import scan
+from research.history.dbn import points
+from research.history.history import History
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market import sessions

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from research import backtest
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.sim.processes import Part, PartError, start_redis
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import SHARED, needs_shared
 
-from research import calendar
-from research.history import History, session_windows
+from research.history import sessions as calendar
+from research.history.history import History, session_windows
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import group_of

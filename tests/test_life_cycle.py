@@ -36,7 +36,7 @@ from worker_support import (
 )
 
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import STOP_ATR, Decisions, Engine, Outcome, Trade

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_support import chicago
 
-from research.calendar import old_days, session_windows
+from research.history.sessions import old_days, session_windows
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.sessions import CHICAGO, HOUR_NS, Window

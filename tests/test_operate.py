@@ -16,7 +16,7 @@ from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, closes, hang, wai
 from worker_support import engine
 
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from rooney.sim.traderspost import Fault
 
 Make = Callable[..., Bench]

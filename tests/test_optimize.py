@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from search_support import CONFIG, breakout, write_closes
 
 from research import optimize, study
-from research.history import History
+from research.history.history import History
 from research.rerun import Runs
 from rooney.cli import cli
 from rooney.config.loader import load_config

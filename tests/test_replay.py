@@ -29,7 +29,7 @@ from worker_support import ROOT, Forked, Rig, read_only, wait_for
 from research import backtest, replay, start
 from research.audit import audit
 from research.backtest import Result
-from research.history import History
+from research.history.history import History
 from research.replay import Replayed
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError

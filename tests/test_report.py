@@ -14,7 +14,7 @@ import pytest
 from test_backtest import ROOTS, _strategy, random_minutes
 
 from research import backtest
-from research.history import History
+from research.history.history import History
 
 CHROMIUM = shutil.which("chromium")
 

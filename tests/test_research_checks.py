@@ -16,7 +16,7 @@ import pytest
 
 from research import checks, golden, training
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import model_field

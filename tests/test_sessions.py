@@ -15,7 +15,7 @@ from support import SHARED, needs_shared
 from times import chicago
 from worker_support import BUY, LEAVE, QUIET, Driver, engine
 
-from research.history import session_windows
+from research.history.history import session_windows
 from rooney.config.preflight import TABLE_WARNING_DAYS, table_findings
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import Reason

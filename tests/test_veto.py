@@ -14,7 +14,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from research import backtest, forests, promote, training
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine, code_digests, model_findings, parameters_digest
 from rooney.engine.engine import Decisions, Engine, Outcome, model_field

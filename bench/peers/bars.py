@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research.history import session_windows
+from research.history.history import session_windows
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.peers import bars as market
 from research.backtest import Scan
-from research.history import History
+from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 

@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
-from research.dbn import points
-from research.history import Windows, session_windows
+from research.history.dbn import points
+from research.history.history import Windows, session_windows
 from rooney import format as utc
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS

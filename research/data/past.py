@@ -1,7 +1,7 @@
 """The store → what a hub would have left on Redis: closed bars of the front contracts, rolls, volumes per contract.
 
-Contracts are chosen by `research.history`, that is by the hub's own rule; hours and days are folded by the hub's own
-code. Nothing here touches Redis: `rooney.bus.prefill` writes what this gives.
+Contracts are chosen by `research.history.history`, that is by the hub's own rule; hours and days are folded by the
+hub's own code. Nothing here touches Redis: `rooney.bus.prefill` writes what this gives.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from research.history import History
+from research.history.history import History
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.bars import Coarse

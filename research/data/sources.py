@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from research.data.frame import PRICES, READ
-from research.dbn import points, readable
+from research.history.dbn import points, readable
 from rooney.errors import ConfigError
 from rooney.market.instruments import MONTH_CODES
 from rooney.market.messages import TIMEFRAMES

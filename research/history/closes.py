@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research.fronts import RollEvent
-from research.sources import parquet_schema, scan
+from research.history.columns import parquet_schema, scan
+from research.history.rolls import RollEvent
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
 from rooney.market import sessions

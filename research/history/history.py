@@ -3,7 +3,8 @@
 Parquet columns: `ts_open` (UTC; `ts_event` is an alias), `root`, `contract`, `timeframe` (absent = 1min; `1min`,
 `hourly` or `1h`, `daily` or `1d`), and `open`, `high`, `low`, `close`, `volume`. A column `symbol` is the root if it
 equals a configured one, else the contract. Where a root has several contracts, the hub's own rule chooses
-(`research.fronts`). DBN files: `research.dbn`. Closes without open, high and low: `research.closes`.
+(`research.history.rolls`). DBN files: `research.history.dbn`. Closes without open, high and low:
+`research.history.closes`.
 
 When a bar was known (`ts_close`): a minute at its end; an hour at its end, or at that of the session within it; a day
 that opens with its session at the session's close, any other day (Databento's and most vendors' are UTC's) a full 24
@@ -29,12 +30,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from research import calendar, closes, dbn, runs
-from research.calendar import DAY_NS, Windows, session_windows, to_ns
-from research.counting import count
-from research.fronts import RollEvent
-from research.sources import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
-from research.table import Table
+from research.history import closes, dbn
+from research.history import kernels as runs
+from research.history import sessions as calendar
+from research.history.columns import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
+from research.history.index import count
+from research.history.rolls import RollEvent
+from research.history.series_choice import Table
+from research.history.sessions import DAY_NS, Windows, session_windows, to_ns
 from rooney import format as utc
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes

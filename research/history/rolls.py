@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from research.calendar import EPOCH
-from research.sources import contract_of
+from research.history.columns import contract_of
+from research.history.sessions import EPOCH
 from rooney.market import rolls, sessions
 from rooney.market.instruments import Contract, group_of
 

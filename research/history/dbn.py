@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from research.calendar import DAY_NS
+from research.history.sessions import DAY_NS
 from rooney.errors import ConfigError
 from rooney.market.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
 from rooney.market.sessions import MINUTE_NS

@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research import calendar, runs
-from research.calendar import DAY_NS, session_windows
-from research.fronts import Day, RollEvent, choose
-from research.sources import HOURS, MINUTES, PRICES, Batch, Registry, Source
+from research.history import kernels as runs
+from research.history import sessions as calendar
+from research.history.columns import HOURS, MINUTES, PRICES, Batch, Registry, Source
+from research.history.rolls import Day, RollEvent, choose
+from research.history.sessions import DAY_NS, session_windows
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of
 

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research import calendar, runs
-from research.sources import Run, Source
+from research.history import kernels as runs
+from research.history import sessions as calendar
+from research.history.columns import Run, Source
 from rooney.errors import ConfigError
 
 _TASK_GROUPS = 8  # row groups that one thread counts at a time

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from research import runs
+from research.history import kernels as runs
 from rooney.errors import ConfigError
 from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
 

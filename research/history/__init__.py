@@ -1,0 +1,1 @@
+"""Bars from files to what the scan reads."""
