@@ -183,7 +183,7 @@ def measure_run(name: str, data: str, roots: str, months: str) -> Ran:
     """In its own process. months: of the first years, 0: all."""
     import resource
 
-    from research import backtest
+    from research.backtest import backtest
     from research.history.history import History
 
     strategy = _strategy(name, roots)

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research import old_system
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History, Windows
 from research.old_models import old_names
 from research.old_system import Translation, translate

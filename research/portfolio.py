@@ -27,8 +27,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import cpcv, metrics, searchfile, selection
-from research.backtest import Scan
+from research import cpcv, searchfile, selection
+from research.backtest import metrics
+from research.backtest.backtest import Scan
 from research.history.history import History
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found

@@ -19,7 +19,7 @@ import click
 import msgspec
 import polars as pl
 
-from research import backtest
+from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import DAY_NS
 from rooney import format as utc

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research import cpcv, selection
-from research.backtest import Scan
+from research.backtest.backtest import Scan
+from research.backtest.metrics import DAYS_PER_YEAR
 from research.days import days_of
 from research.history.history import History
-from research.metrics import DAYS_PER_YEAR
 from research.training import F64, I64, unlimited
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar

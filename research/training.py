@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine, parameters_digest

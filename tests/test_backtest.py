@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worker_support import ALLOCATING, engine
 
-from research import backtest
+from research.backtest import backtest
 from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine

@@ -14,7 +14,7 @@ from operate_support import BUY, LEAVE, QUIET, START, Bench, closes, read_only
 from worker_support import SCRIPTED, bar
 
 from research import promote
-from research.command import run_backtest
+from research.backtest.command import run_backtest
 from research.forests import arrays
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates

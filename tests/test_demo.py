@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from research import backtest
+from research.backtest import backtest
 from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.sim.processes import Part, PartError, start_redis

@@ -35,7 +35,7 @@ from worker_support import (
     run_random,
 )
 
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine.build import build_engine

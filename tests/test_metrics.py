@@ -12,7 +12,7 @@ import quantstats.stats as qs
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from research import metrics
+from research.backtest import metrics
 
 DAILY = np.array([100.0, -50.0, 0.0, 150.0])
 

@@ -15,7 +15,7 @@ import pytest
 from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, closes, hang, wait_for
 from worker_support import engine
 
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.sim.traderspost import Fault
 

@@ -26,11 +26,12 @@ from test_backtest import PARAMS, ROOTS, assembled, random_minutes
 from test_worker import place, redis, said  # noqa: F401 - fixtures
 from worker_support import ROOT, Forked, Rig, read_only, wait_for
 
-from research import backtest, replay, start
-from research.audit import audit
-from research.backtest import Result
+from research.backtest import backtest, replay
+from research.backtest import warm_start as start
+from research.backtest.audit import audit
+from research.backtest.backtest import Result
+from research.backtest.replay import Replayed
 from research.history.history import History
-from research.replay import Replayed
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.errors import LedgerError
 from rooney.ledger.writer import Ledger

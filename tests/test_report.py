@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from test_backtest import ROOTS, _strategy, random_minutes
 
-from research import backtest
+from research.backtest import backtest
 from research.history.history import History
 
 CHROMIUM = shutil.which("chromium")

@@ -14,8 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from research import checks, golden, training
-from research.backtest import Scan
+from research import training
+from research.backtest import golden
+from research.backtest import lookahead as checks
+from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine.build import build_engine

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from research import backtest, forests, promote, training
+from research import forests, promote, training
+from research.backtest import backtest
 from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine, code_digests, model_findings, parameters_digest

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from operate_support import BUY, ENTERED, LEAVE, QUIET, Bench, closes
 from worker_support import bar, chicago, engine
 
-from research import metrics as research_metrics
+from research.backtest import metrics as research_metrics
 from rooney.errors import LedgerError
 from rooney.kernels import dtypes
 from rooney.ledger.buckets import BOUNDS_S, Buckets

@@ -1,6 +1,6 @@
 """The reference strategy here: its file, the configuration of `reference.yml`, and the scan of every backtest.
 
-Timed is `research.backtest`'s own loop over chunks of history that lie in memory, as `Result.engine_s` is.
+Timed is `research.backtest.backtest`'s own loop over chunks of history that lie in memory, as `Result.engine_s` is.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.peers import bars as market
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine

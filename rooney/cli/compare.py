@@ -118,7 +118,7 @@ def audit(
 
     if importlib.util.find_spec("polars") is None:
         raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
-    from research.audit import audit as audited
+    from research.backtest.audit import audit as audited
     from rooney.bus.client import Bus
     from rooney.ops.tape_export import record
     from rooney.paths import ledger_names, ledger_path

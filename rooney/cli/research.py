@@ -52,14 +52,14 @@ def backtest(
     as_json: bool,
 ) -> None:
     """Run a strategy over history, on the very step that trades. Exit status 1 if a comparison finds a difference."""
-    from research import command
+    from research.backtest import command
 
     if ((golden is not None or update) and not is_all) or (update and golden is None):
         raise ConfigError("backtest: --golden FILE goes with --all, and --update with --golden; nothing was run")
     if is_all:
         if name is not None or outcomes is not None or verify:
             raise ConfigError("backtest: --all runs every strategy, so NAME, --outcomes and --verify do not go with it")
-        from research.golden import strategies_of
+        from research.backtest.golden import strategies_of
 
         configured = strategies_of(load(config_path, overrides, env_file))
         again = f"rooney backtest --all --golden {golden} --update" + (f" --data {data}" if data else "")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from research.backtest import Scan
+from research.backtest.backtest import Scan
 from research.history.history import History
 from research.history.sessions import DAY_NS, Windows
 from rooney.engine.engine import Decisions, Engine

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 import strategies
-from research import backtest
+from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import session_windows
 from rooney.config.loader import Config, StrategyConfig

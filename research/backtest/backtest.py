@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research import metrics
+from research.backtest import metrics
 from research.history.history import History
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
@@ -353,7 +353,7 @@ def summary(
 
 def write(result: Result, found: dict[str, Any], starting_cash: float, out: Path) -> None:
     """trades.parquet, equity.parquet, summary.json and report.html."""
-    from research.report import html
+    from research.backtest.report import html
 
     out.mkdir(parents=True, exist_ok=True)
     result.trades.write_parquet(out / "trades.parquet")

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from research import backtest, checks, golden, recording, replay
-from research.checks import LookAhead, WarmUp
+from research.backtest import backtest, golden, replay
+from research.backtest import ledger_outcomes as recording
+from research.backtest import lookahead as checks
+from research.backtest.lookahead import LookAhead, WarmUp
+from research.backtest.replay import Replayed
 from research.history.history import History
-from research.replay import Replayed
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import model_findings
@@ -121,7 +123,7 @@ def run_all(
 ) -> int:
     """Every strategy over the same bars; attention if something is not as it was kept.
 
-    data: None: the small market of `research.golden`; command: what accepts a change
+    data: None: the small market of `research.backtest.golden`; command: what accepts a change
     """
     with tempfile.TemporaryDirectory(prefix="rooney-golden-") as folder:
         found = golden.run_all(strategies, data or golden.write_market(Path(folder)))

@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from research import backtest, recording
-from research.backtest import Result, Scan
+from research.backtest import backtest
+from research.backtest import ledger_outcomes as recording
+from research.backtest.backtest import Result, Scan
+from research.backtest.ledger_outcomes import COLUMNS, Recording
+from research.backtest.warm_start import Records, warm_start
 from research.history.history import History
 from research.history.sessions import DAY_NS, session_windows
-from research.recording import COLUMNS, Recording
-from research.start import Records, warm_start
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine

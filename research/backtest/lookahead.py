@@ -4,10 +4,10 @@ Look-ahead: history that ends at some instant is stepped beside the whole of it.
 must be the same, by the digest of every decision: whatever differs has read the future, be it a feature, the choice of
 the contract, or data that was adjusted later.
 
-Warm-up: a second engine, blank, begins in the middle of history as a worker does on a fresh start (`research.start`),
-with as many bars as a worker loads, and takes over account and positions. Everything it decides from there on must be
-what the one that has seen all of history decides; a stop may differ in its last digits. How many bars are enough is
-found by trying fewer.
+Warm-up: a second engine, blank, begins in the middle of history as a worker does on a fresh start
+(`research.backtest.warm_start`), with as many bars as a worker loads, and takes over account and positions. Everything
+it decides from there on must be what the one that has seen all of history decides; a stop may differ in its last
+digits. How many bars are enough is found by trying fewer.
 """
 
 import math
@@ -17,9 +17,9 @@ from itertools import zip_longest
 
 import msgspec
 
-from research.backtest import Scan
+from research.backtest.backtest import Scan
+from research.backtest.warm_start import Walk, history_bars, warm_start
 from research.history.history import History
-from research.start import Walk, history_bars, warm_start
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Book, Decisions, Engine

@@ -1,7 +1,7 @@
 """`rooney audit`: what a strategy did live, against its recorded tape stepped again: the parity audit.
 
-The replay is `research.replay`'s, told the outcomes its orders really had, so whatever differs is a defect: of the
-tape, of the code, or of the machine. Decisions are compared one by one; trades as `rooney compare` compares them.
+The replay is `research.backtest.replay`'s, told the outcomes its orders really had, so whatever differs is a defect: of
+the tape, of the code, or of the machine. Decisions are compared one by one; trades as `rooney compare` compares them.
 """
 
 import math
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from research import replay
-from research.recording import Rows
+from research.backtest import replay
+from research.backtest.ledger_outcomes import Rows
 from rooney import cells as showing
 from rooney.config.loader import StrategyConfig
 from rooney.errors import ConfigError, LedgerError

@@ -1,0 +1,1 @@
+"""The scan over history and what it gives."""
