@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from bench.measure import Row, median_of, report, rounds
-from research.forests import flatten
+from research.models.forest import flatten
 from rooney.kernels.forest import votes
 
 MIN_RATIO = 400.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from research.history import sessions as calendar
 from research.history.history import History
-from research.training import F64, I64
+from research.models.dataset import F64, I64
 
 
 class Days(msgspec.Struct, frozen=True):

@@ -31,10 +31,10 @@ from research import cpcv, searchfile, selection
 from research.backtest import metrics
 from research.backtest.backtest import Scan
 from research.history.history import History
+from research.models.dataset import F64
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.slots import admitted_usd
-from research.training import F64
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar

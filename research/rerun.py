@@ -13,7 +13,7 @@ from research.backtest.backtest import Scan
 from research.backtest.metrics import DAYS_PER_YEAR
 from research.days import days_of
 from research.history.history import History
-from research.training import F64, I64, unlimited
+from research.models.dataset import F64, I64, unlimited
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine, open_lengths

@@ -16,11 +16,11 @@ import click
 import msgspec
 
 from research import optimize, portfolio
-from research.models import run_training
+from research.models.command import run_training
+from research.models.dataset import DEFAULT_FEATURES
+from research.models.train import Plan as TrainPlan
 from research.search import run_optimize, run_portfolio
 from research.search_report import CLOSES_ONLY, ratio, share, usd, value
-from research.train import Plan as TrainPlan
-from research.training import DEFAULT_FEATURES
 from rooney.cli.options import load
 from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS

@@ -17,7 +17,7 @@ MODULES = (
     "sklearn.tree._classes",
     "sklearn.tree._tree",
     "joblib.numpy_pickle",
-    "research.forests",
+    "research.models.forest",
 )
 NAMES = {
     "sklearn.ensemble._forest": {"RandomForestClassifier", "ExtraTreesClassifier"},
@@ -47,7 +47,7 @@ def main(path: Path) -> int:
 
 def describe(path: Path) -> dict[str, Any]:
     """Arrays of the forest for class 1 (the last one if there is no 1), its features if it names any, its version."""
-    from research.forests import arrays, flatten
+    from research.models.forest import arrays, flatten
 
     held = _load(path)
     features = None

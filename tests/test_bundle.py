@@ -13,9 +13,9 @@ import pytest
 from operate_support import BUY, LEAVE, QUIET, START, Bench, closes, read_only
 from worker_support import SCRIPTED, bar
 
-from research import promote
 from research.backtest.command import run_backtest
-from research.forests import arrays
+from research.models import promote
+from research.models.forest import arrays
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
 from rooney.engine.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest

@@ -17,7 +17,7 @@ from worker_support import wait_for
 
 from research import optimize, search
 from research.cluster import joblib_on
-from research.train import Plan, train
+from research.models.train import Plan, train
 from rooney.errors import ConfigError
 from rooney.models.forest import to_bytes
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
-from research.forests import flatten, predict
+from research.models.forest import flatten, predict
 from rooney.kernels import dtypes, entries
 
 ROWS = 2_500  # per forest

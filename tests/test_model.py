@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from research import forests
+from research.models import forest as forests
 from rooney.errors import ModelError
 from rooney.models import forest as model_file
 from rooney.models.forest import Model, from_bytes, path_of, read_model, read_models, to_bytes, write_model

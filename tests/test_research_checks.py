@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from research import training
 from research.backtest import golden
 from research.backtest import lookahead as checks
 from research.backtest.backtest import Scan
 from research.history.history import History
+from research.models import dataset as training
 from rooney.config.loader import StrategyConfig, load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import model_field

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from test_bundle import FEATURES, SCRIPTED, config, promoted, training
 
-from research import retrain
-from research.forests import arrays
-from research.train import Verdict
-from research.training import TrainingSet
+from research.models import retrain
+from research.models.dataset import TrainingSet
+from research.models.forest import arrays
+from research.models.train import Verdict
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
 from rooney.engine.build import code_digests, parameters_digest

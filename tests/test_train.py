@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research import selection
-from research.promote import Trained, missed_gates
-from research.train import SHARES, Plan, Verdict, train
-from research.training import TrainingSet
+from research.models.dataset import TrainingSet
+from research.models.promote import Trained, missed_gates
+from research.models.train import SHARES, Plan, Verdict, train
 from rooney.config.schema import Gates
 from rooney.models.forest import from_bytes, to_bytes
 
@@ -54,7 +54,7 @@ def test_a_planted_edge_is_found_and_confirmed(found: Verdict) -> None:
 def test_a_confirmed_model_is_a_file_that_scores_as_it_was_judged(found: Verdict) -> None:
     assert found.model is not None and found.final is not None
     again = from_bytes(to_bytes(found.model), "ES.model")
-    from research.forests import predict
+    from research.models.forest import predict
 
     scores = predict(again.nodes(), again.n_trees, found.final.rows)
     np.testing.assert_array_equal(scores, found.scores)

@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from research import forests, promote, training
 from research.backtest import backtest
 from research.history.history import History
+from research.models import dataset as training
+from research.models import forest as forests
+from research.models import promote
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine, code_digests, model_findings, parameters_digest
 from rooney.engine.engine import Decisions, Engine, Outcome, model_field

@@ -166,7 +166,9 @@ def _on_history(verb: str, *modules: str) -> Callable[[Callable[..., None]], Cal
 @click.command()
 @_on_history("train", "polars", "sklearn", "joblib", "optuna")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Gets models, training.json, report.html.")
-@click.option("--features", help="Names of the catalogue: ibs,atrz,es_hourly_return [those of research/training.py].")
+@click.option(
+    "--features", help="Names of the catalogue: ibs,atrz,es_hourly_return [those of research/models/dataset.py]."
+)
 @click.option("--trials", default=40, show_default=True, type=click.IntRange(min=1), help="Forests tried.")
 @click.option("--trees", default=200, show_default=True, type=click.IntRange(min=1), help="Trees of a forest.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same bytes.")
@@ -180,9 +182,9 @@ def train(
 ) -> None:
     """Train a strategy's models on its own trades; write those that hold. Exit status 1 if none does."""
     from research.cluster import joblib_on
-    from research.models import run_training
-    from research.train import Plan
-    from research.training import DEFAULT_FEATURES
+    from research.models.command import run_training
+    from research.models.dataset import DEFAULT_FEATURES
+    from research.models.train import Plan
 
     names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
     wanted = Plan(embargo_s=study.embargo_s, **plan)
@@ -279,7 +281,7 @@ def promote(
 
     A running worker goes on with the bundle it started with.
     """
-    from research import promote as promoting
+    from research.models import promote as promoting
 
     if [source is not None, back, to is not None, is_list].count(True) != 1:
         raise ConfigError("promote: expected one of --from DIR, --back, --to ID, --list; nothing changed")
@@ -313,7 +315,7 @@ def retrain(
     Promotes only where `retrain.promote` is true.
     """
     needs("retrain", "polars", "sklearn", "joblib", "optuna", "plotly")
-    from research.retrain import run_retrain
+    from research.models.retrain import run_retrain
 
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     directory = out or (Path(given) if given else Path("/var/lib/rooney-retrain"))

@@ -10,11 +10,11 @@ from typing import Any
 import click
 import msgspec
 
-from research import training
 from research.history.history import History
-from research.train import Plan, Verdict, train
-from research.train_report import html
-from research.training import TrainingSet
+from research.models import dataset as training
+from research.models.dataset import TrainingSet
+from research.models.report import html
+from research.models.train import Plan, Verdict, train
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from research import cpcv, selection
-from research.forests import F64, arrays, flatten, predict
-from research.training import TrainingSet
+from research.models.dataset import TrainingSet
+from research.models.forest import F64, arrays, flatten, predict
 from rooney.models.forest import Model
 
 DAY_NS = 86_400_000_000_000

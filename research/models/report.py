@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from research.backtest.report import page, plot, table
-from research.train import DAY_NS, Verdict
+from research.models.train import DAY_NS, Verdict
 
 _GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
 _SHOWN = (

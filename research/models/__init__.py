@@ -1,0 +1,1 @@
+"""Training, promotion and retraining of models."""
