@@ -2,9 +2,9 @@
 
 A trial is one run of the compiled step over the history that may be searched, in which nothing but rules and filters
 holds an entry back (`research.models.dataset.unlimited`), with other parameters. Lengths of features are left open
-where they can be, so one compilation serves all trials. The trades are laid on trade dates (`research.days`);
-combinatorial purged cross-validation cuts those. A trial is worth its mean Sharpe ratio over the tested part of every
-split.
+where they can be, so one compilation serves all trials. The trades are laid on trade dates
+(`research.validation.daily_pnl`); combinatorial purged cross-validation cuts those. A trial is worth its mean Sharpe
+ratio over the tested part of every split.
 
 Choosing parameters is what can fool, so choosing is what is tested: on each split the trial that is best on what may be
 learned from is followed on what is tested, and those pieces make the paths. Every trial, pruned ones too, counts into
@@ -28,10 +28,12 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from research import cpcv, searchfile, selection, study
+from research import searchfile, study
 from research.models.dataset import F64
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
+from research.validation import cpcv
+from research.validation import sharpe as selection
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar

@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import cpcv, searchfile, selection
+from research import searchfile
 from research.backtest import metrics
 from research.backtest.backtest import Scan
 from research.history.history import History
@@ -35,6 +35,8 @@ from research.models.dataset import F64
 from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
 from research.searchfile import Found
 from research.slots import admitted_usd
+from research.validation import cpcv
+from research.validation import sharpe as selection
 from rooney import format as utc
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import cpcv, selection
 from research.backtest.backtest import Scan
 from research.backtest.metrics import DAYS_PER_YEAR
-from research.days import days_of
 from research.history.history import History
 from research.models.dataset import F64, I64, unlimited
+from research.validation import cpcv
+from research.validation import sharpe as selection
+from research.validation.daily_pnl import days_of
 from rooney.config.loader import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine, open_lengths

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skfolio.model_selection import CombinatorialPurgedCV
 
-from research.cpcv import groups_of, path_splits, splits
+from research.validation.cpcv import groups_of, path_splits, splits
 
 
 @st.composite

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research import selection
 from research.models.dataset import TrainingSet
 from research.models.promote import Trained, missed_gates
 from research.models.train import SHARES, Plan, Verdict, train
+from research.validation import sharpe as selection
 from rooney.config.schema import Gates
 from rooney.models.forest import from_bytes, to_bytes
 

@@ -14,13 +14,13 @@ from typing import Any
 import click
 import numpy as np
 
-from research import selection
 from research.models import promote
 from research.models.command import collect, train_all, write
 from research.models.dataset import DEFAULT_FEATURES, TrainingSet
 from research.models.forest import F64, predict
 from research.models.report import comparison, html
 from research.models.train import DAY_NS, Plan
+from research.validation import sharpe as selection
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
 from rooney.engine.build import build_engine, bundle_models

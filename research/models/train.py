@@ -25,9 +25,10 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from research import cpcv, selection
 from research.models.dataset import TrainingSet
 from research.models.forest import F64, arrays, flatten, predict
+from research.validation import cpcv
+from research.validation import sharpe as selection
 from rooney.models.forest import Model
 
 DAY_NS = 86_400_000_000_000
