@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from research import study
+from research.optimize import study
 
 
 def attempt(trial: Any) -> float:

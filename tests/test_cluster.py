@@ -15,9 +15,10 @@ from search_support import breakout, write_closes
 from test_train import samples
 from worker_support import wait_for
 
-from research import optimize, search
-from research.cluster import joblib_on
 from research.models.train import Plan, train
+from research.optimize import command as search
+from research.optimize import parameters as optimize
+from research.optimize.cluster import joblib_on
 from rooney.errors import ConfigError
 from rooney.models.forest import to_bytes
 

@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner
 from search_support import CONFIG, breakout, write_closes
 
-from research import optimize, study
 from research.history.history import History
-from research.rerun import Runs
+from research.optimize import parameters as optimize
+from research.optimize import study
+from research.optimize.trials import Runs
 from rooney.cli import cli
 from rooney.config.loader import load_config
 from rooney.engine.build import open_lengths

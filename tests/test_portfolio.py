@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_support import CONFIG, write_closes
 
-from research import portfolio
-from research.portfolio import EQUAL_RISK, HRP, Plan, Trades, greedy, weights
-from research.slots import admitted_usd
+from research.optimize import instruments as portfolio
+from research.optimize.instruments import EQUAL_RISK, HRP, Plan, Trades, greedy, weights
+from research.optimize.slots import admitted_usd
 from research.validation.daily_pnl import Days
 from rooney.cli import cli
 from rooney.errors import ConfigError

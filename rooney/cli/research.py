@@ -181,10 +181,10 @@ def train(
     study: _Study, out: Path, features: str | None, jobs: int, cluster: str | None, as_json: bool, **plan: Any
 ) -> None:
     """Train a strategy's models on its own trades; write those that hold. Exit status 1 if none does."""
-    from research.cluster import joblib_on
     from research.models.command import run_training
     from research.models.dataset import DEFAULT_FEATURES
     from research.models.train import Plan
+    from research.optimize.cluster import joblib_on
 
     names = tuple(dict.fromkeys(features.split(","))) if features else DEFAULT_FEATURES
     wanted = Plan(embargo_s=study.embargo_s, **plan)
@@ -222,8 +222,8 @@ def optimize_(
 
     Stopped and started again it goes on. Any number of processes with the same --storage share one study.
     """
-    from research.optimize import Plan
-    from research.search import run_optimize
+    from research.optimize.command import run_optimize
+    from research.optimize.parameters import Plan
 
     wanted = Plan(embargo_s=study.embargo_s, final_from=trade_day(final_from), **plan)
     n = jobs if jobs is not None else 1 if cluster is None else -1
@@ -243,8 +243,8 @@ def optimize_(
 @click.option("--json", "as_json", is_flag=True, help="Print portfolio.json.")
 def portfolio(study: _Study, out: Path, params: Path | None, final_from: str, as_json: bool, **plan: Any) -> None:
     """Choose which of a strategy's instruments to trade, and judge the choice. Exit status 1 if it does not hold."""
-    from research.portfolio import Plan
-    from research.search import run_portfolio
+    from research.optimize.command import run_portfolio
+    from research.optimize.instruments import Plan
 
     wanted = Plan(embargo_s=study.embargo_s, final_from=trade_day(final_from), **plan)
     sys.exit(run_portfolio(study.strategy, study.data, study.span, params, wanted, out, as_json))

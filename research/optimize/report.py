@@ -8,8 +8,8 @@ import msgspec
 import plotly.graph_objects as go
 
 from research.backtest.report import page, plot, table
-from research.optimize import Optimized
-from research.portfolio import Portfolio
+from research.optimize.instruments import Portfolio
+from research.optimize.parameters import Optimized
 
 _GAIN, _LOSS, _LINE, _SOFT = "#2a9d6f", "#d1495b", "#3b7dd8", "#98a2b3"
 CLOSES_ONLY = "closes only: open, high and low of an hour are its close, so ranges within an hour are not seen"

@@ -15,11 +15,14 @@ import joblib
 import msgspec
 import yaml
 
-from research import optimize, portfolio, search_report, study
-from research.cluster import joblib_on
 from research.history.history import History
-from research.rerun import Runs, with_params
-from research.searchfile import Found
+from research.optimize import instruments as portfolio
+from research.optimize import parameters as optimize
+from research.optimize import report as search_report
+from research.optimize import study
+from research.optimize.cluster import joblib_on
+from research.optimize.result_file import Found
+from research.optimize.trials import Runs, with_params
 from rooney.config.loader import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.errors import EXIT_ATTENTION, EXIT_OK

@@ -28,10 +28,11 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from research import searchfile, study
 from research.models.dataset import F64
-from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
-from research.searchfile import Found
+from research.optimize import result_file as searchfile
+from research.optimize import study
+from research.optimize.result_file import Found
+from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney import format as utc

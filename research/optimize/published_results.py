@@ -1,4 +1,5 @@
-"""`python -m research.results DATA --work DIR --write docs/RESULTS.md`: what the research verbs find, as it is.
+"""`python -m research.optimize.published_results DATA --work DIR --write docs/RESULTS.md`: what the research verbs
+find, as it is.
 
 Breakout on hours and IBS on sessions, on whatever bars DATA holds, by the verbs themselves: `train`, `optimize`,
 `portfolio` as configured and `portfolio` with the parameters found. The last two years are put away from searching and
@@ -15,12 +16,13 @@ from typing import Any
 import click
 import msgspec
 
-from research import optimize, portfolio
 from research.models.command import run_training
 from research.models.dataset import DEFAULT_FEATURES
 from research.models.train import Plan as TrainPlan
-from research.search import run_optimize, run_portfolio
-from research.search_report import CLOSES_ONLY, ratio, share, usd, value
+from research.optimize import instruments as portfolio
+from research.optimize import parameters as optimize
+from research.optimize.command import run_optimize, run_portfolio
+from research.optimize.report import CLOSES_ONLY, ratio, share, usd, value
 from rooney.cli.options import load
 from rooney.config.loader import StrategyConfig
 from rooney.market.instruments import PRODUCTS
@@ -103,7 +105,7 @@ def _head(source: str, found: optimize.Optimized) -> str:
     note = f" They are {CLOSES_ONLY}." if found.closes_only else ""
     return f"""# What the research finds on real prices
 
-Written by `python -m research.results` on {date.today().isoformat()}, not by hand. {source}{note}
+Written by `python -m research.optimize.published_results` on {date.today().isoformat()}, not by hand. {source}{note}
 The data run from {begin} to {end} (sha256 `{found.data_sha256[:16]}`). Everything from {found.final_from} on was put
 away: nothing was searched or chosen on it; models put away the last quarter of their own trades instead. Commission and
 slippage of a tick a side are taken off throughout. Sharpe ratios are of daily P&L, flat days included, per year.

@@ -1,8 +1,8 @@
 """`rooney portfolio`: which of a strategy's instruments to trade, chosen on training paths and judged on held-out ones.
 
 Trades are those of the strategy with nothing but rules and filters to hold an entry back; the limit of positions is
-applied to them by `research.slots`. Greedy: of the instruments not yet chosen, the one that makes the Sharpe ratio of
-the daily P&L largest, as long as it grows, the drawdown stays within its limit and there are fewer than
+applied to them by `research.optimize.slots`. Greedy: of the instruments not yet chosen, the one that makes the Sharpe
+ratio of the daily P&L largest, as long as it grows, the drawdown stays within its limit and there are fewer than
 `max_instruments`. On every split of purged cross-validation this is done on what may be learned from; the choice is
 followed on what is tested, and those pieces make the paths. Then it is done on the whole history that may be searched.
 The period put away is run once, by the very step that trades, with its limits of positions and daily loss.
@@ -27,14 +27,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from research import searchfile
 from research.backtest import metrics
 from research.backtest.backtest import Scan
 from research.history.history import History
 from research.models.dataset import F64
-from research.rerun import YEAR, Folds, Runs, curve, date_of, per_year
-from research.searchfile import Found
-from research.slots import admitted_usd
+from research.optimize import result_file as searchfile
+from research.optimize.result_file import Found
+from research.optimize.slots import admitted_usd
+from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney import format as utc

@@ -1,0 +1,1 @@
+"""Searches for parameters and instruments."""
