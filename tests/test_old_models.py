@@ -14,9 +14,9 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from research import unpickle
+from research.legacy import unpickle
+from research.legacy.models import old_names, read_old
 from research.models import forest as forests
-from research.old_models import old_names, read_old
 from rooney.errors import ModelError
 from rooney.models.forest import path_of, read_model
 

@@ -1,6 +1,7 @@
 """The strategy that trades, in profile v1, against the recorded trades of the system it replaces.
 
-`python -m research.parity DIR` compares every list and column; the recordings say in their README how they were made.
+`python -m research.legacy.parity DIR` compares every list and column; the recordings say in their README how they were
+made.
 """
 
 import json
@@ -11,8 +12,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from research.harness import Harness
-from research.parity import compare, main, recorded
+from research.legacy.harness import Harness
+from research.legacy.parity import compare, main, recorded
 
 RECORDED = Path(__file__).parent.parent.parent / "shared" / "parity"
 

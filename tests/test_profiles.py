@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research import profiles
+from research.legacy import profiles
 from rooney.market.sessions import HOUR_NS
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,15 @@ def test_naive_stamps_become_utc_by_the_exchange_of_each_instrument(tmp_path: Pa
 
 
 def _rows(data: Path) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "research.profiles", str(data), "--json", "--config", "config.multi_alpha.yml"]
+    command = [
+        sys.executable,
+        "-m",
+        "research.legacy.profiles",
+        str(data),
+        "--json",
+        "--config",
+        "config.multi_alpha.yml",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     assert all(row["matched"] <= min(row["trades_v1"], row["trades"]) for row in rows)

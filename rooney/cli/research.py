@@ -344,7 +344,7 @@ def models_import(
 ) -> None:
     """Turn SYMBOL_rf_model.pkl and SYMBOL_best.json in SOURCE into model files of strategy NAME."""
     needs("models import", "sklearn", "joblib")
-    from research.old_models import run_import
+    from research.legacy.models import run_import
 
     sys.exit(run_import(source, to, load(config_path, overrides, env_file).strategy(name), as_json))
 

@@ -1,9 +1,9 @@
 """Models of the old system: `SYMBOL_rf_model.pkl` with `SYMBOL_best.json` → a model file, in research only.
 
-The pickle is read by `research.unpickle` in a process of its own; what comes back is data and is checked like a model
-file. Features keep the old system's numbers (`NAME_v1`), a missing one counts as 0, and a cross score that is not warm
-gives no score, all as it was (old system §3.1, §3.3). The old models' scaler was never saved: what they were fitted on
-had another scale than what they were asked about, so expect nothing of their scores.
+The pickle is read by `research.legacy.unpickle` in a process of its own; what comes back is data and is checked like a
+model file. Features keep the old system's numbers (`NAME_v1`), a missing one counts as 0, and a cross score that is not
+warm gives no score, all as it was (old system §3.1, §3.3). The old models' scaler was never saved: what they were
+fitted on had another scale than what they were asked about, so expect nothing of their scores.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 import click
 import msgspec
 
-from research import unpickle
+from research.legacy import unpickle
 from rooney.config.loader import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
@@ -85,7 +85,7 @@ def _best(path: Path) -> tuple[float, list[str]]:
 
 
 def _isolated(pickle: Path) -> dict[str, Any]:
-    """What `research.unpickle` makes of a file, in a process without environment, files or children."""
+    """What `research.legacy.unpickle` makes of a file, in a process without environment, files or children."""
     argv = [sys.executable, "-I", str(Path(unpickle.__file__)), str(pickle.resolve())]
     try:
         done = subprocess.run(argv, env={}, cwd="/", capture_output=True, timeout=_TIMEOUT_S, check=False)

@@ -1,8 +1,8 @@
-"""`python -m research.parity DIR`: the real `ibs` strategy, profile v1, against recorded runs of the old system.
+"""`python -m research.legacy.parity DIR`: the real `ibs` strategy, profile v1, against recorded runs of the old system.
 
 DIR is laid out like the recorded set (its README): hourly and daily bars with naive exchange-local stamps, `trades.csv`
 and, as far as they are there, other lists and values of indicators, features and scores. Ours are those of
-`research.harness`.
+`research.legacy.harness`.
 """
 
 import gzip
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research.harness import INDICATORS, Harness, Trade, field_of, stamps_of
+from research.legacy.harness import INDICATORS, Harness, Trade, field_of, stamps_of
 from rooney.errors import RooneyError
 
 PRICE_TOLERANCE = 1e-9

@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research import old_system
 from research.backtest.backtest import Scan
 from research.history.history import History, Windows
-from research.old_models import old_names
-from research.old_system import Translation, translate
+from research.legacy import parameters as old_system
+from research.legacy.models import old_names
+from research.legacy.parameters import Translation, translate
 from rooney.engine.build import span_ns, time_of_day_ns
 from rooney.engine.engine import Engine, EngineInstrument, Limits, Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue

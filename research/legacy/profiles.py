@@ -1,4 +1,5 @@
-"""`python -m research.profiles DATA`: how trades and P&L change from profile v1, the old system, to the default one.
+"""`python -m research.legacy.profiles DATA`: how trades and P&L change from profile v1, the old system, to the default
+one.
 
 The `ibs` strategy as configured, one instrument at a time, so that no trade of one takes the place of another's: once
 with the old clocks, days and defects, once without. Trades are matched one to one by side and entry, at most one hourly
@@ -186,4 +187,4 @@ if __name__ == "__main__":
     try:
         main(standalone_mode=False)
     except RooneyError as error:
-        raise SystemExit(f"research.profiles: {error}") from error
+        raise SystemExit(f"research.legacy.profiles: {error}") from error

@@ -1,0 +1,1 @@
+"""The old system: parity, its models and parameters. To be deleted after the cutover."""
