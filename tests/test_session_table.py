@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import SHARED, needs_shared
 
-from research import session_table
+from research.data import session_table
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO, GROUPS, HOUR_NS, TABLE, hours_on, is_trade_date, next_window, window_at

@@ -413,7 +413,7 @@ def test_beyond_the_table_the_hub_goes_on_making_minutes() -> None:
 def test_a_table_about_to_end_is_said_in_time(left_days: int, levels: list[str]) -> None:
     found = table_findings(LAST - timedelta(days=left_days))
     assert [finding.level for finding in found] == levels
-    assert all(str(LAST) in finding.text and "research.session_table" in finding.text for finding in found)
+    assert all(str(LAST) in finding.text and "research.data.session_table" in finding.text for finding in found)
 
 
 @pytest.mark.parametrize(

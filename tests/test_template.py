@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from research.template import write_new
+from research.new_strategy import write_new
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.strategy.compiler import load

@@ -124,7 +124,7 @@ def data_fill(
     as_json: bool,
 ) -> None:
     """Fill Redis with a store's history, so that workers start warm. Adds what is missing, changes nothing."""
-    from research.data.past import past_of
+    from research.data.prefill import past_of
     from rooney.bus.client import HISTORY_LENGTH, Bus
     from rooney.bus.prefill import fill
 

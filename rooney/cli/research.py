@@ -82,7 +82,7 @@ def backtest(
 @configured
 def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
     """Begin a strategy: its file, its configuration block and its tests, to be changed into yours."""
-    from research.template import write_new
+    from research.new_strategy import write_new
     from rooney.strategy.compiler import LOCAL_STRATEGIES
 
     here, tests = Path("strategies"), Path("tests")

@@ -85,7 +85,7 @@ def table_findings(today: date) -> list[Finding]:
     """Whether the session table is about to run out of dates, in time to bring it up to date."""
     last = sessions.table().last
     left_days = (last - today).days
-    renew = "install a newer rooney, or write the table anew (python -m research.session_table)"
+    renew = "install a newer rooney, or write the table anew (python -m research.data.session_table)"
     if left_days < 0:
         text = f"ended on {last}: holidays are unknown, so no strategy enters a position; exits go on; {renew}"
         return [Finding("error", "session table", text)]

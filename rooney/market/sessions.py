@@ -1,7 +1,7 @@
 """Sessions: UTC nanoseconds → trade date, open, halt, close, per product group; read from one table.
 
-`sessions.csv` beside this file is written by `python -m research.session_table` to be reviewed: hours of the regular
-week by period, and every holiday, early close and late open since 2008 with its reason. Hub, worker and
+`sessions.csv` beside this file is written by `python -m research.data.session_table` to be reviewed: hours of the
+regular week by period, and every holiday, early close and late open since 2008 with its reason. Hub, worker and
 research read this table and nothing else; no calendar library is needed to trade.
 
 All hours are Chicago's and become UTC through the time-zone database, so both clock changes come out right.
@@ -35,7 +35,7 @@ HOUR_NS = 60 * MINUTE_NS
 GROUPS = ("energy", "equity", "fx", "grains", "metals", "rates")
 TABLE = Path(__file__).with_name("sessions.csv")
 
-_REPAIR = "reinstall rooney, or write the table anew (python -m research.session_table)"
+_REPAIR = "reinstall rooney, or write the table anew (python -m research.data.session_table)"
 _DAY = timedelta(days=1)
 _EVENING = time(17)  # from here on it is the next day's business
 _SECOND_NS = 1_000_000_000

@@ -89,7 +89,7 @@ KEYS: dict[str, Key] = {
     "resample_session_start": Key(
         "replaced",
         "",
-        "days are the exchange's, 17:00 to 16:00 Chicago in summer and winter (`rooney/sessions.csv`)",
+        "days are the exchange's, 17:00 to 16:00 Chicago in summer and winter (`rooney/market/sessions.csv`)",
         ("session_start", "session_anchor"),
     ),
     "queue_maxsize": Key(

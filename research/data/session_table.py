@@ -1,4 +1,4 @@
-"""`python -m research.session_table`: write `rooney/sessions.csv`, the one table of sessions.
+"""`python -m research.data.session_table`: write `rooney/market/sessions.csv`, the one table of sessions.
 
 Three sources, in this order of trust:
 
@@ -97,7 +97,7 @@ Day = tuple[Hours, str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m research.session_table", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m research.data.session_table", description=__doc__.splitlines()[0])
     parser.add_argument("--last", type=date.fromisoformat, help="last day of the table (default: two years ahead)")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
@@ -114,7 +114,7 @@ def render(last: date) -> str:
     """The table's text from FIRST to `last`, inclusive."""
     holidays, days = _build(last)
     head = [
-        "# Sessions of CME products, Chicago time. Written by `python -m research.session_table`; correct it there.",
+        "# Sessions of CME products, Chicago time, by `python -m research.data.session_table`; correct it there.",
         f"# pandas-market-calendars {version('pandas_market_calendars')}.",
         "#",
         "# kind,day,groups,hours,reason",
