@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from operate_support import bench, operate_place, operate_redis, operate_zygote
-from support import PrivateRedis, private_redis
-from worker_support import Zygote
+
+from tests.support.hub import PrivateRedis, private_redis
+from tests.support.operate import bench, operate_place, operate_redis, operate_zygote
+from tests.support.paths import TESTS
+from tests.support.workers import Zygote
 
 __all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
 
@@ -39,5 +41,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 3 --dist loadgroup`: a file is one process's, tests/system is one machine's, and starts first."""
     items.sort(key=lambda item: "system" not in item.path.parts)
     for item in items:
-        group = "system" if "system" in item.path.parts else item.path.stem
+        group = "system" if "system" in item.path.parts else str(item.path.relative_to(TESTS))
         item.add_marker(pytest.mark.xdist_group(group))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 BASE = {"click", "hiredis", "msgspec", "numba", "numpy", "pyyaml", "redis", "requests", "sdnotify"}

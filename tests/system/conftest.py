@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import REPOSITORY, Machine, why_not
-from world import World
 
 from rooney.install.build import EXTRAS
+from tests.support.machine import REPOSITORY, Machine, why_not
+from tests.support.world import World
 
 PYTHON = "/usr/bin/python3"
 

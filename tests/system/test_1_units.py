@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from machine import REPOSITORY
+
+from tests.support.machine import REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from conftest import Guide
-from machine import REPOSITORY, Machine
-from test_1_units import SERVICES
-from world import CONFIG
+
+from tests.support.machine import REPOSITORY, Machine
+from tests.support.world import CONFIG
+from tests.system.conftest import Guide
+from tests.system.test_1_units import SERVICES
 
 
 def test_the_guide_installs(installed: list[str]) -> None:

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Guide
-from machine import REPOSITORY, Machine
-from world import HUB, TRADING, World, worker
 
 from rooney.install.layout import SHIPPED
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.demo import _dense
+from tests.support.machine import REPOSITORY, Machine
+from tests.support.world import HUB, TRADING, World, worker
+from tests.system.conftest import Guide
 
 HERE = Path(__file__).parent
 

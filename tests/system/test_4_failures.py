@@ -5,17 +5,17 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from machine import Machine
-from worker_support import BUY, LEAVE, bar, chicago
-from worker_support import minute as tape_entry
-from world import HUB, World, worker
 
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
+from tests.support.machine import Machine
+from tests.support.paths import TESTS
+from tests.support.workers import BUY, LEAVE, bar, chicago
+from tests.support.workers import minute as tape_entry
+from tests.support.world import HUB, World, worker
 
 UNIT = worker("scripted")
 ALERT = "rooney-alert@rooney-worker@scripted.service"
@@ -67,7 +67,7 @@ class Desk:
 def desk(webhooks: World) -> Iterator[Desk]:
     machine = webhooks.machine
     machine.systemctl("stop", "rooney.target", check=False)
-    source = Path(__file__).parents[1] / "strategies/scripted.py"
+    source = TESTS / "strategies/scripted.py"
     machine.write("/etc/rooney/strategies/scripted.py", source.read_text())
     webhooks.add_strategy("scripted", reentry_wait_s=0)
     webhooks.give_account("scripted")

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from conftest import Guide
-from machine import REPOSITORY, Machine
-from world import CONFIG, World, worker
 
 from rooney.strategy.aot import DROP_IN
+from tests.support.machine import REPOSITORY, Machine
+from tests.support.world import CONFIG, World, worker
+from tests.system.conftest import Guide
 
 UNIT = worker("ibs")
 FOLDER = f"/etc/systemd/system/{UNIT}.d"

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from machine import REPOSITORY
-from world import World, worker
+
+from tests.support.machine import REPOSITORY
+from tests.support.world import World, worker
 
 SOURCE = Path(__file__).parent / "strategies/hostile.py"
 

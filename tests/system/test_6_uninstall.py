@@ -1,7 +1,7 @@
 """Removing it: nothing of ours runs or is left, and everything that cannot be made again is."""
 
-from conftest import Guide
-from world import CONFIG, World
+from tests.support.world import CONFIG, World
+from tests.system.conftest import Guide
 
 
 def test_removing_keeps_configuration_credentials_and_ledgers(webhooks: World, guide: Guide) -> None:

@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Guide
-from machine import REPOSITORY, Machine, why_not
-from world import World
+
+from tests.support.machine import REPOSITORY, Machine, why_not
+from tests.support.world import World
+from tests.system.conftest import Guide
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 # what a server has, and what the README asks for
 PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates,git,python3,python3-pip,python3-venv"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CHECKOUT = Path("/root/rooney")
-SELECTION = "tests/test_rolls.py tests/test_bars.py tests/test_bus.py tests/test_strategy.py"
+SELECTION = (
+    "tests/market/test_rolls.py tests/market/test_bars.py tests/bus/test_client.py tests/strategy/test_compiler.py"
+)
 # how this machine reaches its package index
 NETWORK = re.compile(r"(?i)(SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_\w+|UV_(INDEX|DEFAULT)\w*|\w+_proxy)")
 

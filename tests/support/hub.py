@@ -1,0 +1,247 @@
+"""What tests of the hub's side share: a private Redis, a hub in a thread or a process, recorded market data."""
+
+import contextlib
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from rooney.bus.client import Bus, market_key
+from rooney.config.loader import Instrument
+from rooney.errors import BusError
+from rooney.hub.definitions import Definition
+from rooney.hub.feed import Feed
+from rooney.hub.process import Hub
+from rooney.market import codec
+from rooney.market.bars import ClosedMinute, MinuteBuilder
+from rooney.market.instruments import Contract, group_of
+from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway
+from rooney.sim.processes import Part, python, start_redis
+from rooney.systemd import Notifier
+from tests.support.paths import RECORDED_DATA
+
+SHARED = RECORDED_DATA
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"recorded market data is not at {SHARED}")
+
+Root = tuple[str, str, str]
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: Callable[[], object] = lambda: "") -> None:
+    """Wait for something that has to happen."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, what()
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class PrivateRedis:
+    """A Redis of our own in a directory short enough for a unix socket; it can be killed and started again."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="rooney-t-"))
+        self.socket = str(self.directory / "redis.sock")
+        self.part = start_redis(self.directory)
+
+    def bus(self, timeout_s: float = 3.0) -> Bus:
+        return Bus(socket=self.socket, timeout_s=timeout_s)
+
+    def clear(self) -> None:
+        with contextlib.closing(self.bus()) as bus:
+            bus._redis.flushall()
+
+    def start(self) -> None:
+        self.part = start_redis(self.directory)
+
+    def stop(self, *, kill: bool = False) -> None:
+        if kill:
+            self.part.process.kill()
+        self.part.stop()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def private_redis() -> Iterator[PrivateRedis]:
+    redis = PrivateRedis()
+    try:
+        yield redis
+    finally:
+        redis.close()
+
+
+def parents(*roots: str) -> list[Root]:
+    return [(root, group_of(root), f"{root}.FUT") for root in roots]
+
+
+def stacks() -> str:
+    """Where every thread of this process is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"-- {names.get(ident)}\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
+
+
+class HubThread:
+    """The real hub with the real client in a thread of this process."""
+
+    def __init__(
+        self,
+        redis: PrivateRedis,
+        gateway: Gateway,
+        roots: list[Root],
+        start_ns: int,
+        *,
+        key: str = DEMO_KEY,
+        ring: int = 3_000,
+        bus: Bus | None = None,
+        facts: Mapping[str, Instrument] | None = None,
+        **feed_options: Any,
+    ) -> None:
+        self.bus = redis.bus()
+        self.feed: Feed | None = None
+        self.builder: MinuteBuilder | None = None
+        self.code: int | None = None
+        options: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 3.0} | feed_options
+
+        def make_feed(
+            builder: MinuteBuilder,
+            on_mapping: Callable[[Contract | Definition], None],
+            on_failure: Callable[[Exception], None],
+        ) -> Feed:
+            self.builder = builder
+            self.feed = Feed(
+                builder,
+                [product for _, _, product in roots],
+                on_mapping,
+                on_failure,
+                key=key,
+                gateway=gateway.host,
+                port=gateway.port,
+                **options,
+            )
+            return self.feed
+
+        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring, facts=facts)
+        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.code = self.hub.run()
+
+    def end_ns(self) -> int:
+        with contextlib.suppress(BusError):
+            bounds = self.bus.tape_bounds()
+            return bounds[1] if bounds else 0
+        return 0
+
+    def wait(self, end_ns: int, timeout_s: float = 60.0) -> None:
+        until(lambda: self.end_ns() >= end_ns or self.code is not None, timeout_s, lambda: (self.end_ns(), end_ns))
+        assert self.end_ns() >= end_ns, f"the hub ended with {self.code}"
+
+    def stop(self) -> int:
+        self.hub.stop()
+        self._thread.join(20)
+        assert self.code is not None, f"the hub did not stop:\n{stacks()}"
+        return self.code
+
+    def counts(self) -> dict[str, int]:
+        status = self.bus.status()
+        assert status is not None
+        return status.counts
+
+
+@contextlib.contextmanager
+def hub_thread(redis: PrivateRedis, gateway: Gateway, roots: list[Root], start_ns: int, **named: Any) -> Iterator[Any]:
+    hub = HubThread(redis, gateway, roots, start_ns, **named)
+    try:
+        yield hub
+    finally:
+        hub.stop()
+
+
+def hub_process(
+    redis: PrivateRedis, port: int, roots: list[Root], start: str, *, key: str = DEMO_KEY, name: str = "hub"
+) -> Part:
+    """`rooney hub` as a unit would start it."""
+    config = redis.directory / "config.multi_alpha.yml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": port},
+                "data_hub": {"redis_socket": redis.socket},
+                "instruments": {root: {"databento_product_id": product} for root, _, product in roots},
+                "strategies": {},
+            },
+            sort_keys=False,
+        )
+    )
+    argv = python("rooney", "hub", "--config", str(config), "--start", start)
+    (redis.directory / f"{name}.notify").unlink(missing_ok=True)
+    return Part(name, argv, redis.directory, {"DATABENTO_API_KEY": key}, notify=True)
+
+
+def plain(bar: Bar) -> Bar:
+    """Without what may differ between two runs: flags and stamps."""
+    return msgspec.structs.replace(bar, flags=0, ts_hub_ns=0)
+
+
+def plain_minutes(closed: Iterable[ClosedMinute], end_ns: int) -> list[ClosedMinute]:
+    """What was built up to an instant, without flags and stamps; contracts in their order."""
+    return [
+        msgspec.structs.replace(
+            minute,
+            contracts=sorted(
+                (msgspec.structs.replace(part, replayed=False) for part in minute.contracts),
+                key=lambda part: part.contract,
+            ),
+            ts_hub_ns=0,
+            repaired=False,
+        )
+        for minute in closed
+        if minute.ts_close <= end_ns
+    ]
+
+
+def plain_tape(bus: Bus) -> list[Minute]:
+    """Every minute without flags and stamps, its states as a living feed would have told them."""
+    return [
+        Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], _alive(minute))
+        for _, minute in bus.tape(0)
+    ]
+
+
+def latest_agree(bus: Bus, roots: list[Root]) -> None:
+    """What `:latest` holds of each instrument and timeframe is the end of its history."""
+    for root, _, _ in roots:
+        for timeframe in TIMEFRAMES:
+            latest: Any = bus._redis.get(f"{market_key(root, timeframe)}:latest")
+            assert ([codec.decode_bar(latest)] if latest is not None else []) == bus.history(root, timeframe, 1)
+
+
+def _alive(minute: Minute) -> dict[str, int]:
+    traded = {bar.symbol for bar in minute.bars if bar.timeframe == "1min"}
+    told = {True: int(InstrumentState.OPEN), False: int(InstrumentState.QUIET)}
+    return {
+        root: told[root in traded] if state == InstrumentState.DEAD else state for root, state in minute.states.items()
+    }

@@ -1,0 +1,10 @@
+"""Where the repository, its tests and recorded data are."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+CONFIG = ROOT / "config.multi_alpha.yml"
+GOLDEN = TESTS / "golden"
+RECORDED_DATA = ROOT.parent / "shared/data"
+RECORDED_RUNS = ROOT.parent / "shared/parity"
