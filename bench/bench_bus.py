@@ -14,8 +14,8 @@ from typing import Any
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus.client import Bus
-from rooney.market import codec
 from rooney.market.instruments import parse_contract
+from rooney.market.messages import decode_minute
 from rooney.market.tape import ContractCount, Published
 
 COUNT = 140
@@ -30,7 +30,7 @@ def read(path: str, count: int, after_ns: int) -> None:
     found: list[tuple[int, int]] = []
     while len(found) < count:
         for ts_close, entry in bus.read_tape(after_ns, 200, 1.0):
-            minute = codec.decode_minute(entry)
+            minute = decode_minute(entry)
             found.append((minute.ts_close, time.monotonic_ns()))
             after_ns = ts_close
     print(*(f"{ts_close} {at_ns}" for ts_close, at_ns in found), sep="\n")

@@ -18,7 +18,7 @@ import redis
 
 from bench import data
 from bench.measure import Row, percentile, report
-from rooney.market import codec
+from rooney.market.messages import encode
 from rooney.sim.processes import Part, python
 
 COUNT = 40
@@ -46,7 +46,7 @@ def measure(redis_socket: str, tmp_path: Path) -> list[float]:
     ready, log = tmp_path / "port", tmp_path / "webhooks.jsonl"
     argv = python("rooney.sim.traderspost", "--ready-file", str(ready), "--no-rate-limit", "--log", str(log))
     webhook = Part("traderspost", argv, tmp_path, {"ROONEY_SIM_ACCOUNTS": f"chain={ACCOUNT}"})
-    entry = codec.encode(data.minutes(1)[0])
+    entry = encode(data.minutes(1)[0])
     added: list[int] = []
     try:
         webhook.wait("listening", ready.exists, 20.0)

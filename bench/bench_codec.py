@@ -21,7 +21,7 @@ from redis.connection import UnixDomainSocketConnection
 from bench import data
 from bench.measure import Row, median_of, report, rounds
 from rooney.bus.client import TAPE, Bus, uses_hiredis
-from rooney.market import codec
+from rooney.market.messages import decode_minute, encode
 from rooney.market.tape import Published
 
 REPEATS = 2_000
@@ -38,15 +38,15 @@ def _seconds(call: Callable[[], Any], repeats: int) -> float:
 
 def test_codec(benchmark: Any) -> None:
     minute = data.minutes(1)[0]
-    encoded = codec.encode(minute)
+    encoded = encode(minute)
     plain = msgspec.to_builtins(minute)
     as_json, as_pickle = json.dumps(plain), pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)
-    assert codec.decode_minute(encoded) == minute
+    assert decode_minute(encoded) == minute
     assert msgspec.convert(json.loads(as_json), type(minute)) == minute
     assert msgspec.convert(pickle.loads(as_pickle), type(minute)) == minute
     calls: dict[str, Callable[[], Any]] = {
-        "encode": lambda: codec.encode(minute),
-        "decode": lambda: codec.decode_minute(encoded),
+        "encode": lambda: encode(minute),
+        "decode": lambda: decode_minute(encoded),
         "json": lambda: json.loads(json.dumps(plain)),
         "pickle": lambda: pickle.loads(pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)),
     }
@@ -150,11 +150,11 @@ def test_compression(benchmark: Any) -> None:
     It is not: 15,000 entries are 25 MB plain, and half of that is not worth more time per minute than encoding and
     publishing take together, nor a second thing that can be wrong about an entry.
     """
-    plain = [codec.encode(minute) for minute in data.minutes(100)]
+    plain = [encode(minute) for minute in data.minutes(100)]
     squeezed = [zlib.compress(entry, 1) for entry in plain]
     assert [zlib.decompress(entry) for entry in squeezed] == plain
-    encode_us = _each_us(codec.encode, data.minutes(100))
-    decode_us = _each_us(codec.decode_minute, plain)
+    encode_us = _each_us(encode, data.minutes(100))
+    decode_us = _each_us(decode_minute, plain)
     in_us, out_us = _each_us(lambda entry: zlib.compress(entry, 1), plain), _each_us(zlib.decompress, squeezed)
     benchmark.pedantic(lambda: zlib.compress(plain[0], 1), rounds=10, iterations=10)
     size, small = sum(map(len, plain)) / len(plain), sum(map(len, squeezed)) / len(plain)

@@ -15,12 +15,14 @@ import msgspec
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.engine.engine import Engine, EngineInstrument, Limits
+from rooney.engine.engine import Engine
+from rooney.engine.settings import EngineInstrument, Limits
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Intent, Role, Side, intent_id
-from rooney.strategy.compiler import compile_strategy, load
+from rooney.strategy.compiler import compile_strategy
+from rooney.strategy.loader import load
 
 MARKS = 600
 P50_US, P99_US = 500.0, 2_000.0

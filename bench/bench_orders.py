@@ -22,7 +22,6 @@ import msgspec
 from bench import data
 from bench.measure import Row, percentile, report
 from rooney.clock import Clock
-from rooney.engine.engine import Book
 from rooney.execution import traderspost
 from rooney.execution.delivery import Delivery
 from rooney.execution.gates import Rules
@@ -30,6 +29,7 @@ from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders.decisions import Book
 from rooney.orders.intents import Event, Intent, Payload, Role, Side, State, intent_id
 from rooney.sim.processes import Part, python
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Strategy
+from rooney.strategy.base import Strategy
+from rooney.strategy.compiler import Feature
 
 
 class Often(Strategy):

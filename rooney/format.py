@@ -1,14 +1,17 @@
-"""Instants as text, ISO 8601 in UTC: as messages, files and arguments have them."""
+"""Text for people and files: instants, sizes, prices, money, tables."""
 
 import time
+from collections.abc import Sequence
+
+from rooney.orders.intents import Side
 
 
-def minute(ts_ns: int) -> str:
+def iso_minute(ts_ns: int) -> str:
     """2026-03-11T15:02Z"""
     return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(ts_ns // 1_000_000_000))
 
 
-def second(ts_ns: int) -> str:
+def iso_second(ts_ns: int) -> str:
     """2026-03-11T15:02:07Z"""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000))
 
@@ -16,3 +19,37 @@ def second(ts_ns: int) -> str:
 def iso(ts_ns: int) -> str:
     """2026-03-11T15:02:07+00:00, as results of research are written"""
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(ts_ns // 1_000_000_000))
+
+
+def minute_text(ts_ns: int) -> str:
+    """2026-03-11 15:02Z"""
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(ts_ns // 1_000_000_000)) if ts_ns else "never"
+
+
+def second_text(ts_ns: int) -> str:
+    """2026-03-11 15:02:07Z"""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000)) if ts_ns else "never"
+
+
+def size_text(side: Side | int, quantity: int) -> str:
+    """long 2, short 1, flat"""
+    return f"{Side(side).name.lower()} {quantity}" if side else "flat"
+
+
+def price_text(value: float) -> str:
+    """As many digits as the price has."""
+    return f"{value:.10g}"
+
+
+def usd_text(value: float) -> str:
+    """+1,234.50"""
+    return f"{value:+,.2f}"
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Lines with columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]

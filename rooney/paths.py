@@ -1,4 +1,4 @@
-"""Where the ledgers are: one directory per strategy below the state directory."""
+"""Places on this machine: state, ledgers, credentials. One directory per strategy below the state directory."""
 
 import os
 from collections.abc import Mapping
@@ -7,24 +7,28 @@ from pathlib import Path
 from rooney.errors import ConfigError
 
 STATE_DIRECTORY = Path("/var/lib/rooney")
+CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only
 LEDGER = "ledger.sqlite"
 
 
 def state_directory(given: Path | None, environ: Mapping[str, str]) -> Path:
-    """The option's, else $ROONEY_STATE_DIRECTORY, else the installed one."""
+    """State directory: the option's, else $ROONEY_STATE_DIRECTORY, else the installed one."""
     chosen = environ.get("ROONEY_STATE_DIRECTORY")
     return given or (Path(chosen) if chosen else STATE_DIRECTORY)
 
 
 def credential_store(given: Path | None) -> Path | None:
-    """The option's, else where the units' credentials are; None if that is closed to this user or not there."""
+    """Folder of credentials: the option's, else the units'; None if that is closed to this user or not there."""
     if given is not None:
         if not given.is_dir():
             raise ConfigError(f"--credentials {given}: no such directory; nothing was done")
         return given
-    from rooney.config.preflight import CREDENTIAL_STORE  # with the configuration, which looking does not need
-
     return CREDENTIAL_STORE if CREDENTIAL_STORE.is_dir() and os.access(CREDENTIAL_STORE, os.R_OK | os.X_OK) else None
+
+
+def ledger_path(state: Path, name: str) -> Path:
+    """Ledger of a strategy, there or not."""
+    return state / name / LEDGER
 
 
 def ledger_names(state: Path) -> list[str]:
@@ -32,10 +36,10 @@ def ledger_names(state: Path) -> list[str]:
     return sorted(path.parent.name for path in state.glob(f"*/{LEDGER}"))
 
 
-def ledger_path(state: Path, name: str) -> Path:
-    """The ledger of a strategy. Raises ConfigError if there is none."""
+def find_ledger(state: Path, name: str) -> Path:
+    """Ledger of a strategy. Raises ConfigError if there is none."""
     names = ledger_names(state)
     if name not in names:
         there = f"there are {', '.join(names)}" if names else "there is none at all"
-        raise ConfigError(f"{name}: no ledger {state / name / LEDGER}; {there}. Nothing was done")
-    return state / name / LEDGER
+        raise ConfigError(f"{name}: no ledger {ledger_path(state, name)}; {there}. Nothing was done")
+    return ledger_path(state, name)

@@ -15,7 +15,8 @@ No auto-close: a breakout is held as long as it runs, and the risk of the night 
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy.base import Param, Strategy
+from rooney.strategy.compiler import Feature
 
 
 class Breakout(Strategy):

@@ -8,7 +8,8 @@ its defaults; its other entry filters are configuration (`filters`), and its clo
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Filter, Param, Strategy
+from rooney.strategy.base import Param, Strategy
+from rooney.strategy.compiler import Feature, Filter
 
 
 class Ibs(Strategy):

@@ -5,7 +5,8 @@ IBS = (close - low) / (high - low) of one-minute bars. In below 0.2, out above 0
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Strategy
+from rooney.strategy.base import Strategy
+from rooney.strategy.compiler import Feature
 
 
 class Reference(Strategy):

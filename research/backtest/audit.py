@@ -15,12 +15,12 @@ import msgspec
 
 from research.backtest import replay
 from research.backtest.ledger_outcomes import Rows
-from rooney import cells as showing
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
+from rooney.format import minute_text
 from rooney.ledger.records import Decision, Order
 from rooney.market import sessions
-from rooney.ops.compare import compare_all
+from rooney.performance.comparison import compare_all
 from rooney.performance.runs import Kind, Run, Trade
 from rooney.performance.sources import of_ledger
 from rooney.performance.verdict import Audit, Matched, Verdict
@@ -107,6 +107,6 @@ def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:
         if parted:
             said = [rows[parted[0]][2] if parted[0] in rows else "nothing" for rows in (ours, theirs)]
             same = " on other numbers" if said[0] == said[1] else ""
-            first = f"{showing.minute(parted[0][1])}: live {said[0]}, again {said[1]}{same}"
+            first = f"{minute_text(parted[0][1])}: live {said[0]}, again {said[1]}{same}"
         found.append(Matched(symbol, len(keys), len(keys) - len(parted), first))
     return tuple(found)

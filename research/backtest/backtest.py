@@ -13,41 +13,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from research.backtest import metrics
+from research.backtest.result import Result
 from research.history.history import History
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
-from rooney.engine.build import build_engine, configured_vetoes, entry_filters
-from rooney.engine.engine import Decisions, Engine
+from rooney.config.settings import StrategyConfig
+from rooney.engine.build import build_engine, entry_filters
+from rooney.engine.engine import Engine
+from rooney.engine.model_checks import configured_vetoes
+from rooney.format import iso
 from rooney.kernels import dtypes
-from rooney.kernels.dtypes import Cause
+from rooney.kernels.codes import Cause
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.models.forest import NoModel
+from rooney.orders.decisions import Decisions, intent_of
 from rooney.orders.intents import Intent
-from rooney.strategy.compiler import find, load
-from rooney.strategy.hooks import Hooks, intent_of
+from rooney.strategy.hooks import Hooks
+from rooney.strategy.loader import find, load
 
 _ROWS = 1 << 16  # room for trades and equity rows, doubled when a chunk fills it
 _DIGEST_START = 1_469_598_103_934_665_603
-
-
-class Result(msgspec.Struct, frozen=True):
-    """One run. trades and equity as written to disk; daily: equity at the end of each trade date.
-
-    digest: one number for every decision of the run, 16 hex digits
-    """
-
-    strategy: str
-    trades: pl.DataFrame
-    equity: pl.DataFrame
-    daily: pl.DataFrame
-    measures: dict[str, Any]
-    digest: str
-    bars: int
-    marks: int
-    decisions: int
-    load_s: float
-    engine_s: float
 
 
 def roots_of(strategy: StrategyConfig) -> list[str]:
@@ -340,7 +324,7 @@ def summary(
             "assumed": True,
             "outcomes": outcomes,
         },
-        "span": [utc.iso(history.start_ns), utc.iso(history.end_ns)],
+        "span": [iso(history.start_ns), iso(history.end_ns)],
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,

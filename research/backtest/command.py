@@ -17,11 +17,11 @@ from research.backtest import lookahead as checks
 from research.backtest.lookahead import LookAhead, WarmUp
 from research.backtest.replay import Replayed
 from research.history.history import History
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
-from rooney.engine.build import model_findings
-from rooney.engine.engine import Decisions
+from rooney.config.settings import StrategyConfig
+from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
+from rooney.format import iso
+from rooney.orders.decisions import Decisions
 
 T = TypeVar("T")
 
@@ -94,11 +94,11 @@ def run_verify(
 
 
 def _ahead(found: LookAhead) -> list[tuple[str, str]]:
-    cuts = ", ".join(map(utc.iso, found.cuts))
+    cuts = ", ".join(map(iso, found.cuts))
     rows = [("look-ahead", f"history ended at {cuts}: {found.decisions:,} decisions before the last")]
     if not found.differences:
         return [*rows, ("", "all the same: nothing reads the future")]
-    return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {utc.iso(cut)}", one)]
+    return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {iso(cut)}", one)]
 
 
 def _warm(found: WarmUp) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def _warm(found: WarmUp) -> list[tuple[str, str]]:
     rows = [("warm-up", f"a worker loads {loaded or 'no'} bars; {found.sessions} sessions were there to load from")]
     rows += [(f"  {name}", _enough(count)) for name, count in found.features.items()]
     rows.append(("  decisions", _enough(found.decisions)))
-    return rows + [row for at, one in found.differences.items() for row in _both(f"begun at {utc.iso(at)}", one)]
+    return rows + [row for at, one in found.differences.items() for row in _both(f"begun at {iso(at)}", one)]
 
 
 def _enough(count: int | None) -> str:
@@ -114,7 +114,7 @@ def _enough(count: int | None) -> str:
 
 
 def _both(label: str, one: checks.Difference) -> list[tuple[str, str]]:
-    at = utc.iso(one.ts_mark)
+    at = iso(one.ts_mark)
     return [(label, f"at {at} with all history: {one.whole}"), ("", f"at {at} with part of it: {one.part}")]
 
 
@@ -146,7 +146,7 @@ def run_all(
 
 def _told(found: Replayed) -> dict[str, Any]:
     return {
-        "span": [utc.iso(found.start_ns), utc.iso(found.end_ns)],
+        "span": [iso(found.start_ns), iso(found.end_ns)],
         "told": found.told,
         "rows": {table: {"ledger": rows, "same": same} for table, (rows, same) in found.rows.items()},
         "differences": msgspec.to_builtins(found.differences),
@@ -157,7 +157,7 @@ def _told(found: Replayed) -> dict[str, Any]:
 
 
 def _comparison(found: Replayed) -> list[tuple[str, str]]:
-    span = f"{utc.iso(found.start_ns)} to {utc.iso(found.end_ns)}"
+    span = f"{iso(found.start_ns)} to {iso(found.end_ns)}"
     rows = [("replayed", f"{span}, told {found.told} outcomes and acts")]
     rows += [(table, f"{same:,} of {count:,} equal") for table, (count, same) in found.rows.items()]
     book = {True: "equal as bytes", False: "different", None: "not compared: the replay ends before the ledger"}

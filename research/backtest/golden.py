@@ -21,13 +21,14 @@ import strategies
 from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import session_windows
-from rooney.config.loader import Config, StrategyConfig
+from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
+from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.strategy.compiler import find
+from rooney.strategy.loader import find
 
 FIRST = date(2026, 1, 12)
 SESSIONS = 20

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from rooney.engine.engine import Book, Decisions, Outcome
 from rooney.errors import LedgerError
 from rooney.ledger.reader import opened
 from rooney.ledger.schema import SCHEMA_VERSION, schema_version
 from rooney.orders.control import Act, Command
+from rooney.orders.decisions import Book, Decisions, Outcome
 from rooney.orders.intents import Event, Intent, Role, Said, Side, State
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event
 

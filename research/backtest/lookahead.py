@@ -20,11 +20,12 @@ import msgspec
 from research.backtest.backtest import Scan
 from research.backtest.warm_start import Walk, history_bars, warm_start
 from research.history.history import History
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.engine import Book, Decisions, Engine
+from rooney.engine.engine import Engine
 from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders.decisions import Book, Decisions
 
 CUTS = (0.23, 0.41, 0.62, 0.88)  # of the span at which history is ended
 STARTS = (0.7, 0.8, 0.9)  # at which a second engine begins

@@ -18,15 +18,16 @@ import numpy as np
 
 from research.backtest import backtest
 from research.backtest import ledger_outcomes as recording
-from research.backtest.backtest import Result, Scan
+from research.backtest.backtest import Scan
 from research.backtest.ledger_outcomes import COLUMNS, Recording
+from research.backtest.result import Result
 from research.backtest.warm_start import Records, warm_start
 from research.history.history import History
 from research.history.sessions import DAY_NS, session_windows
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.errors import LedgerError
+from rooney.format import iso_second
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
@@ -137,20 +138,20 @@ def _check(recorded: Recording, start_ns: int, end_ns: int) -> None:
     named = [row[0] for rows in recorded.rows.values() for row in rows] + [ts_mark for ts_mark, _ in recorded.heard]
     if named and min(named) <= start_ns:
         raise LedgerError(
-            f"{recorded.path}: its {recorded.marks} minutes, counted back from {utc.second(recorded.ts_mark)}, would "
-            f"begin after {utc.second(start_ns)}, but it holds something of {utc.second(min(named))}: the tape it was "
+            f"{recorded.path}: its {recorded.marks} minutes, counted back from {iso_second(recorded.ts_mark)}, would "
+            f"begin after {iso_second(start_ns)}, but it holds something of {iso_second(min(named))}: the tape it was "
             "made from lacked minutes. Say with --start which minute came before its first one; nothing is replayed"
         )
     if end_ns <= start_ns:
         raise LedgerError(
-            f"{recorded.path}: no minute is left between {utc.second(start_ns)}, where it begins, and "
-            f"{utc.second(end_ns)}"
+            f"{recorded.path}: no minute is left between {iso_second(start_ns)}, where it begins, and "
+            f"{iso_second(end_ns)}"
         )
     gaps = [row[0] for row in recorded.rows["decisions"] if row[2] == "gap" and row[0] <= end_ns]
     if gaps:
         raise LedgerError(
-            f"{recorded.path}: at {utc.second(gaps[0])} entries were refused for a gap in the tape, and files of bars "
-            f"do not hold gaps: it can be replayed with --end {utc.second(gaps[0] - MINUTE_NS)}. Nothing is replayed"
+            f"{recorded.path}: at {iso_second(gaps[0])} entries were refused for a gap in the tape, and files of bars "
+            f"do not hold gaps: it can be replayed with --end {iso_second(gaps[0] - MINUTE_NS)}. Nothing is replayed"
         )
 
 

@@ -11,7 +11,7 @@ import plotly.offline
 import polars as pl
 
 if TYPE_CHECKING:
-    from research.backtest.backtest import Result
+    from research.backtest.result import Result
 
 _GAIN, _LOSS, _LINE = "#2a9d6f", "#d1495b", "#3b7dd8"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

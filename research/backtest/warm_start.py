@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from research.backtest.backtest import Scan
 from research.history.history import History
 from research.history.sessions import DAY_NS, Windows
-from rooney.engine.engine import Decisions, Engine
+from rooney.engine.engine import Engine
 from rooney.kernels import dtypes
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Decisions
 
 MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a test holds the two equal
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
 from research.history.dbn import points
 from research.history.history import Windows, session_windows
-from rooney import format as utc
+from rooney.format import iso_minute
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
 
@@ -207,7 +207,7 @@ def _gaps(windows: Windows, ts: Int64, length: int) -> Iterator[str]:
 
     missing = traded_ns(times[1:]) - traded_ns(times[:-1] + length)
     for i in np.flatnonzero(missing > max(GAP_NS, length)).tolist():
-        begin, end = utc.minute(int(times[i]) + length), utc.minute(int(times[i + 1]))
+        begin, end = iso_minute(int(times[i]) + length), iso_minute(int(times[i + 1]))
         yield f"{begin} to {end}, {missing[i] / HOUR_NS:.1f} session hours"
 
 

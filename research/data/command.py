@@ -14,7 +14,8 @@ import polars as pl
 
 from research.data.checks import check
 from research.data.frame import KINDS, MAX_EXAMPLES, Example, Finding, refused
-from research.data.sources import Reading, check_zone, files_of, read
+from research.data.importing import import_file
+from research.data.sources import Reading, check_zone, files_of
 from research.data.store import Added, Part, Store, misplaced
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, ConfigError
 
@@ -65,22 +66,6 @@ def run_import(
         more_text = f", {added.replaced:,} replaced" if added.replaced else ""
         click.echo(f"{len(files)} files: {added.new:,} bars new, {added.known:,} known{more_text}: {to}")
     return status
-
-
-def import_file(
-    store: Store, file: Path, reading: Reading, *, stamp: str = "open", replace: bool = False, write: bool = True
-) -> tuple[Added, list[Finding]]:
-    """One file into the store."""
-    try:
-        checked = check(str(file), read(file, reading), stamp=stamp)
-    except ConfigError as error:
-        return Added(), [refused(str(file), str(error).removeprefix(f"{file}: "))]
-    added = store.add(checked.bars, replace=replace, write=write)
-    findings = checked.findings
-    if added.conflicts:
-        examples = [Example(None, f"{key}: {values}") for key, values in added.conflicts[:MAX_EXAMPLES]]
-        findings = [*findings, Finding(str(file), "conflict", len(added.conflicts), examples)]
-    return added, findings
 
 
 def run_check(directory: Path, as_json: bool) -> int:

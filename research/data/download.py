@@ -19,8 +19,8 @@ import databento
 import msgspec
 import requests
 
-from research.data.command import import_file
 from research.data.frame import Finding
+from research.data.importing import import_file
 from research.data.sources import Reading
 from research.data.store import Added, Store
 from rooney.errors import ConfigError, FeedError, FeedFatalError

@@ -14,9 +14,9 @@ import polars as pl
 from research.history.history import History
 from rooney.errors import ConfigError
 from rooney.market import sessions
-from rooney.market.bars import Coarse
 from rooney.market.instruments import Contract, contract_from_number, group_of, parse_contract
 from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Roll
+from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount
 

@@ -38,8 +38,8 @@ from research.history.index import count
 from research.history.rolls import RollEvent
 from research.history.series_choice import Table
 from research.history.sessions import DAY_NS, Windows, session_windows, to_ns
-from rooney import format as utc
 from rooney.errors import ConfigError
+from rooney.format import iso
 from rooney.kernels import dtypes
 from rooney.market import sessions
 from rooney.market.instruments import group_of
@@ -230,7 +230,7 @@ class _Reading:
                 if hollow >= 0:
                     raise ConfigError(
                         f"{run.source.file}: the bar of {table.name(batch, hollow)} at "
-                        f"{utc.iso(int(batch.ts[hollow]))} has a close and no open, high or low: leave it out or "
+                        f"{iso(int(batch.ts[hollow]))} has a close and no open, high or low: leave it out or "
                         "repair it; nothing is invented"
                     )
         self._open = [opened for opened in self._open if opened.run.last_ts >= end_ns]
@@ -267,6 +267,6 @@ def _in_order(parts: Sequence[Records], roots: Sequence[str], path: Path) -> Rec
 
 def _twice(path: Path, what: str, ts_ns: int) -> ConfigError:
     return ConfigError(
-        f"{path}: there are two bars of {what} at {utc.iso(ts_ns)}: which one happened is not guessed; "
+        f"{path}: there are two bars of {what} at {iso(ts_ns)}: which one happened is not guessed; "
         "take one of the files or rows out"
     )

@@ -22,14 +22,18 @@ from research.legacy import parameters as old_system
 from research.legacy.models import old_names
 from research.legacy.parameters import Translation, translate
 from rooney.engine.build import span_ns, time_of_day_ns
-from rooney.engine.engine import Engine, EngineInstrument, Limits, Logistic
+from rooney.engine.engine import Engine
+from rooney.engine.settings import EngineInstrument, Limits
+from rooney.engine.veto import Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue
-from rooney.features.registry import Feature
+from rooney.features.feature import Feature
 from rooney.kernels import dtypes
+from rooney.kernels.codes import Cause
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.strategy.compiler import Compiled, compile_strategy, load
+from rooney.strategy.compiler import Compiled, compile_strategy
 from rooney.strategy.filters import filter_field
+from rooney.strategy.loader import load
 
 REASONS = {
     "stop": "stop loss",
@@ -253,7 +257,7 @@ class Harness:
         for row in scan.closed():
             signals = signal(int(row["entry_mark"])), signal(int(row["exit_mark"]))
             fills = signals if coc else (int(row["entry_ts"]), int(row["exit_ts"]))
-            reason = REASONS[dtypes.Cause(int(row["cause"])).name.lower()]
+            reason = REASONS[Cause(int(row["cause"])).name.lower()]
             prices = float(row["entry_price"]), float(row["exit_price"])
             found.append(Trade(signals[0], fills[0], prices[0], signals[1], reason, fills[1], prices[1]))
         return found

@@ -19,7 +19,7 @@ import click
 import msgspec
 
 from research.legacy import unpickle
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
 from rooney.models.forest import Model, path_of, to_bytes, write_model

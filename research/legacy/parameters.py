@@ -11,7 +11,7 @@ import msgspec
 
 from rooney.errors import StrategyError
 from rooney.features.catalogue import DAILY, HOURLY, PIVOT, catalogue
-from rooney.features.registry import Feature
+from rooney.features.feature import Feature
 from rooney.strategy.filters import Filter
 
 Old = Mapping[str, Any]

@@ -23,10 +23,10 @@ import polars as pl
 from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import DAY_NS
-from rooney import format as utc
 from rooney.cli.options import configured, load
-from rooney.config.loader import Instrument, StrategyConfig
+from rooney.config.settings import Instrument, StrategyConfig
 from rooney.errors import RooneyError
+from rooney.format import iso
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
@@ -83,7 +83,7 @@ def compare(symbol: str, window: Span, trades: dict[str, pl.DataFrame]) -> Row:
     old, new = (trades[name].filter(entered.is_between(begin_ns, end_ns)).sort("entry_ts") for name in PROFILES)
     pairs = match(old, new)
     return Row(
-        "" if window == _FOREVER else f"{utc.iso(begin_ns)[:10]} to {utc.iso(end_ns)[:10]}",
+        "" if window == _FOREVER else f"{iso(begin_ns)[:10]} to {iso(end_ns)[:10]}",
         symbol,
         len(old),
         len(new),

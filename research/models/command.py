@@ -15,9 +15,9 @@ from research.models import dataset as training
 from research.models.dataset import TrainingSet
 from research.models.report import html
 from research.models.train import Plan, Verdict, train
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.format import iso
 from rooney.models.forest import UNCONFIRMED, path_of, write_model
 
 
@@ -111,7 +111,7 @@ def _summary(
         "features": list(names),
         "plan": msgspec.structs.asdict(plan),
         "data_sha256": history.digest(),
-        "span": [utc.iso(history.start_ns), utc.iso(history.end_ns)],
+        "span": [iso(history.start_ns), iso(history.end_ns)],
         "instruments": {
             verdict.symbol: {
                 "confirmed": verdict.model is not None,

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from research.backtest.backtest import Scan
 from research.history.history import History
-from rooney.config.loader import StrategyConfig
-from rooney.engine.build import build_engine, parameters_digest
-from rooney.engine.engine import Engine, model_field
+from rooney.config.settings import StrategyConfig
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Engine
+from rooney.engine.model_checks import parameters_digest
+from rooney.engine.veto import model_field
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue, is_research_only
 from rooney.kernels import jit

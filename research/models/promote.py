@@ -18,14 +18,16 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from rooney.config.loader import Config, StrategyConfig
+from rooney.config.loader import Config
 from rooney.config.schema import Gates
-from rooney.engine.build import build_engine, code_digests, parameters_digest
+from rooney.config.settings import StrategyConfig
+from rooney.engine.build import build_engine
+from rooney.engine.model_checks import code_digests, parameters_digest
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest
 from rooney.models.forest import UNCONFIRMED, Model, path_of, read_model
-from rooney.strategy.compiler import load
+from rooney.strategy.loader import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
 EVALUATION, REPORT = "evaluation.json", "report.html"  # taken along

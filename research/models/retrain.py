@@ -23,7 +23,8 @@ from research.models.train import DAY_NS, Plan
 from research.validation import sharpe as selection
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
-from rooney.engine.build import build_engine, bundle_models
+from rooney.engine.build import build_engine
+from rooney.engine.model_checks import bundle_models
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle

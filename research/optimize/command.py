@@ -23,7 +23,7 @@ from research.optimize import study
 from research.optimize.cluster import joblib_on
 from research.optimize.result_file import Found
 from research.optimize.trials import Runs, with_params
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 

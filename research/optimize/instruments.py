@@ -37,10 +37,10 @@ from research.optimize.slots import admitted_usd
 from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
+from rooney.format import iso
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"
@@ -276,7 +276,7 @@ def choose(
         {key: None if math.isnan(value) else value for key, value in facts.items()},
         curve(runs.all_days.dates[n_days:], np.cumsum(lines[SELECTION]), np.cumsum(lines[ALL])),
         history.digest(),
-        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
+        (iso(history.start_ns), iso(history.end_ns)),
         date_of(runs.all_days.dates[n_days]),
         history.closes_only,
     )

@@ -35,12 +35,12 @@ from research.optimize.result_file import Found
 from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
-from rooney import format as utc
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError, StrategyError
-from rooney.strategy.compiler import load
+from rooney.format import iso
+from rooney.strategy.loader import load
 
 FORMAT = 1
 BLOCKS = 10  # of time, for the probability of overfitting
@@ -291,7 +291,7 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         [_tried(trial) for trial in trials],
         curve(runs.all_days.dates, *curves),
         history.digest(),
-        (utc.iso(history.start_ns), utc.iso(history.end_ns)),
+        (iso(history.start_ns), iso(history.end_ns)),
         date_of(runs.all_days.dates[len(runs.days)]),
         history.closes_only,
     )

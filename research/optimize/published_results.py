@@ -24,7 +24,7 @@ from research.optimize import parameters as optimize
 from research.optimize.command import run_optimize, run_portfolio
 from research.optimize.report import CLOSES_ONLY, ratio, share, usd, value
 from rooney.cli.options import load
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.market.instruments import PRODUCTS
 
 DAILY = Path(__file__).with_name("ibs_daily.py")

@@ -15,7 +15,7 @@ from research.models.dataset import F64, I64, unlimited
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from research.validation.daily_pnl import days_of
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine, open_lengths
 from rooney.errors import ConfigError

@@ -16,8 +16,7 @@ from pathlib import Path
 from rooney import log
 from rooney.alerts import outbox as sources
 from rooney.alerts import services
-from rooney.alerts.debounce import Steady
-from rooney.alerts.incidents import Message, compose, is_due, pending
+from rooney.alerts.incidents import Message, Steady, compose, is_due, pending
 from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
 from rooney.alerts.store import Book
@@ -25,12 +24,13 @@ from rooney.alerts.vitals import Found, Sample, Vitals
 from rooney.bus.client import Bus
 from rooney.config.secrets import Secret
 from rooney.errors import EXIT_OK, BusError, LedgerError
-from rooney.ledger.reader import ledger_path, read_pace
+from rooney.ledger.reader import read_pace
 from rooney.monitor.conditions import Condition, Severity, conditions
 from rooney.monitor.heartbeat import Beat, write_beat
 from rooney.monitor.system import Looker, System
 from rooney.orders.control import KNOWN
 from rooney.orders.notices import Notice, Turn
+from rooney.paths import ledger_path
 from rooney.systemd import Notifier
 from rooney.systemd import interval as watchdog_interval_s
 
@@ -188,7 +188,7 @@ class Sender:
             if one.portrait is not None and one.is_running:
                 memory[f"worker {one.name}"] = int(one.portrait.rss_mb * 2**20)
                 with contextlib.suppress(LedgerError):
-                    paces[one.name] = read_pace(ledger_path(one.name, self._looker.state), day, day).get(day, {})
+                    paces[one.name] = read_pace(ledger_path(self._looker.state, one.name), day, day).get(day, {})
         if info is not None:
             memory["Redis"] = info.used_bytes
         known = {name: used for name, used in memory.items() if used is not None}

@@ -19,9 +19,8 @@ from redis.sentinel import Sentinel
 from rooney.config.schema import DataHub
 from rooney.config.secrets import Secret
 from rooney.errors import BusError, MessageError
-from rooney.market import codec
 from rooney.market.instruments import Contract
-from rooney.market.messages import Bar, HubStatus, Minute
+from rooney.market.messages import Bar, HubStatus, Minute, decode_bar, decode_minute, decode_status, encode
 from rooney.market.tape import ContractCount, Published
 
 TAPE = "market:tape"
@@ -211,14 +210,14 @@ class Bus:
     def publish(self, published: Published, channels: bool = True) -> bool:
         """Write one minute with everything that belongs to it; False if the tape already had it or a later one."""
         minute = published.minute
-        args: list[Any] = [minute.ts_close // 1_000_000, codec.encode(minute), TAPE_LENGTH, int(channels)]
+        args: list[Any] = [minute.ts_close // 1_000_000, encode(minute), TAPE_LENGTH, int(channels)]
         args.append(len(minute.bars))
         for bar in minute.bars:
             name = market_key(bar.symbol, bar.timeframe)
-            args += (name, bar.ts_open // 1_000_000, codec.encode(bar), HISTORY_LENGTH[bar.timeframe])
+            args += (name, bar.ts_open // 1_000_000, encode(bar), HISTORY_LENGTH[bar.timeframe])
         args.append(len(minute.rolls))
         for roll in minute.rolls:
-            args += (market_key(roll.symbol, "roll"), codec.encode(roll))
+            args += (market_key(roll.symbol, "roll"), encode(roll))
         args.append(len(published.counts))
         for count in published.counts:
             contract = count.contract
@@ -238,7 +237,7 @@ class Bus:
                 for bar in bars[start : start + 1_000]:
                     pipe.xadd(
                         market_key(bar.symbol, bar.timeframe),
-                        {"b": codec.encode(bar)},
+                        {"b": encode(bar)},
                         id=f"{bar.ts_open // 1_000_000}-0",
                         maxlen=HISTORY_LENGTH[bar.timeframe],
                         approximate=True,
@@ -315,7 +314,7 @@ class Bus:
     def set_status(self, status: HubStatus) -> None:
         """Publish the hub's state; it expires when the hub no longer says so."""
         with self._errors("write hub status"):
-            self._redis.set(STATUS, codec.encode(status), ex=STATUS_TTL_S)
+            self._redis.set(STATUS, encode(status), ex=STATUS_TTL_S)
 
     # ── the readers' side ──
 
@@ -323,7 +322,7 @@ class Bus:
         """The hub's state, None when it does not write one."""
         with self._errors("read hub status"):
             data: bytes | None = self._redis.get(STATUS)  # type: ignore[assignment]
-        return codec.decode_status(data) if data is not None else None
+        return decode_status(data) if data is not None else None
 
     def info(self) -> RedisInfo:
         """How the server does."""
@@ -371,7 +370,7 @@ class Bus:
                 if until_ns is not None and ts_close > until_ns:
                     return
                 try:
-                    yield ts_close, codec.decode_minute(data)
+                    yield ts_close, decode_minute(data)
                 except MessageError:
                     continue
             after_ns = entries[-1][0]
@@ -404,7 +403,7 @@ class Bus:
                 if message is None:
                     continue
                 try:
-                    bar = codec.decode_bar(message["data"])
+                    bar = decode_bar(message["data"])
                 except MessageError:
                     continue
                 if not on_bar(bar):
@@ -415,7 +414,7 @@ def _bars(entries: Iterable[Any]) -> list[Bar]:
     bars = []
     for _, fields in entries:
         with suppress(MessageError):
-            bars.append(codec.decode_bar(fields.get(b"b", b"")))
+            bars.append(decode_bar(fields.get(b"b", b"")))
     return bars
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from rooney.bus.client import HISTORY_LENGTH, Bus, market_key
-from rooney.market import codec
 from rooney.market.instruments import Contract
-from rooney.market.messages import TIMEFRAMES, Bar, Roll
+from rooney.market.messages import TIMEFRAMES, Bar, Roll, encode
 from rooney.market.tape import ContractCount
 
 # What the histories promise: ten sessions, a year, five years; fewer is said, not refused.
@@ -62,9 +61,9 @@ def fill(
     """
     new = {}
     for timeframe in TIMEFRAMES:
-        entries = [(bar.ts_open, codec.encode(bar)) for bar in bars.get(timeframe, ())]
+        entries = [(bar.ts_open, encode(bar)) for bar in bars.get(timeframe, ())]
         new[timeframe] = bus.merge(market_key(symbol, timeframe), "b", entries, HISTORY_LENGTH[timeframe])
-    new["roll"] = bus.merge(market_key(symbol, "roll"), "r", [(roll.ts, codec.encode(roll)) for roll in rolls])
+    new["roll"] = bus.merge(market_key(symbol, "roll"), "r", [(roll.ts, encode(roll)) for roll in rolls])
     if symbol not in bus.fronts():
         bus.add_contracts(counts, [front])
     held = {timeframe: bus.length(market_key(symbol, timeframe)) for timeframe in TIMEFRAMES}

@@ -6,8 +6,7 @@ from pathlib import Path
 import click
 
 from rooney.cli import prompt as asking
-from rooney.cli.options import configured, load
-from rooney.cli.shared import CREDENTIALS, JSON, STATE, say, show
+from rooney.cli.options import CREDENTIALS, JSON, STATE, configured, load, say, show
 from rooney.errors import EXIT_OK
 from rooney.paths import credential_store, state_directory
 

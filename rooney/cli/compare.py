@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from rooney.cli.options import configured, load
-from rooney.cli.shared import JSON, STATE, say
+from rooney.cli.options import JSON, STATE, configured, load, say
 from rooney.errors import EXIT_OK, ConfigError
 from rooney.paths import state_directory
+from rooney.performance.comparison import compare_all, keep_comparison, keep_expectation
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
@@ -68,13 +68,13 @@ def compare(
     directory = state_directory(state, os.environ)
     read = [read_run(one, directory, zone) for one in runs]
     now_ns = time.time_ns()
-    found = act.compare_all(read, limit, now_ns, _instant(start, "--start"), _instant(end, "--end"), bar)
+    found = compare_all(read, limit, now_ns, _instant(start, "--start"), _instant(end, "--end"), bar)
     written = []
     if keep:
-        written.append(act.keep(directory, found))
+        written.append(keep_comparison(directory, found))
         tested = next((run for run in read if run.kind is Kind.BACKTEST), None)
         if tested is not None and any(run.kind is Kind.LEDGER for run in read):
-            promised = act.keep_expectation(directory, found.name, tested, now_ns)
+            promised = keep_expectation(directory, found.name, tested, now_ns)
             written += [promised] if promised is not None else []
     if report is not None:
         text = act.report(found)
@@ -121,7 +121,7 @@ def audit(
     from research.backtest.audit import audit as audited
     from rooney.bus.client import Bus
     from rooney.ops.tape_export import record
-    from rooney.paths import ledger_names, ledger_path
+    from rooney.paths import find_ledger, ledger_names
 
     config = load(config_path, overrides, env_file)
     directory = state_directory(state, os.environ)
@@ -133,10 +133,10 @@ def audit(
             record(bus, tuple(config.file.instruments), kept)
         finally:
             bus.close()
-    found = [audited(config.strategy(name), data or kept, ledger_path(directory, name), limit) for name in chosen]
+    found = [audited(config.strategy(name), data or kept, find_ledger(directory, name), limit) for name in chosen]
     if not dry_run:
         for one in found:
-            act.keep(directory, one)
+            keep_comparison(directory, one)
     text_lines = [line for one in found for line in act.audit_lines(one)]
     code = max((act.code(one) for one in found), default=EXIT_OK)
     say(as_json, {"audits": [act.as_json(one) for one in found]}, text_lines or [f"no ledgers in {directory}"], code)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rooney.cli.options import configured, load
-from rooney.cli.shared import CLOCK, JSON, STATE, say, strategies_of
+from rooney.cli.options import CLOCK, JSON, STATE, configured, load, say, strategies_of
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.paths import ledger_path, state_directory
+from rooney.paths import find_ledger, state_directory
+from rooney.systemd import states
 
 if TYPE_CHECKING:
     from rooney.monitor.system import Looker
@@ -42,13 +42,12 @@ def status(
     as_json: bool,
 ) -> None:
     """Show everything on one screen; 0 nothing to do, 1 attention, 2 critical. Works with Redis and workers dead."""
-    from rooney import systemd_units as units
     from rooney.ops import status as act
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     system = looker.look()
     looker.close()
-    said = units.states([one.name for one in system.strategies if one.is_configured])
+    said = states([one.name for one in system.strategies if one.is_configured])
     say(as_json, act.as_json(system, said), act.lines(system, said), act.code(system))
 
 
@@ -68,14 +67,13 @@ def top(
     count: int | None,
 ) -> None:
     """The same, refreshed, until interrupted."""
-    from rooney import systemd_units as units
     from rooney.ops import status as act
 
     looker = _looker(config_path, overrides, env_file, state, clock)
     shown = 0
     while True:
         system = looker.look()
-        said = units.states([one.name for one in system.strategies if one.is_configured])
+        said = states([one.name for one in system.strategies if one.is_configured])
         text = act.lines(system, said)
         if sys.stdout.isatty():
             click.echo(act.screen(text, *shutil.get_terminal_size()), nl=False)
@@ -111,7 +109,7 @@ def why(
     1 if a decision is overdue, or an order that was decided did not get through.
     """
     from rooney.ops import why as act
-    from rooney.ops.rules import rules_of
+    from rooney.ops.why import rules_of
 
     config = load(config_path, overrides, env_file)
     rules = rules_of(config, name)
@@ -127,7 +125,7 @@ def why(
         at_ns = act.instant(at, system.now_ns) if at else system.now_ns
     except ValueError:
         raise ConfigError(f"--at: expected 2026-03-11T15:02 or 15:02, got {at!r}") from None
-    path = ledger_path(state_directory(state, os.environ), name)
+    path = find_ledger(state_directory(state, os.environ), name)
     answers = []
     for each in [symbol] if symbol else rules.params:
         found = act.newest_decision(path, at_ns, each) if one.portrait is not None else None
@@ -154,12 +152,12 @@ def orders(
     name: str | None, state: Path | None, only_open: bool, count: int, export: Path | None, as_json: bool
 ) -> None:
     """List orders and what became of them; 1 if one needs a person."""
-    from rooney.ledger.reading import read
+    from rooney.ledger.reader import read_ledger
     from rooney.ops import orders as listing
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, name is None)
-    readings = [read(ledger_path(directory, one)) for one in names]
+    readings = [read_ledger(find_ledger(directory, one)) for one in names]
     if export is not None:
         if name is None:
             raise ConfigError(f"--export {export}: expected one strategy, got all of them; nothing was written")

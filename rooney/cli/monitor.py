@@ -12,6 +12,8 @@ import click
 
 from rooney.cli.options import configured, instant, load
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.format import minute_text
+from rooney.performance.report import notices, text
 
 if TYPE_CHECKING:
     from rooney.market.messages import Bar
@@ -62,12 +64,10 @@ def bars(
 def _print_bar(bar: "Bar", as_json: bool) -> None:
     import msgspec
 
-    from rooney import cells as showing
-
     if as_json:
         click.echo(json.dumps(msgspec.structs.asdict(bar)))
         return
-    name = f"{showing.minute(bar.ts_open)} {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}"
+    name = f"{minute_text(bar.ts_open)} {bar.symbol:<4}{bar.contract:<7}{bar.timeframe:<7}"
     click.echo(f"{name}{bar.open:>12g} {bar.high:>12g} {bar.low:>12g} {bar.close:>12g} {bar.volume:>9d}")
 
 
@@ -81,7 +81,7 @@ def watch(config_path: str | None, overrides: tuple[str, ...], env_file: Path | 
     set up, it tells the rest, and what is watched is the sender.
     """
     from rooney import log
-    from rooney.monitor.health import attention, sender
+    from rooney.monitor.conditions import attention, sender
     from rooney.monitor.heartbeat import read_beat
     from rooney.monitor.watch import SENDER, look, news, read_said, write_said
 
@@ -130,11 +130,10 @@ def report(
     import msgspec
 
     from rooney import log
-    from rooney.ledger.reader import STATE
     from rooney.market.instruments import group_of
+    from rooney.paths import STATE_DIRECTORY
     from rooney.performance import period as summary
     from rooney.performance import report as reports
-    from rooney.performance import report_text as reporttext
 
     log.setup("report")
     config, now_ns = load(config_path, overrides, env_file), time.time_ns()
@@ -145,7 +144,7 @@ def report(
         period = summary.week_of(wanted) if at else summary.last_week_ended(now_ns)
     names = [config.strategy(name).name] if name else list(config.names)
     groups = {group_of(root) for root in config.file.instruments}
-    found = reports.read(names, groups, period, state or STATE, now_ns)
+    found = reports.read(names, groups, period, state or STATE_DIRECTORY, now_ns)
     if as_json:
         shown = {
             one.name: {"lack": one.lack} if one.lack else {"day": one.day, "pace": one.pace, "trades": one.trades}
@@ -155,7 +154,7 @@ def report(
             json.dumps({"first": str(period.first), "last": str(period.last), "strategies": msgspec.to_builtins(shown)})
         )
     else:
-        click.echo(reporttext.text(period, found))
+        click.echo(text(period, found))
     if html is not None:
         from importlib.util import find_spec
 
@@ -170,7 +169,7 @@ def report(
     if post:
         from rooney.alerts import outbox as sources
 
-        sources.post(outbox or sources.REPORTS, sources.Posted(now_ns, reporttext.notices(period, found)))
+        sources.post(outbox or sources.REPORTS, sources.Posted(now_ns, notices(period, found)))
     sys.exit(EXIT_ATTENTION if any(one.lack and one.lack != "no ledger yet" for one in found) else EXIT_OK)
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rooney.cli import prompt as asking
-from rooney.cli.options import configured, load
-from rooney.cli.shared import CLOCK, CREDENTIALS, JSON, STATE, say, show, strategies_of
+from rooney.cli.options import CLOCK, CREDENTIALS, JSON, STATE, configured, load, say, show, strategies_of
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.paths import credential_store, ledger_names, ledger_path, state_directory
+from rooney.ops.position import check_symbols
+from rooney.paths import credential_store, find_ledger, ledger_names, state_directory
 
 if TYPE_CHECKING:
     from rooney.clock import Clock
-    from rooney.ledger.reading import Reading
+    from rooney.ledger.reader import Reading
     from rooney.ledger.records import Order
 
 
@@ -42,11 +42,11 @@ def _clock(name: str) -> "Clock":
 
 def _find_order(state: Path, wanted: str) -> "tuple[Reading, Order]":
     """The one order whose id begins so. Raises ConfigError."""
-    from rooney.ledger.reading import read
+    from rooney.ledger.reader import read_ledger
 
     found = []
     for name in ledger_names(state):
-        reading = read(ledger_path(state, name))
+        reading = read_ledger(find_ledger(state, name))
         found += [(reading, order) for order in reading.orders if order.id.startswith(wanted)]
     if len(found) != 1 or len(wanted) < 4:
         what = f"{len(found)} orders begin so" if len(wanted) >= 4 else "that is too short"
@@ -102,20 +102,19 @@ def position(
 ) -> None:
     """Show what is open; with QUANTITY (2 long, -1 short, 0 flat) and --price, state it."""
     from rooney.ledger.exposure import exposures
-    from rooney.ledger.reading import read
+    from rooney.ledger.reader import read_ledger
     from rooney.ops import position as positions
-    from rooney.ops import state_position
     from rooney.orders.control import control_directory, switches
 
-    reading = read(ledger_path(state_directory(state, os.environ), name))
+    reading = read_ledger(find_ledger(state_directory(state, os.environ), name))
     if len(symbols) == 2 and symbols[1].lstrip("+-").isdecimal():
-        stated = state_position.stated(reading, symbols[0], int(symbols[1]), price)
+        stated = positions.stated(reading, symbols[0], int(symbols[1]), price)
         why = asking.reason(reason)
-        show(as_json, state_position.plan(reading, stated))
+        show(as_json, positions.plan(reading, stated))
         asking.confirm("Write this?", yes)
-        done = state_position.state(reading, stated, asking.who(), why, _clock(clock))
+        done = positions.state(reading, stated, asking.who(), why, _clock(clock))
         say(as_json, {"strategy": name, "symbol": stated.symbol, "done": done}, [done], EXIT_OK)
-    state_position.check_symbols(reading, symbols)
+    check_symbols(reading, symbols)
     open_now = exposures(reading)
     on = switches(control_directory(os.environ), name)
     is_unclear = any(not exposure.is_certain for exposure in open_now)
@@ -209,13 +208,13 @@ def flatten(
     A worker that lives does it. For one that is down or hangs this command sends the exits itself, from the ledger.
     """
     from rooney import log
-    from rooney.ledger.reading import read
+    from rooney.ledger.reader import read_ledger
     from rooney.ops import flatten as act
-    from rooney.ops.state_position import check_symbols
+    from rooney.ops.position import check_symbols
 
     directory = state_directory(state, os.environ)
     names = strategies_of(directory, name, is_all)
-    readings = [read(ledger_path(directory, one)) for one in names]
+    readings = [read_ledger(find_ledger(directory, one)) for one in names]
     for reading in readings:
         check_symbols(reading, symbols)
     why = asking.reason(reason)
@@ -225,7 +224,7 @@ def flatten(
     order = act.Order(tuple(names), is_all, symbols, asking.who(), why, wait_s, hung_after_s)
     found = act.flatten(
         order,
-        {one: ledger_path(directory, one) for one in names},
+        {one: find_ledger(directory, one) for one in names},
         act.Means(
             lambda one, mode: load(config_path, (*overrides, f"strategies.{one}.mode={mode}"), env_file),
             credential_store(credentials),
@@ -260,7 +259,7 @@ def reconcile(
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from rooney.ledger.reading import read
+    from rooney.ledger.reader import read_ledger
     from rooney.ops import reconcile as act
     from rooney.ops.broker_fills import read_statement
     from rooney.ops.commands import leave, waiting
@@ -270,7 +269,7 @@ def reconcile(
         tz = ZoneInfo(zone) if zone else None
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(f"--zone: expected a zone such as America/Chicago, got {zone!r}; nothing was done") from None
-    reading = read(ledger_path(state_directory(state, os.environ), name))
+    reading = read_ledger(find_ledger(state_directory(state, os.environ), name))
     fills = read_statement(file, tz, account)
     said = [act_.command.reason for act_ in reading.acts]
     said += [command.reason for command in waiting(control_directory(os.environ), name)]

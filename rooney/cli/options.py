@@ -1,13 +1,16 @@
 """What verbs share: options of those that read the configuration, and what their texts mean."""
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from rooney.errors import ConfigError
+from rooney.paths import find_ledger, ledger_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,3 +75,45 @@ def trade_day(text: str) -> str:
         return date.fromisoformat(text).isoformat() if text else ""
     except ValueError as error:
         raise ConfigError(f"--final-from: expected a date such as 2024-01-01, got {text!r}") from error
+
+
+STATE = click.option(
+    "--state-directory",
+    "state",
+    type=click.Path(path_type=Path),
+    help="Directory with a folder per strategy [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
+)
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+CREDENTIALS = click.option(
+    "--credentials", type=click.Path(path_type=Path), help="Directory of the credentials [/etc/rooney/credentials]."
+)
+
+
+CLOCK = click.option(
+    "--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's."
+)
+
+
+def say(as_json: bool, found: dict[str, Any], lines: list[str], code: int) -> NoReturn:
+    """The result, for a program or a person, and the exit status."""
+    click.echo(json.dumps({"exit": code} | found) if as_json else "\n".join(lines))
+    sys.exit(code)
+
+
+def show(as_json: bool, lines: list[str]) -> None:
+    """What will be done; beside the JSON, not in it."""
+    click.echo("\n".join(lines), err=as_json)
+
+
+def strategies_of(state: Path, name: str | None, is_all: bool) -> list[str]:
+    """Strategies a verb is about: the one named, or all that have a ledger."""
+    if (name is None) is not is_all:
+        raise ConfigError("expected the name of a strategy or --all, one of both; nothing was done")
+    if name is None:
+        return ledger_names(state)
+    find_ledger(state, name)
+    return [name]

@@ -15,7 +15,7 @@ from rooney.errors import ConfigError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rooney.config.loader import StrategyConfig
+    from rooney.config.settings import StrategyConfig
 
 
 @click.command()
@@ -83,7 +83,7 @@ def backtest(
 def new(name: str, config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> None:
     """Begin a strategy: its file, its configuration block and its tests, to be changed into yours."""
     from research.new_strategy import write_new
-    from rooney.strategy.compiler import LOCAL_STRATEGIES
+    from rooney.strategy.loader import LOCAL_STRATEGIES
 
     here, tests = Path("strategies"), Path("tests")
     config = load(config_path, overrides, env_file)

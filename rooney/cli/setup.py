@@ -122,7 +122,7 @@ def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
 def _credential_store() -> Iterator[Path]:
     """Where `check` reads credentials: the store, and for root also what is encrypted in it."""
     from rooney.config.credentials import Store
-    from rooney.config.preflight import CREDENTIAL_STORE
+    from rooney.paths import CREDENTIAL_STORE
 
     if os.geteuid() == 0 and any(CREDENTIAL_STORE.glob("*.cred")):
         with Store().readable() as folder:

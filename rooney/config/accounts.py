@@ -4,16 +4,10 @@ Two strategies on one account would close each other's positions, so sharing is 
 an operator can see, `AccountLock` is held by every running worker.
 """
 
-import fcntl
 import hashlib
 import ipaddress
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -109,56 +103,3 @@ def sharing_error(names: Iterable[str]) -> ConfigError:
         f"strategies.{first}.broker_account: {them} use the same webhook; one account can hold the positions of one "
         "strategy only: give each its own, none of them should be started"
     )
-
-
-def runtime_directory(environ: Mapping[str, str]) -> Path:
-    """Where the locks of all workers of this machine meet.
-
-    $ROONEY_RUNTIME_DIRECTORY, else the parent of systemd's $RUNTIME_DIRECTORY, else a directory of this user's.
-    """
-    if chosen := environ.get("ROONEY_RUNTIME_DIRECTORY"):
-        return Path(chosen)
-    if own := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        return Path(own).parent
-    if session := environ.get("XDG_RUNTIME_DIR"):
-        return Path(session) / "rooney"
-    return Path(tempfile.gettempdir()) / f"rooney-{os.getuid()}"
-
-
-class AccountLock:
-    """Held by a worker for its life; the kernel lets go of it however the process ends."""
-
-    def __init__(self, account: Account, strategy: str, directory: Path) -> None:
-        path = directory / f"{account.digest}.lock"
-        try:
-            directory.mkdir(mode=0o770, parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
-        except OSError as error:
-            raise ConfigError(
-                f"{account.path}: the account's lock cannot be made in {directory}: {error.strerror}; not starting "
-                "(ROONEY_RUNTIME_DIRECTORY names a directory all workers can write)"
-            ) from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._fd, 200).decode(errors="replace").strip() or "another worker"
-            os.close(self._fd)
-            raise ConfigError(
-                f"{account.path}: {strategy!r} would trade the account {account.hint} that {holder} is trading; "
-                "one account can hold the positions of one strategy only: not starting"
-            ) from None
-        # For the refusal above. The file stays behind: removing it would let two workers lock two files of one name.
-        os.truncate(self._fd, 0)
-        os.write(self._fd, f"{strategy!r} (process {os.getpid()})\n".encode())
-
-    def close(self) -> None:
-        """Let go of the account."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self.close()

@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rooney.config.accounts import open_account, sharing_error
-from rooney.config.preflight import CREDENTIAL_STORE
 from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
+from rooney.paths import CREDENTIAL_STORE
 
 UNITS = Path("/etc/systemd/system")
 DROP_IN = "40-credentials.conf"

@@ -17,8 +17,7 @@ from rooney.dashboard import openmetrics as metrics
 from rooney.dashboard.events import Stream
 from rooney.dashboard.pages import Pages, Query, Tab
 from rooney.dashboard.poller import Watcher
-from rooney.monitor.conditions import seen
-from rooney.monitor.health import attention
+from rooney.monitor.conditions import attention, seen
 from rooney.monitor.system import System
 
 STATIC = Path(__file__).with_name("static")

@@ -8,11 +8,11 @@ import platform
 from collections.abc import Iterable
 
 from rooney import __version__
-from rooney.ledger.buckets import BOUNDS_S, Buckets
+from rooney.ledger.latency import BOUNDS_S, Buckets
 from rooney.monitor.market import freshness
 from rooney.monitor.system import Looker, System
-from rooney.monitor.units import unit_of
 from rooney.orders.intents import State
+from rooney.systemd import unit_of
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _FINAL = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)

@@ -32,7 +32,6 @@ from rooney.monitor.conditions import Severity, conditions, state_of, worst
 from rooney.monitor.market import Market, freshness
 from rooney.monitor.portfolio import PARTICIPATION_LIMIT, capacities, combined
 from rooney.monitor.system import Looker, StrategyLook, System
-from rooney.monitor.units import unit_of
 from rooney.performance.measures import (
     CORRELATION_DAYS,
     SHARPE_DAYS,
@@ -43,6 +42,7 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
+from rooney.systemd import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
 

@@ -1,29 +1,30 @@
 """Configuration → engine: the very one for worker, backtest and check."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rooney.config.loader import Instrument, StrategyConfig
-from rooney.config.preflight import Finding
 from rooney.config.schema import FilterBlock
-from rooney.engine.engine import STOP_ATR, Engine, EngineInstrument, Limits, Veto, model_field
-from rooney.errors import BundleError, ConfigError, ModelError, StrategyError
+from rooney.config.settings import Instrument, StrategyConfig
+from rooney.engine.engine import Engine
+from rooney.engine.model_checks import configured_vetoes
+from rooney.engine.settings import STOP_ATR, EngineInstrument, Limits
+from rooney.engine.veto import Veto, model_field
+from rooney.errors import ConfigError, ModelError, StrategyError
 from rooney.features import KERNELS, PAIRS, Feature, catalogue, is_research_only
 from rooney.features.catalogue import FIRST_BAR_V1
 from rooney.features.codegen import Layout, can_be_open
-from rooney.kernels import jit
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.models.bundle import SHOWN, Bundle
-from rooney.models.forest import Model, NoModel, path_of, read_models
+from rooney.models.forest import Model, path_of
 from rooney.strategy.aot import DROP_IN, NotCompiledError
-from rooney.strategy.compiler import Strategy, compile_strategy, find, load, sources_digest
+from rooney.strategy.base import Strategy
+from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.filters import Filter, filter_field
+from rooney.strategy.loader import find, load
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
 
@@ -84,106 +85,6 @@ def entry_filters(strategy: StrategyConfig, cls: type[Strategy]) -> dict[str, Fi
                 found[name] = _filter(block, cls.filters.get(name))
             except StrategyError as error:
                 raise ConfigError(f"{strategy.path}.filters.{name}: {error}; not starting") from error
-    return found
-
-
-def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
-    """What judges the entries of each traded instrument; one without a model is traded freely or not at all, as
-    `on_missing_model` says, and one that a bundle leaves out not at all. Raises ModelError for a file that is no model
-    of it, BundleError for a bundle that cannot be used.
-    """
-    directory = strategy.models_path
-    if directory is None:
-        return {}
-    if strategy.bundle is not None:
-        found: dict[str, Veto] = {**bundle_models(strategy, strategy.bundle)}
-    else:
-        found = {**read_models(directory, strategy.traded, Path(strategy.strategy).stem)}
-    if strategy.bundle is not None or strategy.settings.on_missing_model == "refuse":
-        found |= {symbol: NoModel() for symbol in strategy.traded if symbol not in found}
-    return found
-
-
-def bundle_models(strategy: StrategyConfig, bundle: Bundle) -> dict[str, Model]:
-    """The models of the traded instruments. Raises BundleError for files that are not those promoted, and for models
-    that learned from other kernels, features, rules or parameters than this process has.
-    """
-    bundle.check_files()
-    models = read_models(bundle.path, strategy.traded, Path(strategy.strategy).stem)
-    try:
-        own = code_digests(strategy.strategy, bundle.manifest.features)
-    except StrategyError as error:
-        raise BundleError(f"{bundle.path}: {error}; not used") from error
-    was = bundle.manifest.digests
-    if other := [what for what in own if was.get(what) != own[what]]:
-        hashes = ", ".join(
-            f"{what} {was.get(what, '')[:SHOWN] or '(none)'}, here {own[what][:SHOWN]}" for what in other
-        )
-        raise BundleError(
-            f"{bundle.path}: was promoted with other {' and '.join(other)} than this version of rooney has ({hashes}); "
-            "use the version it was promoted with, or train and promote with this one; not used"
-        )
-    for symbol, model in models.items():
-        if model.made_from.get("parameters") != parameters_digest(strategy, symbol):
-            raise BundleError(f"{bundle.path}: the model of {symbol} learned from trades of other parameters; not used")
-    return models
-
-
-def code_digests(strategy: str, features: Iterable[str]) -> dict[str, str]:
-    """sha256 of what a model's numbers come from: kernels, definitions of features, the strategy's file.
-
-    Raises StrategyError for a feature that this version does not know.
-    """
-    defined = {name: catalogue(name) for name in features}
-    return {
-        "kernels": jit.texts_digest(),
-        "features": hashlib.sha256(msgspec.msgpack.encode(defined, order="deterministic")).hexdigest(),
-        "strategy": sources_digest(strategy),
-    }
-
-
-def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
-    """sha256 of an instrument's parameters: a model knows the trades they make."""
-    cls = load(strategy.strategy)
-    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
-    values = {key: float(value) for key, value in strategy.params(declared, symbol).items()}
-    return hashlib.sha256(msgspec.msgpack.encode(values, order="deterministic")).hexdigest()
-
-
-def model_findings(strategy: StrategyConfig) -> list[Finding]:
-    """What to know of a strategy's models before it trades: which are missing, which know other trades."""
-    directory, path = strategy.models_path, f"{strategy.path}.models_path"
-    if strategy.bundle is not None:
-        return _bundle_findings(strategy, strategy.bundle)
-    if directory is None:
-        return []
-    models = read_models(directory, strategy.traded, Path(strategy.strategy).stem)
-    found = []
-    if absent := [symbol for symbol in strategy.traded if symbol not in models]:
-        what = "trade without a veto" if strategy.settings.on_missing_model == "trade" else "enter nothing"
-        text = (
-            f"no model of {', '.join(absent)} in {directory}: they {what} (on_missing_model); rooney train makes models"
-        )
-        found.append(Finding("warning", path, text))
-    now = {symbol: parameters_digest(strategy, symbol) for symbol in models}  # an imported model does not know its own
-    other = [
-        symbol for symbol, model in models.items() if model.made_from.get("parameters", now[symbol]) != now[symbol]
-    ]
-    if other:
-        text = f"models of {', '.join(other)} learned from trades of other strategy_params than these; train them anew"
-        found.append(Finding("warning", path, text))
-    return found
-
-
-def _bundle_findings(strategy: StrategyConfig, bundle: Bundle) -> list[Finding]:
-    said, path = bundle.manifest, f"{strategy.path}.bundle"
-    found = [Finding("note", path, f"{bundle.short}, for {', '.join(said.instruments)}")]
-    if absent := [symbol for symbol in strategy.traded if symbol not in said.instruments]:
-        found.append(Finding("warning", path, f"{bundle.short} leaves out {', '.join(absent)}: they enter nothing"))
-    if said.despite:
-        missed = "; ".join(f"{symbol}: {', '.join(why)}" for symbol, why in said.missed.items())
-        text = f"{bundle.short} was promoted although it missed gates ({said.despite}), so not for mode live: {missed}"
-        found.append(Finding("warning", path, text))
     return found
 
 

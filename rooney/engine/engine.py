@@ -6,7 +6,6 @@ bytes and restored exactly.
 
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -16,187 +15,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rooney.engine.settings import STOP_ATR, STOPS, EngineInstrument, Limits
+from rooney.engine.veto import Veto, _judges
 from rooney.errors import ConfigError
 from rooney.features import PAIRS
 from rooney.features.codegen import length_field
 from rooney.kernels import dtypes, entries
-from rooney.kernels.dtypes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
+from rooney.kernels.codes import Cause, Fill, OnUnconfirmed, Pending, Reason, VetoKind
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
-from rooney.market.instruments import Contract, contract_from_number, parse_contract
+from rooney.market.instruments import contract_from_number, parse_contract
 from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
-from rooney.models.forest import Model, NoModel
+from rooney.models.forest import Model
+from rooney.orders.decisions import Book, Decided, Decisions, Evaluated, Outcome, Position, Trade
 from rooney.orders.intents import Role, Side
 from rooney.strategy.compiler import Compiled, explain
 from rooney.strategy.filters import Filter, filter_field
 
 _EPOCH = date(1970, 1, 1)
-STOPS = ("time_stop_bars", "stop_percent", "stop_atr", "target_percent", "target_atr", "trail_atr")
-STOP_ATR = "stop_atr"  # field of the average true range of stop, target and trailing stop
 _TIMEFRAME = {name: i for i, name in enumerate(TIMEFRAMES)}
-
-
-class EngineInstrument(msgspec.Struct, frozen=True):
-    """What the step must know of an instrument.
-
-    slippage_ticks: per side; commission_usd: round turn per contract; margin_usd: per contract, 0 is not checked
-    params:         the strategy's, and the shared ones by name
-    traded:         False: data for the features of others
-    clock_ns:       the clock its bars are judged by, ahead of Chicago's
-    """
-
-    symbol: str
-    group: str
-    tick_size: float
-    point_value: float
-    commission_usd: float
-    slippage_ticks: float
-    quantity: int
-    params: dict[str, Any]
-    margin_usd: float = 0.0
-    traded: bool = True
-    clock_ns: int = 0
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Rules of the account and of the day; USD, seconds, ns of the Chicago day.
-
-    drawdown_halt_usd: below the best equity; 0 never
-    entry_windows:     times at which a bar that may enter begins, (begin, end); none: all
-    no_entry_windows:  times at which nothing may be entered
-    auto_close_ns:     -1 never
-    warm_up_bars:      bars of the strategy's timeframe before its first decision
-    """
-
-    starting_cash: float = 150_000.0
-    max_positions: int = 2
-    daily_stop_loss: float = 2_500.0
-    drawdown_halt_usd: float = 0.0
-    close_margin_s: float = 120.0
-    reentry_wait_s: float = 60.0
-    settle_s: float = 60.0
-    on_unconfirmed_entry: str = "flatten"
-    on_roll: str = "close"
-    fill: str = "next_open"
-    stop_fill: str = "close"
-    entry_windows: tuple[tuple[int, int], ...] = ()
-    no_entry_windows: tuple[tuple[int, int], ...] = ()
-    auto_close_ns: int = -1
-    warm_up_bars: int = 0
-    profile: str = "default"
-
-
-class Logistic(msgspec.Struct, frozen=True):
-    """A veto: an entry passes with a score of at least `threshold`; see `rooney.kernels.entries.score`.
-
-    features: (name, required, mean, deviation, weight) of each input
-    """
-
-    features: tuple[tuple[str, bool, float, float, float], ...]
-    intercept: float
-    clip: float
-    threshold: float
-
-
-Veto = Logistic | Model | NoModel
-
-
-def model_field(name: str) -> str:
-    """Field of the values that holds a model's feature."""
-    return "model_" + re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of an intent, named by instrument, role and the mark that decided it; or what the operator did.
-
-    ts: when it was so, UTC ns; side, quantity, price: see OutcomeKind.POSITION and CASH
-    """
-
-    symbol: str
-    role: Role
-    ts_mark: int
-    kind: OutcomeKind
-    ts: int
-    side: int = 0
-    quantity: int = 0
-    price: float = math.nan
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """An intent as the step decided it.
-
-    price: last close, in points; quantity 0 closes whatever is open; stop_price: of an entry, NaN without a stop
-    """
-
-    symbol: str
-    contract: Contract
-    role: Role
-    side: Side
-    quantity: int
-    cause: Cause
-    price: float
-    stop_price: float = math.nan
-
-
-class Trade(msgspec.Struct, frozen=True):
-    """A closed trade at assumed fills. pnl_usd is net of costs_usd."""
-
-    symbol: str
-    contract: str
-    side: int
-    quantity: int
-    entry_ts: int
-    entry_price: float
-    exit_ts: int
-    exit_price: float
-    cause: str
-    pnl_usd: float
-    costs_usd: float
-    bars_held: int
-    score: float = math.nan
-
-
-class Evaluated(msgspec.Struct, frozen=True):
-    """Why an instrument did or did not act at a mark where its strategy decides, or exits; features by name.
-
-    score: of the veto, NaN where none was asked for
-    """
-
-    symbol: str
-    reason: Reason
-    features: dict[str, float]
-    score: float = math.nan
-
-
-class Decisions(msgspec.Struct, frozen=True):
-    """Everything one mark decided. Exits come before entries."""
-
-    ts_mark: int
-    intents: list[Decided]
-    trades: list[Trade]
-    evaluated: list[Evaluated]
-
-
-class Position(msgspec.Struct, frozen=True):
-    """An instrument's position as the step believes it."""
-
-    symbol: str
-    contract: str
-    side: int
-    quantity: int
-    entry_price: float
-    last_price: float
-    pending: Pending
-
-
-class Book(msgspec.Struct, frozen=True):
-    """Account and positions as bytes, with the names to read them by when code or configuration has changed.
-
-    layout: JSON: symbols in order, and the fields of both records
-    """
-
-    layout: str
-    data: bytes
 
 
 class Engine:
@@ -586,36 +423,6 @@ class Engine:
             int(record["bars_held"]),
             float(record["score"]),
         )
-
-
-def _judges(
-    vetoes: Mapping[str, Veto], index: Mapping[str, int], columns: Mapping[str, int]
-) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
-    """VETO per instrument, VETO_INPUT of all of them, NODE of all forests. columns: of the values, by field."""
-    found = np.zeros(len(index), dtypes.VETO)
-    inputs: list[tuple[Any, ...]] = []
-    forests = [np.zeros(0, dtypes.NODE)]
-    n_nodes = 0
-    for symbol, veto in vetoes.items():
-        record = found[index[symbol]]
-        record["first"] = len(inputs)
-        if isinstance(veto, NoModel):
-            record["kind"] = VetoKind.ABSENT
-            continue
-        record["count"], record["threshold"] = len(veto.features), veto.threshold
-        if isinstance(veto, Logistic):
-            record["kind"], record["intercept"], record["clip"] = VetoKind.LOGISTIC, veto.intercept, veto.clip
-            inputs += [(columns[name], *rest) for name, *rest in veto.features]
-            continue
-        record["kind"], record["first_node"], record["n_trees"] = VetoKind.FOREST, n_nodes, veto.n_trees
-        own = [columns[model_field(name)] for name in veto.features]
-        needed = [veto.missing == "veto" or name in veto.required for name in veto.features]
-        inputs += [(column, required, 0.0, 1.0, 0.0) for column, required in zip(own, needed, strict=True)]
-        nodes = veto.nodes()
-        nodes["feature"] = np.array(own, np.int32)[np.where(nodes["left"] < 0, 0, nodes["feature"])]
-        forests.append(nodes)
-        n_nodes += len(nodes)
-    return found, np.array(inputs, dtypes.VETO_INPUT), np.concatenate(forests)
 
 
 def _hand_out(span: Any, bar: Any) -> None:

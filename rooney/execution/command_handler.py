@@ -12,7 +12,7 @@ from rooney import log
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery, is_given_up
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reading import Reading, read
+from rooney.ledger.reader import Reading, read_ledger
 from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
@@ -91,7 +91,7 @@ class Desk:
 
     def exposed(self) -> list[Exposure]:
         """What is or may be open at the broker."""
-        return exposures(read(self._ledger.path))
+        return exposures(read_ledger(self._ledger.path))
 
     # ── commands ──
 
@@ -118,7 +118,7 @@ class Desk:
                 if lack := self._unknown(command.symbols):
                     self._control.refuse(waiting, lack)
                     return True
-                reading = read(self._ledger.path)
+                reading = read_ledger(self._ledger.path)
                 wanted = command.symbols or self._symbols
                 intents = self._exits(reading, [one for one in exposures(reading) if one.symbol in wanted], again=True)
                 return self._journal(waiting, command, intents)
@@ -178,7 +178,7 @@ class Desk:
         if state == self._looked_at:
             return
         self._looked_at = state
-        reading = read(self._ledger.path)
+        reading = read_ledger(self._ledger.path)
         intents = self._exits(reading, exposures(reading), again=False)
         if intents:
             who, reason = switch.who or "operator", switch.reason or f"switch {switch}"

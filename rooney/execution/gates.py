@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from rooney.ledger.writer import Attempt
+from rooney.ledger.records import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Role, State
 

@@ -16,7 +16,7 @@ from rooney.execution.command_handler import Desk
 from rooney.execution.delivery import Delivery, take_over
 from rooney.execution.gates import Rules, stopped
 from rooney.ledger.exposure import Exposure
-from rooney.ledger.reading import Reading
+from rooney.ledger.reader import Reading
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import group_of
 from rooney.market.sessions import window_at

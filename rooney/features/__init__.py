@@ -22,7 +22,8 @@ from rooney.features.arrays import (
     calculate_zscore,
 )
 from rooney.features.catalogue import ALIASES, catalogue, names
-from rooney.features.registry import KERNELS, Feature, Kernel, is_research_only
+from rooney.features.feature import Feature
+from rooney.features.registry import KERNELS, Kernel, is_research_only
 
 __all__ = [
     "ALIASES", "KERNELS", "PAIRS", "Feature", "Kernel", "calculate", "calculate_adx",

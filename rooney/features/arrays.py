@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from rooney.errors import StrategyError
 from rooney.features.catalogue import catalogue
-from rooney.features.registry import KERNELS, Feature, Kernel
+from rooney.features.feature import Feature
+from rooney.features.registry import KERNELS, Kernel
 from rooney.kernels.indicators import vectorized as arrays
 
 F64 = NDArray[np.float64]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from rooney.errors import StrategyError
-from rooney.features.registry import Feature
+from rooney.features.feature import Feature
 
 PERCENTILE_WINDOW = 252
 PERCENTILE_V1_KEPT = 16_384  # exact until so many values are in, then the oldest leaves

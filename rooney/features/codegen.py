@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from rooney.errors import StrategyError
-from rooney.features.registry import KERNELS, Feature, Kernel
+from rooney.features.feature import Feature
+from rooney.features.registry import KERNELS, Kernel
 from rooney.market.messages import TIMEFRAMES
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from rooney.errors import StrategyError
+from rooney.features.feature import Feature
 from rooney.kernels.indicators import arithmetic, bands, calendar, channels, patterns, pivots, ranks, statistics, trend
 from rooney.kernels.indicators import momentum as indicators
 from rooney.kernels.indicators import reevaluation_v1 as again
@@ -48,25 +49,6 @@ class Kernel(msgspec.Struct, frozen=True):
     value: str
     research_only: bool = False
     again: Callable[..., float] | None = None
-
-
-class Feature(msgspec.Struct, frozen=True):
-    """A number a strategy reads: a kernel on one timeframe, over bars or over other features.
-
-    timeframe: whose closed bars move it on; it reads the newest value of each input at that moment, those of its own
-               timeframe included. "daily_ahead" is for research into the old system only: daily bars that are complete
-               when they begin
-    length:    what the kernel takes as n (`KERNELS`); a name is that of a strategy's parameter
-    of:        inputs of a kernel over other features, one or two, on any timeframe
-    symbol:    "" for the instrument itself, "pair" for its pair (`PAIRS`), or a root: the value is worked out on that
-               instrument, and so are its inputs with symbol ""
-    """
-
-    kernel: str
-    timeframe: str = "hourly"
-    length: int | float | str | tuple[int | float | str, ...] = 1
-    of: tuple["Feature", ...] = ()
-    symbol: str = ""
 
 
 def is_research_only(feature: Feature) -> bool:

@@ -18,8 +18,8 @@ from typing import Any
 import databento
 import databento_dbn as dbn
 
-from rooney import format as utc
 from rooney.errors import FeedError, FeedFatalError
+from rooney.format import iso_minute
 from rooney.hub.backfill import Archive
 from rooney.hub.databento import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
 from rooney.hub.definitions import Definition, definition
@@ -194,7 +194,7 @@ class Feed(threading.Thread):
         self.state = "filling"
         logger.warning(
             "%s to %s is too old for a replay: asking the archive",
-            *map(utc.minute, (self._builder.minute_ns, until_ns)),
+            *map(iso_minute, (self._builder.minute_ns, until_ns)),
         )
         try:
             self._archive.fill(self._builder, until_ns, self._on_mapping, self._stopping.is_set)
@@ -337,7 +337,7 @@ class Feed(threading.Thread):
         lost_ns = self._builder.minute_ns
         if self._builder.restart(ts_event if session.from_ns is None else session.from_ns):
             why = f": {self._archive_refused}" if self._archive_refused else ""
-            self.gap = f"a gap: {utc.minute(lost_ns)} to {utc.minute(self._builder.minute_ns)} is not replayed{why}"
+            self.gap = f"a gap: {iso_minute(lost_ns)} to {iso_minute(self._builder.minute_ns)} is not replayed{why}"
             self.gap_day = trade_date(self._builder.minute_ns)
             self._archive_refused = ""  # that was about this gap
             self._archive_failed_mono = 0.0

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rooney import format as utc
 from rooney.bus.client import Bus
-from rooney.config.loader import Config, Instrument
+from rooney.config.loader import Config
+from rooney.config.settings import Instrument
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
+from rooney.format import iso_second
 from rooney.hub.backfill import Archive
 from rooney.hub.databento import stype_of
 from rooney.hub.definitions import Definition, difference
@@ -113,7 +114,7 @@ class Hub:
         builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
         feed = self._make_feed(builder, self._hand_over, self._hand_over)
         feed.start()
-        logger.info("hub begins at %s, tape %s", utc.second(start_ns), "continued" if last_ns else "new")
+        logger.info("hub begins at %s, tape %s", iso_second(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
         next_status = 0.0
         while not self._stopping and failure is None:
@@ -174,7 +175,7 @@ class Hub:
                 logger.error(
                     "data_hub.ring_minutes: all %d wait for Redis; the oldest, %s, is dropped. When Redis is back the "
                     "hub starts again from the tape's end",
-                    self._ring.maxlen, utc.second(self._ring[0].minute.ts_close),
+                    self._ring.maxlen, iso_second(self._ring[0].minute.ts_close),
                 )  # fmt: skip
             self._dropped_ns = self._ring[0].minute.ts_close
         self._ring.append(published)
@@ -194,7 +195,7 @@ class Hub:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
                 if self._dropped_ns > last_ns:
-                    told = f"the tape ends at {utc.second(last_ns)}, before the ring of {self._ring.maxlen} minutes"
+                    told = f"the tape ends at {iso_second(last_ns)}, before the ring of {self._ring.maxlen} minutes"
                     self._detail = told
                     return BusError(told)
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
@@ -290,7 +291,7 @@ class Hub:
             state = "ALERT ring overrun" if self._overrun() else state
         if self._detail:
             state = "ring overrun"
-        lag = f"tape {utc.second(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
+        lag = f"tape {iso_second(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
         refused = f" | REFUSED {' '.join(self._refused)}" if self._refused else ""
         self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting{refused}")
         if not self._redis_ok and not self._detail:

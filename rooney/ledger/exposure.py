@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledger.reading import Act, Reading
+from rooney.ledger.reader import Act, Reading
 from rooney.ledger.records import Held, Order, Pending
 from rooney.market.instruments import Contract, contract_from_number, parse_contract
 from rooney.orders.control import Verb

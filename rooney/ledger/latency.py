@@ -1,6 +1,8 @@
 """Pace: how soon after a minute ended for the hub it was acted on, counted per trade date in buckets. Pure."""
 
+import math
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Mapping
 
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # 100 and 200 ms are promised, so both are here
@@ -30,3 +32,31 @@ def quantile_ms(counts: Mapping[int, int], share: float) -> float:
         if left <= 1e-9:
             return float(bound)
     return float("inf")
+
+
+BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0)  # 100 and 200 ms are promised, so both are here
+
+
+KEPT = 1_000
+
+
+class Buckets:
+    """A histogram in seconds. counts: per bucket, the last one for everything above; newest: the values themselves."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.sum_s = 0.0
+        self.newest: deque[float] = deque(maxlen=KEPT)
+
+    def add(self, seconds: float) -> None:
+        """Count one; a value equal to a bound is in its bucket."""
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.sum_s += seconds
+        self.newest.append(seconds)
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """Of the newest values, nearest rank; NaN without any."""
+        found = sorted(self.newest)
+        if not found:
+            return [math.nan for _ in shares]
+        return [found[max(0, math.ceil(share * len(found)) - 1)] for share in shares]

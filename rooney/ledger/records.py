@@ -16,6 +16,7 @@ import msgspec
 
 from rooney.ledger.schema import WITH_ACTS, schema_version
 from rooney.market.instruments import contract_from_number
+from rooney.orders.decisions import Book
 from rooney.orders.intents import Role, Said, Side, State
 
 _OPEN = (State.PLANNED, State.SENDING, State.UNCONFIRMED)
@@ -299,3 +300,29 @@ def _held(symbol: str, p: dict[str, Any]) -> Held:
         pending_contract_number=p["pending_contract"],
         acknowledged=bool(p["acknowledged"]),
     )
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The last finished mark, how many there were, and account and positions after it."""
+
+    ts_mark: int
+    marks: int
+    book: Book
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
+
+    contract: str
+    role: Role
+    state: State
+    status: int
+    ts_clock: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The frozen state of an engine after a mark; `digest` names the kernel and configuration it belongs to."""
+
+    ts_mark: int
+    digest: str
+    state: bytes

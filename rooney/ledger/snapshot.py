@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledger.buckets import Buckets
+from rooney.ledger.latency import Buckets
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Account, Closed, Decision, Held, Order, decisions, decode_book, orders, trades
 from rooney.ledger.schema import LAST_STATE, WITH_ACTS, schema_version

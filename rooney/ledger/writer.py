@@ -20,14 +20,15 @@ import msgspec
 
 from rooney import failpoints as faults
 from rooney import log
-from rooney.engine.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
+from rooney.ledger.records import Attempt, Checkpoint, Finished
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED
 from rooney.market.sessions import trade_date
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Verb
+from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Event, Intent, Receipt, Role, Said, Side, State, check_move
 from rooney.orders.notices import Notice, Turn
 
@@ -35,32 +36,6 @@ CHECKPOINTS_KEPT = 3
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 _INTENT_COLUMNS = ", ".join(Intent.__struct_fields__)
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """The last finished mark, how many there were, and account and positions after it."""
-
-    ts_mark: int
-    marks: int
-    book: Book
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """A request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
-
-    contract: str
-    role: Role
-    state: State
-    status: int
-    ts_clock: int
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The frozen state of an engine after a mark; `digest` names the kernel and configuration it belongs to."""
-
-    ts_mark: int
-    digest: str
-    state: bytes
 
 
 class Ledger:

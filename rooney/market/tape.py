@@ -6,9 +6,10 @@ from datetime import date
 import msgspec
 
 from rooney.market import rolls, sessions
-from rooney.market.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute
+from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS, Window
 
 

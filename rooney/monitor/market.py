@@ -9,11 +9,10 @@ import msgspec
 
 from rooney.bus.client import Bus, RedisInfo
 from rooney.errors import BusError, MessageError
-from rooney.ledger.buckets import Buckets
+from rooney.ledger.latency import Buckets
 from rooney.market import sessions
-from rooney.market.codec import decode_minute
 from rooney.market.instruments import group_of
-from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, MinuteFlag, Roll, decode_minute
 from rooney.market.sessions import MINUTE_NS
 
 KEPT = 240  # minutes per instrument, for the small curve

@@ -15,18 +15,19 @@ from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
-from rooney.ledger.reader import holder, ledger_path
+from rooney.ledger.reader import holder
 from rooney.ledger.records import Held
 from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
 from rooney.monitor.market import Market, MarketView
-from rooney.monitor.units import UnitsView, Usage
 from rooney.orders.control import Switch, switches
+from rooney.paths import ledger_path
 from rooney.performance.drift import WINDOW, Expectation, Health, judge
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict
+from rooney.systemd import UnitsView, Usage
 
 REDIS_TIMEOUT_S = 1.0
 _LEDGER = "ledger.sqlite"
@@ -154,7 +155,7 @@ class Looker:
         return [name for name in names if name in self._only] if self._only else names
 
     def _strategy(self, name: str, expected: Expectation | None) -> StrategyLook:
-        path = ledger_path(name, self.state)
+        path = ledger_path(self.state, name)
         view = self.ledgers.setdefault(name, LedgerView(path))
         portrait, unreadable = None, None
         try:

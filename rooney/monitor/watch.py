@@ -9,16 +9,17 @@ import msgspec
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, LedgerError, MessageError
-from rooney.ledger.reader import STATE, Record, ledger_path, read
+from rooney.ledger.reader import Record, read_record
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
-from rooney.monitor.health import Seen
+from rooney.monitor.conditions import Seen
+from rooney.paths import STATE_DIRECTORY, ledger_path
 
 SENDER = Path("/var/lib/rooney-alert-sender")
 REPEAT_NS = 4 * 3600 * 1_000_000_000
 
 
-def look(config: Config, state: Path = STATE) -> Seen:
+def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
@@ -32,7 +33,7 @@ def look(config: Config, state: Path = STATE) -> Seen:
     for name in config.names:
         try:
             if config.strategy(name).settings.enabled:
-                records[name] = read(ledger_path(name, state))
+                records[name] = read_record(ledger_path(state, name))
         except LedgerError as error:
             records[name] = error
         except ConfigError:  # its worker refuses to start and says so

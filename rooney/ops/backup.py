@@ -24,8 +24,7 @@ import msgspec
 from rooney import __version__
 from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
-from rooney.ledger import reading
-from rooney.ledger.reader import holder
+from rooney.ledger.reader import check, copy, holder
 from rooney.orders.control import Level
 from rooney.paths import LEDGER, ledger_names
 
@@ -152,7 +151,7 @@ def backup(items: Iterable[Item], out: Path, *, with_secrets: bool) -> Manifest:
 def _keep(item: Item, scratch: Path) -> tuple[Kept, Path]:
     """A file's description and where its bytes are: a copy, so that both belong together whatever happens meanwhile."""
     if item.kind == "ledger":
-        reading.copy(item.path, scratch)
+        copy(item.path, scratch)
     else:
         shutil.copyfile(item.path, scratch)
     stat = item.path.stat()
@@ -273,7 +272,7 @@ def restore(file: Path, root: Path, *, force: bool) -> list[Path]:
             ready.append((unfinished, path, kept))
             _write(unfinished, data, kept)
             if kept.kind == "ledger":
-                reading.check(unfinished)
+                check(unfinished)
         for unfinished, path, _ in ready:
             for old in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
                 # A journal left beside another ledger would be folded into it.

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
-from rooney.config.preflight import CREDENTIAL_STORE, Finding, check_findings, table_findings
-from rooney.engine.build import build_engine, model_findings
+from rooney.config.preflight import Finding, check_findings, table_findings
+from rooney.engine.build import build_engine
+from rooney.engine.model_checks import model_findings
 from rooney.errors import BusError, ConfigError, MessageError
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
 from rooney.ops import compile as precompile
+from rooney.paths import CREDENTIAL_STORE
 from rooney.strategy import aot as ahead
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)

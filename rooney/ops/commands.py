@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-from rooney import systemd_units as units
 from rooney.clock import Clock
-from rooney.ledger.reader import holder
-from rooney.ledger.reading import Reading
+from rooney.ledger.reader import Reading, holder
 from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
+from rooney.systemd import is_running
 
 
 def leave(reading: Reading, command: Command, clock: Clock) -> str:
@@ -16,7 +15,7 @@ def leave(reading: Reading, command: Command, clock: Clock) -> str:
     if holder(reading.path) is not None:
         return f"left for the worker of {reading.name}, which takes it at its next turn: {path}"
     # A unit about to start must find its ledger free: it would stay down for good.
-    if not reading.held or units.is_running(reading.name):
+    if not reading.held or is_running(reading.name):
         return f"left for the worker of {reading.name}, which takes it when it starts: {path}"
     from rooney.execution.offline import StandIn  # compiled parts come with it
 

@@ -2,62 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rooney import cells as showing
-from rooney import files as groupfile
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
-from rooney.performance.matching import Comparison, bar_ns, common, compare, level
-from rooney.performance.runs import BAR_NS, Kind, Measures, Run
-from rooney.performance.store import expectation_path, verdict_path
-from rooney.performance.verdict import Verdict, verdict
+from rooney.format import minute_text, table, usd_text
+from rooney.performance.comparison import _SECOND_NS
+from rooney.performance.matching import Comparison
+from rooney.performance.runs import BAR_NS, Measures
+from rooney.performance.verdict import Verdict
 
 DIFFERENCES_SHOWN = 40
-_SECOND_NS = 1_000_000_000
-
-
-def compare_all(
-    runs: Sequence[Run], limit: float, ts_ns: int, start: datetime | None, end: datetime | None, bar: str | None,
-    kind: str = "compare",
-) -> Verdict:  # fmt: skip
-    """Every other run against the first one, over the time all cover. Raises ConfigError if there is none.
-
-    start, end: narrow that time, or widen it for a run that only tells its trades (the old system's)
-    """
-    begin_ns, end_ns = common([run for run in runs if run.kind is not Kind.OLD] or runs)
-    if start is None:
-        begin_ns = max([begin_ns, *(run.begin_ns for run in runs)])
-    if end is None:
-        end_ns = min([end_ns, *(run.end_ns for run in runs)])
-    begin_ns = begin_ns if start is None else max(begin_ns, int(start.timestamp()) * _SECOND_NS)
-    end_ns = end_ns if end is None else min(end_ns, int(end.timestamp()) * _SECOND_NS)
-    if begin_ns >= end_ns:
-        spans = ", ".join(f"{r.label} {showing.minute(r.begin_ns)} to {showing.minute(r.end_ns)}" for r in runs)
-        raise ConfigError(f"compare: the runs have no time in common: {spans}; nothing was compared")
-    runs = level(_named_apart(runs))
-    apart_ns = BAR_NS[bar] if bar else bar_ns(*runs)
-    found = [compare(runs[0], other, begin_ns, end_ns, apart_ns) for other in runs[1:]]
-    return verdict(_name(runs), kind, ts_ns, limit, runs, found)
-
-
-def _named_apart(runs: Sequence[Run]) -> list[Run]:
-    """Labels that differ: two folders may have one name."""
-    seen: dict[str, int] = {}
-    found = []
-    for run in runs:
-        seen[run.label] = seen.get(run.label, 0) + 1
-        label = run.label if seen[run.label] == 1 else f"{run.label} ({seen[run.label]})"
-        found.append(msgspec.structs.replace(run, label=label))
-    return found
-
-
-def _name(runs: Sequence[Run]) -> str:
-    """Whose comparison it is: the first ledger's, else the first run's."""
-    ledgers = [run.label for run in runs if run.kind is Kind.LEDGER]
-    return (ledgers or [runs[0].label])[0].replace("/", "_")
 
 
 def code(found: Verdict) -> int:
@@ -74,7 +30,7 @@ def lines(found: Verdict) -> list[str]:
     head = "P&L is estimated: no fill is ever reported back"
     if all(run.costs_usd is None for run in found.runs):
         head = "P&L before costs, which one of the runs does not know"
-    text = [head, *showing.table(rows)]
+    text = [head, *table(rows)]
     for one in found.comparisons:
         text += ["", *_lines(one)]
     text += ["", said(found)]
@@ -98,7 +54,7 @@ def audit_lines(found: Verdict) -> list[str]:
         (all_.symbol, f"{day.share:.2%} of {day.decisions}", f"{all_.share:.2%} of {all_.decisions}", all_.first)
         for day, all_ in zip(found.audit.of_day, found.audit.of_all, strict=True)
     ]
-    text = showing.table([("decisions", str(found.audit.day), "since the start", "first that differs"), *rows])
+    text = table([("decisions", str(found.audit.day), "since the start", "first that differs"), *rows])
     if not found.audit.is_same_code:
         text.append("  code or configuration is another one than the ledger was written with")
     for one in found.comparisons:
@@ -126,7 +82,7 @@ def measure_rows(runs: Sequence[Measures]) -> list[tuple[str, ...]]:
 def span(one: Comparison) -> str:
     """What was compared, in words."""
     apart = {ns: name for name, ns in BAR_NS.items()}.get(one.bar_ns, f"{one.bar_ns / 60e9:g} min")
-    return f"{showing.minute(one.begin_ns)} to {showing.minute(one.end_ns)}, entries at most one {apart} bar apart"
+    return f"{minute_text(one.begin_ns)} to {minute_text(one.end_ns)}, entries at most one {apart} bar apart"
 
 
 def _lines(one: Comparison) -> list[str]:
@@ -135,16 +91,16 @@ def _lines(one: Comparison) -> list[str]:
         f"{one.a} against {one.b}: {span(one)}",
         f"  {one.share:.1%} the same: {one.equal} of {one.pairs} pairs ({one.identical} in every number), "
         f"{alone[0]} only in {one.a}, {alone[1]} only in {one.b}",
-        f"  P&L {showing.usd(one.pnl_a_usd)} and {showing.usd(one.pnl_b_usd)} USD; "
+        f"  P&L {usd_text(one.pnl_a_usd)} and {usd_text(one.pnl_b_usd)} USD; "
         f"{sum(day.is_clean for day in one.days)} of {len(one.days)} trade dates clean, "
         f"the last {one.clean_days} in a row",
     ]
     rows = [
-        (showing.minute(d.entry_ts), d.symbol, f"only {d.only}" if d.only else "both", f"{showing.usd(d.usd)} USD",
+        (minute_text(d.entry_ts), d.symbol, f"only {d.only}" if d.only else "both", f"{usd_text(d.usd)} USD",
          str(d.cause), d.text)
         for d in one.differences[:DIFFERENCES_SHOWN]
     ]  # fmt: skip
-    text += showing.table(rows) if rows else []
+    text += table(rows) if rows else []
     if len(one.differences) > DIFFERENCES_SHOWN:
         text.append(f"  … and {len(one.differences) - DIFFERENCES_SHOWN} more (--json, --report FILE)")
     slips = [slip for slip in one.slips if slip.worst_ticks]
@@ -153,7 +109,7 @@ def _lines(one: Comparison) -> list[str]:
          f"worst {s.worst_ticks:+.2f}", f"{s.entry_late_s:+.0f} s later")
         for s in slips
     ]  # fmt: skip
-    return text + (showing.table(cells) if cells else [])
+    return text + (table(cells) if cells else [])
 
 
 def as_json(found: Verdict) -> dict[str, Any]:
@@ -168,32 +124,6 @@ def as_json(found: Verdict) -> dict[str, Any]:
 
 
 # -- what is kept --
-
-
-def keep(state: Path, found: Verdict) -> Path:
-    """Where the dashboard and alerts look. Raises ConfigError if that cannot be written."""
-    path = verdict_path(state, found)
-    _replace(path, msgspec.json.encode(found))
-    return path
-
-
-def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | None:
-    """What a backtest promises of a strategy; None if it has too few trades to promise anything. Raises ConfigError."""
-    from rooney.performance.drift import expect
-
-    found = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
-    if found is None:
-        return None
-    path = expectation_path(state, name)
-    _replace(path, msgspec.json.encode(found))
-    return path
-
-
-def _replace(path: Path, data: bytes) -> None:
-    try:
-        groupfile.put(path.parent, path, data)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; the result is not kept") from None
 
 
 def report(found: Verdict) -> str:

@@ -14,21 +14,21 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from rooney import systemd_units as units
 from rooney.clock import Clock
-from rooney.config.loader import Config, Instrument
+from rooney.config.loader import Config
+from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.execution import traderspost
 from rooney.execution.gates import Rules
 from rooney.execution.offline import StandIn, can_go
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import holder
-from rooney.ledger.reading import Reading, read
+from rooney.ledger.reader import Reading, holder, read_ledger
 from rooney.market.instruments import PRODUCTS
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
+from rooney.systemd import is_running, stop, unit_name
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
 WAIT_S = 150.0  # an exit may have to wait for the settling time of the one before it
@@ -129,15 +129,15 @@ def flatten(order: Order, ledgers: Mapping[str, Path], means: Means) -> list[Fla
 
 
 def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> Flattened:
-    before = read(ledger)
+    before = read_ledger(ledger)
     means.clock.on_mark(before.ts_mark)
     if holder(ledger) is not None:
         if _is_taken(command, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
-        if not units.is_running(name):
+        if not is_running(name):
             raise FlattenError(_hung(name, ledger, order.hung_after_s))
-    if units.is_running(name):  # hung, or about to be started again while its ledger is worked on here
-        units.stop(name)
+    if is_running(name):  # hung, or about to be started again while its ledger is worked on here
+        stop(name)
     return _here(before, order, means) if before.mode else Flattened(name, "here")
 
 
@@ -158,7 +158,7 @@ def _hung(name: str, ledger: Path, after_s: float) -> str:
     pid = holder(ledger)
     return (
         f"its worker (process {pid or 'unknown'}) holds {ledger} and has taken no command for {after_s:g} s, so it "
-        f"hangs, and no {units.unit_name(name)} is known to systemd here. NOTHING WAS CLOSED. Close by hand at the "
+        f"hangs, and no {unit_name(name)} is known to systemd here. NOTHING WAS CLOSED. Close by hand at the "
         f"broker, or end it (kill -9 {pid or 'PID'}) and run this again. Should it come back, it closes by itself"
     )
 
@@ -167,7 +167,7 @@ def _by_worker(before: Reading, ledger: Path, order: Order, clock: Clock) -> Fla
     """Watch the worker do it."""
     end = time.monotonic() + order.wait_s
     while True:
-        now = read(ledger)
+        now = read_ledger(ledger)
         left = wanted(now, order.symbols)
         if not left or time.monotonic() > end or not can_go(left, clock):
             return _result("worker", before, left, order)

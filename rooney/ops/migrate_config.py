@@ -196,7 +196,7 @@ def migrate(old: Mapping[str, Any], source: str) -> Migration:
 def check_migrated(made: Migration) -> None:
     """Whether the new file is one that loads, its parameters ones that `ibs` takes. Raises ConfigError."""
     from rooney.config.loader import load_config
-    from rooney.strategy.compiler import load
+    from rooney.strategy.loader import load
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.multi_alpha.yml"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rooney import cells as showing
 from rooney.errors import ConfigError
-from rooney.ledger.reading import Reading
+from rooney.format import minute_text, size_text, table
+from rooney.ledger.reader import Reading
 from rooney.ledger.records import Order
 from rooney.orders.intents import Role, State
 
@@ -20,7 +20,7 @@ def needs_attention(order: Order) -> bool:
 def lines(reading: Reading, orders: Sequence[Order]) -> list[str]:
     """One strategy's orders for a terminal, oldest first, and the commands that end what is unclear."""
     mode = reading.mode or "no order yet"
-    found = [f"{reading.name}  {mode}  last mark {showing.minute(reading.ts_mark)}"]
+    found = [f"{reading.name}  {mode}  last mark {minute_text(reading.ts_mark)}"]
     if not orders:
         return [*found, "  no orders"]
     rows = [("decided", "id", "order", "size", "cause", "state", "")]
@@ -29,16 +29,16 @@ def lines(reading: Reading, orders: Sequence[Order]) -> list[str]:
         status = f"HTTP {last.status}" if last.status and last.status != 200 else ""
         rows.append(
             (
-                showing.minute(order.ts_mark),
+                minute_text(order.ts_mark),
                 order.id,
                 f"{order.role.name.lower()} {order.ticker}",
-                showing.size(order.side, order.quantity) if order.role is Role.ENTRY else "all",
+                size_text(order.side, order.quantity) if order.role is Role.ENTRY else "all",
                 order.cause,
                 str(order.state),
                 " ".join(f"{status} {last.detail}".split()),
             )
         )
-    found += showing.table(rows)
+    found += table(rows)
     for order in orders:
         if needs_attention(order) and order.role is Role.ENTRY:
             found.append(f"  {order.id} may be open at the broker. Look there, then one of:")

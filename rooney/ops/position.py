@@ -1,14 +1,21 @@
 """`rooney position`: what is open, as the ledger believes it, and what is on its way."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from rooney import cells as showing
-from rooney.ledger.exposure import Exposure
-from rooney.ledger.reading import Reading
+import msgspec
+
+from rooney.clock import Clock
+from rooney.errors import ConfigError
+from rooney.format import minute_text, price_text, size_text, table, usd_text
+from rooney.ledger.exposure import Exposure, exposures
+from rooney.ledger.reader import Reading
 from rooney.ledger.records import Held
 from rooney.market.instruments import PRODUCTS
-from rooney.orders.control import Switch
+from rooney.ops.commands import far_off, leave
+from rooney.orders.control import Command, Switch, Verb
 from rooney.orders.intents import Side
 
 
@@ -25,7 +32,7 @@ def _doubt(exposure: Exposure | None, held: Held) -> str:
     if exposure is None:
         return "closed, booked at the next minute" if held.side else ""
     if exposure.is_stated:
-        size = showing.size(exposure.side, exposure.quantity)
+        size = size_text(exposure.side, exposure.quantity)
         return f"stated: {size}, taken in at the next minute"
     if exposure.exit is not None:
         return f"exit {exposure.exit.id} {exposure.exit.state}"
@@ -39,11 +46,11 @@ def lines(
 ) -> list[str]:
     """One strategy's positions for a terminal. symbols: only these; none for all."""
     account = reading.account
-    head = f"{reading.name}  {reading.mode or 'no order yet'}  last mark {showing.minute(reading.ts_mark)}"
+    head = f"{reading.name}  {reading.mode or 'no order yet'}  last mark {minute_text(reading.ts_mark)}"
     if account is None:
         return [head, "  no minute was finished yet", *_switch_lines(switches)]
     day = "  HALTED daily loss" if account.is_halted else ""
-    head += f"  equity {account.equity_usd:,.2f} USD  day {showing.usd(account.day_usd)} USD (estimates){day}"
+    head += f"  equity {account.equity_usd:,.2f} USD  day {usd_text(account.day_usd)} USD (estimates){day}"
     by_symbol = {exposure.symbol: exposure for exposure in exposures}
     rows = []
     for held in reading.held:
@@ -57,19 +64,19 @@ def lines(
                 (
                     held.symbol,
                     contract,
-                    showing.size(held.side, held.quantity),
-                    f"at {showing.price(held.entry_price)}",
-                    f"last {showing.price(held.mark)}",
-                    f"open {showing.usd(pnl)} USD" if pnl is not None else "",
+                    size_text(held.side, held.quantity),
+                    f"at {price_text(held.entry_price)}",
+                    f"last {price_text(held.mark)}",
+                    f"open {usd_text(pnl)} USD" if pnl is not None else "",
                     _doubt(exposure, held),
                 )
             )
         elif exposure:
-            wanted = showing.size(exposure.side, exposure.quantity)
+            wanted = size_text(exposure.side, exposure.quantity)
             rows.append((held.symbol, exposure.contract, wanted, "?", "", "", _doubt(exposure, held)))
         else:
             rows.append((held.symbol, "", "flat", "", "", "", ""))
-    return [head, *(showing.table(rows) if rows else ["  flat"]), *_switch_lines(switches)]
+    return [head, *(table(rows) if rows else ["  flat"]), *_switch_lines(switches)]
 
 
 def _switch_lines(switches: Sequence[Switch]) -> list[str]:
@@ -120,7 +127,71 @@ def as_json(
 
 def exit_text(exposure: Exposure) -> str:
     """What closing a contract sends, in one line."""
-    what = showing.size(exposure.side, exposure.quantity)
+    what = size_text(exposure.side, exposure.quantity)
     believed = f"closes {what}" if exposure.is_certain else f"closes {what} if that entry was filled"
     again = f", going on with exit {exposure.exit.id}" if exposure.exit is not None else ""
     return f"exit {exposure.ticker}: {believed}{again}"
+
+
+class Stated(msgspec.Struct, frozen=True):
+    """What is said to be open. price: at which it was opened; at which it was closed where side is FLAT."""
+
+    symbol: str
+    side: Side
+    quantity: int
+    price: float
+
+
+def check_symbols(reading: Reading, symbols: Sequence[str]) -> None:
+    """Raises ConfigError for a symbol the strategy does not trade."""
+    known = [held.symbol for held in reading.held]
+    for symbol in symbols:
+        if symbol not in known:
+            there = ", ".join(known) or "none yet: no minute was finished"
+            raise ConfigError(f"{symbol}: {reading.name} trades no such instrument; it has {there}. Nothing was done")
+
+
+def stated(reading: Reading, symbol: str, signed: int, price: float | None) -> Stated:
+    """Check a statement; signed: contracts, negative for short. Raises ConfigError."""
+    check_symbols(reading, [symbol])
+    if signed == 0 and not _held(reading, symbol).side and _exposed(reading, symbol) is None:
+        raise ConfigError(f"{symbol}: {reading.name} is flat in it already; nothing was done")
+    if price is None or not math.isfinite(price):
+        what = "it was closed at" if signed == 0 else "it was opened at"
+        raise ConfigError(f"--price: expected the price {what}, in points, got {price}; nothing was done")
+    return Stated(symbol, Side((signed > 0) - (signed < 0)), abs(signed), price)
+
+
+def plan(reading: Reading, one: Stated) -> list[str]:
+    """What will be written, for the operator to read first."""
+    held = _held(reading, one.symbol)
+    was = size_text(held.side, held.quantity) + (f" at {price_text(held.entry_price)}" if held.side else "")
+    exposed = _exposed(reading, one.symbol)
+    if exposed is not None and exposed.is_stated:
+        was += f"; {size_text(exposed.side, exposed.quantity)} was stated and not taken in yet"
+    closed = "closed " if one.side is Side.FLAT else ""
+    now = f"{size_text(one.side, one.quantity)}, {closed}at {price_text(one.price)}"
+    remark = far_off(one.price, held.mark)
+    text = f"{reading.name}: {one.symbol} is {now} (the ledger says {was}). Nothing is sent to the broker"
+    return [text, f"  {remark}"] if remark else [text]
+
+
+def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
+    """The statement as a worker takes it."""
+    return Command(
+        ts_ns, Verb.POSITION, who, reason,
+        symbol=one.symbol, side=int(one.side), quantity=one.quantity, price=one.price,
+    )  # fmt: skip
+
+
+def state(reading: Reading, one: Stated, who: str, reason: str, clock: Clock) -> str:
+    """Say it; what happens now, as a sentence. Raises ControlError."""
+    return leave(reading, command(one, who, reason, time.time_ns()), clock)
+
+
+def _exposed(reading: Reading, symbol: str) -> Exposure | None:
+    return next((one for one in exposures(reading) if one.symbol == symbol), None)
+
+
+def _held(reading: Reading, symbol: str) -> Held:
+    return next(held for held in reading.held if held.symbol == symbol)

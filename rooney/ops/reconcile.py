@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from rooney import cells as showing
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
+from rooney.format import minute_text, price_text, second_text, table, usd_text
 from rooney.ledger.exposure import exposures
-from rooney.ledger.reading import Reading
+from rooney.ledger.reader import Reading
 from rooney.ledger.records import Held, Pending
 from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.ops.broker_fills import Fill
@@ -210,26 +210,26 @@ def lines(comparison: Comparison) -> list[str]:
             continue
         one = pair.assumed
         is_old = one.held is None and one.ts_ns <= comparison.through_ns
-        note = "replaced already" if is_old else "open position" if one.held else f"{showing.usd(pair.gain_usd)} USD"
-        rows.append((*_fill_cells(one), f"filled at {showing.price(pair.price)}", note))
-    found += showing.table(rows) if rows else []
+        note = "replaced already" if is_old else "open position" if one.held else f"{usd_text(pair.gain_usd)} USD"
+        rows.append((*_fill_cells(one), f"filled at {price_text(pair.price)}", note))
+    found += table(rows) if rows else []
     for one in comparison.only_ledger:
         found.append(f"  not at the broker: {'  '.join(_fill_cells(one))}")
     for fill in comparison.only_broker:
         what = "bought" if fill.side > 0 else "sold"
-        price, at = showing.price(fill.price), showing.second(fill.ts_ns)
+        price, at = price_text(fill.price), second_text(fill.ts_ns)
         found.append(f"  not in the ledger: {at}  {fill.contract.raw}  {what} {fill.quantity}  at {price}")
     for contract, (ours, theirs) in comparison.net.items():
         found.append(f"  {contract}: the ledger has {ours:+d} open, the executions of this file add up to {theirs:+d}")
     if comparison.only_ledger or comparison.only_broker or comparison.net:
         found.append(f"  Look at the broker, then: rooney position {comparison.name} SYMBOL QUANTITY --price PRICE")
-    found.append(f"cash to correct by {showing.usd(comparison.cash_usd)} USD, {len(comparison.entries)} entry prices")
+    found.append(f"cash to correct by {usd_text(comparison.cash_usd)} USD, {len(comparison.entries)} entry prices")
     return found
 
 
 def _fill_cells(one: Assumed) -> tuple[str, str, str, str]:
     what = "bought" if one.side > 0 else "sold"
-    return showing.minute(one.ts_ns), one.contract.raw, f"{what} {one.quantity}", f"assumed {showing.price(one.price)}"
+    return minute_text(one.ts_ns), one.contract.raw, f"{what} {one.quantity}", f"assumed {price_text(one.price)}"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import math
 import time
 
-from rooney import cells as showing
 from rooney.clock import Clock
 from rooney.errors import ConfigError
-from rooney.ledger.reading import Reading
+from rooney.format import price_text, second_text, size_text
+from rooney.ledger.reader import Reading
 from rooney.ledger.records import Order
 from rooney.ops.commands import far_off, leave
 from rooney.orders.control import Command, Resolution, Verb
@@ -28,11 +28,11 @@ def check(order: Order, filled: float | None) -> None:
 
 def plan(name: str, order: Order, filled: float | None) -> list[str]:
     """What will be written, for the operator to read first."""
-    what = showing.size(order.side, order.quantity) if order.role is Role.ENTRY else "all"
-    said = "not filled" if filled is None else f"filled at {showing.price(filled)}"
+    what = size_text(order.side, order.quantity) if order.role is Role.ENTRY else "all"
+    said = "not filled" if filled is None else f"filled at {price_text(filled)}"
     lines = [
         f"{name}: {order.role.name.lower()} {order.ticker} {what}, {order.state} since "
-        f"{showing.second(order.steps[-1].ts_wall)}: {said}"
+        f"{second_text(order.steps[-1].ts_wall)}: {said}"
     ]
     remark = "" if filled is None else far_off(filled, order.signal_price)
     return [*lines, f"  {remark}"] if remark else lines

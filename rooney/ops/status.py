@@ -7,15 +7,15 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from rooney import cells as showing
+from rooney.format import minute_text, second_text, table, usd_text
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
 from rooney.monitor.conditions import Condition, Severity, conditions, state_of, worst
 from rooney.monitor.market import freshness
 from rooney.monitor.portfolio import capacities, combined
 from rooney.monitor.system import StrategyLook, System
-from rooney.monitor.units import Usage, unit_of
 from rooney.performance.measures import curve, daily, measure
+from rooney.systemd import Usage, unit_of
 
 _HEAD = ("strategy", "mode", "state", "position", "open", "day", "of limit", "total", "mark", "last decision", "orders")
 _RIGHT = {4, 5, 6, 7}
@@ -32,7 +32,7 @@ def lines(system: System, units: dict[str, str]) -> list[str]:
         _sum(system, usd),
     ]  # fmt: skip
     if usage := [_usage(name, units.get(name, ""), system.usage.get(name)) for name in _unit_names(system, units)]:
-        text += ["", *showing.table(usage, indent="")]
+        text += ["", *table(usage, indent="")]
     text.append("")
     for one in found:
         text.append(f"{_LEVELS[one.severity]:<10}{one.text}")
@@ -50,7 +50,7 @@ def code(system: System) -> int:
 def _clock(system: System) -> str:
     at = datetime.fromtimestamp(system.now_ns // 1_000_000_000, UTC)
     local = at.astimezone(CHICAGO)
-    return f"{showing.second(system.now_ns)}  Chicago {local:%H:%M:%S}  trade date {system.trade_date.isoformat()}"
+    return f"{second_text(system.now_ns)}  Chicago {local:%H:%M:%S}  trade date {system.trade_date.isoformat()}"
 
 
 def _hub(system: System) -> str:
@@ -61,7 +61,7 @@ def _hub(system: System) -> str:
         said = "unknown, Redis is away" if market.away else "no hub"
     else:
         said = f"{hub.state}, session {hub.sessions}, {hub.pending_minutes} minutes wait"
-    tape = f"tape {showing.minute(market.ts_tape)} ({_ago(system.now_ns - market.ts_tape)})" if market.ts_tape else ""
+    tape = f"tape {minute_text(market.ts_tape)} ({_ago(system.now_ns - market.ts_tape)})" if market.ts_tape else ""
     return f"hub    {said}  {tape}  instruments: {counted}".replace("   ", "  ")
 
 
@@ -81,7 +81,7 @@ def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
     mode = str(one.block.mode) if one.block else "?"
     portrait = one.portrait
     if portrait is None or portrait.account is None:
-        return (one.name, mode, state, "", "", "", "", "", showing.minute(0), "", "")
+        return (one.name, mode, state, "", "", "", "", "", minute_text(0), "", "")
     account = portrait.account
     limit = one.block.daily_stop_loss if one.block else math.nan
     used = max(0.0, -account.day_usd) / limit if limit > 0 else math.nan
@@ -92,11 +92,11 @@ def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
         mode,
         state,
         " ".join(f"{held} {pending}".split()),
-        showing.usd(account.open_usd),
-        showing.usd(account.day_usd),
+        usd_text(account.open_usd),
+        usd_text(account.day_usd),
         f"{used:.0%}" if math.isfinite(used) else "",
-        showing.usd(account.equity_usd - portrait.start_usd),
-        showing.minute(portrait.ts_mark)[11:],
+        usd_text(account.equity_usd - portrait.start_usd),
+        minute_text(portrait.ts_mark)[11:],
         last_decision(one),
         _orders(one),
     )
@@ -109,7 +109,7 @@ def last_decision(one: StrategyLook) -> str:
     newest = [item for item in one.portrait.decisions if item.ts_mark == one.portrait.decisions[0].ts_mark]
     newest.sort(key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
     rest = f" +{len(newest) - 1}" if len(newest) > 1 else ""
-    return f"{newest[0].symbol} {newest[0].reason}{rest} {showing.minute(newest[0].ts_mark)[11:]}"
+    return f"{newest[0].symbol} {newest[0].reason}{rest} {minute_text(newest[0].ts_mark)[11:]}"
 
 
 def _orders(one: StrategyLook) -> str:
@@ -125,7 +125,7 @@ def _orders(one: StrategyLook) -> str:
 def _sum(system: System, remark: str) -> str:
     accounts = [one.portrait.account for one in system.strategies if one.portrait and one.portrait.account]
     day, open_usd = sum(account.day_usd for account in accounts), sum(account.open_usd for account in accounts)
-    return f"all    day {showing.usd(day)}, open {showing.usd(open_usd)} {remark}"
+    return f"all    day {usd_text(day)}, open {usd_text(open_usd)} {remark}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -148,7 +148,7 @@ def _usage(name: str, said: str, usage: Usage | None) -> tuple[str, ...]:
     if usage is None:
         return name, said, "", ""
     memory = f"{usage.memory_bytes / 2**20:.0f} MiB" if usage.memory_bytes is not None else ""
-    return name, said, memory, f"{usage.cpu_s:.1f} s CPU since {showing.second(usage.ts_start)}"
+    return name, said, memory, f"{usage.cpu_s:.1f} s CPU since {second_text(usage.ts_start)}"
 
 
 def _ago(span_ns: int) -> str:

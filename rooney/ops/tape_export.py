@@ -13,8 +13,7 @@ from typing import Any
 from rooney.bus.client import Bus
 from rooney.errors import ConfigError
 from rooney.market import sessions
-from rooney.market.codec import decode_roll
-from rooney.market.messages import Bar
+from rooney.market.messages import Bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
 
 _MORE_THAN_ANY = 1 << 40

@@ -13,16 +13,21 @@ from typing import Any
 
 import msgspec
 
-from rooney import cells as showing
+from rooney.config.loader import Config
+from rooney.engine.build import entry_filters
+from rooney.engine.model_checks import configured_vetoes
+from rooney.format import minute_text, second_text, size_text, table, usd_text
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Closed, Decision, Order, decisions, orders
 from rooney.ledger.snapshot import Portrait
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
+from rooney.models.forest import Model
 from rooney.monitor.system import StrategyLook, System
 from rooney.orders.intents import Role, State
 from rooney.strategy.filters import Filter, filter_field
+from rooney.strategy.loader import load
 
 _SECOND_NS = 1_000_000_000
 _RULES = ("should_enter_long", "should_enter_short")
@@ -153,8 +158,8 @@ def _clock(symbol: str, ts_mark: int) -> str:
     group = group_of(symbol)
     window = sessions.window_at(group, ts_mark - 1)
     day = sessions.trade_date(ts_mark - 1)
-    text = f"bar ended {showing.minute(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
-    return f"{text}, closes {showing.minute(window.close_ns)[11:]}" if window else f"{text}, market closed"
+    text = f"bar ended {minute_text(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
+    return f"{text}, closes {minute_text(window.close_ns)[11:]}" if window else f"{text}, market closed"
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
@@ -210,21 +215,19 @@ def _limits(decision: Decision, portrait: Portrait, rules: Rules) -> dict[str, s
     used = [held for held in portrait.held if held.side or held.pending]
     if is_newest:
         names = f": {', '.join(held.symbol for held in used)}" if used else ""
-        found["slots"] = (
-            f"{len(used)} of {rules.max_positions} used{names} (at {showing.minute(portrait.ts_mark)[11:]})"
-        )
+        found["slots"] = f"{len(used)} of {rules.max_positions} used{names} (at {minute_text(portrait.ts_mark)[11:]})"
     if is_newest and account is not None and sessions.trade_date(portrait.ts_mark - 1) == day:
         latch = ", LATCHED" if account.is_halted else ""
-        found["daily loss"] = f"day {showing.usd(account.day_usd)} of -{rules.daily_stop_loss:,.2f} USD{latch} (est.)"
+        found["daily loss"] = f"day {usd_text(account.day_usd)} of -{rules.daily_stop_loss:,.2f} USD{latch} (est.)"
     else:
         booked = sum(trade.pnl_usd for trade in portrait.trades if _day(trade) == day and trade.exit_ts <= now)
-        found["daily loss"] = f"closed that day until then {showing.usd(booked)} of -{rules.daily_stop_loss:,.2f} USD"
+        found["daily loss"] = f"closed that day until then {usd_text(booked)} of -{rules.daily_stop_loss:,.2f} USD"
     if is_newest and account is not None and rules.drawdown_halt:
         latch = ", LATCHED" if account.is_drawdown_halted else ""
         found["drawdown"] = f"{-account.drawdown_usd:+,.2f} of -{rules.drawdown_halt:,.2f} USD{latch} (est.)"
     last = next((t for t in reversed(portrait.trades) if t.symbol == decision.symbol and t.exit_ts <= now), None)
     if last is not None and decision.reason == "reentry_wait":
-        found["re-entry"] = f"closed {showing.second(last.exit_ts)}, no entry for {rules.reentry_wait_s:g} s"
+        found["re-entry"] = f"closed {second_text(last.exit_ts)}, no entry for {rules.reentry_wait_s:g} s"
     if decision.reason == "close_margin":
         found["close margin"] = f"no entry in the last {rules.close_margin_s:g} s before the close"
     if decision.reason == "window":
@@ -249,7 +252,7 @@ def _order(order: Order) -> str:
     for step in order.steps:
         status = f"HTTP {step.status}" if step.status else ""
         steps.append(" ".join(f"{step.state} {status} {step.detail}".split()))
-    size = showing.size(order.side, order.quantity) if order.role is Role.ENTRY else "all"
+    size = size_text(order.side, order.quantity) if order.role is Role.ENTRY else "all"
     return f"{order.role.name.lower()} {order.ticker} {size}, {order.cause}: {' -> '.join(steps)}"
 
 
@@ -261,12 +264,12 @@ def silence(
     market = system.market
     facts = {"clock": _moment(symbol, at_ns)}
     if newest is not None:
-        facts["last decision"] = f"{showing.minute(newest.ts_mark)} {newest.reason}"
+        facts["last decision"] = f"{minute_text(newest.ts_mark)} {newest.reason}"
     if portrait is not None:
         facts["worker"] = ("runs" if one.is_running else "does not run") + (
-            f", last minute {showing.minute(portrait.ts_mark)}"
+            f", last minute {minute_text(portrait.ts_mark)}"
         )
-    facts["tape"] = f"last minute {showing.minute(market.ts_tape)}"
+    facts["tape"] = f"last minute {minute_text(market.ts_tape)}"
     hub = system.hub_now
     facts["hub"] = "unknown: Redis is away" if market.away else hub.state if hub is not None else "no hub"
     reason, text = _cause(one, system, rules, symbol, at_ns)
@@ -298,8 +301,8 @@ def _cause(one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: 
 def _moment(symbol: str, at_ns: int) -> str:
     local = datetime.fromtimestamp(at_ns // _SECOND_NS, UTC).astimezone(CHICAGO)
     window = sessions.window_at(group_of(symbol), at_ns - 1)
-    state = f"open until {showing.minute(window.close_ns)[11:]}" if window else "market closed"
-    return f"{showing.second(at_ns)}, Chicago {local:%a %H:%M:%S}, {state}"
+    state = f"open until {minute_text(window.close_ns)[11:]}" if window else "market closed"
+    return f"{second_text(at_ns)}, Chicago {local:%a %H:%M:%S}, {state}"
 
 
 def is_overdue(timeframe: str, symbol: str, at_ns: int, newest: Decision | None) -> bool:
@@ -316,19 +319,19 @@ def is_overdue(timeframe: str, symbol: str, at_ns: int, newest: Decision | None)
 
 def summary(answers: Sequence[Answer], head: str) -> list[str]:
     """A line per instrument."""
-    return [head, *showing.table([(a.symbol, showing.minute(a.ts_mark), a.reason, a.text) for a in answers])]
+    return [head, *table([(a.symbol, minute_text(a.ts_mark), a.reason, a.text) for a in answers])]
 
 
 def lines(answers: Sequence[Answer], head: str) -> list[str]:
     """For a terminal."""
     text = [head] if head else []
     for one in answers:
-        text += ["", f"{one.symbol}  {showing.minute(one.ts_mark)}  {one.reason}: {one.text}"]
+        text += ["", f"{one.symbol}  {minute_text(one.ts_mark)}  {one.reason}: {one.text}"]
         rows = [(label, value) for label, value in one.facts.items()]
         if one.features:
             values = ", ".join(f"{name} {_value(value)}" for name, value in one.features.items())
             rows.insert(1, ("features", values))
-        text += showing.table(rows)
+        text += table(rows)
     return text
 
 
@@ -379,3 +382,25 @@ def instant(text: str, near_ns: int) -> int:
         at = datetime.fromisoformat(text)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return int(at.timestamp()) * _SECOND_NS
+
+
+def rules_of(config: Config, name: str) -> Rules:
+    """Raises ConfigError for a strategy that is not configured or cannot be loaded."""
+    strategy = config.strategy(name)
+    block, cls = strategy.settings, load(strategy.strategy)
+    vetoes = configured_vetoes(strategy)
+    declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
+    return Rules(
+        timeframe=cls.timeframe,
+        params={symbol: strategy.params(declared, symbol) for symbol in strategy.traded},
+        filters=entry_filters(strategy, cls),
+        rules={rule: getattr(cls, rule) for rule in ("should_enter_long", "should_enter_short")},
+        max_positions=block.max_positions,
+        daily_stop_loss=block.daily_stop_loss,
+        drawdown_halt=block.drawdown_halt or 0.0,
+        reentry_wait_s=block.reentry_wait_s,
+        close_margin_s=block.close_margin_s,
+        entry_windows=cls.entry_windows if block.entry_windows is None else block.entry_windows,
+        no_entry_windows=block.no_entry_windows,
+        thresholds={symbol: veto.threshold for symbol, veto in vetoes.items() if isinstance(veto, Model)},
+    )

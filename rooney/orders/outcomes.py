@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from rooney.engine.engine import Outcome
-from rooney.kernels.dtypes import Cause, OutcomeKind
+from rooney.kernels.codes import Cause, OutcomeKind
 from rooney.orders.control import Act, Verb
+from rooney.orders.decisions import Outcome
 from rooney.orders.intents import Event, Intent, Role, Said, State
 
 OUTCOME_STATES = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)

@@ -23,15 +23,16 @@ import msgspec
 import numpy as np
 import yaml
 
-from rooney import format as utc
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
+from rooney.format import iso_minute
 from rooney.market import sessions
-from rooney.market.bars import PRICE_SCALE, Coarse
+from rooney.market.bars import PRICE_SCALE
 from rooney.market.instruments import PRODUCTS, group_of, parse_contract
 from rooney.market.messages import TIMEFRAMES, Bar, Minute
+from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount
 from rooney.sim.databento.gateway import DEMO_KEY
@@ -124,7 +125,7 @@ class Demo:
     def run(self, progress: Callable[[float, str], None]) -> dict[str, Any]:
         """Start everything, stream, stop, count."""
         what = plan(self.options)
-        self._say(f"market: {len(what.roots)} instruments, {utc.minute(what.start_ns)} to {utc.minute(what.end_ns)}")
+        self._say(f"market: {len(what.roots)} instruments, {iso_minute(what.start_ns)} to {iso_minute(what.end_ns)}")
         gateway = self._start_gateway(what)
         webhooks = self._start_traderspost()
         environment = {
@@ -156,7 +157,7 @@ class Demo:
             self.parts.append(Part(name, argv, self.directory, environment, notify=True))
         for name in STRATEGIES:
             self.part(name).wait_ready()
-        hub_argv = python("rooney", "hub", *common, "--start", utc.minute(what.start_ns))
+        hub_argv = python("rooney", "hub", *common, "--start", iso_minute(what.start_ns))
         hub = Part("hub", hub_argv, self.directory, environment, notify=True)
         self.parts.append(hub)
         hub.wait_ready()
@@ -257,7 +258,7 @@ class Demo:
             bounds = self._bus.tape_bounds()
             at = bounds[1] if bounds else what.start_ns
             share = (at - what.start_ns) / (what.end_ns - what.start_ns)
-            progress(min(share, 1.0), f"tape {utc.minute(at)}  hub: {self.part('hub').status}")
+            progress(min(share, 1.0), f"tape {iso_minute(at)}  hub: {self.part('hub').status}")
             if bounds and at >= what.end_ns and all(self._position(name) >= at for name in STRATEGIES):
                 return
             time.sleep(0.1)

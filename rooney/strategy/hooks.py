@@ -1,38 +1,13 @@
 """What a strategy's own hooks are told: by the worker after its commit, by a backtest of the same decisions."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import msgspec
-
-from rooney.engine.engine import Decided, Trade
-from rooney.orders.intents import Intent, new_intent_id
-from rooney.strategy.compiler import Strategy
+from rooney.orders.decisions import Trade
+from rooney.orders.intents import Intent
+from rooney.strategy.base import Strategy
 
 logger = logging.getLogger(__name__)
-
-
-def intent_of(
-    decided: Decided, strategy: str, mode: str, order_root: str, ts_mark: int, seq: int, is_taken: Callable[[str], bool]
-) -> Intent:
-    """The intent of a decision. order_root: root the order is sent in; is_taken: whether an earlier one has an id."""
-    ordered = msgspec.structs.replace(decided.contract, root=order_root)
-    return Intent(
-        new_intent_id(strategy, mode, ordered.raw, decided.role, ts_mark, is_taken),
-        strategy,
-        mode,
-        decided.symbol,
-        ordered.raw,
-        ordered.ticker,
-        decided.role,
-        decided.side,
-        decided.quantity,
-        decided.cause.name.lower(),
-        decided.price,
-        ts_mark,
-        seq,
-        decided.stop_price,
-    )
 
 
 class Hooks:

@@ -15,32 +15,44 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rooney import failpoints as faults
-from rooney import format as utc
 from rooney import log
 from rooney.bus.client import Bus
 from rooney.clock import Clock, ReplayClock
-from rooney.config.accounts import AccountLock, runtime_directory
 from rooney.config.loader import Config
 from rooney.config.preflight import table_findings, worker_findings
-from rooney.engine.build import build_engine, model_findings
-from rooney.engine.engine import Book, Decided, Decisions, Engine, Outcome, Trade
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Engine
+from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_OK, BusError, ConfigError, LedgerError, MessageError
 from rooney.execution import traderspost
+from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.execution.command_handler import Desk
 from rooney.execution.delivery import Delivery, take_over
 from rooney.execution.gates import Rules, stopped
 from rooney.execution.traderspost import TradersPost
-from rooney.ledger.writer import Checkpoint, Finished, Ledger
-from rooney.market import codec
+from rooney.format import iso_second
+from rooney.ledger.records import Checkpoint, Finished
+from rooney.ledger.writer import Ledger
 from rooney.market.instruments import group_of
-from rooney.market.messages import NO_ENTRY, TIMEFRAMES, Bar, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.messages import (
+    NO_ENTRY,
+    TIMEFRAMES,
+    Bar,
+    InstrumentState,
+    Minute,
+    MinuteFlag,
+    Roll,
+    decode_minute,
+    decode_roll,
+)
 from rooney.market.sessions import MINUTE_NS, trade_date, window_at
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Control, control_directory
+from rooney.orders.decisions import Book, Decided, Decisions, Outcome, Trade, intent_of
 from rooney.orders.intents import Event, Intent, Payload
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK, of_act, of_event
-from rooney.strategy.hooks import Hooks, intent_of
+from rooney.strategy.hooks import Hooks
 from rooney.systemd import Notifier
 from rooney.systemd import interval as watchdog_interval_s
 from rooney.worker import status as statusline
@@ -121,7 +133,7 @@ class Worker:
         self._take_over()
         if self._until_redis(self._recover):
             warm = f"{self._engine.warm()} of {len(self._symbols)} instruments warm"
-            text = f"ready: {self._mode} mode, {warm}, tape position {utc.second(self._position_ns)}"
+            text = f"ready: {self._mode} mode, {warm}, tape position {iso_second(self._position_ns)}"
             log.event(logger, log.NOTICE, "start", text)
             self._say()
             self._follow()
@@ -136,7 +148,7 @@ class Worker:
         for position in self._engine.positions():
             text = f"stopping with a position: {position.contract} {position.side * position.quantity:+d}"
             log.event(logger, logging.WARNING, "stop", text, symbol=position.symbol)
-        text = f"stopped at tape position {utc.second(self._position_ns)} after {self._engine.marks()} marks"
+        text = f"stopped at tape position {iso_second(self._position_ns)} after {self._engine.marks()} marks"
         log.event(logger, log.NOTICE, "stop", text)
         return EXIT_OK
 
@@ -262,7 +274,7 @@ class Worker:
             self._begin_again(goal, None, "the tape has lost minutes")
         elif self._engine.book() != goal.book:
             raise LedgerError(
-                f"{self._ledger.path}: stepping the tape again up to {utc.second(ts_close)} gave other positions than "
+                f"{self._ledger.path}: stepping the tape again up to {iso_second(ts_close)} gave other positions than "
                 "those written down; a step that decides differently the second time is not trusted with money: not "
                 "starting"
             )
@@ -272,7 +284,7 @@ class Worker:
         """Warm up afresh and keep the positions: at the ledger's position if the tape goes on from there."""
         lost = bounds is not None and bounds[0] > finished.ts_mark
         at_ns = bounds[1] if bounds is not None and lost else finished.ts_mark
-        what = f"; minutes after {utc.second(finished.ts_mark)} are lost" if lost else ""
+        what = f"; minutes after {iso_second(finished.ts_mark)} are lost" if lost else ""
         logger.warning("%s: warming up afresh, positions kept%s", why, what)
         self._begin(at_ns, finished.book)
 
@@ -304,7 +316,7 @@ class Worker:
                     logger.error("history of %s %s left out: %s", symbol, timeframe, error)
             for data in self._bus.rolls(symbol):
                 with contextlib.suppress(MessageError):
-                    rolls.append(codec.decode_roll(data))
+                    rolls.append(decode_roll(data))
         bars = [bar for bar in bars if bar.ts_close <= until_ns and _possible(bar)]
         first_ns = min((bar.ts_close for bar in bars), default=0)
         return bars, [roll for roll in rolls if first_ns <= roll.ts <= until_ns]
@@ -444,10 +456,10 @@ class Worker:
     def _decode(self, ts_close: int, data: bytes) -> Minute:
         """The minute of a tape entry. One that cannot be read is a gap: nothing in it is known."""
         with contextlib.suppress(MessageError):
-            minute = codec.decode_minute(data)
+            minute = decode_minute(data)
             if minute.ts_close == ts_close and all(map(_possible, minute.bars)):
                 return minute
-        logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", utc.second(ts_close), len(data))
+        logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", iso_second(ts_close), len(data))
         return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
 
     def _heard(self, events: list[tuple[Intent, Event]], acts: list[Act]) -> list[Outcome]:
@@ -521,7 +533,7 @@ class Worker:
                     f"{state} {statusline.holdings(self._engine.positions(), values)} day {day_usd:+.2f}",
                     statusline.orders(len(self._delivery.unconfirmed()), is_sending),
                     self._data(),
-                    f"mark {utc.second(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
+                    f"mark {iso_second(self._position_ns)[11:16]}Z" if self._position_ns else "mark none",
                 )
             )
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from rooney.engine.engine import Position
+from rooney.orders.decisions import Position
 
 SHOWN = 2  # positions by name; of more the line would lose what comes after them
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from rooney import log
 from rooney.alerts import incidents as troubles
 from rooney.alerts import services
-from rooney.alerts.debounce import CALM_NS, HOLD_NS, Steady
-from rooney.alerts.incidents import MAX_CHARS, Trouble, compose, is_due, pending
+from rooney.alerts.incidents import CALM_NS, HOLD_NS, MAX_CHARS, Steady, Trouble, compose, is_due, pending
 from rooney.alerts.outbox import Posted, post
 from rooney.alerts.routing import routes as configured_routes
 from rooney.alerts.services import judge

@@ -13,9 +13,8 @@ import redis as redis_py
 from rooney.bus import client as bus_module
 from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH, Bus, market_key
 from rooney.errors import BusError
-from rooney.market import codec
 from rooney.market.instruments import Contract
-from rooney.market.messages import Bar, HubStatus, Minute, Roll
+from rooney.market.messages import Bar, HubStatus, Minute, Roll, decode_bar, decode_roll
 from rooney.market.sessions import MINUTE_NS, session_open_ns
 from rooney.market.tape import ContractCount, Published
 from tests.support.hub import PrivateRedis, private_redis, until
@@ -97,7 +96,7 @@ def test_nothing_is_sent_on_channels_for_a_minute_that_is_already_there(server: 
         bus.publish(published(1))
         messages = []
         until(lambda: messages.append(pubsub.get_message(timeout=0.1)) or any(messages), 5)
-        assert codec.decode_bar(next(filter(None, messages))["data"]) == bar(1)
+        assert decode_bar(next(filter(None, messages))["data"]) == bar(1)
 
 
 def test_history_latest_channels_volumes_and_fronts_agree_with_the_tape(server: PrivateRedis, bus: Bus) -> None:
@@ -121,7 +120,7 @@ def test_history_latest_channels_volumes_and_fronts_agree_with_the_tape(server: 
         assert bus.history("ES", timeframe, 100) == of_it
         assert len(of_it) == count
         latest = bus._redis.get(market_key("ES", timeframe) + ":latest")
-        assert codec.decode_bar(latest) == of_it[-1]
+        assert decode_bar(latest) == of_it[-1]
     assert bus.history_since("ES", "1min", OPEN + 7 * MINUTE_NS) == [bar(7), bar(8), bar(9)]
     assert bus.volumes("ES", DAY) == {202603: 100, 202606: 30}
     assert bus.last_prices("ES") == {202603: 6800.1, 202606: 6850.25}
@@ -138,7 +137,7 @@ def test_a_roll_is_in_its_stream_on_its_channel_and_on_the_tape(server: PrivateR
         bus.publish(published(0, rolls=(roll,)))
         messages: list[object] = []
         until(lambda: messages.append(pubsub.get_message(timeout=0.1)) or any(messages), 5)
-    assert [codec.decode_roll(data) for data in bus.rolls("ES")] == [roll]
+    assert [decode_roll(data) for data in bus.rolls("ES")] == [roll]
     assert [minute.rolls for _, minute in bus.tape(0)] == [[roll]]
 
 

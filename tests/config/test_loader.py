@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.config.accounts import Account, AccountLock, open_account, runtime_directory, shared
+from rooney.config.accounts import Account, open_account, shared
 from rooney.config.loader import Config, load_config
 from rooney.config.params import check_params
 from rooney.config.preflight import Finding, check_findings, file_findings, worker_findings
@@ -26,6 +26,7 @@ from rooney.config.secrets import Secret, read_env_file
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
+from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.market.instruments import PRODUCTS
 from tests.support.paths import ROOT
 

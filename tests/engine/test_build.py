@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from rooney.config.loader import StrategyConfig, load_config
+from rooney.config.loader import load_config
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine, entry_filters
-from rooney.engine.engine import STOP_ATR, Engine
+from rooney.engine.engine import Engine
+from rooney.engine.settings import STOP_ATR
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.strategy.compiler import load
+from rooney.strategy.loader import load
 
 
 def configured(folder: Path, strategy: str = "ibs", more: dict[str, Any] | None = None, **block: Any) -> StrategyConfig:

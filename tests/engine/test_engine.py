@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.engine.engine import Decisions, Engine
+from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
-from rooney.kernels import dtypes, entries, exits
+from rooney.kernels import entries, exits
 from rooney.kernels import positions as book
 from rooney.kernels import step as kernel
-from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
+from rooney.kernels.codes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Reason, VetoKind
 from rooney.market.messages import BarFlag, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Decisions
 from rooney.orders.intents import Role, Side
 from tests.support.workers import (
     BUY,
@@ -657,10 +658,10 @@ def test_the_numbers_of_the_kernel_are_those_of_the_enums() -> None:
         **{name: Role[name] for name in ("ENTRY", "EXIT")},
         **{kind.name: kind for kind in OutcomeKind},
         **{f"BY_{cause.name}": cause for cause in Cause},
-        **{policy.name: policy for policy in dtypes.OnUnconfirmed},
-        **{fill.name: fill for fill in dtypes.Fill},
+        **{policy.name: policy for policy in OnUnconfirmed},
+        **{fill.name: fill for fill in Fill},
         **{renamed.get(reason.name, reason.name): reason for reason in Reason},
-        **{kind.name: kind for kind in dtypes.VetoKind if kind.name not in ("NONE", "LOGISTIC")},
+        **{kind.name: kind for kind in VetoKind if kind.name not in ("NONE", "LOGISTIC")},
         "MINUTE_NS": MINUTE_NS,
         "DAY_NS": 24 * 60 * MINUTE_NS,
         "EVENING_NS": 17 * HOUR_NS,

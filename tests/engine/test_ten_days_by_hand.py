@@ -8,10 +8,10 @@ and leaves on 103 (LEAVE). A minute is named by its end, so its bar opens a minu
 from datetime import UTC, datetime
 from typing import Any
 
-from rooney.engine.engine import Trade
-from rooney.kernels.dtypes import Cause, Reason
+from rooney.kernels.codes import Cause, Reason
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import CHICAGO, MINUTE_NS
+from rooney.orders.decisions import Trade
 from tests.support.workers import BUY, LEAVE, NEXT, QUIET, SCRIPTED, Driver, bar, chicago, engine
 
 

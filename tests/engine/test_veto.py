@@ -19,10 +19,12 @@ from research.models import dataset as training
 from research.models import forest as forests
 from research.models import promote
 from rooney.config.loader import load_config
-from rooney.engine.build import build_engine, code_digests, model_findings, parameters_digest
-from rooney.engine.engine import Decisions, Engine, Outcome, model_field
+from rooney.engine.build import build_engine
+from rooney.engine.engine import Engine
+from rooney.engine.model_checks import code_digests, model_findings, parameters_digest
+from rooney.engine.veto import model_field
 from rooney.errors import ModelError
-from rooney.kernels.dtypes import OutcomeKind, Reason
+from rooney.kernels.codes import OutcomeKind, Reason
 from rooney.kernels.scan import _mix
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, ContractMinute
@@ -30,6 +32,7 @@ from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import MinuteAssembler
 from rooney.models.forest import Model, path_of, read_model, write_model
+from rooney.orders.decisions import Decisions, Outcome
 from tests.support.paths import ROOT
 
 CONFIG = ROOT / "config.multi_alpha.yml"

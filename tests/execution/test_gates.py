@@ -20,7 +20,7 @@ from rooney.execution.gates import (
     View,
     refusal,
 )
-from rooney.ledger.writer import Attempt
+from rooney.ledger.records import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Role, State
 from tests.ledger.test_writer import intent

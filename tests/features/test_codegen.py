@@ -5,13 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from rooney.engine.engine import Engine, EngineInstrument, Limits
+from rooney.engine.engine import Engine
+from rooney.engine.settings import EngineInstrument, Limits
 from rooney.errors import StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import lay_out
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Roll
-from rooney.strategy.compiler import compile_strategy, load
+from rooney.strategy.compiler import compile_strategy
+from rooney.strategy.loader import load
 from tests.support.workers import HOUR_NS, bar, chicago, minute
 
 CLOSE = Feature("close", "hourly")

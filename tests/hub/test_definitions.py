@@ -8,7 +8,8 @@ import databento
 import pytest
 import yaml
 
-from rooney.config.loader import Instrument, load_config
+from rooney.config.loader import load_config
+from rooney.config.settings import Instrument
 from rooney.hub.definitions import UNDEF, Definition, definition, difference
 from rooney.hub.feed import Feed
 from rooney.market import sessions

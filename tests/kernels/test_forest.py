@@ -11,6 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from research.models.forest import flatten, predict
 from rooney.kernels import dtypes, entries
+from rooney.kernels.codes import VetoKind
 
 ROWS = 2_500  # per forest
 
@@ -95,7 +96,7 @@ NODES = flatten(FOREST)
 def _score(row: list[float], required: list[int]) -> float:
     """The score as the step asks for it: columns in another order, another forest before it."""
     veto = np.zeros(1, dtypes.VETO)[0]
-    veto["kind"], veto["count"] = dtypes.VetoKind.FOREST, 4
+    veto["kind"], veto["count"] = VetoKind.FOREST, 4
     veto["first_node"], veto["n_trees"] = len(NODES), len(FOREST.estimators_)
     own = NODES.copy()
     own["feature"] = np.array([3, 2, 1, 0])[NODES["feature"]]

@@ -20,15 +20,18 @@ from hypothesis import strategies as st
 
 from research.backtest.backtest import Scan
 from research.history.history import History
-from rooney.config.loader import StrategyConfig, load_config
+from rooney.config.loader import load_config
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.engine import STOP_ATR, Decisions, Engine, Outcome, Trade
+from rooney.engine.engine import Engine
+from rooney.engine.settings import STOP_ATR
 from rooney.features import Feature
-from rooney.kernels.dtypes import Cause, OutcomeKind, Pending, Reason
+from rooney.kernels.codes import Cause, OutcomeKind, Pending, Reason
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Decisions, Outcome, Trade
 from rooney.orders.intents import Role
 from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.filters import Filter, filter_field

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reading import Act, Reading
+from rooney.ledger.reader import Act, Reading
 from rooney.ledger.records import Held, Order, Pending, Step
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role, Said, Side, State

@@ -17,16 +17,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from rooney.engine.engine import Book, Evaluated, Trade
 from rooney.errors import LedgerError
-from rooney.kernels.dtypes import Reason
+from rooney.kernels.codes import Reason
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
-from rooney.ledger.reader import read_pace
-from rooney.ledger.reading import read
+from rooney.ledger.reader import read_ledger, read_pace
+from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import SCHEMA_VERSION
-from rooney.ledger.writer import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Checkpoint, Ledger
+from rooney.ledger.writer import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Ledger
 from rooney.orders.control import Command, Verb
+from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
 from rooney.orders.notices import Notice, Turn
 from tests.support.paths import GOLDEN
@@ -328,7 +328,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_stays_as_it_is(path: Path,
 def test_a_ledger_of_nobody_is_refused_by_readers_too(path: Path) -> None:
     _edited("DELETE FROM strategy")(path)
     with pytest.raises(LedgerError, match="the ledger of no strategy; left untouched"):
-        read(path)
+        read_ledger(path)
 
 
 def test_a_foreign_file_with_a_journal_of_its_own_keeps_both(path: Path, tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from rooney.market.bars import (
     UNDEF_PRICE,
     UNDEF_SIZE,
     ClosedMinute,
-    Coarse,
     ContractMinute,
     MinuteBuilder,
 )
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, BarFlag
+from rooney.market.resample import Coarse
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from tests.support.times import chicago
 

@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.errors import MessageError
-from rooney.market import codec
-from rooney.market.messages import Bar, HubStatus, Minute, Roll
+from rooney.market.messages import (
+    Bar,
+    HubStatus,
+    Minute,
+    Roll,
+    decode_bar,
+    decode_minute,
+    decode_roll,
+    decode_status,
+    encode,
+)
 
 integers = st.integers(-(2**63), 2**64 - 1)
 prices = st.floats(allow_nan=False)
@@ -25,7 +34,7 @@ statuses = st.builds(
     HubStatus, texts, integers, integers, integers, integers, integers, st.dictionaries(texts, integers, max_size=4),
     st.dictionaries(texts, texts, max_size=4), texts,
 )  # fmt: skip
-DECODERS = {Bar: codec.decode_bar, Minute: codec.decode_minute, Roll: codec.decode_roll, HubStatus: codec.decode_status}
+DECODERS = {Bar: decode_bar, Minute: decode_minute, Roll: decode_roll, HubStatus: decode_status}
 messages = st.one_of(bars, minutes, rolls, statuses)
 Message = Bar | Minute | Roll | HubStatus
 
@@ -34,31 +43,31 @@ BAR = Bar("ES", "ESZ5", "1min", 60, 120, 1.0, 2.0, 0.5, 1.5, 10, 3)
 
 @given(messages)
 def test_a_message_comes_back_as_it_was(message: Message) -> None:
-    assert DECODERS[type(message)](codec.encode(message)) == message
+    assert DECODERS[type(message)](encode(message)) == message
 
 
 @given(
     st.one_of(bars, minutes, rolls), st.lists(st.one_of(integers, texts, st.lists(integers)), min_size=1, max_size=3)
 )
 def test_fields_that_a_newer_hub_appends_are_ignored(message: Message, more: list[object]) -> None:
-    fields = msgspec.msgpack.decode(codec.encode(message))
+    fields = msgspec.msgpack.decode(encode(message))
     assert DECODERS[type(message)](msgspec.msgpack.encode([*fields, *more])) == message
 
 
 def test_keys_that_a_newer_hub_adds_to_its_status_are_ignored() -> None:
     status = HubStatus("live", 1, 2, 3, 4, 5, {"late": 1}, {"ES": "ESZ5"})
-    fields = msgspec.msgpack.decode(codec.encode(status)) | {"weather": "fine"}
-    assert codec.decode_status(msgspec.msgpack.encode(fields)) == status
+    fields = msgspec.msgpack.decode(encode(status)) | {"weather": "fine"}
+    assert decode_status(msgspec.msgpack.encode(fields)) == status
 
 
 def test_fields_that_an_older_hub_did_not_have_take_their_defaults() -> None:
-    fields = msgspec.msgpack.decode(codec.encode(BAR))
-    assert codec.decode_bar(msgspec.msgpack.encode(fields[:11])) == BAR
+    fields = msgspec.msgpack.decode(encode(BAR))
+    assert decode_bar(msgspec.msgpack.encode(fields[:11])) == BAR
 
 
 @given(messages, st.data())
 def test_truncated_bytes_are_a_message_error(message: Message, data: st.DataObject) -> None:
-    encoded = codec.encode(message)
+    encoded = encode(message)
     cut = data.draw(st.integers(0, len(encoded) - 1))
     with pytest.raises(MessageError):
         DECODERS[type(message)](encoded[:cut])
@@ -74,7 +83,7 @@ def test_garbage_is_a_message_error_and_nothing_else(kind: type, data: bytes) ->
 
 @given(st.sampled_from([BAR, Minute(1, [], [BAR], {"ES": 1})]), st.data())
 def test_a_flipped_byte_is_another_message_or_a_message_error(message: Message, data: st.DataObject) -> None:
-    encoded = bytearray(codec.encode(message))
+    encoded = bytearray(encode(message))
     encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
     try:
         DECODERS[type(message)](bytes(encoded))
@@ -92,12 +101,12 @@ def test_hostile_bytes_are_a_message_error(decode: object, data: bytes) -> None:
 
 
 def test_nested_garbage_after_the_known_fields_is_a_message_error() -> None:
-    fields = msgspec.msgpack.encode(list(msgspec.msgpack.decode(codec.encode(BAR))))
+    fields = msgspec.msgpack.encode(list(msgspec.msgpack.decode(encode(BAR))))
     deep = bytes([fields[0] + 1]) + fields[1:] + b"\x91" * 100_000
     with pytest.raises(MessageError):
-        codec.decode_bar(deep)
+        decode_bar(deep)
 
 
 def test_the_error_names_the_place() -> None:
     with pytest.raises(MessageError, match=r"Minute.*\$\[0\]"):
-        codec.decode_minute(msgspec.msgpack.encode(["now", [], [], {}]))
+        decode_minute(msgspec.msgpack.encode(["now", [], [], {}]))

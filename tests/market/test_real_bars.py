@@ -16,9 +16,10 @@ import databento
 import pytest
 
 from rooney.hub.databento import contract_at
-from rooney.market.bars import PRICE_SCALE, ClosedMinute, Coarse, ContractMinute, MinuteBuilder
+from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute, MinuteBuilder
 from rooney.market.instruments import group_of
 from rooney.market.messages import Bar
+from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.sources import read
 from tests.support.hub import SHARED, needs_shared

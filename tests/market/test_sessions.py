@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from research.history.history import session_windows
 from rooney.config.preflight import TABLE_WARNING_DAYS, table_findings
 from rooney.errors import ConfigError
-from rooney.kernels.dtypes import Reason
+from rooney.kernels.codes import Reason
 from rooney.market import sessions
-from rooney.market.bars import ClosedMinute, Coarse, ContractMinute
+from rooney.market.bars import ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of
 from rooney.market.messages import Bar, BarFlag, InstrumentState
+from rooney.market.resample import Coarse
 from rooney.market.sessions import (
     CHICAGO,
     GROUPS,

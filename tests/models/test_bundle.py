@@ -16,7 +16,8 @@ from research.models import promote
 from research.models.forest import arrays
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
-from rooney.engine.build import build_engine, code_digests, configured_vetoes, model_findings, parameters_digest
+from rooney.engine.build import build_engine
+from rooney.engine.model_checks import code_digests, configured_vetoes, model_findings, parameters_digest
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.market.messages import Minute

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from rooney.alerts import on_failure as alert
 from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
-from rooney.ledger.reader import Day, Record, opened, read, read_day
+from rooney.ledger.reader import Day, Record, opened, read_day, read_record
 from rooney.ledger.schema import create
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus
 from rooney.monitor import watch
-from rooney.monitor.health import Seen, attention, sender
+from rooney.monitor.conditions import Seen, attention, sender
 from rooney.monitor.heartbeat import Beat
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
@@ -125,19 +125,19 @@ def test_what_was_said_survives_and_a_torn_file_is_rather_said_again(tmp_path: P
 
 def test_a_ledger_is_read_while_it_is_written_and_after_a_clean_close_without_write_access(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    assert read(path) is None
+    assert read_record(path) is None
     ledger = Ledger(path, "ibs")
-    assert read(path) == Record(0, 0, 0.0, 0.0, False, ())
+    assert read_record(path) == Record(0, 0, 0.0, 0.0, False, ())
     ledger.close()
     before = sorted(file.name for file in tmp_path.iterdir())
-    assert read(path) == Record(0, 0, 0.0, 0.0, False, ())
+    assert read_record(path) == Record(0, 0, 0.0, 0.0, False, ())
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 
 def test_a_file_that_is_no_ledger_is_said_to_be_unreadable(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(LedgerError, match="cannot be read"):
-        read(tmp_path / "ledger.sqlite")
+        read_record(tmp_path / "ledger.sqlite")
 
 
 def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_pat
         db.execute("CREATE TABLE strategy (name)")
     before = path.read_bytes()
     with pytest.raises(LedgerError, match=r"of another program .*left untouched"):
-        read(path)
+        read_record(path)
     assert path.read_bytes() == before
 
 

@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 
 from research.backtest import metrics as research_metrics
 from rooney.errors import LedgerError
-from rooney.kernels import dtypes
-from rooney.ledger.buckets import BOUNDS_S, Buckets
-from rooney.ledger.reading import read
+from rooney.ledger.latency import BOUNDS_S, Buckets
+from rooney.ledger.reader import read_ledger
 from rooney.ledger.records import Account, Closed, Pending, decode_book
 from rooney.ledger.snapshot import LedgerView, Portrait
 from rooney.ledger.writer import Ledger
@@ -31,11 +30,11 @@ from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.monitor.conditions import Severity, conditions, state_of
 from rooney.monitor.market import Market, Quote, freshness
-from rooney.monitor.units import UnitsView
 from rooney.orders.control import Level, set_switch
 from rooney.orders.intents import Said, Side
 from rooney.performance.measures import correlation, curve, daily, measure, sharpe
 from rooney.sim.traderspost import Fault
+from rooney.systemd import UnitsView
 from tests.support.dashboard import look, looker
 from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, Bench, closes
 from tests.support.paths import GOLDEN
@@ -49,7 +48,7 @@ NOW = chicago("2026-03-11 10:00")
 
 
 def test_what_an_instrument_waits_for_is_called_as_the_kernels_number_it() -> None:
-    assert {one.name: number for number, one in enumerate(Pending)} == {one.name: one.value for one in dtypes.Pending}
+    assert {one.name: number for number, one in enumerate(Pending)} == {one.name: one.value for one in Pending}
 
 
 def test_a_portrait_says_what_the_ledger_says_to_the_operator(bench: Make) -> None:
@@ -102,7 +101,7 @@ def test_trades_of_another_ledger_in_the_same_place_are_not_mixed_in(tmp_path: P
 
 
 def _commit_trade(ledger: Ledger, one: Any, ts_mark: int, pnl_usd: float) -> None:
-    from rooney.engine.engine import Trade
+    from rooney.orders.decisions import Trade
 
     trade = Trade("ES", "ESM6", 1, 1, ts_mark, 100.0, ts_mark, 101.0, "rule", pnl_usd, 4.0, 3)
     ledger.commit_mark(ts_mark, [], [], [], [trade], 1, 0, {}, one.book())
@@ -170,7 +169,7 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_by_all(tmp_path: Path) ->
         db.executescript((GOLDEN / "ledger_v1.sql").read_text())
         db.execute("UPDATE status SET layout = ?, book = ?", (msgspec.json.encode(layout).decode(), book))
         db.commit()
-    reading, portrait = read(path), LedgerView(path).look()
+    reading, portrait = read_ledger(path), LedgerView(path).look()
     assert portrait is not None and reading.account is not None
     assert (reading.orders, repr(reading.trades)) == (portrait.orders, repr(portrait.trades))
     assert [order.steps[-1].said for order in reading.orders] == [Said.NOBODY] * 3
@@ -191,7 +190,7 @@ def test_a_ledger_that_cannot_be_understood_says_so_and_stops_nobody(bench: Make
         forked.kill(15)
     with contextlib.closing(sqlite3.connect(one.rig.ledger("a"), isolation_level=None)) as db:
         db.execute(damage)
-    for reader in (read, lambda path: LedgerView(path).look()):
+    for reader in (read_ledger, lambda path: LedgerView(path).look()):
         with pytest.raises(LedgerError, match=r"cannot (be )?read.*left untouched"):
             reader(one.rig.ledger("a"))
     system = look(one)

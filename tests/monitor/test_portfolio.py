@@ -16,7 +16,7 @@ from rooney.ledger.snapshot import Portrait
 from rooney.market.sessions import HOUR_NS
 from rooney.monitor.conditions import Severity, conditions
 from rooney.monitor.portfolio import capacity, combine, exposure
-from rooney.ops.compare import keep_expectation
+from rooney.performance.comparison import keep_expectation
 from rooney.performance.drift import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.performance.measures import daily, sharpe
 from rooney.performance.runs import Kind, Run

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.engine.engine import Engine, Logistic
+from rooney.engine.engine import Engine
+from rooney.engine.veto import Logistic
 from rooney.features import Feature
 from rooney.kernels import dtypes, entries
-from rooney.kernels.dtypes import Reason
+from rooney.kernels.codes import Reason
 from rooney.ledger.snapshot import LedgerView
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import InstrumentState
@@ -23,8 +24,8 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.ops import status as screen
 from rooney.ops import why
 from rooney.sim.traderspost import Fault
-from rooney.strategy.compiler import load
 from rooney.strategy.filters import Filter, filter_field
+from rooney.strategy.loader import load
 from tests.support.dashboard import rooney, say_live
 from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
 from tests.support.paths import GOLDEN

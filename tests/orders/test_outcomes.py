@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from rooney.engine.engine import Outcome
-from rooney.kernels.dtypes import OutcomeKind
+from rooney.kernels.codes import OutcomeKind
 from rooney.orders.control import Act, Command, Verb
+from rooney.orders.decisions import Outcome
 from rooney.orders.intents import Event, Role, Said, State
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event, outcome_kind
 from tests.ledger.test_writer import intent

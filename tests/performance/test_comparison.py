@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
-from rooney.ops import compare as act
 from rooney.performance.causes import Cause
+from rooney.performance.comparison import compare_all
 from rooney.performance.matching import compare, match
 from rooney.performance.runs import Kind, Run, Trade
 from rooney.performance.sources import of_ledger, read_run
@@ -251,7 +251,7 @@ def test_the_known_defects_of_the_old_live_system_are_told_by_their_letters(tmp_
         for ts in at
     ]  # fmt: skip
     new = Run("new", Kind.BACKTEST, tuple(ours), at[0], at[0] + 24 * HOUR_NS, "hourly")
-    found = act.compare_all([old, new], 0.05, 1, None, None, None)
+    found = compare_all([old, new], 0.05, 1, None, None, None)
     texts = [one.text[0] for one in found.comparisons[0].differences if one.cause is Cause.OLD_DEFECT]
     assert texts == ["A", "F"] and found.comparisons[0].identical == 1
     shifted = [msgspec.structs.replace(one, pnl_usd=10.0) for one in ours[1:]]
@@ -359,7 +359,7 @@ def test_what_cannot_be_compared_is_refused_with_what_can(tmp_path: Path) -> Non
             read_run(given_, tmp_path)
     early = msgspec.structs.replace(run_of([], "early"), begin_ns=1, end_ns=2)
     with pytest.raises(ConfigError, match="no time in common"):
-        act.compare_all([early, run_of([], "late")], 0.05, 1, None, None, None)
+        compare_all([early, run_of([], "late")], 0.05, 1, None, None, None)
 
 
 @given(st.floats(0, 1), st.text("ab", max_size=3))

@@ -15,13 +15,12 @@ from click.testing import CliRunner
 
 from rooney.alerts.outbox import of_directory
 from rooney.cli import cli
-from rooney.engine.engine import Book, Trade
 from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders.decisions import Book, Trade
 from rooney.orders.notices import Turn
 from rooney.performance import period as summary
-from rooney.performance.report import minutes_in_session, read
-from rooney.performance.report_text import notices
+from rooney.performance.report import minutes_in_session, notices, read
 from tests.ledger.test_writer import commit
 from tests.support.workers import chicago
 

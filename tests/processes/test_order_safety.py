@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from rooney.ledger.reading import read
+from rooney.ledger.reader import read_ledger
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
@@ -132,7 +132,7 @@ def check(one: Any) -> None:
             if second[3] == "sending" and first[3] in ("acknowledged", "unconfirmed"):
                 assert second[4] - first[4] >= SETTLE_NS, (contract, first, second)
     # none lost, none trapped: what is believed is so at the broker, or a person has been told
-    reading = read(one.ledger())
+    reading = read_ledger(one.ledger())
     held = {h.symbol: int(h.side) * h.quantity for h in reading.held}
     unclear = {o.symbol for o in reading.orders if o.is_open}
     broker: Counter[str] = Counter()

@@ -15,7 +15,7 @@ import yaml
 from research.new_strategy import write_new
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
-from rooney.strategy.compiler import load
+from rooney.strategy.loader import load
 from tests.support.paths import CONFIG
 
 SHIPPED = CONFIG
@@ -40,7 +40,7 @@ def test_the_new_strategy_is_one_that_loads(place: Path) -> None:
 
 def test_the_new_tests_pass(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = _write(place, "rsi_swing")
-    monkeypatch.setattr("rooney.strategy.compiler.load.__defaults__", (place / "strategies",))
+    monkeypatch.setattr("rooney.strategy.loader.load.__defaults__", (place / "strategies",))
     spec = importlib.util.spec_from_file_location("test_strategy_rsi_swing", written[1])
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy.base import Param, Strategy
+from rooney.strategy.compiler import Feature
 
 
 @njit

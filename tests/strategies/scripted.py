@@ -1,6 +1,7 @@
 """For tests: prices are commands. A minute that closes at `buy`, `sell` or `leave` does what the word says."""
 
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy.base import Param, Strategy
+from rooney.strategy.compiler import Feature
 
 
 class Scripted(Strategy):

@@ -14,7 +14,8 @@ from rooney.engine.build import build_engine
 from rooney.errors import StrategyError
 from rooney.kernels import jit
 from rooney.strategy import compiler as strategy_module
-from rooney.strategy.compiler import compile_strategy, find, load
+from rooney.strategy.compiler import compile_strategy
+from rooney.strategy.loader import find, load
 from tests.support.workers import ROOT, SCRIPTED, engine
 
 GOOD = """

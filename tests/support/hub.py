@@ -17,15 +17,14 @@ import pytest
 import yaml
 
 from rooney.bus.client import Bus, market_key
-from rooney.config.loader import Instrument
+from rooney.config.settings import Instrument
 from rooney.errors import BusError
 from rooney.hub.definitions import Definition
 from rooney.hub.feed import Feed
 from rooney.hub.process import Hub
-from rooney.market import codec
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, group_of
-from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute
+from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute, decode_bar
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.processes import Part, python, start_redis
 from rooney.systemd import Notifier
@@ -236,7 +235,7 @@ def latest_agree(bus: Bus, roots: list[Root]) -> None:
     for root, _, _ in roots:
         for timeframe in TIMEFRAMES:
             latest: Any = bus._redis.get(f"{market_key(root, timeframe)}:latest")
-            assert ([codec.decode_bar(latest)] if latest is not None else []) == bus.history(root, timeframe, 1)
+            assert ([decode_bar(latest)] if latest is not None else []) == bus.history(root, timeframe, 1)
 
 
 def _alive(minute: Minute) -> dict[str, int]:

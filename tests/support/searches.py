@@ -8,7 +8,7 @@ import polars as pl
 
 from research.history.sessions import session_windows, to_ns
 from rooney.cli.options import load
-from rooney.config.loader import StrategyConfig
+from rooney.config.settings import StrategyConfig
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
 from tests.support.paths import CONFIG

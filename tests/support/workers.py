@@ -23,15 +23,18 @@ import numpy as np
 import yaml
 
 from rooney.bus.client import TAPE, Bus
-from rooney.engine.engine import Decisions, Engine, EngineInstrument, Limits, Outcome
-from rooney.kernels.dtypes import OutcomeKind
+from rooney.engine.engine import Engine
+from rooney.engine.settings import EngineInstrument, Limits
+from rooney.kernels.codes import OutcomeKind
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Minute, MinuteFlag, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
+from rooney.orders.decisions import Decisions, Outcome
 from rooney.orders.intents import Role
 from rooney.sim.traderspost import Account
-from rooney.strategy.compiler import Compiled, compile_strategy, load
+from rooney.strategy.compiler import Compiled, compile_strategy
+from rooney.strategy.loader import load
 from tests.support.paths import ROOT, TESTS
 from tests.support.times import chicago
 

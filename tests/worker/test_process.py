@@ -22,8 +22,7 @@ import pytest
 from rooney import failpoints as faults
 from rooney.bus.client import Bus
 from rooney.errors import BusError
-from rooney.market import codec
-from rooney.market.messages import Minute
+from rooney.market.messages import Minute, encode
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault, running
@@ -431,8 +430,8 @@ def test_entries_that_cannot_be_read_are_gaps_and_the_worker_goes_on(rig: Any) -
         "garbage": b"\xc1\xff garbage",
         "empty": b"",
         "newer": newer,
-        "impossible": codec.encode(broken),
-        "another minute": codec.encode(closes(QUIET, QUIET)[1]),
+        "impossible": encode(broken),
+        "another minute": encode(closes(QUIET, QUIET)[1]),
     }.items():
         one = rig("a")
         worker = one.begin([], label.replace(" ", "-"))
@@ -447,7 +446,7 @@ def test_fields_that_a_newer_hub_appends_are_ignored(rig: Any) -> None:
     one = rig("a")
     worker = one.begin([])
     for item in closes(BUY, QUIET):
-        fields = msgspec.msgpack.decode(codec.encode(item))
+        fields = msgspec.msgpack.decode(encode(item))
         fields[2] = [[*a_bar, "appended", 7] for a_bar in fields[2]]
         fields[2].append([*fields[2][0][:2], "5min", *fields[2][0][3:]])  # a timeframe nobody here knows
         one.publish_raw(item.ts_close, msgspec.msgpack.encode([*fields, {"appended": 1}]))

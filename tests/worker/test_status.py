@@ -2,8 +2,8 @@
 
 import pytest
 
-from rooney.engine.engine import Position
-from rooney.kernels.dtypes import Pending
+from rooney.kernels.codes import Pending
+from rooney.orders.decisions import Position
 from rooney.worker import status as statusline
 
 VALUES = {"ES": 50.0, "NQ": 20.0, "6A": 100_000.0}

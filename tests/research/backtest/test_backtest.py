@@ -19,16 +19,18 @@ from research.backtest import backtest
 from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
-from rooney.engine.engine import Engine, Outcome, Trade
+from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
-from rooney.kernels.dtypes import OutcomeKind
+from rooney.kernels.codes import OutcomeKind
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, ContractMinute
 from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
+from rooney.orders.decisions import Outcome, Trade
 from rooney.orders.intents import Intent, Role
-from rooney.strategy.compiler import Strategy, load
+from rooney.strategy.base import Strategy
+from rooney.strategy.loader import load
 from tests.support.paths import ROOT
 from tests.support.workers import ALLOCATING, engine
 

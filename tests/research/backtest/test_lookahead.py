@@ -19,9 +19,10 @@ from research.backtest import lookahead as checks
 from research.backtest.backtest import Scan
 from research.history.history import History
 from research.models import dataset as training
-from rooney.config.loader import StrategyConfig, load_config
+from rooney.config.loader import load_config
+from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.engine import model_field
+from rooney.engine.veto import model_field
 from rooney.features import Feature, catalogue, is_research_only, names
 from tests.support.paths import ROOT
 

@@ -26,10 +26,11 @@ import yaml
 from research.backtest import backtest, replay
 from research.backtest import warm_start as start
 from research.backtest.audit import audit
-from research.backtest.backtest import Result
 from research.backtest.replay import Replayed
+from research.backtest.result import Result
 from research.history.history import History
-from rooney.config.loader import StrategyConfig, load_config
+from rooney.config.loader import load_config
+from rooney.config.settings import StrategyConfig
 from rooney.errors import LedgerError
 from rooney.ledger.writer import Ledger
 from rooney.ops.compare import audit_lines

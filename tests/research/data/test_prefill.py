@@ -23,10 +23,10 @@ from research.data.store import Store
 from rooney.bus.client import Bus, market_key
 from rooney.cli import cli
 from rooney.errors import ConfigError
-from rooney.market import codec, sessions
+from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of, parse_contract
-from rooney.market.messages import TIMEFRAMES
+from rooney.market.messages import TIMEFRAMES, decode_bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
 from rooney.sim.market import Market
@@ -130,7 +130,7 @@ def streams(bus: Bus, roots: list[str] = ROOTS) -> dict[str, list[Any]]:
         for timeframe in TIMEFRAMES:
             bars = bus.history(root, timeframe, 100_000)
             found[market_key(root, timeframe)] = [msgspec.structs.replace(plain(bar), trades=0) for bar in bars]
-        rolls = [codec.decode_roll(data) for data in bus.rolls(root)]
+        rolls = [decode_roll(data) for data in bus.rolls(root)]
         found[market_key(root, "roll")] = [msgspec.structs.replace(roll, rule="") for roll in rolls]
     return found
 
@@ -167,9 +167,9 @@ def test_the_ids_are_the_opens_in_milliseconds(store: Path, bus: Bus, server: Pr
     for root in ROOTS:
         for timeframe in TIMEFRAMES:
             for entry_id, fields in bus._redis.xrange(market_key(root, timeframe)):
-                assert entry_id == f"{codec.decode_bar(fields[b'b']).ts_open // 1_000_000}-0".encode()
+                assert entry_id == f"{decode_bar(fields[b'b']).ts_open // 1_000_000}-0".encode()
         for entry_id, fields in bus._redis.xrange(market_key(root, "roll")):
-            assert entry_id == f"{codec.decode_roll(fields[b'r']).ts // 1_000_000}-0".encode()
+            assert entry_id == f"{decode_roll(fields[b'r']).ts // 1_000_000}-0".encode()
 
 
 def test_filling_twice_changes_nothing(store: Path, bus: Bus, server: PrivateRedis, tmp_path: Path) -> None:

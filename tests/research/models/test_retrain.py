@@ -13,7 +13,7 @@ from research.models.forest import arrays
 from research.models.train import Verdict
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
-from rooney.engine.build import code_digests, parameters_digest
+from rooney.engine.model_checks import code_digests, parameters_digest
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.models import bundle

@@ -8,7 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from rooney.strategy.compiler import Feature, Strategy
+from rooney.strategy.base import Strategy
+from rooney.strategy.compiler import Feature
 
 OWN = Path(os.environ["NUMBA_CACHE_DIR"]).parents[3] / "lib/rooney/hostile"
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -1,6 +1,7 @@
 """A third strategy, as a user would add one: follow every hour that closes in its upper half, leave in the lower."""
 
-from rooney.strategy.compiler import Feature, Strategy
+from rooney.strategy.base import Strategy
+from rooney.strategy.compiler import Feature
 
 
 class Third(Strategy):

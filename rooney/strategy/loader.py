@@ -1,0 +1,169 @@
+"""From a strategy's name to its class: where its file is, whether it is sound."""
+
+import hashlib
+import importlib.util
+import inspect
+import keyword
+import math
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from rooney.config.schema import TimeOfDay, TimeSpan
+from rooney.errors import StrategyError
+from rooney.features import Feature
+from rooney.features.registry import is_research_only
+from rooney.market.messages import TIMEFRAMES
+from rooney.strategy.base import Param, Strategy
+from rooney.strategy.filters import Filter
+
+RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
+
+
+LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
+
+
+_INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
+    """The file of a strategy: a path if it looks like one, else NAME.py in `local`, then among those shipped."""
+    if "/" in name or name.endswith(".py"):
+        path = Path(name)
+        if path.is_file():
+            return path.resolve()
+        raise StrategyError(f"{name}: no such strategy file")
+    shipped = importlib.util.find_spec("strategies")
+    folders = [local, *(Path(p) for p in (shipped.submodule_search_locations or []) if shipped)] if shipped else [local]
+    for folder in folders:
+        if (folder / f"{name}.py").is_file():
+            return folder / f"{name}.py"
+    looked = ", ".join(str(folder) for folder in folders)
+    raise StrategyError(f"strategy {name!r}: no {name}.py in {looked}")
+
+
+def _module_name(path: Path, text: bytes) -> str:
+    """Of what the file says, not of where it lies: an upgrade that leaves a strategy alone must not change its digest,
+    or its worker would compile again and leave its checkpoint for a fresh warm-up.
+    """
+    return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
+
+
+def _import(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StrategyError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise StrategyError(f"{path}: {type(error).__name__} while importing: {error}") from error
+    return module
+
+
+def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
+    """The strategy class of a file. Raises StrategyError that says what to change."""
+    path = find(name, local)
+    module_name = _module_name(path, path.read_bytes())
+    module = sys.modules.get(module_name)
+    if module is None or module.__file__ != str(path):  # a copy elsewhere may be gone, or have other files beside it
+        module = _import(path, module_name)
+    found = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, Strategy) and item.__module__ == module_name
+    ]
+    if len(found) != 1:
+        names = ", ".join(item.__name__ for item in found) or "none"
+        raise StrategyError(f"{path}: a strategy file holds exactly one subclass of Strategy, found {names}")
+    strategy: type[Strategy] = found[0]
+    _check_declared(path, strategy)
+    if not strategy.features:
+        raise StrategyError(f"{path}: declares no features, so its rules have nothing to read")
+    for rule, arguments in RULES.items():
+        given = inspect.getattr_static(strategy, rule)
+        if not isinstance(given, staticmethod):
+            raise StrategyError(f"{path}: {rule} must be a @staticmethod: rules are compiled and have no self")
+        if len(inspect.signature(given.__func__).parameters) != arguments.count(",") + 1:
+            raise StrategyError(f"{path}: {rule} must be written as {rule}({arguments})")
+    return strategy
+
+
+class _Shared(msgspec.Struct, frozen=True):
+    """What a strategy states of the life that all share, as its type."""
+
+    entry_windows: tuple[TimeSpan, ...]
+    auto_close: TimeOfDay
+    warm_up_bars: Annotated[int, msgspec.Meta(ge=0)]
+
+
+def _check_declared(path: Path, strategy: type[Strategy]) -> None:
+    """Raises StrategyError for what a class body states and is not of the kind it should be."""
+    for key in ("timeframe", "stop_timeframe"):
+        if getattr(strategy, key) not in TIMEFRAMES:
+            raise StrategyError(f"{path}: {key} {getattr(strategy, key)!r} is none of {', '.join(TIMEFRAMES)}")
+    shared = {key: getattr(strategy, key) for key in _Shared.__struct_fields__}
+    try:
+        msgspec.convert(shared | {"auto_close": strategy.auto_close or "off"}, _Shared)
+    except msgspec.ValidationError as error:
+        raise StrategyError(f"{path}: {error}") from error
+    for kind, what in (("params", Param), ("features", Feature), ("filters", Filter)):
+        declared = getattr(strategy, kind)
+        if not isinstance(declared, dict):
+            raise StrategyError(f"{path}: {kind} must be {{'name': {what.__name__}(…)}}, not {declared!r}")
+        for name, item in declared.items():
+            _check_name(path, kind, name)
+            if not isinstance(item, what):
+                raise StrategyError(f"{path}: {kind}[{name!r}] must be a {what.__name__}(…), not {item!r}")
+            try:
+                msgspec.convert(msgspec.to_builtins(item), what)  # what was given is of the types it declares
+            except (TypeError, msgspec.ValidationError) as error:
+                raise StrategyError(f"{path}: {kind}[{name!r}]: {error}") from error
+    for name, param in strategy.params.items():
+        least, most = (-math.inf if param.low is None else param.low), (math.inf if param.high is None else param.high)
+        if not (math.isfinite(param.default) and least <= param.default <= most):
+            raise StrategyError(f"{path}: params[{name!r}]: default {param.default} is no number in {least} to {most}")
+    read = strategy.features | {name: item.feature for name, item in strategy.filters.items()}
+    for name, feature in read.items():
+        if is_research_only(feature):
+            raise StrategyError(f"{path}: {name!r} reads the future, so it exists in research only")
+
+
+def _check_name(path: Path, kind: str, name: Any) -> None:
+    # A field that is also a method of np.record would be the method where the JIT is off; those with _ are ours.
+    usable = isinstance(name, str) and name.isidentifier() and name.isascii() and not name.startswith("_")
+    if not usable or keyword.iskeyword(name) or hasattr(np.record, name):
+        raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")
+
+
+def _sources(module: ModuleType) -> list[str]:
+    """Texts of a strategy's module and of what it imports of the same kind: neither installed nor of this package."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        each = waiting.pop()
+        file = getattr(each, "__file__", None)
+        if file is None or file in found:
+            continue
+        if each is not module and (file.startswith(_INSTALLED) or _PACKAGE in Path(file).parents):
+            continue
+        found[file] = Path(file).read_text(encoding="utf-8", errors="backslashreplace")
+        for value in vars(each).values():
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            waiting += [sys.modules[name]] if isinstance(name, str) and name in sys.modules else []
+    return [found[file] for file in sorted(found)]
+
+
+def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
+    """sha256 of a strategy's file and of what it imports of its own: its rules, features, filters and parameters."""
+    return hashlib.sha256("\0".join(_sources(sys.modules[load(name, local).__module__])).encode()).hexdigest()
