@@ -26,17 +26,9 @@ from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
 
 TAPE_LATE_S = 150.0  # two minutes and a half: the newest minute in session cannot be older with a live feed
-
-
 WORKER_LATE_S = 120.0
-
-
 HUB_SILENT_S = 10.0
-
-
 CLOCK_OFF_S = 2.0
-
-
 SENDER_SILENT_S = 60.0
 EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2
