@@ -151,7 +151,7 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
                 "kernels/test_forest.py",
             ),
             (),
-            "the old models were never published: `rooney models import ibs OLD --to models/ibs`",
+            "the old models were never published: `rooney models import ibs OLD --out models/ibs`",
         ),
         Criterion("Backtest results match original system (±1% P&L)", (_PARITY,)),
     ),

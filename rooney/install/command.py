@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rooney.install import redis
@@ -173,17 +173,14 @@ def _configuration(host: Host, layout: Layout, version: str) -> None:
 
 def _kernels(host: Host, layout: Layout, version: str, ahead_of_time: bool) -> None:
     """Compile as the user the units run as, into the caches they read. Raises if the configuration is refused."""
-    python = layout.home(version) / "bin/python"
     account = pwd.getpwnam("rooney")
-    names = host.run(
-        [python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, "--names"], user="rooney"
-    ).split()
+    names = enabled(host, layout, version)
     for name in names:
         folder = layout.caches / name
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         os.chown(folder, account.pw_uid, account.pw_gid)
         env = {"NUMBA_CACHE_DIR": str(folder / "numba"), "HOME": "/nonexistent"}
-        host.run([python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, name], user="rooney", env=env)
+        run_as_worker(host, layout, version, ["compile", name, "--cache"], [name], env)
     host.say(f"kernels compiled for {', '.join(names) or 'no strategy (none is enabled)'}")
     command = layout.home(version) / "bin/rooney"
     # a worker that is to load its step would stay down without the new version's; the old version's stays where it is
@@ -193,6 +190,33 @@ def _kernels(host: Host, layout: Layout, version: str, ahead_of_time: bool) -> N
         host.say(f"kernels of {name} compiled ahead of time")
     if ahead:
         host.systemctl("daemon-reload")
+
+
+def enabled(host: Host, layout: Layout, version: str) -> list[str]:
+    """Strategies that are enabled, by the version's own reading of the configuration. Raises if it refuses that."""
+    return run_as_worker(host, layout, version, ["config", "strategies"], ["--names"]).split()
+
+
+def run_as_worker(
+    host: Host,
+    layout: Layout,
+    version: str,
+    verb: list[str],
+    old_arguments: list[str],
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run a version's verb as the user the units run as.
+
+    old_arguments: of `rooney.warm`, which did it in versions from before these verbs; one of them may be installed too
+    """
+    rooney: list[str | Path] = [layout.home(version) / "bin/python", "-I", "-m"]
+    try:
+        host.run([*rooney, "rooney", *verb, "--help"], user="rooney", env=env)
+    except InstallError:
+        command = [*rooney, "rooney.warm", "--config", layout.config, *old_arguments]
+    else:
+        command = [*rooney, "rooney", *verb, "--config", layout.config]
+    return host.run(command, user="rooney", env=env)
 
 
 def _launch_link(host: Host, layout: Layout) -> None:
@@ -227,10 +251,7 @@ def _enable(host: Host, layout: Layout, version: str) -> None:
     """What trading needs: Redis, the hub, a worker per enabled strategy. Everything else is the operator's choice."""
     names: list[str] = []
     if not layout.is_image:
-        python = layout.home(version) / "bin/python"
-        names = host.run(
-            [python, "-I", "-m", "rooney.ops.warm", "--config", layout.config, "--names"], user="rooney"
-        ).split()
+        names = enabled(host, layout, version)
     units = ["rooney.target", "rooney-hub.service", *(f"rooney-worker@{name}.service" for name in names)]
     root = [f"--root={layout.root}"] if layout.is_image else []
     host.run(["systemctl", *root, "--quiet", "enable", *units])

@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rooney.install import redis
 from rooney.install.build import choose_python, units_of
-from rooney.install.command import SOCKET_LINE, _configuration, main
+from rooney.install.command import SOCKET_LINE, _configuration, enabled, main, run_as_worker
 from rooney.install.host import Host, InstallError
 from rooney.install.layout import SHIPPED, Layout, version_of
 from tests.support.paths import ROOT
@@ -162,3 +164,78 @@ def test_a_rollback_in_an_image_swaps_versions_and_units(layout: Layout) -> None
     assert main(["rollback", "--root", str(layout.root), "--prefix", str(layout.prefix)]) == 0
     assert (layout.version("current"), layout.version("previous")) == ("1-a", "2-b")
     assert (layout.units / "rooney-hub.service").is_file()
+
+
+class Versions(Host):
+    """A machine whose version knows these modules' arguments only, and prints two names."""
+
+    def __init__(self, *known: str) -> None:
+        super().__init__(lambda line: None)
+        self.known = known
+        self.commands: list[list[str]] = []
+
+    def run(self, argv: Any, **how: Any) -> str:
+        words = [str(word) for word in argv][3:]
+        if not any(" ".join(words).startswith(known) for known in self.known):
+            raise InstallError(f"no such command: {words}")
+        if words[-1] != "--help":
+            self.commands.append(words)
+        return "a\nb\n"
+
+
+NEW = ("rooney config strategies", "rooney compile a --cache", "rooney.warm")
+
+
+def test_a_version_is_asked_for_its_strategies_and_cache_by_its_verbs(layout: Layout) -> None:
+    host = Versions(*NEW)
+    assert enabled(host, layout, "2-b") == ["a", "b"]
+    run_as_worker(host, layout, "2-b", ["compile", "a", "--cache"], ["a"])
+    config = ["--config", str(layout.config)]
+    assert host.commands == [
+        ["rooney", "config", "strategies", *config],
+        ["rooney", "compile", "a", "--cache", *config],
+    ]
+
+
+def test_an_older_version_is_asked_by_the_name_it_knows(layout: Layout) -> None:
+    host = Versions("rooney.warm")
+    assert enabled(host, layout, "1-a") == ["a", "b"]
+    run_as_worker(host, layout, "1-a", ["compile", "a", "--cache"], ["a"])
+    config = ["--config", str(layout.config)]
+    assert host.commands == [["rooney.warm", *config, "--names"], ["rooney.warm", *config, "a"]]
+
+
+def test_a_version_that_refuses_the_configuration_is_not_asked_by_another_name(layout: Layout) -> None:
+    class Refusing(Versions):
+        def run(self, argv: Any, **how: Any) -> str:
+            said = super().run(argv, **how)
+            if str(argv[-1]) != "--help":
+                raise InstallError("strategies.ibs.max_position: no such key")
+            return said
+
+    host = Refusing(*NEW)
+    with pytest.raises(InstallError, match="no such key"):
+        enabled(host, layout, "2-b")
+    assert [words[0] for words in host.commands] == ["rooney"]
+
+
+def warm(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """The command of an older installer."""
+    command = [sys.executable, "-m", "rooney.warm", "--config", str(ROOT / "config.multi_alpha.yml"), *arguments]
+    env = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, check=False)
+
+
+def test_an_older_installer_is_told_the_enabled_strategies(tmp_path: Path) -> None:
+    done = warm("--names", cache=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["ibs", "breakout"])
+
+
+def test_an_older_installer_has_a_strategy_compiled_into_the_cache(tmp_path: Path) -> None:
+    done = warm("breakout", cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*.step-*.nbc"))
+
+
+def test_an_older_installer_is_refused_an_unknown_strategy(tmp_path: Path) -> None:
+    assert warm("ibz", cache=tmp_path).returncode == 78
