@@ -89,7 +89,12 @@ class World:
         self.machine.write("/run/sim/faults.json", json.dumps(faults))
         accounts = ",".join(f"{name}={'/'.join(path)}" for name, path in self.accounts.items())
         options = ["--log", "/run/sim/webhooks.jsonl", "--no-rate-limit", "--faults", "/run/sim/faults.json"]
-        self._part("traderspost", ["--port", str(WEBHOOK_PORT), *options], {"ROONEY_SIM_ACCOUNTS": accounts})
+        self._part(
+            "traderspost",
+            "rooney.sim.traderspost",
+            ["--port", str(WEBHOOK_PORT), *options],
+            {"ROONEY_SIM_ACCOUNTS": accounts},
+        )
 
     def stream(self) -> None:
         """Start the gateway, and give Redis the sessions before. The market's clock starts with the hub."""
@@ -111,14 +116,14 @@ class World:
         what = self.what
         span = ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
         options = ["--port", str(GATEWAY_PORT), *clock, *what.market_args, *span]
-        self._part("gateway", options, {"DATABENTO_API_KEY": DEMO_KEY})
+        self._part("gateway", "rooney.sim.databento.gateway", options, {"DATABENTO_API_KEY": DEMO_KEY})
 
-    def _part(self, name: str, options: list[str], env: dict[str, str]) -> None:
+    def _part(self, name: str, module: str, options: list[str], env: dict[str, str]) -> None:
         """A part of the outside, listening."""
         ready = f"/run/sim/{name}.port"
         self.machine.run(
             "systemd-run", "--quiet", f"--unit=sim-{name}", *(f"--setenv={key}={value}" for key, value in env.items()),
-            sys.executable, "-m", f"rooney.sim.{name}", *options, "--ready-file", ready,
+            sys.executable, "-m", module, *options, "--ready-file", ready,
         )  # fmt: skip
         self.machine.until(self.machine.path(ready).exists, f"the local {name} listens")
 

@@ -754,7 +754,7 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: 
 
 def test_faults_are_switched_on_by_the_environment_only() -> None:
     assert faults._place == ""
-    code = "from rooney import faults; [faults.point(p) for p in ('b', 'a', 'a', 'b', 'a')]; print('alive')"
+    code = "from rooney import failpoints; [failpoints.point(p) for p in ('b', 'a', 'a', 'b', 'a')]; print('alive')"
     for fault, status in (("", 0), ("a:3", -signal.SIGKILL), ("a:4", 0), ("c", 0), ("b", -signal.SIGKILL)):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"ROONEY_FAULT": fault})
         assert done.returncode == status
