@@ -25,8 +25,9 @@ from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.orders.decisions import Trade
 from rooney.paths import LEDGER, ledger_names
-from rooney.performance.runs import Assumed, Kind, Latency, Run, Trade
+from rooney.performance.runs import Assumed, Kind, Latency, OldTrade, Run
 
 EXCHANGE = "exchange"  # the old system's research files: Chicago, for metals and energy New York
 OLD_COMMISSION_USD = 2.50  # per contract and round turn, as the old system booked it (its §1.6)
@@ -122,11 +123,7 @@ def of_ledger(path: Path, label: str = "") -> Run:
     return Run(
         label or portrait.name,
         Kind.LEDGER,
-        tuple(
-            Trade(t.symbol, t.side, t.quantity, t.entry_ts, t.entry_price, t.exit_ts, t.exit_price, t.cause, t.pnl_usd,
-                  t.costs_usd, t.score)
-            for t in portrait.trades
-        ),
+        tuple(msgspec.convert(trade, Trade, from_attributes=True) for trade in portrait.trades),
         min(begins, default=portrait.ts_mark),
         portrait.ts_mark,
         _timeframe(marks),
@@ -184,14 +181,12 @@ class _TableWitness:
 def of_backtest(folder: Path) -> Run:
     """What `rooney backtest NAME --out FOLDER` wrote. Raises ConfigError."""
     rows = _parquet(folder / "trades.parquet")
-    trades = [
-        Trade(
-            row["symbol"], row["side"], row["quantity"], _ns(row["entry_ts"]), row["entry_price"], _ns(row["exit_ts"]),
-            row["exit_price"], row["exit_reason"], row["pnl_usd"], row["costs_usd"],
-            math.nan if row["ml_score"] is None else row["ml_score"],
-        )
-        for row in rows
-    ]  # fmt: skip
+    named = {"cause": "exit_reason", "score": "ml_score"}
+    trades = []
+    for row in rows:
+        values = {name: row[named.get(name, name)] for name in Trade.__struct_fields__}
+        values |= {"score": math.nan if values["score"] is None else values["score"]}
+        trades.append(Trade(**values))
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
         fills = summary["fills"]
@@ -270,7 +265,7 @@ def _old(path: Path, rows: Sequence[Mapping[str, Any]], zone: str, commission_us
     return Run(path.name, Kind.OLD, ordered, begin_ns, ordered[-1].exit_ts, "hourly", assumed=assumed)
 
 
-def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> Trade:
+def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> OldTrade:
     def value(name: str) -> Any:
         return next((row[one] for one in _NAMES[name] if row.get(one) not in (None, "")), None)
 
@@ -292,11 +287,22 @@ def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> Trad
     elif costs is None:
         costs = round(gross_usd - float(pnl), 2)
     written, cause = value("written"), str(value("cause") or "")
-    return Trade(
-        symbol, side, quantity, _parsed(value("entry"), where), entry_price, _parsed(value("exit"), where), exit_price,
-        _OLD_CAUSES.get(cause.lower(), cause), float(pnl), math.nan if costs is None else float(costs),
-        float(value("score") or math.nan), _parsed(written, UTC) if written else 0,
-    )  # fmt: skip
+    return OldTrade(
+        symbol=symbol,
+        contract="",
+        side=side,
+        quantity=quantity,
+        entry_ts=_parsed(value("entry"), where),
+        entry_price=entry_price,
+        exit_ts=_parsed(value("exit"), where),
+        exit_price=exit_price,
+        cause=_OLD_CAUSES.get(cause.lower(), cause),
+        pnl_usd=float(pnl),
+        costs_usd=math.nan if costs is None else float(costs),
+        bars_held=0,
+        score=float(value("score") or math.nan),
+        written_ts=_parsed(written, UTC) if written else 0,
+    )
 
 
 def _zone(zone: str, symbol: str) -> tzinfo:

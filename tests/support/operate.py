@@ -114,7 +114,7 @@ class Bench:
         self.rig.publish(minutes)
         self._finished(minutes[-1].ts_close, name)
 
-    def read_ledger(self, name: str = "a") -> Reading:
+    def read(self, name: str = "a") -> Reading:
         return read_ledger(self.rig.ledger(name))
 
     def requests(self) -> list[dict[str, Any]]:
