@@ -7,6 +7,7 @@ from string import Template
 
 from rooney.config.loader import Config, load_config
 from rooney.errors import ConfigError
+from rooney.files import read_text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NOTHING = "nothing was written"
@@ -125,7 +126,7 @@ def write_new(name: str, config: Config, strategies: Path, tests: Path | None) -
     for path in new:
         if path.exists():
             raise ConfigError(f"{path}: is already there; {_NOTHING}")
-    text = config.path.read_text(encoding="utf-8")
+    text = read_text(config.path, then=_NOTHING)
     section = _SECTION.search(text)
     if section is None:
         raise ConfigError(f"{config.path}: has no line that begins with strategies: and blocks below it; {_NOTHING}")

@@ -1,14 +1,14 @@
 """`rooney watch`: look once, say what needs a person, remember what was said."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import msgspec
 
 from rooney.bus.client import Bus
 from rooney.config.loader import Config
-from rooney.errors import BusError, ConfigError, LedgerError, MessageError
+from rooney.errors import BusError, ConfigError, FileError, LedgerError, MessageError
+from rooney.files import read_json, write_whole
 from rooney.ledger.reader import Record, read_record
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
@@ -59,13 +59,11 @@ def news(found: dict[str, str], said: dict[str, int], now_ns: int) -> tuple[dict
 def read_said(path: Path) -> dict[str, int]:
     """What was said before; nothing where the file is missing or torn, so that it is rather said twice."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.DecodeError):
+        return read_json(path, dict[str, int])
+    except FileError:
         return {}
 
 
 def write_said(path: Path, said: dict[str, int]) -> None:
     """Remember, whole or not at all."""
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(said))
-    os.replace(unfinished, path)
+    write_whole(path, msgspec.json.encode(said))

@@ -10,6 +10,7 @@ from rooney.config.preflight import Finding, check_findings, table_findings
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import model_findings
 from rooney.errors import BusError, ConfigError, MessageError
+from rooney.files import read_text
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
@@ -59,7 +60,7 @@ def is_compiled(name: str, step: str, caches: Path = CACHES) -> bool:
 def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:
     """Whether a worker that is to load its step compiled ahead of time will find it. step: the name of its module."""
     path = precompile.drop_in_path(name, units)
-    directory = ahead.directory_of(path.read_text()) if path.is_file() else None
+    directory = ahead.directory_of(read_text(path)) if path.is_file() else None
     if directory is None or ahead.extension_path(directory, step).is_file():
         return []
     text = (

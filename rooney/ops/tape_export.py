@@ -5,13 +5,13 @@ the first minute. Files of bars know no rolls: each is written as one bar of the
 rolled at and with more volume than any, in the last minute of the old contract, so that it is chosen as the hub did.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rooney.bus.client import Bus
 from rooney.errors import ConfigError
+from rooney.files import replacing
 from rooney.market import sessions
 from rooney.market.messages import Bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
@@ -39,9 +39,8 @@ def record(bus: Bus, symbols: Sequence[str], directory: Path) -> int:
             return 0
         frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS), orient="row", infer_schema_length=None)
         target = directory / f"{max(row[3] for row in rows) // 1_000_000_000}.parquet"
-        unfinished = target.with_suffix(".new")
-        frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).write_parquet(unfinished)
-        os.replace(unfinished, target)
+        with replacing(target) as unfinished:
+            frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).write_parquet(unfinished)
     except OSError as error:
         raise ConfigError(f"{directory}: {error.strerror or error}; the tape was not kept") from None
     return len(rows)

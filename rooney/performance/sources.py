@@ -4,6 +4,7 @@ A ledger is asked for decisions and orders only around the trades that differ, s
 """
 
 import csv
+import io
 import json
 import math
 import sqlite3
@@ -19,6 +20,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from rooney.errors import ConfigError
+from rooney.files import MIB, read_text
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Decision, Order, decisions, orders
 from rooney.ledger.snapshot import LedgerView
@@ -188,7 +190,7 @@ def of_backtest(folder: Path) -> Run:
         values |= {"score": math.nan if values["score"] is None else values["score"]}
         trades.append(Trade(**values))
     try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        summary: dict[str, Any] = json.loads(read_text(folder / "summary.json"))
         fills = summary["fills"]
         begin_ns, end_ns = (int(datetime.fromisoformat(at).timestamp()) * 1_000_000_000 for at in summary["span"])
         assumed = Assumed(
@@ -200,7 +202,7 @@ def of_backtest(folder: Path) -> Run:
             max_positions=int(summary.get("max_positions") or 0),
             data=summary["data_sha256"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{folder}/summary.json: cannot be read as a backtest's: {error!r}") from error
     kept = folder / "decisions.parquet"
     run = Run(folder.name, Kind.BACKTEST, _by_exit(trades), begin_ns, end_ns, summary.get("timeframe", ""),
@@ -240,9 +242,8 @@ def of_database(path: Path, zone: str | None = None) -> Run:
 def of_csv(path: Path, zone: str | None = None) -> Run:
     """Trades as CSV: the old database's columns, the old research files', or a backtest's. Raises ConfigError."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, 256 * MIB, then="nothing was compared"), newline="")))
+    except csv.Error as error:
         raise ConfigError(f"{path}: cannot be read as CSV: {error}; nothing was compared") from error
     is_research = bool(rows) and "entry_signal_time" in rows[0]
     return _old(path, rows, zone or (EXCHANGE if is_research else "UTC"), math.nan)

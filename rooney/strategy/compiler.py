@@ -24,7 +24,6 @@ step from an extension module of that name instead (`rooney.strategy.aot`), and 
 
 import hashlib
 import inspect
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ import rooney.kernels.step as step_module
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import Layout, lay_out, write
+from rooney.files import write_whole
 from rooney.kernels import jit
 from rooney.market.messages import TIMEFRAMES
 from rooney.strategy import aot as ahead
@@ -145,9 +145,7 @@ def _written(path: Path, text: str) -> Path:
         if path.is_file() and path.read_text() == text:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(text)
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ConfigError(f"{path.parent}: {error.strerror}; NUMBA_CACHE_DIR names a directory to write in") from error
     return path
