@@ -18,8 +18,9 @@ from research.backtest.ledger_outcomes import Rows
 from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.format import minute_text
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market import sessions
+from rooney.orders.lifecycle import Order
 from rooney.performance.comparison import compare_all
 from rooney.performance.runs import Kind, Run, Trade
 from rooney.performance.sources import of_ledger

@@ -185,8 +185,8 @@ class Sender:
         paces = {}
         day = system.trade_date.isoformat()
         for one in system.strategies:
-            if one.portrait is not None and one.is_running:
-                memory[f"worker {one.name}"] = int(one.portrait.rss_mb * 2**20)
+            if one.snapshot is not None and one.is_running:
+                memory[f"worker {one.name}"] = int(one.snapshot.rss_mb * 2**20)
                 with contextlib.suppress(LedgerError):
                     paces[one.name] = read_pace(ledger_path(self._looker.state, one.name), day, day).get(day, {})
         if info is not None:

@@ -19,12 +19,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from rooney.errors import ConfigError
+from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.records import Decision, Order, decisions, orders
+from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.orders.lifecycle import Order
 from rooney.paths import LEDGER, ledger_names
 from rooney.performance.runs import Assumed, Kind, Latency, Run, Trade
 
@@ -96,12 +98,12 @@ class _LedgerWitness:
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
         with opened(self._path) as db:
-            return decisions(db, f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
+            return Queries(db).decisions(f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
 
     def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
         """By time."""
         with opened(self._path) as db:
-            return orders(db, _SPAN, (symbol, begin_ns, end_ns))
+            return Queries(db).orders(_SPAN, (symbol, begin_ns, end_ns))
 
 
 def of_ledger(path: Path, label: str = "") -> Run:
