@@ -19,7 +19,6 @@ import msgspec
 from rooney import __version__
 from rooney.config.loader import Config
 from rooney.config.schema import Dashboard, StrategyBlock
-from rooney.config.secrets import Secret
 from rooney.dashboard import charts
 from rooney.dashboard import comparison as comparing
 from rooney.dashboard.charts import Curve
@@ -43,6 +42,7 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
+from rooney.secrets import Secret
 from rooney.systemd import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -137,3 +138,22 @@ def check(path: Path) -> str:
         if problem != "ok":
             raise LedgerError(f"{path}: damaged: {problem}; left untouched")
         return Queries(db).name()
+
+
+def table_names(path: Path) -> set[str]:
+    """Tables of any SQLite file, also another program's. Raises LedgerError."""
+    return {row["name"] for row in _foreign_rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def table_rows(path: Path, table: str) -> list[dict[str, Any]]:
+    """Rows of a table of any SQLite file, by column. Raises LedgerError."""
+    return _foreign_rows(path, f'SELECT * FROM "{table}"')
+
+
+def _foreign_rows(path: Path, sql: str) -> list[dict[str, Any]]:
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(sql)]
+    except sqlite3.Error as error:
+        raise LedgerError(f"{path}: cannot be read: {error}") from error

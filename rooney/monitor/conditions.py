@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import msgspec
 
+from rooney.clock import CLOCK_BEHIND_S
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
@@ -17,20 +18,17 @@ from rooney.market.instruments import deadline, group_of, parse_contract
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date, window_at
 from rooney.monitor.heartbeat import Beat
-from rooney.monitor.market import Market
+from rooney.monitor.market import STALE_S, Market
 from rooney.monitor.system import Seen, StrategyLook, System
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
-from rooney.orders.notices import DAILY_LOSS, DRAWDOWN
+from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, EXIT_ALARM_S
 from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
 
-TAPE_LATE_S = 150.0  # two minutes and a half: the newest minute in session cannot be older with a live feed
 WORKER_LATE_S = 120.0
 HUB_SILENT_S = 10.0
-CLOCK_OFF_S = 2.0
 SENDER_SILENT_S = 60.0
-EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2
 
 
@@ -67,9 +65,9 @@ def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, st
         return {"hub": f"the hub has said nothing for {silent_s:.0f} s"}
     if hub.state != "live" and in_session:
         return {"feed": f"the hub says: {hub.text}"}
-    if ahead_s > CLOCK_OFF_S:
+    if ahead_s > CLOCK_BEHIND_S:
         return {"clock": f"the newest record is {ahead_s:.1f} s ahead of this machine's clock: the clock is wrong"}
-    if in_session and tape_s > TAPE_LATE_S:
+    if in_session and tape_s > STALE_S:
         return {"tape": f"the newest minute on the tape is {tape_s:.0f} s old, in session"}
     return {}
 
@@ -224,7 +222,7 @@ def _of_orders(one: StrategyLook, system: System) -> list[Condition]:
             detail = " ".join(f"{order.events[-1].status} {order.events[-1].detail}".split())
             text = f"{one.name}: exit {order.id} of {order.contract} refused: {detail}"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
-        elif since_s > EXIT_LATE_S and window_at(group_of(order.symbol), system.now_ns) is not None:
+        elif since_s > EXIT_ALARM_S and window_at(group_of(order.symbol), system.now_ns) is not None:
             text = f"{one.name}: exit {order.id} of {order.contract} is {order.state} for {since_s:.0f} s"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
     return found

@@ -6,9 +6,7 @@ A ledger is asked for decisions and orders only around the trades that differ, s
 import csv
 import json
 import math
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import pairwise
@@ -18,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, LedgerError
 from rooney.ledger.queries import Queries
-from rooney.ledger.reader import opened
+from rooney.ledger.reader import opened, table_names, table_rows
 from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
@@ -77,8 +75,7 @@ def read_run(given: str, state: Path, zone: str | None = None) -> Run:
         is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     if not is_sqlite:
         return of_csv(path, zone)
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = table_names(path)
     if "intent" in tables:
         return of_ledger(path)
     if "trades" in tables:
@@ -235,12 +232,10 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 def of_database(path: Path, zone: str | None = None) -> Run:
     """The old system's `trades.db`; its times are UTC. Raises ConfigError."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        try:
-            rows = [dict(row) for row in db.execute("SELECT * FROM trades")]
-        except sqlite3.Error as error:
-            raise ConfigError(f"{path}: cannot be read: {error}; nothing was compared") from error
+    try:
+        rows = table_rows(path, "trades")
+    except LedgerError as error:
+        raise ConfigError(f"{error}; nothing was compared") from error
     return _old(path, rows, zone or "UTC", OLD_COMMISSION_USD)
 
 

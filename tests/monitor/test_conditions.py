@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.alerts import on_failure as alert
-from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
 from rooney.ledger.reader import Day, opened, read_day
 from rooney.ledger.records import Account
@@ -33,6 +32,7 @@ from rooney.orders.intents import Event, Role, Side, State
 from rooney.orders.lifecycle import Order
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
+from rooney.secrets import Secret
 from tests.support.workers import chicago
 
 NOW = chicago("2026-03-11 10:00")
