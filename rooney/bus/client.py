@@ -17,11 +17,11 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rooney.config.schema import DataHub
-from rooney.config.secrets import Secret
 from rooney.errors import BusError, MessageError
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, HubStatus, Minute, decode_bar, decode_minute, decode_status, encode
 from rooney.market.tape import ContractCount, Published
+from rooney.secrets import Secret
 
 TAPE = "market:tape"
 STATUS = "hub:status"

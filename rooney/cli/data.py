@@ -86,8 +86,8 @@ def data_download(
     databento_api_key or the variable DATABENTO_API_KEY.
     """
     from research.data.command import run_download
-    from rooney.config.secrets import credentials_directory, expand, read_credential, read_env_file
     from rooney.market.instruments import PRODUCTS
+    from rooney.secrets import credentials_directory, expand, read_credential, read_env_file
 
     unknown = [root for root in roots if root not in PRODUCTS]
     if unknown:

@@ -128,13 +128,13 @@ def why(
     path = find_ledger(state_directory(state, os.environ), name)
     answers = []
     for each in [symbol] if symbol else rules.params:
-        found = act.newest_decision(path, at_ns, each) if one.portrait is not None else None
+        found = act.newest_decision(path, at_ns, each) if one.snapshot is not None else None
         newest = found[0] if found else None
         overdue = act.is_overdue(rules.timeframe, each, at_ns, newest)
         if overdue:
             answers.append(act.silence(one, system, rules, each, at_ns, newest))
-        if found is not None and one.portrait is not None and (symbol or not overdue):
-            answers.append(act.explain(*found, one.portrait, rules))
+        if found is not None and one.snapshot is not None and (symbol or not overdue):
+            answers.append(act.explain(*found, one.snapshot, rules))
     head = f"{name}, {one.block.mode if one.block else '?'}, decides on {rules.timeframe} bars"
     text = act.lines(answers, head) if symbol else act.summary(answers, head)
     code = EXIT_ATTENTION if act.needs_look(answers) else EXIT_OK
@@ -152,7 +152,7 @@ def orders(
     name: str | None, state: Path | None, only_open: bool, count: int, export: Path | None, as_json: bool
 ) -> None:
     """List orders and what became of them; 1 if one needs a person."""
-    from rooney.ledger.reader import read_ledger
+    from rooney.ledger.snapshot import read_ledger
     from rooney.ops import orders as listing
 
     directory = state_directory(state, os.environ)

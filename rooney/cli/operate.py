@@ -16,8 +16,8 @@ from rooney.paths import credential_store, find_ledger, ledger_names, state_dire
 
 if TYPE_CHECKING:
     from rooney.clock import Clock
-    from rooney.ledger.reader import Reading
-    from rooney.ledger.records import Order
+    from rooney.ledger.snapshot import Snapshot
+    from rooney.orders.lifecycle import Order
 
 
 def _acting(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,9 +40,9 @@ def _clock(name: str) -> "Clock":
     return ReplayClock() if name == "replay" else Clock()
 
 
-def _find_order(state: Path, wanted: str) -> "tuple[Reading, Order]":
+def _find_order(state: Path, wanted: str) -> "tuple[Snapshot, Order]":
     """The one order whose id begins so. Raises ConfigError."""
-    from rooney.ledger.reader import read_ledger
+    from rooney.ledger.snapshot import read_ledger
 
     found = []
     for name in ledger_names(state):
@@ -102,7 +102,7 @@ def position(
 ) -> None:
     """Show what is open; with QUANTITY (2 long, -1 short, 0 flat) and --price, state it."""
     from rooney.ledger.exposure import exposures
-    from rooney.ledger.reader import read_ledger
+    from rooney.ledger.snapshot import read_ledger
     from rooney.ops import position as positions
     from rooney.orders.control import control_directory, switches
 
@@ -208,7 +208,7 @@ def flatten(
     A worker that lives does it. For one that is down or hangs this command sends the exits itself, from the ledger.
     """
     from rooney import log
-    from rooney.ledger.reader import read_ledger
+    from rooney.ledger.snapshot import read_ledger
     from rooney.ops import flatten as act
     from rooney.ops.position import check_symbols
 
@@ -259,7 +259,7 @@ def reconcile(
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from rooney.ledger.reader import read_ledger
+    from rooney.ledger.snapshot import read_ledger
     from rooney.ops import reconcile as act
     from rooney.ops.broker_fills import read_statement
     from rooney.ops.commands import leave, waiting

@@ -35,7 +35,7 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
 def load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
     """The configuration those options name. Raises ConfigError."""
     from rooney.config.loader import load_config
-    from rooney.config.secrets import read_env_file
+    from rooney.secrets import read_env_file
 
     if env_file is not None:
         read_env_file(env_file, os.environ)

@@ -116,10 +116,10 @@ def alert_sender(
     from rooney.alerts.process import Sender, level_of
     from rooney.alerts.routing import routes
     from rooney.bus.client import Bus
-    from rooney.config.secrets import credentials_directory
     from rooney.monitor.system import Looker
     from rooney.orders.control import control_directory
     from rooney.paths import state_directory
+    from rooney.secrets import credentials_directory
     from rooney.systemd import Notifier
 
     log.setup("alert-sender")

@@ -156,7 +156,7 @@ def credentials_list(as_json: bool) -> None:
 def _put(name: str, encrypt: bool, *, replace: bool) -> None:
     """Read one secret from a prompt or standard input, never from an argument, and store it."""
     from rooney.config.credentials import Store
-    from rooney.config.secrets import Secret
+    from rooney.secrets import Secret
 
     store = Store()
     old = store.item(name)

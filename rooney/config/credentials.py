@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rooney.config.accounts import open_account, sharing_error
-from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
 from rooney.files import write_whole
 from rooney.paths import CREDENTIAL_STORE
+from rooney.secrets import Secret
 
 UNITS = Path("/etc/systemd/system")
 DROP_IN = "40-credentials.conf"

@@ -15,13 +15,13 @@ import msgspec
 
 from rooney.config.accounts import Account, open_account
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
-from rooney.config.secrets import Secret, credentials_directory, expand, read_credential
 from rooney.config.settings import HubConfig, Instrument, StrategyConfig, WorkerConfig
 from rooney.config.validation import REFUSED, Reader, Tree, join, override, parse_yaml, unknown, wrong
 from rooney.errors import BundleError, ConfigError
 from rooney.files import read_text
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Product
 from rooney.models.bundle import Bundle, promoted, read_bundle
+from rooney.secrets import Secret, credentials_directory, expand, read_credential
 
 B = TypeVar("B", bound=msgspec.Struct)
 

@@ -16,7 +16,8 @@ from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, Minu
 from rooney.market.sessions import MINUTE_NS
 
 KEPT = 240  # minutes per instrument, for the small curve
-LATE_S, STALE_S = 90.0, 150.0  # of the tape in session: a minute is published a few ms after it ended
+LATE_S = 90.0  # of the tape in session: a minute is published a few ms after it ended
+STALE_S = 150.0  # two minutes and a half: with a live feed the newest minute in session cannot be older
 _REPLAYED_S = 300.0  # what came later than this after its minute was not watched as it happened
 _FIRST_READ = 400
 INFO_EVERY_S = 5.0

@@ -9,10 +9,10 @@ from rooney.bus.client import Bus
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, FileError, LedgerError, MessageError
 from rooney.files import read_json, write_whole
-from rooney.ledger.reader import Record, read_record
+from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
-from rooney.monitor.conditions import Seen
+from rooney.monitor.system import Seen
 from rooney.paths import STATE_DIRECTORY, ledger_path
 
 SENDER = Path("/var/lib/rooney-alert-sender")
@@ -29,16 +29,16 @@ def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
             hub = _status(bus)
         except BusError as error:
             why = str(error)
-    records: dict[str, Record | LedgerError | None] = {}
+    ledgers: dict[str, Snapshot | LedgerError | None] = {}
     for name in config.names:
         try:
             if config.strategy(name).settings.enabled:
-                records[name] = read_record(ledger_path(state, name))
+                ledgers[name] = LedgerView(ledger_path(state, name)).look()
         except LedgerError as error:
-            records[name] = error
+            ledgers[name] = error
         except ConfigError:  # its worker refuses to start and says so
-            records[name] = None
-    return Seen(why, hub, records, frozenset(group_of(root) for root in config.file.instruments))
+            ledgers[name] = None
+    return Seen(why, hub, ledgers, frozenset(group_of(root) for root in config.file.instruments))
 
 
 def _status(bus: Bus) -> HubStatus | None:

@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from rooney.config.secrets import has_reference
 from rooney.config.validation import join, parse_yaml, shown
 from rooney.errors import ConfigError
 from rooney.files import read_text
 from rooney.market.instruments import PRODUCTS
+from rooney.secrets import has_reference
 
 Became = Literal["carried", "replaced", "look"]  # look: a person must see to it
 

@@ -105,11 +105,17 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Act(msgspec.Struct, frozen=True):
-    """A command as it stands in the ledger. ts_clock: the worker's clock when it was journalled, UTC ns."""
+    """Command as it stands in the ledger.
+
+    ts_clock:    the worker's clock when it was journalled, UTC ns
+    after_event: number of the newest event in any order's life at that time; is_obeyed: it has reached the step
+    """
 
     seq: int
     ts_clock: int
     command: Command
+    after_event: int = 0
+    is_obeyed: bool = False
 
 
 def missing(command: Command) -> str:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.orders.intents import Role, State
+from rooney.orders.lifecycle import Order
 from rooney.performance.runs import Kind, OldTrade, Run
 
 PNL_FLOOR_USD = 0.01  # below this money is the same
@@ -251,18 +252,18 @@ def _lost(order: Order) -> Cause | None:
     """What kept an entry from becoming a position."""
     if order.state in _STATES:
         return _STATES[order.state]
-    if order.state is State.RESOLVED and any(step.state is State.UNCONFIRMED for step in order.steps):
+    if order.state is State.RESOLVED and any(step.state is State.UNCONFIRMED for step in order.events):
         return Cause.UNCONFIRMED
     return None
 
 
 def _troubled(order: Order) -> Cause | None:
     """What went wrong on an order's way, whatever became of it."""
-    return next((_STATES[step.state] for step in order.steps if step.state in _STATES), None)
+    return next((_STATES[step.state] for step in order.events if step.state in _STATES), None)
 
 
 def _life(order: Order) -> str:
-    steps = (f"{step.state} {step.status or ''} {step.detail}" for step in order.steps if step.state in _STATES)
+    steps = (f"{step.state} {step.status or ''} {step.detail}" for step in order.events if step.state in _STATES)
     return "; ".join(" ".join(step.split()) for step in steps) or str(order.state)
 
 

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market import sessions
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
+from rooney.orders.lifecycle import Order
 from rooney.performance.measures import Point, sharpe
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}

@@ -7,9 +7,7 @@ import csv
 import io
 import json
 import math
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import pairwise
@@ -19,15 +17,17 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, LedgerError
 from rooney.files import MIB, read_text
-from rooney.ledger.reader import opened
-from rooney.ledger.records import Decision, Order, decisions, orders
+from rooney.ledger.queries import Queries
+from rooney.ledger.reader import opened, table_names, table_rows
+from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
 from rooney.orders.decisions import Trade
+from rooney.orders.lifecycle import Order
 from rooney.paths import LEDGER, ledger_names
 from rooney.performance.runs import Assumed, Kind, Latency, OldTrade, Run
 
@@ -78,8 +78,7 @@ def read_run(given: str, state: Path, zone: str | None = None) -> Run:
         is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     if not is_sqlite:
         return of_csv(path, zone)
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = table_names(path)
     if "intent" in tables:
         return of_ledger(path)
     if "trades" in tables:
@@ -99,12 +98,12 @@ class _LedgerWitness:
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
         with opened(self._path) as db:
-            return decisions(db, f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
+            return Queries(db).decisions(f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
 
     def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
         """By time."""
         with opened(self._path) as db:
-            return orders(db, _SPAN, (symbol, begin_ns, end_ns))
+            return Queries(db).orders(_SPAN, (symbol, begin_ns, end_ns))
 
 
 def of_ledger(path: Path, label: str = "") -> Run:
@@ -230,12 +229,10 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 def of_database(path: Path, zone: str | None = None) -> Run:
     """The old system's `trades.db`; its times are UTC. Raises ConfigError."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        try:
-            rows = [dict(row) for row in db.execute("SELECT * FROM trades")]
-        except sqlite3.Error as error:
-            raise ConfigError(f"{path}: cannot be read: {error}; nothing was compared") from error
+    try:
+        rows = table_rows(path, "trades")
+    except LedgerError as error:
+        raise ConfigError(f"{error}; nothing was compared") from error
     return _old(path, rows, zone or "UTC", OLD_COMMISSION_USD)
 
 

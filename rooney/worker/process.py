@@ -17,7 +17,7 @@ from pathlib import Path
 from rooney import failpoints as faults
 from rooney import log
 from rooney.bus.client import Bus
-from rooney.clock import Clock, ReplayClock
+from rooney.clock import CLOCK_DRIFT_S, Clock, ReplayClock
 from rooney.config.loader import Config
 from rooney.config.preflight import table_findings, worker_findings
 from rooney.engine.build import build_engine
@@ -62,7 +62,6 @@ logger = logging.getLogger(__name__)
 BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
 REDIS_ALERT_S = 30.0
-CLOCK_BEHIND_S = 1.0
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
@@ -446,10 +445,10 @@ class Worker:
     def _compare_clock(self, ts_close: int) -> None:
         """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""
         behind_s = (ts_close - self._clock.now_ns()) / 1e9
-        if behind_s > CLOCK_BEHIND_S >= self._clock_behind_s:
+        if behind_s > CLOCK_DRIFT_S >= self._clock_behind_s:
             text = f"this machine's clock is {behind_s:.1f} s behind the exchange's: the age of a bar cannot be judged"
             log.event(logger, logging.ERROR, "clock", text)
-        elif behind_s <= CLOCK_BEHIND_S < self._clock_behind_s:
+        elif behind_s <= CLOCK_DRIFT_S < self._clock_behind_s:
             log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
         self._clock_behind_s = behind_s
 
@@ -517,7 +516,7 @@ class Worker:
         self._said_ready = self._said_ready or self._notifier.ready()
         _, day_usd, halted = self._engine.equity()
         state = "HALTED daily loss" if halted else self._mode
-        if self._clock_behind_s > CLOCK_BEHIND_S:
+        if self._clock_behind_s > CLOCK_DRIFT_S:
             state = f"ATTENTION clock {self._clock_behind_s:.0f} s behind"
         if self._delivery.breaker():
             state = "HALTED breaker"

@@ -21,7 +21,8 @@ from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.orders.control import Level, Switch
-from rooney.orders.intents import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
+from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
+from rooney.orders.lifecycle import TRANSITIONS
 from rooney.sim.traderspost import Account, Fault, running
 from tests.ledger.test_writer import commit, intent
 from tests.support.workers import chicago

@@ -156,7 +156,7 @@ def test_a_ledger_is_the_same_as_its_own_trades(traded: Bench, tmp_path: Path) -
 
 def test_a_trade_live_did_not_get_is_explained_by_what_became_of_its_order(traded: Bench, tmp_path: Path) -> None:
     live = of_ledger(traded.rig.ledger("a"))
-    (refused,) = [o for o in traded.read().orders if "refused" in [str(step.state) for step in o.steps]]
+    (refused,) = [o for o in traded.read().orders if "refused" in [str(step.state) for step in o.events]]
     lost = msgspec.structs.replace(
         live.trades[0], entry_ts=refused.ts_mark, exit_ts=refused.ts_mark + MINUTE_NS, pnl_usd=10.0
     )

@@ -13,11 +13,11 @@ import yaml
 
 from rooney.bus.client import Access, Bus
 from rooney.config.loader import load_config
-from rooney.config.secrets import Secret
 from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
 from rooney.monitor import watch
+from rooney.secrets import Secret
 from rooney.sim.processes import redis_server
 from tests.bus.test_client import published
 from tests.support.hub import until

@@ -19,10 +19,10 @@ from rooney.alerts.process import Sender
 from rooney.alerts.routing import Channel, Routes
 from rooney.bus.client import Bus
 from rooney.config.loader import load_config
-from rooney.config.secrets import Secret
 from rooney.ledger.writer import Ledger
 from rooney.monitor.system import Looker
 from rooney.orders.notices import Notice, Turn
+from rooney.secrets import Secret
 from rooney.systemd import Notifier
 
 Answer = tuple[int, dict[str, str], str]

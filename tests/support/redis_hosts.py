@@ -8,7 +8,7 @@ from pathlib import Path
 import redis as redis_py
 
 from rooney.bus.client import Access, Bus
-from rooney.config.secrets import Secret
+from rooney.secrets import Secret
 from rooney.sim.processes import Part, redis_server
 from tests.support.hosts import HERE, Host
 from tests.support.hub import free_port, until
