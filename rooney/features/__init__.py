@@ -7,7 +7,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rooney.features.catalogue import ALIASES, catalogue, names
+from rooney.features.aliases import ALIASES
+from rooney.features.catalogue import catalogue, names
 from rooney.features.feature import PAIRS, Feature
 
 if TYPE_CHECKING:
