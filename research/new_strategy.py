@@ -21,7 +21,7 @@ configuration (stop, target, time stop) and which of the numbers are guesses.
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy import Feature, Param, Strategy
 
 
 class $title(Strategy):
@@ -71,7 +71,7 @@ TESTS = Template('''"""The rules of strategies/$name.py, one claim each."""
 from types import SimpleNamespace
 from typing import Any
 
-from rooney.strategy.compiler import load
+from rooney.strategy import load
 
 $title = load("$name")
 DEFAULTS = SimpleNamespace(**{name: param.default for name, param in $title.declared().items()})

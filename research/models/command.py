@@ -70,7 +70,7 @@ def train_all(
     """What came of each instrument."""
     verdicts = []
     for symbol, samples in sets.items():
-        made_from = training.made_from(strategy, symbol, history)
+        made_from = training.made_from(strategy, symbol, samples.names, history)
         with click.progressbar(length=1000, label=f"{symbol}: {len(samples)} trades", file=sys.stderr) as bar:
             verdicts.append(train(samples, plan, Path(strategy.strategy).stem, made_from, _steps(bar), jobs))
     return verdicts

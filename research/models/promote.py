@@ -22,12 +22,13 @@ from rooney.config.loader import Config
 from rooney.config.schema import Gates
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.model_checks import code_digests, parameters_digest
+from rooney.engine.model_checks import parameters_digest
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
 from rooney.files import decode_json, read_bytes, read_json
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest
 from rooney.models.forest import UNCONFIRMED, Model, path_of, read_model
+from rooney.strategy.digest import code_digests, other_code
 from rooney.strategy.loader import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
@@ -204,7 +205,7 @@ def _model(strategy: StrategyConfig, source: Path, symbol: str, sha256: str) -> 
             f"{path}: learned from trades of other strategy_params than {strategy.path} has; train with these, or give "
             "the block those; nothing promoted"
         )
-    if model.made_from.get("kernels") != code_digests(strategy.strategy, ())["kernels"]:
+    if "kernels" in other_code(model.made_from, strategy.strategy, model.features):
         raise ConfigError(f"{path}: was trained with other kernels than this version has; train anew; nothing promoted")
     return model
 

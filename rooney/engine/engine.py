@@ -56,7 +56,8 @@ class Engine:
         self.filters = dict(filters or {})
         judged = {symbol: veto.digest() if isinstance(veto, Model) else veto for symbol, veto in (vetoes or {}).items()}
         configured = msgspec.msgpack.encode((self.instruments, limits, self.filters, judged))
-        self.digest = hashlib.sha256(compiled.digest.encode() + configured).hexdigest()
+        steps = [compiled.digests.compiled, *compiled.digests.earlier()]
+        self.digest, *self._earlier = [hashlib.sha256(step.encode() + configured).hexdigest() for step in steps]
         n = len(self.instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         self._groups = sorted({instrument.group for instrument in self.instruments})
@@ -221,6 +222,10 @@ class Engine:
         if self._old and timeframe == _TIMEFRAME["hourly"]:
             need = max(need, 24 * self.compiled.layout.warm_up_bars(_TIMEFRAME["daily"]))
         return need
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether that is its digest, or was before digests were made of syntax."""
+        return digest == self.digest or digest in self._earlier
 
     def freeze(self) -> bytes:
         """The whole state as bytes; equal states give equal bytes."""

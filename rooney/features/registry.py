@@ -58,6 +58,12 @@ def is_research_only(feature: Feature) -> bool:
     return own or any(is_research_only(of) for of in feature.of)
 
 
+def place_of(function: Callable[..., float]) -> tuple[str, str]:
+    """Module and name of a kernel's function, compiled or not."""
+    plain = getattr(function, "py_func", function)
+    return plain.__module__, plain.__name__
+
+
 def bars(n: Length, least: int = 1) -> int:
     """A length in whole bars. Raises StrategyError."""
     if isinstance(n, bool | str | tuple) or int(n) != n or not least <= n <= MAX_LENGTH:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from rooney.features import Feature
+from rooney.features.feature import Feature
 from rooney.strategy.filters import Filter
 
 

@@ -216,7 +216,7 @@ class Worker:
             self._begin(bounds[1] if bounds else 0)
             return
         checkpoint = self._ledger.checkpoint()
-        if checkpoint is None or checkpoint.digest != self._engine.digest:
+        if checkpoint is None or not self._engine.has_digest(checkpoint.digest):
             self._begin_again(finished, bounds, "code or configuration changed")
         elif bounds is not None and bounds[0] > checkpoint.ts_mark + MINUTE_NS:
             self._begin_again(finished, bounds, "the tape no longer reaches back to the checkpoint")
