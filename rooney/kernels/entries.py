@@ -5,11 +5,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rooney.kernels.codes import VetoKind
 from rooney.kernels.forest import LARGEST, votes
 from rooney.kernels.jit import njit
-
-DAY_NS = 86_400_000_000_000
-FOREST = 2  # a plain integer, as in the step
+from rooney.kernels.units import DAY_NS
 
 
 @njit(cache=True)
@@ -58,12 +57,12 @@ def score(veto: Any, inputs: Any, nodes: Any, numbers: NDArray[Any]) -> float:
             if inputs[k].required:
                 return math.nan
             x = 0.0
-        if veto.kind == FOREST:
+        if veto.kind == VetoKind.FOREST:
             if abs(x) > LARGEST:
                 return math.nan
             continue
         z = (x - inputs[k].mean) / inputs[k].deviation
         total += inputs[k].weight * max(-veto.clip, min(veto.clip, z))
-    if veto.kind == FOREST:
+    if veto.kind == VetoKind.FOREST:
         return votes(nodes, veto.first_node, veto.n_trees, numbers)
     return 1.0 / (1.0 + math.exp(-total))

@@ -13,13 +13,12 @@ History comes in chunks of whole minutes; everything that must outlive a chunk i
 import math
 from typing import Any
 
+from rooney.kernels.codes import OutcomeKind
 from rooney.kernels.jit import njit
 from rooney.kernels.step import step
+from rooney.kernels.units import HOUR_NS, MINUTE_NS
 
-MINUTE_NS = 60_000_000_000
-HOUR_NS = 60 * MINUTE_NS
 FOREVER_NS = 1 << 62
-ACKNOWLEDGED = 1
 FNV_PRIME = 1_099_511_628_211
 
 
@@ -296,7 +295,7 @@ def scan(
             outcomes[k].instrument = intents[k].instrument
             outcomes[k].role = intents[k].role
             outcomes[k].ts_mark = ts_close
-            outcomes[k].kind = ACKNOWLEDGED
+            outcomes[k].kind = OutcomeKind.ACKNOWLEDGED
             outcomes[k].ts = ts_close
             at.digest = _mix(at.digest, ts_close)
             for field in range(intent_words.shape[1]):
