@@ -184,7 +184,7 @@ def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
 @njit(cache=True)
 def obey(
     pos: Any, outcome: Any, bar: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any
-) -> None:  # fmt: skip
+) -> None:
     """What the operator did; it holds whatever the step had decided. bar: the finest of this mark.
 
     Losses count anew from where he lifts their latch; a limit that was not reached stays where it is.

@@ -70,7 +70,7 @@ def _close_span(span: Any, bar: Any) -> None:
 @njit(cache=True)
 def _look_up(
     ts_open: int, windows: Any, first_window: Any, group_of: Any, window_at: Any, window_of: Any, sessions: Any, at: Any
-) -> int:  # fmt: skip
+) -> int:
     """Which sessions the minute from `ts_open` on finds open; returns when that may change, by the next open or close.
 
     window_at: int64[group], moved on to the window each group is in or waits for
@@ -284,10 +284,34 @@ def scan(
         else:
             n_outcomes = at.n_pending
         step(
-            limits, instruments, params, links, filters, vetoes, veto_inputs, nodes, entry_windows, no_entry,
-            account, positions, slots, values, numbers, held, mark, sessions, bars, rolls,
-            outcomes, n_outcomes, intents, trades, reasons, scores, out,
-        )  # fmt: skip
+            limits,
+            instruments,
+            params,
+            links,
+            filters,
+            vetoes,
+            veto_inputs,
+            nodes,
+            entry_windows,
+            no_entry,
+            account,
+            positions,
+            slots,
+            values,
+            numbers,
+            held,
+            mark,
+            sessions,
+            bars,
+            rolls,
+            outcomes,
+            n_outcomes,
+            intents,
+            trades,
+            reasons,
+            scores,
+            out,
+        )
         done += 1
 
         n_intents = out[0].n_intents

@@ -12,7 +12,7 @@ from typing import Any
 
 from rooney.kernels import entries, exits
 from rooney.kernels import positions as book
-from rooney.kernels.codes import Cause, OnUnconfirmed, OutcomeKind, Pending, Reason, Role, VetoKind
+from rooney.kernels.codes import Cause, OnUnconfirmed, OutcomeKind, Pending, Reason, Role
 from rooney.kernels.jit import njit
 from rooney.kernels.strategy_stub import (
     FINEST,
@@ -87,7 +87,7 @@ def _is_second_look(bars: Any, limits: Any) -> bool:
 @njit(cache=True)
 def _exit_cause(
     pos: Any, bar: Any, judged: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, f: Any, p: Any
-) -> int:  # fmt: skip
+) -> int:
     """Why an open position is closed at this mark, 0 if it is not. The first reason that holds counts.
 
     bar: of the strategy's timeframe; judged: the bar on whose close stop and target are judged
@@ -110,46 +110,6 @@ def _exit_cause(
     if exits.is_auto_close(pos, bar, limits, mark, session, instrument.clock_ns):
         return Cause.AUTO_CLOSE
     return 0
-
-
-@njit(cache=True)
-def _refusal(
-    pos: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, windows: Any,
-    no_entry: Any,
-) -> int:  # fmt: skip
-    """Why no entry may be decided now whatever the signal, 0 if one may. Slots and margin are judged apart."""
-    now = mark.ts_close
-    if account.halted:
-        return Reason.DAILY_LOSS
-    if account.drawdown_halted:
-        return Reason.DRAWDOWN
-    if account.gap_date == mark.trade_date:
-        return Reason.GAP
-    if pos.blocked_date == mark.trade_date:
-        return Reason.UNCERTAIN
-    if now < pos.reentry_ts:
-        return Reason.REENTRY_WAIT
-    if len(windows) > 0 and not entries.in_any(windows, pos.last_open_ts + mark.utc_offset + instrument.clock_ns):
-        return Reason.WINDOW
-    if entries.in_any(no_entry, now + mark.utc_offset):
-        return Reason.WINDOW
-    if limits.old == 0 and (session.is_open == 0 or now > session.ts_close - limits.close_margin_ns):
-        return Reason.CLOSE_MARGIN
-    return 0
-
-
-@njit(cache=True)
-def _enter(
-    intents: Any, out: Any, i: int, pos: Any, limits: Any, instrument: Any, numbers: Any, side: int, quantity: int,
-    cause: int, now: int,
-) -> int:  # fmt: skip
-    """Decide an entry, with the stop it will have; returns the reason to record."""
-    book.decide(intents, out, i, pos, limits, Role.ENTRY, side, quantity, cause, now)
-    if limits.atr_column >= 0:
-        pos.pending_atr = numbers[i, limits.atr_column]
-    intent = intents[out.n_intents - 1]
-    intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
-    return Reason.ENTER_LONG if side == 1 else Reason.ENTER_SHORT
 
 
 @njit(cache=True)
@@ -391,19 +351,12 @@ def step(
         ):
             continue
         if pos.roll_side != 0:
-            # Closed by a roll: open again in the new contract, in the slot it kept.
             if bar.valid:
                 reasons[i] = Reason.ROLLING
-            ends = limits.old == 0 and now > sessions[i].ts_close - limits.close_margin_ns
-            traded = bars[0, i].valid or bars[1, i].valid
-            if now >= pos.reentry_ts and sessions[i].is_open and not ends and traded:
-                side, quantity = pos.roll_side, pos.roll_quantity
-                pos.roll_side = 0
-                pos.roll_quantity = 0
-                if account.halted == 0 and account.drawdown_halted == 0 and account.gap_date != mark.trade_date:
-                    reasons[i] = _enter(
-                        intents, out, i, pos, limits, instrument, numbers, side, quantity, Cause.ROLL, now
-                    )
+            if bars[0, i].valid or bars[1, i].valid:
+                reason = entries.reopen(intents, out, i, pos, limits, instrument, account, mark, sessions[i], numbers)
+                if reason:
+                    reasons[i] = reason
             continue
         if pos.bars < limits.warm_up_bars or not is_warm(values[i]):
             reasons[i] = Reason.WARMING_UP
@@ -416,18 +369,10 @@ def step(
         reason = 0
         if side == 0:
             reason = Reason.NO_SIGNAL
-        elif entries.first_refusing(filters[i], numbers[i]) >= 0:
-            reason = Reason.FILTERED
-        elif vetoes[i].kind == VetoKind.ABSENT:
-            reason = Reason.NO_MODEL
-        elif vetoes[i].kind != VetoKind.NONE:
-            scores[i] = entries.score(vetoes[i], veto_inputs, nodes, numbers[i])
-            if math.isnan(scores[i]):
-                reason = Reason.NO_SCORE
-            elif scores[i] < vetoes[i].threshold:
-                reason = Reason.VETOED
+        else:
+            reason = entries.refusal_by_values(i, filters[i], vetoes[i], veto_inputs, nodes, numbers[i], scores)
         if reason == 0:
-            reason = _refusal(pos, instrument, limits, account, mark, sessions[i], windows, no_entry)
+            reason = entries.refusal_by_time(pos, instrument, limits, account, mark, sessions[i], windows, no_entry)
         if reason == 0 and used >= limits.max_positions:
             reason = Reason.SLOTS_FULL
         if reason == 0 and margin + instrument.quantity * instrument.margin > account.equity:
@@ -436,7 +381,7 @@ def step(
             used += 1
             margin += instrument.quantity * instrument.margin
             quantity = instrument.quantity
-            reason = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, Cause.RULE, now)
+            reason = entries.enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, Cause.RULE, now)
             pos.pending_score = scores[i]
         reasons[i] = reason
         if reason != Reason.SLOTS_FULL:
