@@ -184,9 +184,15 @@ class Engine:
         self._load(minute.ts_close, minute.bars, minute.rolls, bool(minute.quality & MinuteFlag.GAP), warming=False)
         for k, outcome in enumerate(outcomes):
             self._outcomes[k] = (
-                self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind, outcome.ts,
-                outcome.side, outcome.quantity, outcome.price,
-            )  # fmt: skip
+                self._index[outcome.symbol],
+                outcome.role,
+                outcome.ts_mark,
+                outcome.kind,
+                outcome.ts,
+                outcome.side,
+                outcome.quantity,
+                outcome.price,
+            )
         self._step(len(outcomes))
         return self.read(minute.ts_close)
 
@@ -317,8 +323,16 @@ class Engine:
             if i is None or timeframe is None or contract is None or bar.flags & BarFlag.OFF_SESSION:
                 continue
             self._bars[timeframe, i] = (
-                1, bar.ts_open, bar.ts_close, contract.number, bar.open, bar.high, bar.low, bar.close, bar.volume,
-            )  # fmt: skip
+                1,
+                bar.ts_open,
+                bar.ts_close,
+                contract.number,
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                bar.volume,
+            )
         if self._old:
             self._fold_old_days(ts_close)
         self._rolls["valid"] = 0

@@ -9,12 +9,7 @@ from typing import Any
 
 import msgspec
 
-
-class Role(enum.IntEnum):
-    """Entries open a position, exits close whatever is open."""
-
-    ENTRY = 1
-    EXIT = 2
+from rooney.kernels.codes import Role as Role  # of the step, and of every order
 
 
 class Side(enum.IntEnum):
