@@ -21,7 +21,7 @@ from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
 from rooney.alerts.store import Book
 from rooney.alerts.vitals import Found, Sample, Vitals
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledger.reader import read_pace
 from rooney.monitor.conditions import Condition, Severity, conditions
@@ -88,7 +88,7 @@ class Sender:
         ping: Secret | None,
         level: int,
         looker: Looker,
-        bus: Bus,
+        bus: Reader,
         control: Path,
         reports: Path,
         directory: Path,

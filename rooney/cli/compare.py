@@ -119,7 +119,7 @@ def audit(
     if importlib.util.find_spec("polars") is None:
         raise ConfigError("audit: needs polars, which is not installed: pip install 'rooney[research]'")
     from research.backtest.audit import audit as audited
-    from rooney.bus.client import Bus
+    from rooney.bus.reader import Reader
     from rooney.ops.tape_export import record
     from rooney.paths import find_ledger, ledger_names
 
@@ -128,7 +128,7 @@ def audit(
     chosen = names or tuple(name for name in config.names if name in ledger_names(directory))
     kept = tape or Path(os.environ.get("STATE_DIRECTORY") or directory / "audit")
     if data is None and not dry_run:
-        bus = Bus.to(config.data_hub())
+        bus = Reader.to(config.data_hub())
         try:
             record(bus, tuple(config.file.instruments), kept)
         finally:

@@ -125,13 +125,14 @@ def data_fill(
 ) -> None:
     """Fill Redis with a store's history, so that workers start warm. Adds what is missing, changes nothing."""
     from research.data.prefill import past_of
-    from rooney.bus.client import HISTORY_LENGTH, Bus
+    from rooney.bus.keys import HISTORY_LENGTH
     from rooney.bus.prefill import fill
+    from rooney.bus.publisher import Publisher
 
     config = load(config_path, overrides, env_file)
     end = instant(until, "--until")
     until_ns = time.time_ns() if end is None else int(end.timestamp()) * 1_000_000_000
-    bus = Bus.to(config.data_hub())
+    bus = Publisher.to(config.data_hub())
     bus.ping()
     filled, absent = [], []
     with click.progressbar(config.instruments(), label="filling", file=sys.stderr, item_show_func=str) as roots:

@@ -37,13 +37,13 @@ def bars(
     as_json: bool,
 ) -> None:
     """Print published bars."""
-    from rooney.bus.client import Bus
+    from rooney.bus.reader import Reader
 
     config = load(config_path, overrides, env_file)
     symbols = [symbol] if symbol else list(config.instruments())
     if symbol is not None and symbol not in config.instruments():
         raise ConfigError(f"instruments.{symbol}: no such instrument; configured are {', '.join(config.instruments())}")
-    bus = Bus.to(config.data_hub())
+    bus = Reader.to(config.data_hub())
     for one in symbols:
         for bar in bus.history(one, timeframe, count):
             _print_bar(bar, as_json)

@@ -115,7 +115,7 @@ def alert_sender(
     from rooney.alerts.outbox import REPORTS
     from rooney.alerts.process import Sender, level_of
     from rooney.alerts.routing import routes
-    from rooney.bus.client import Bus
+    from rooney.bus.reader import Reader
     from rooney.monitor.system import Looker
     from rooney.orders.control import control_directory
     from rooney.paths import state_directory
@@ -139,7 +139,7 @@ def alert_sender(
         ping,
         level_of(config.alerts().level),
         Looker(config, state_directory(state, os.environ), control),
-        Bus.to(config.data_hub(), timeout_s=1.0),
+        Reader.to(config.data_hub(), timeout_s=1.0),
         control,
         reports or REPORTS,
         own,

@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from rooney.bus.client import Bus, RedisInfo
+from rooney.bus.reader import Reader, RedisInfo
 from rooney.errors import BusError, MessageError
 from rooney.ledger.latency import Buckets
 from rooney.market import sessions
@@ -60,7 +60,7 @@ class Market(msgspec.Struct, frozen=True):
 class MarketView:
     """One Redis; one thread at a time. feed, publish: latencies seen, and lags: of each instrument's newest bar."""
 
-    def __init__(self, bus: Bus, symbols: tuple[str, ...]) -> None:
+    def __init__(self, bus: Reader, symbols: tuple[str, ...]) -> None:
         self._bus = bus
         self._symbols = symbols
         self.feed = Buckets()

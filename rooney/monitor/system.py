@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
@@ -132,7 +132,7 @@ class Looker:
         self._only = only
         self.symbols = tuple(config.file.instruments)
         block = config.data_hub()
-        self._bus = Bus.to(block, timeout_s=REDIS_TIMEOUT_S)
+        self._bus = Reader.to(block, timeout_s=REDIS_TIMEOUT_S)
         self.market = MarketView(self._bus, self.symbols)
         self.units = UnitsView()
         self._kept = KeptView(state)

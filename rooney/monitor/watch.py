@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.errors import BusError, ConfigError, FileError, LedgerError, MessageError
 from rooney.files import read_json, write_whole
@@ -23,7 +23,7 @@ def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
-    bus = Bus.to(block)
+    bus = Reader.to(block)
     with contextlib.closing(bus):
         try:
             hub = _status(bus)
@@ -41,7 +41,7 @@ def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
     return Seen(why, hub, ledgers, frozenset(group_of(root) for root in config.file.instruments))
 
 
-def _status(bus: Bus) -> HubStatus | None:
+def _status(bus: Reader) -> HubStatus | None:
     with contextlib.suppress(MessageError):
         return bus.status()
     return None

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.config.preflight import Finding, check_findings, table_findings
 from rooney.engine.build import build_engine
@@ -76,7 +76,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     except ConfigError:
         return []  # said already
     try:
-        bus = Bus.to(block)
+        bus = Reader.to(block)
         bus.ping()
         status = bus.status()
     except (BusError, MessageError) as error:
@@ -89,7 +89,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     return found + _of_feed(config, status, now_ns)
 
 
-def _of_settings(bus: Bus) -> list[Finding]:
+def _of_settings(bus: Reader) -> list[Finding]:
     """Whether this Redis may lose what it was given; nothing where its user may not ask."""
     try:
         info = bus.info()

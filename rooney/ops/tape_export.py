@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.errors import ConfigError
 from rooney.files import replacing
 from rooney.market import sessions
@@ -20,7 +20,7 @@ _MORE_THAN_ANY = 1 << 40
 _COLUMNS = ("symbol", "contract", "timeframe", "ts_open", "open", "high", "low", "close", "volume")
 
 
-def record(bus: Bus, symbols: Sequence[str], directory: Path) -> int:
+def record(bus: Reader, symbols: Sequence[str], directory: Path) -> int:
     """Write what Redis holds of these instruments and `directory` does not; how many bars. Raises ConfigError."""
     import polars as pl
 
@@ -46,7 +46,7 @@ def record(bus: Bus, symbols: Sequence[str], directory: Path) -> int:
     return len(rows)
 
 
-def _bars(bus: Bus, symbol: str, after_ns: int | None) -> list[Bar]:
+def _bars(bus: Reader, symbol: str, after_ns: int | None) -> list[Bar]:
     """By time. after_ns: the open of the last minute that is kept already, None for none."""
     minutes = bus.history_since(symbol, "1min", 0 if after_ns is None else after_ns + MINUTE_NS)
     coarse: list[Bar] = []

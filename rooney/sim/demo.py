@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import yaml
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
@@ -120,7 +120,7 @@ class Demo:
         # A unix socket's path may be 107 characters long, so the run directory is a short one.
         self.directory = Path(tempfile.mkdtemp(prefix="rooney-"))
         self.parts: list[Part] = []
-        self._bus: Bus | None = None
+        self._bus: Publisher | None = None
 
     def run(self, progress: Callable[[float, str], None]) -> dict[str, Any]:
         """Start everything, stream, stop, count."""
@@ -149,7 +149,7 @@ class Demo:
             hours = max(hours, engine.history_bars(TIMEFRAMES.index("hourly")))
         redis = start_redis(self.directory)
         self.parts.append(redis)
-        self._bus = Bus(socket=str(self.directory / "redis.sock"))
+        self._bus = Publisher(socket=str(self.directory / "redis.sock"))
         self._load_history(what, max(HISTORY_SESSIONS, 1 + hours // HOURS_OF_SESSION))
         common = ["--config", str(config_path)]
         for name in STRATEGIES:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH
+from rooney.bus.keys import HISTORY_LENGTH, TAPE_LENGTH
 from rooney.market import sessions
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.demo import Demo, Options, Plan, _held, plan
@@ -129,9 +129,9 @@ class World:
 
     # ── eyes ──
 
-    def bus(self) -> Bus:
+    def bus(self) -> Publisher:
         """A connection of our own to the container's Redis, past its network."""
-        return Bus(socket=str(self.machine.path("/run/redis/redis-server.sock")))
+        return Publisher(socket=str(self.machine.path("/run/redis/redis-server.sock")))
 
     def tape_end(self) -> int:
         """End of the newest minute, UTC ns; 0 before the first."""
