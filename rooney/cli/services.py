@@ -166,7 +166,7 @@ def demo(
     as_json: bool,
 ) -> None:
     """Run the whole system here, without any account; ends by itself."""
-    from rooney.sim.demo import Options
+    from rooney.sim.demo_plan import Options
     from rooney.sim.demo_ui import run_demo
 
     try:

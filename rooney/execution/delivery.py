@@ -140,7 +140,7 @@ class Delivery:
         self._rules = rules
         self._switches = switches
         self._feed = feed
-        recent = ledger.attempts_since(clock.now_ns() - gates.HOUR_NS)
+        recent = ledger.attempts_since(clock.now_ns() - sessions.HOUR_NS)
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]

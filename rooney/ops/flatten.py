@@ -18,9 +18,9 @@ from rooney.clock import Clock
 from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
-from rooney.execution import traderspost
 from rooney.execution.gates import Rules
 from rooney.execution.offline import StandIn, can_go
+from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
@@ -190,9 +190,7 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
     def payload(intent: Intent, ts_decided_ns: int) -> Payload:
         item = traded.get(intent.symbol)
         tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
-        return traderspost.payload(
-            intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns
-        )
+        return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
 
     with StandIn(before, means.clock, rules, client.send if client else None, payload) as stand_in:
         left = [one for one in stand_in.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]

@@ -22,11 +22,11 @@ from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_OK, BusError
-from rooney.execution import traderspost
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.execution.command_handler import Desk
 from rooney.execution.delivery import Delivery, take_over
 from rooney.execution.gates import Rules, stopped
+from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.format import iso_second
 from rooney.ledger.writer import Ledger
@@ -307,7 +307,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
     traded = strategy.traded
 
     def payload(intent: Intent, ts_decided_ns: int) -> Payload:
-        return traderspost.payload(
+        return payload_of(
             intent,
             reject_after_s=block.reject_after_s,
             tick_size=traded[intent.symbol].tick_size,

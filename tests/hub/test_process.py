@@ -22,10 +22,11 @@ from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of, parse_contract
 from rooney.market.messages import Bar, BarFlag, Minute, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
+from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until, read
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import Market
 from rooney.systemd import Notifier
 from tests.support.hub import (
     SHARED,

@@ -27,10 +27,11 @@ from rooney.errors import BusError
 from rooney.market import sessions
 from rooney.market.messages import BarFlag, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis, until
 
 ROOTS = parents("ES", "6N")

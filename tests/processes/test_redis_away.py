@@ -16,9 +16,10 @@ from rooney.errors import EXIT_FAILURE, BusError
 from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from rooney.sim.processes import Part, redis_server
 from tests.hub.test_process import ByHand, redis_tape
 from tests.processes.test_dead_feed import END, SPEED, START, market

@@ -11,7 +11,9 @@ import yaml
 from rooney.bus.publisher import Publisher
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.demo import Demo, Options, Plan, _held, plan
+from rooney.sim.demo import load_history
+from rooney.sim.demo_plan import Options, Plan, plan
+from rooney.sim.demo_summary import held_at_webhook
 from tests.support.machine import Machine
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
@@ -99,12 +101,8 @@ class World:
     def stream(self) -> None:
         """Start the gateway, and give Redis the sessions before. The market's clock starts with the hub."""
         self._gateway("--speed", str(SPEED))
-        demo = Demo(Options(), lambda line: None)
-        try:
-            demo._bus = self.bus()
-            demo._load_history(self.what)
-        finally:
-            demo.close()
+        with closing(self.bus()) as bus:
+            load_history(bus, self.what)
 
     def hurry(self) -> None:
         """The rest of the session as fast as it is read, from a gateway that was started anew."""
@@ -174,7 +172,7 @@ class World:
 
     def held(self, name: str) -> dict[str, int]:
         """Positions at the local TradersPost."""
-        return _held(self.requests(name))
+        return held_at_webhook(self.requests(name))
 
     def believed(self, name: str) -> dict[str, int]:
         """Positions by the ledger's acknowledged orders."""

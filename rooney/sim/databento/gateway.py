@@ -227,7 +227,8 @@ def _source(options: argparse.Namespace) -> Source:
         from rooney.sim.databento.sources import read
 
         return read(options.data)
-    from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+    from rooney.sim.characters import CHARACTERS, FIRST_SESSION
+    from rooney.sim.market import Market
 
     return Market(
         options.seed,
