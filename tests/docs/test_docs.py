@@ -8,6 +8,7 @@ ops/test_migrate_config.py, docs/DAY_ONE.md in docs/test_day_one.py.
 import importlib.util
 import re
 import shlex
+import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import click
@@ -150,3 +151,10 @@ def test_the_picture_of_the_status_has_the_columns_it_has_now() -> None:
     assert header is not None
     for column in re.split(r"  +", header[1]):
         assert f'"{column}"' in source, column
+
+
+def test_the_packages_of_the_architecture_page_are_the_layers_of_the_contract() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", TEXTS["docs/MULTI_ALPHA_ARCHITECTURE.md"], re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["rooney"])
+    assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", layer) for layer in layers]
