@@ -27,7 +27,7 @@ from research.history.sessions import DAY_NS, session_windows
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.errors import LedgerError
-from rooney.format import iso_second
+from rooney.format import iso, iso_second
 from rooney.kernels import dtypes
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
@@ -68,6 +68,18 @@ class Replayed(msgspec.Struct, frozen=True):
     def is_equal(self) -> bool:
         """Whether the live run came out again, exactly."""
         return not self.differences and self.is_same_book is not False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Outcome as `summary.json` has it."""
+        return {
+            "span": [iso(self.start_ns), iso(self.end_ns)],
+            "told": self.told,
+            "rows": {table: {"ledger": rows, "same": same} for table, (rows, same) in self.rows.items()},
+            "differences": msgspec.to_builtins(self.differences),
+            "is_same_book": self.is_same_book,
+            "is_same_code": self.is_same_code,
+            "is_equal": self.is_equal,
+        }
 
 
 def replay(

@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from research.legacy import unpickle
 from rooney.config.settings import StrategyConfig
-from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError, ModelError, StrategyError
+from rooney.errors import ConfigError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
 from rooney.models.forest import Model, path_of, to_bytes, write_model
 
@@ -98,30 +97,23 @@ def _isolated(pickle: Path) -> dict[str, Any]:
     return found
 
 
-def run_import(source: Path, to: Path, strategy: StrategyConfig, as_json: bool) -> int:
-    """Old `SYMBOL_rf_model.pkl` with their `SYMBOL_best.json` → model files; exit 1 if any could not be read."""
+def pickles_in(source: Path) -> list[Path]:
+    """Files of old models. Raises ConfigError if there is none."""
     pickles = sorted(source.glob("*_rf_model.pkl"))
     if not pickles:
         raise ConfigError(f"{source}: no SYMBOL_rf_model.pkl there")
-    click.echo(
-        "warning: a pickle is a program. Each is read in a process of its own that may build forests and nothing else, "
-        "with no secrets, no files to write and little memory; read only files you trust all the same.",
-        err=True,
-    )
-    name = Path(strategy.strategy).stem
-    found: dict[str, str] = {}
+    return pickles
+
+
+def import_models(pickles: Sequence[Path], to: Path, strategy: StrategyConfig) -> dict[str, str]:
+    """Write a model file of each pickle that can be read; returns by symbol what it is, or `not imported: …`."""
+    outcomes: dict[str, str] = {}
     for pickle in pickles:
         symbol = pickle.name.removesuffix("_rf_model.pkl")
         try:
-            model = read_old(pickle, name, symbol)
+            model = read_old(pickle, Path(strategy.strategy).stem, symbol)
             write_model(model, path_of(to, symbol))
-            found[symbol] = f"{model.n_trees} trees, {len(model.features)} features, threshold {model.threshold}"
+            outcomes[symbol] = f"{model.n_trees} trees, {len(model.features)} features, threshold {model.threshold}"
         except ModelError as error:
-            found[symbol] = f"not imported: {error}"
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        for symbol, said in found.items():
-            click.echo(f"  {symbol:<6}{said}")
-    failed = [said for said in found.values() if said.startswith("not imported")]
-    return EXIT_ATTENTION if failed else EXIT_OK
+            outcomes[symbol] = f"not imported: {error}"
+    return outcomes

@@ -5,13 +5,15 @@ and, as far as they are there, other lists and values of indicators, features an
 `research.legacy.harness`.
 """
 
+import argparse
 import gzip
 import json
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import numpy as np
 import polars as pl
@@ -128,26 +130,27 @@ def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
     return float((np.abs(known - found) / scale).max()) if len(known) else 0.0
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of tables")
-def main(folder: Path, as_json: bool) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the ibs strategy (profile v1) with the recorded runs of the old system in FOLDER; 1 if a trade differs.
 
     As JSON: `lists`, each with expected, equal, missing and extra trades in all and in `symbols`, and per file of
     values the worst relative difference of each column, null where one side has no value.
     """
+    parser = argparse.ArgumentParser(prog="python -m research.legacy.parity", description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    given = parser.parse_args(arguments)
     try:
-        harness = Harness(folder)
-        lists = recorded(folder)
+        harness = Harness(given.folder)
+        lists = recorded(given.folder)
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError, RooneyError) as error:
-        raise click.ClickException(f"{folder}: not laid out like the recorded set: {error}") from error
-    report = Report(harness, lists, as_json)
+        parser.error(f"{given.folder}: not laid out like the recorded set: {error}")
+    report = Report(harness, lists, given.json)
     differing = report.trades()
     report.values()
-    if as_json:
-        click.echo(json.dumps(report.found))
-    raise SystemExit(1 if differing else 0)
+    if given.json:
+        print(json.dumps(report.found))
+    return 1 if differing else 0
 
 
 class Report:
@@ -161,7 +164,7 @@ class Report:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            click.echo(text)
+            print(text)
 
     def trades(self) -> int:
         """How many lists differ."""
@@ -206,4 +209,4 @@ def _described(trade: ListedTrade) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,26 +10,28 @@ in exchange time: they are converted, by Chicago for currencies and by New York 
 cover a few windows only: hours warm the strategy up before each, and only trades entered within a window count.
 """
 
+import argparse
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import click
 import msgspec
 import polars as pl
 
 from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import DAY_NS
-from rooney.cli.options import configured, load
+from rooney.config.loader import load_config
 from rooney.config.settings import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.format import iso
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.secrets import read_env_file
 
 PROFILES = ("v1", "default")
 _APART_NS = 7 * DAY_NS  # minutes farther apart than this belong to two windows
@@ -165,26 +167,30 @@ def lines(rows: Sequence[Row]) -> list[str]:
     return [head, "|---|---|" + "---:|" * len(names), *body]
 
 
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path, exists=True))
-@configured
-@click.option("--json", "as_json", is_flag=True, help="Rows as JSON.")
-def main(data: Path, config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, as_json: bool) -> None:
+def main() -> None:
     """Compare profile v1 with the default profile, instrument by instrument."""
+    parser = argparse.ArgumentParser(prog="python -m research.legacy.profiles", description=main.__doc__)
+    parser.add_argument("data", type=Path, help="what `rooney backtest` reads, or a folder like the recorded set")
+    parser.add_argument("--config", default="config.multi_alpha.yml", help="configuration file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key of it")
+    parser.add_argument("--env-file", type=Path, help="variables for a terminal session")
+    parser.add_argument("--json", action="store_true", help="rows as JSON")
+    given = parser.parse_args()
+    if given.env_file is not None:
+        read_env_file(given.env_file, os.environ)
     with tempfile.TemporaryDirectory(prefix="rooney-profiles-") as folder:
-        windows = [_FOREVER]
+        data, windows = given.data, [_FOREVER]
         if is_parity(data):
             windows = convert(data, Path(folder))
             data = Path(folder)
         held = [root for root in PRODUCTS if root not in History(data, list(PRODUCTS)).missing]
-
-        ibs = load(config_path, overrides, env_file).strategy("ibs")
+        ibs = load_config(given.config, given.set).strategy("ibs")
         rows = table({root: {name: alone(ibs, root, name) for name in PROFILES} for root in held}, data, windows)
-    click.echo(json.dumps([msgspec.to_builtins(row) for row in rows]) if as_json else "\n".join(lines(rows)))
+    print(json.dumps([msgspec.to_builtins(row) for row in rows]) if given.json else "\n".join(lines(rows)))
 
 
 if __name__ == "__main__":
     try:
-        main(standalone_mode=False)
+        main()
     except RooneyError as error:
         raise SystemExit(f"research.legacy.profiles: {error}") from error

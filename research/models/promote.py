@@ -9,13 +9,11 @@ Evidence is read by the fields that are named here, whatever else a file says:
 Each instrument is judged by itself. What misses a gate is left out, and if nothing is left, nothing is promoted.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import click
 import msgspec
 
 from rooney.config.loader import Config
@@ -23,7 +21,7 @@ from rooney.config.schema import Gates
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import parameters_digest
-from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
+from rooney.errors import BundleError, ConfigError
 from rooney.files import decode_json, read_bytes, read_json
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest
@@ -223,7 +221,7 @@ def _content(path: Path) -> bytes:
     return read_bytes(path, bundle.FILE_BYTES, then=_NOTHING)
 
 
-# ── the command ──
+# ── putting it in force ──
 
 
 def folder_of(config: Config, name: str) -> Path:
@@ -240,89 +238,44 @@ def folder_of(config: Config, name: str) -> Path:
     return folder
 
 
-def run_promote(
-    config: Config, name: str, source: Path, extra: Mapping[str, Path], despite: str, dry_run: bool, as_json: bool
-) -> int:
-    """Judge, pack, put in force; exit 1 if nothing was promoted."""
+class Promoted(NamedTuple):
+    """A promotion's outcome. bundle: now in force, None if nothing was; was: name of the one before; missed: gates."""
+
+    bundle: Bundle | None
+    was: str | None
+    instruments: list[str]
+    missed: dict[str, list[str]]
+
+
+def promote(
+    config: Config, name: str, source: Path, extra: Mapping[str, Path], despite: str = "", *, dry_run: bool = False
+) -> Promoted:
+    """Judge a training, pack what passes, put it in force. Raises ConfigError, and then nothing has changed."""
     folder = folder_of(config, name)
     strategy = with_parameters(config.wanted(name), source, extra)
     judged = judge(strategy, source, extra, despite)
-    found = pack(strategy, judged, despite, folder) if judged.models and not dry_run else None
+    packed = pack(strategy, judged, despite, folder) if judged.models and not dry_run else None
     was = None
-    if found is not None:
-        build_engine(config.strategy(name, found))  # what its worker would refuse is not put in force
-        was = bundle.switch(folder, found.name)
-    told: dict[str, Any] = {
-        "exit": EXIT_OK if judged.models else EXIT_ATTENTION,
-        "bundle": found.name if found is not None else None,
-        "was": was,
-        "instruments": list(judged.models),
-        "missed": judged.missed,
-        "despite": despite,
-    }
-    if as_json:
-        click.echo(json.dumps(told))
-        return int(told["exit"])
-    for symbol in strategy.traded:
-        reasons = "; ".join(judged.missed.get(symbol, []))
-        said = "left out" if symbol not in judged.models else "in, despite" if reasons else "in"
-        click.echo(f"  {symbol:<6}{said}{': ' if reasons else ''}{reasons}")
-    if not judged.models:
-        click.echo("\nnothing promoted: no instrument passes the gates")
-    elif found is None:
-        click.echo(f"\nwould promote {len(judged.models)} instruments; nothing written")
-    else:
-        _tell_switch(name, found, was, "promoted")
-    return int(told["exit"])
+    if packed is not None:
+        build_engine(config.strategy(name, packed))  # what its worker would refuse is not put in force
+        was = bundle.switch(folder, packed.name)
+    return Promoted(packed, was, list(judged.models), judged.missed)
 
 
-def run_switch(config: Config, name: str, wanted: str | None, as_json: bool) -> int:
-    """Put a bundle that was kept in force again. wanted: how its name begins; None: the one before."""
+def switch(config: Config, name: str, wanted: str | None) -> tuple[Bundle, str | None]:
+    """Put a bundle that was kept in force again; returns it and the name of the one before.
+
+    wanted: how its name begins; None: the one before
+    """
     folder = folder_of(config, name)
     if wanted is None:
         wanted = bundle.before(folder)
         if wanted is None:
             raise BundleError(f"{folder}: there is no bundle before this one; nothing changed")
-    there = [one for one in bundle.kept(folder) if one.name.startswith(wanted)]
+    there = [kept for kept in bundle.kept(folder) if kept.name.startswith(wanted)]
     if len(there) != 1:
-        known = ", ".join(one.short for one in bundle.kept(folder)) or "none"
+        known = ", ".join(kept.short for kept in bundle.kept(folder)) or "none"
         raise BundleError(f"{folder}: {len(there)} bundles begin with {wanted!r}; there are {known}; nothing changed")
-    (found,) = there
-    build_engine(config.strategy(name, found))
-    was = bundle.switch(folder, found.name)
-    if as_json:
-        click.echo(json.dumps({"exit": EXIT_OK, "bundle": found.name, "was": was}))
-    else:
-        _tell_switch(name, found, was, "in force again")
-    return EXIT_OK
-
-
-def run_list(config: Config, name: str, as_json: bool) -> int:
-    """What is kept, newest first."""
-    folder = folder_of(config, name)
-    current, previous = bundle.in_force(folder), bundle.before(folder)
-    rows = [
-        {
-            "bundle": one.name,
-            "state": "in force" if one.name == current else "before" if one.name == previous else "kept",
-            "instruments": list(one.manifest.instruments),
-            "despite": one.manifest.despite,
-        }
-        for one in bundle.kept(folder)
-    ]
-    if as_json:
-        click.echo(json.dumps(rows))
-        return EXIT_OK
-    for row in rows:
-        despite = f"  despite: {row['despite']}" if row["despite"] else ""
-        click.echo(f"  {row['bundle'][: bundle.SHOWN]}  {row['state']:<9} {' '.join(row['instruments'])}{despite}")
-    if not rows:
-        click.echo(f"nothing has been promoted to {folder}")
-    return EXIT_OK
-
-
-def _tell_switch(name: str, found: Bundle, was: str | None, what: str) -> None:
-    click.echo(f"\n{what}: {found.short} for {', '.join(found.manifest.instruments)}, in {found.path.parent}")
-    click.echo(f"in use after: systemctl restart rooney-worker@{name}")
-    if was is not None and was != found.name:
-        click.echo(f"back to {was[: bundle.SHOWN]}: rooney promote {name} --back")
+    (held,) = there
+    build_engine(config.strategy(name, held))
+    return held, bundle.switch(folder, held.name)

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
+from research.history.progress import Progress, silent
 from research.models import promote
-from research.models.command import collect, train_all, write
 from research.models.dataset import DEFAULT_FEATURES, TrainingSet
 from research.models.forest import F64, predict
 from research.models.report import comparison, html
 from research.models.train import DAY_NS, Plan
+from research.models.training import collect, train_all, write
 from research.validation import sharpe as selection
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import bundle_models
-from rooney.errors import EXIT_ATTENTION, EXIT_OK, BundleError, ConfigError
+from rooney.errors import BundleError, ConfigError
 from rooney.models import bundle
 from rooney.models.bundle import Bundle
 from rooney.models.forest import Model
@@ -80,8 +80,8 @@ def _kept(model: Model | None, samples: TrainingSet) -> Any:
     return whole & (predict(model.nodes(), model.n_trees, np.where(whole[:, None], rows, 0.0)) >= model.threshold)
 
 
-def retrain(config: Config, name: str, out: Path, jobs: int) -> dict[str, Any]:
-    """Train one strategy again and compare; what `evaluation.json` says. out: its folder, written anew."""
+def retrain(config: Config, name: str, out: Path, jobs: int, progress: Progress = silent) -> dict[str, Any]:
+    """Train one strategy again and compare; returns what `evaluation.json` says. out: its folder, written anew."""
     wanted = config.block(name).retrain
     if wanted is None:
         raise ConfigError(f"strategies.{name}.retrain: no such key; it says from which data; not training")
@@ -91,9 +91,9 @@ def retrain(config: Config, name: str, out: Path, jobs: int) -> dict[str, Any]:
     names = wanted.features or (held.manifest.features if held is not None else DEFAULT_FEATURES)
     more = [feature for model in old.values() for feature in model.features if feature not in names]
     data = config.path.parent / wanted.data
-    history, sets = collect(strategy, data, (None, None), (*names, *dict.fromkeys(more)))
+    history, sets = collect(strategy, data, (None, None), (*names, *dict.fromkeys(more)), progress)
     plan = plan_of(wanted, strategy.settings.gates)
-    verdicts = train_all(strategy, history, {k: one.of(names) for k, one in sets.items()}, plan, jobs)
+    verdicts = train_all(strategy, history, {k: one.of(names) for k, one in sets.items()}, plan, jobs, progress)
     summary = write(out, strategy, plan, names, verdicts, history)
     judged = promote.judge(strategy, out, {}, "")
     instruments, days, difference = evaluate(sets, judged.models, old)
@@ -142,31 +142,3 @@ def _verdict(told: dict[str, Any], wanted: Retrain) -> str:
     how = "too little to tell them apart" if chance is None else f"above 0 with probability {chance:.2f}"
     said = f"new less in force {told['difference_usd']:+,.0f} USD, {how} (least {wanted.min_better})"
     return f"{'the new models are better' if told['is_better'] else 'keep what is in force'}: {said}"
-
-
-def run_retrain(config: Config, names: list[str], out: Path, jobs: int, as_json: bool) -> int:
-    """Every strategy that asks for it, each by itself; exit 1 if better models wait to be promoted."""
-    results: dict[str, Any] = {}
-    code = EXIT_OK
-    for name in names or [one for one in config.names if config.block(one).retrain is not None]:
-        try:
-            told = results[name] = retrain(config, name, out / name, jobs)
-        except ConfigError as error:
-            results[name] = {"error": str(error)}
-            click.echo(f"{name}: {error}", err=True)
-            code = 78
-            continue
-        if told["is_better"] and told["promoted"] is None:
-            code = code or EXIT_ATTENTION
-        if as_json:
-            continue
-        click.echo(f"{name}: {told['verdict']}; bars up to {told['data_end']}; {out / name / promote.REPORT}")
-        if told["promoted"]:
-            click.echo(f"{name}: {told['promoted'][: bundle.SHOWN]} promoted, in use after its worker's next start")
-        elif told["is_better"]:
-            click.echo(f"{name}: to promote it: rooney promote {name} --from {out / name}")
-    if as_json:
-        click.echo(json.dumps({"exit": code, "strategies": results}))
-    elif not results:
-        click.echo("no strategy has a key retrain: nothing to do")
-    return code

@@ -1,29 +1,26 @@
-"""`python -m research.optimize.published_results DATA --work DIR --write docs/RESULTS.md`: what the research verbs
-find, as it is.
+"""Results of the research verbs, as they are: `python -m research.optimize.published_results DATA --work DIR`.
 
-Breakout on hours and IBS on sessions, on whatever bars DATA holds, by the verbs themselves: `train`, `optimize`,
+Breakout on hours and IBS on sessions, on whatever bars DATA holds, by what the verbs run: `train`, `optimize`,
 `portfolio` as configured and `portfolio` with the parameters found. The last two years are put away from searching and
 choosing. The page is made of the files those leave in DIR; those that are there already are not made again.
 """
 
+import argparse
 import platform
-import resource
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
-from research.models.command import run_training
+from research.models import training
 from research.models.dataset import DEFAULT_FEATURES
 from research.models.train import Plan as TrainPlan
 from research.optimize import instruments as portfolio
 from research.optimize import parameters as optimize
-from research.optimize.command import run_optimize, run_portfolio
 from research.optimize.report import CLOSES_ONLY, ratio, share, usd, value
-from rooney.cli.options import load
+from research.optimize.search import choose_instruments, search_parameters
+from rooney.config.loader import load_config
 from rooney.config.settings import StrategyConfig
 from rooney.market.instruments import PRODUCTS
 
@@ -38,66 +35,59 @@ class Cost(msgspec.Struct, frozen=True):
     machine: str
 
 
-def strategies(config: str | None) -> dict[str, StrategyConfig]:
+def strategies(config: str) -> dict[str, StrategyConfig]:
     """Breakout and daily IBS over every instrument of the configuration that may trade."""
-    loaded = load(config, (), None)
+    loaded = load_config(config)
     symbols = [root for root, item in loaded.instruments().items() if root in PRODUCTS and not item.reference]
     chosen = f"instruments=[{','.join(symbols)}]"
-    loaded = load(config, (f"strategies.breakout.{chosen}", f"strategies.ibs.{chosen}"), None)
+    loaded = load_config(config, (f"strategies.breakout.{chosen}", f"strategies.ibs.{chosen}"))
     breakout, ibs = loaded.strategy("breakout"), loaded.strategy("ibs")
     settings = msgspec.structs.replace(ibs.settings, strategy_params={}, overrides={}, filters={})
     daily = msgspec.structs.replace(ibs, name="ibs_daily", strategy=str(DAILY), settings=settings)
     return {"Breakout, hourly": breakout, "IBS, daily": daily}
 
 
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path, exists=True))
-@click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder of the results and reports.")
-@click.option("--write", "page", type=click.Path(path_type=Path), help="Write the page here [print it].")
-@click.option("--source", default="", help="One sentence on where the data are from.")
-@click.option("--config", help="Configuration file.")
-@click.option("--final-from", default="2018-01-01", show_default=True, help="First trade date put away.")
-@click.option("--trials", default=100, show_default=True, help="Of a search for parameters.")
-@click.option("--forests", default=5, show_default=True, help="Tried for each model.")
-@click.option("--trees", default=50, show_default=True, help="Of a forest.")
-def main(
-    data: Path, work: Path, page: Path | None, source: str, config: str | None, final_from: str, trials: int,
-    forests: int, trees: int,
-) -> None:  # fmt: skip
+def main() -> None:
     """Run the research verbs over DATA and say what they find."""
+    parser = argparse.ArgumentParser(prog="python -m research.optimize.published_results", description=main.__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", required=True, type=Path, help="folder of the results and reports")
+    parser.add_argument("--write", type=Path, help="write the page here [print it]")
+    parser.add_argument("--source", default="", help="one sentence on where the data are from")
+    parser.add_argument("--config", default="config.multi_alpha.yml", help="configuration file")
+    parser.add_argument("--final-from", default="2018-01-01", help="first trade date put away")
+    parser.add_argument("--trials", type=int, default=100, help="of a search for parameters")
+    parser.add_argument("--forests", type=int, default=5, help="tried for each model")
+    parser.add_argument("--trees", type=int, default=50, help="of a forest")
+    given = parser.parse_args()
+    searched = optimize.Plan(trials=given.trials, final_from=given.final_from)
     text = ""
-    for title, strategy in strategies(config).items():
-        _make(strategy, data, work / strategy.name, final_from, trials, TrainPlan(trials=forests, trees=trees))
-        text = text or _head(source, optimize.read(work / strategy.name / "optimize.json"))
-        text += _section(title, work / strategy.name)
-    if page is None:
-        click.echo(text)
+    for title, strategy in strategies(given.config).items():
+        out = given.work / strategy.name
+        _make(strategy, given.data, out, searched, TrainPlan(trials=given.forests, trees=given.trees))
+        text = text or _head(given.source, optimize.read(out / "optimize.json"))
+        text += _section(title, out)
+    if given.write is None:
+        print(text)
     else:
-        page.write_text(text)
+        given.write.write_text(text)
 
 
-def _make(
-    strategy: StrategyConfig, data: Path, out: Path, final_from: str, trials: int, forests: TrainPlan
-) -> None:  # fmt: skip
+def _make(strategy: StrategyConfig, data: Path, out: Path, searched: optimize.Plan, forests: TrainPlan) -> None:
     """Run what has left no file yet."""
     span = (None, None)
     if not (out / "optimize.json").is_file():
-        _optimize(strategy, data, out, final_from, trials)
-    plan = portfolio.Plan(final_from=final_from)
+        _, spent, _ = search_parameters(strategy, data, span, (), searched, out)
+        cost = Cost(spent.seconds, spent.peak_mib, f"{platform.machine()}, Python {platform.python_version()}")
+        (out / "cost.json").write_bytes(msgspec.json.encode(cost))
+    plan = portfolio.Plan(final_from=searched.final_from)
     for how, params in (("configured", None), ("found", out / "optimize.json")):
         if not (out / how / "portfolio.json").is_file():
-            run_portfolio(strategy, data, span, params, plan, out / how, as_json=False)
+            choose_instruments(strategy, data, span, params, plan, out / how)
     if not (out / "models" / "training.json").is_file():
-        run_training(strategy, data, span, DEFAULT_FEATURES, forests, out / "models", 1, as_json=False)
-
-
-def _optimize(strategy: StrategyConfig, data: Path, out: Path, final_from: str, trials: int) -> None:
-    began = time.perf_counter()
-    plan = optimize.Plan(trials=trials, final_from=final_from)
-    run_optimize(strategy, data, (None, None), (), plan, out, None, 1, None, False)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    cost = Cost(time.perf_counter() - began, peak, f"{platform.machine()}, Python {platform.python_version()}")
-    (out / "cost.json").write_bytes(msgspec.json.encode(cost))
+        history, sets = training.collect(strategy, data, span, DEFAULT_FEATURES)
+        verdicts = training.train_all(strategy, history, sets, forests, 1)
+        training.write(out / "models", strategy, forests, DEFAULT_FEATURES, verdicts, history)
 
 
 def _head(source: str, found: optimize.Optimized) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import click
 
-from rooney.cli.options import configured, instant, load
+from rooney.cli.options import EXISTING, FOLDER, PATH, Call, instant_ns, needs, takes
 from rooney.errors import ConfigError
 
 
@@ -30,10 +30,16 @@ def _run(process: _Process) -> None:
     sys.exit(process.run())
 
 
+def _own_directory(given: Path | None, installed: Path) -> Path:
+    """Directory a process writes in: the option's, else the first of $STATE_DIRECTORY, else the installed one."""
+    unit = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return given or (Path(unit) if unit else installed)
+
+
 @click.command()
-@configured
 @click.option("--start", help="Where an empty tape begins (ISO time, UTC) [the open of the session].")
-def hub(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, start: str | None) -> None:
+@takes("config")
+def hub(call: Call, start: str | None) -> None:
     """Receive trades, build bars, publish them."""
     from rooney import log
     from rooney.hub.process import build
@@ -41,129 +47,90 @@ def hub(config_path: str | None, overrides: tuple[str, ...], env_file: Path | No
     log.setup("hub")
     # The client logs each of thousands of mappings; what matters of it is logged by the feed.
     logging.getLogger("databento").setLevel(logging.WARNING)
-    begin = instant(start, "--start")
-    start_ns = int(begin.timestamp()) * 1_000_000_000 if begin else None
-    _run(build(load(config_path, overrides, env_file), start_ns=start_ns))
+    _run(build(call.load(), start_ns=instant_ns(start, "--start")))
 
 
 @click.command()
 @click.argument("name")
-@configured
-@click.option("--state", type=click.Path(path_type=Path), help="Directory of the ledger [$STATE_DIRECTORY].")
-@click.option("--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's.")
-def worker(
-    name: str,
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    state: Path | None,
-    clock: str,
-) -> None:
-    """Run one strategy."""
+@click.option("--state", "directory", type=PATH, hidden=True, help="Directory of the ledger itself.")
+@takes("config", "state", "clock")
+def worker(call: Call, name: str, directory: Path | None) -> None:
+    """Run one strategy. Its ledger is in STATE/NAME, or in $STATE_DIRECTORY where its unit gives one."""
     from rooney import log
     from rooney.worker.process import build
 
     log.setup("worker", name)
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    directory = state or (Path(given) if given else Path("/var/lib/rooney") / name)
-    _run(build(load(config_path, overrides, env_file), name, state=directory, replay=clock == "replay"))
+    if directory is None and call.state is not None:
+        directory = call.state / name
+    directory = _own_directory(directory, Path("/var/lib/rooney") / name)
+    _run(build(call.load(), name, state=directory, replay=call.is_replay))
 
 
 @click.command()
-@configured
-@click.option("--state-directory", "state", type=click.Path(path_type=Path), help="As of `rooney orders`.")
-@click.option("--clock", type=click.Choice(["live", "replay"]), default="live", help="Time: the wall's or the tape's.")
-def dashboard(
-    config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, state: Path | None, clock: str
-) -> None:
+@takes("config", "state", "clock")
+def dashboard(call: Call) -> None:
     """Show everything in a browser, read only, on the socket systemd passes or on the configured port of 127.0.0.1.
 
     Also /metrics (OpenMetrics) and /healthz.
     """
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("starlette", "uvicorn", "jinja2") if find_spec(name) is None]:
-        raise ConfigError(f"rooney dashboard needs {' and '.join(missing)}: install rooney[dashboard]")
+    needs("dashboard", "starlette", "uvicorn", "jinja2", extras="dashboard")
     from rooney import log
     from rooney.dashboard.process import DashboardProcess
-    from rooney.monitor.system import Looker
-    from rooney.orders.control import control_directory
-    from rooney.paths import state_directory
     from rooney.systemd import Notifier
 
     log.setup("dashboard")
-    config = load(config_path, overrides, env_file)
-    places = state_directory(state, os.environ), control_directory(os.environ)
-    _run(DashboardProcess(config, Looker(config, *places, replay=clock == "replay"), Notifier()))
+    config = call.load()
+    _run(DashboardProcess(config, call.looker(config), Notifier()))
 
 
 @click.command("alert-sender")
-@configured
-@click.option("--state-directory", "state", type=click.Path(path_type=Path), help="As of `rooney orders`.")
-@click.option("--book", "directory", type=click.Path(path_type=Path), help="Its own directory [$STATE_DIRECTORY].")
-@click.option("--reports", type=click.Path(path_type=Path), help="A report's outbox [/var/lib/rooney-report/outbox].")
-def alert_sender(
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    state: Path | None,
-    directory: Path | None,
-    reports: Path | None,
-) -> None:
+@click.option("--book", "directory", type=PATH, help="Its own directory [$STATE_DIRECTORY].")
+@click.option("--reports", type=PATH, help="A report's outbox [/var/lib/rooney-report/outbox].")
+@takes("config", "state")
+def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> None:
     """Tell people, on Slack and Discord, what ledgers and a look at everything have for them. Only reads."""
     from rooney import log
     from rooney.alerts.outbox import REPORTS
     from rooney.alerts.process import Sender, level_of
     from rooney.alerts.routing import routes
     from rooney.bus.reader import Reader
-    from rooney.monitor.system import Looker
-    from rooney.orders.control import control_directory
-    from rooney.paths import state_directory
     from rooney.secrets import credentials_directory
     from rooney.systemd import Notifier
 
     log.setup("alert-sender")
-    config = load(config_path, overrides, env_file)
+    config = call.load()
     credentials = credentials_directory(os.environ)
-    found, lacks = routes(config, credentials)
+    targets, lacks = routes(config, credentials)
     ping = None
     try:
         ping = config.alert_target("", "ping", credentials)
     except ConfigError as error:
         lacks.append(str(error))
-    control = control_directory(os.environ)
-    own = directory or Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or "/var/lib/rooney-alert-sender")
     sender = Sender(
-        found,
+        targets,
         lacks,
         ping,
         level_of(config.alerts().level),
-        Looker(config, state_directory(state, os.environ), control),
+        call.looker(config),
         Reader.to(config.data_hub(), timeout_s=1.0),
-        control,
+        call.control,
         reports or REPORTS,
-        own,
+        _own_directory(directory, Path("/var/lib/rooney-alert-sender")),
         Notifier(),
     )
     _run(sender)
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Replay trades: Parquet, DBN, or a folder.")
+@click.option("--data", type=EXISTING, help="Replay trades: Parquet, DBN, or a folder.")
 @click.option("--speed", default="max", show_default=True, help="Market seconds per second, or max.")
 @click.option("--minutes", type=click.IntRange(min=1), help="Stop after so many minutes of market time.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the synthetic market.")
-@click.option("--out", type=click.Path(path_type=Path), help="Keep bars, ledgers, webhooks and summary here.")
-@click.option("--bundles", type=click.Path(path_type=Path, exists=True, file_okay=False), help="With DIR/ibs, …")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, last.")
+@click.option("--out", type=PATH, help="Keep bars, ledgers, webhooks and summary here.")
+@click.option("--bundles", type=FOLDER, help="With DIR/ibs, …")
+@takes("json")
 def demo(
-    data: Path | None,
-    speed: str,
-    minutes: int | None,
-    seed: int,
-    out: Path | None,
-    bundles: Path | None,
-    as_json: bool,
+    call: Call, data: Path | None, speed: str, minutes: int | None, seed: int, out: Path | None, bundles: Path | None
 ) -> None:
     """Run the whole system here, without any account; ends by itself."""
     from rooney.sim.demo_plan import Options
@@ -175,7 +142,7 @@ def demo(
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}") from error
     if speed != "max" and not 0 < pace < 1e9:
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}")
-    sys.exit(run_demo(Options(data, pace, minutes, seed, out, as_json, bundles)))
+    sys.exit(run_demo(Options(data, pace, minutes, seed, out, call.as_json, bundles)))
 
 
 VERBS: tuple[click.Command, ...] = (hub, worker, dashboard, alert_sender, demo)

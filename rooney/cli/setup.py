@@ -1,7 +1,6 @@
 """Verbs that set a machine up, and say what would stop a start."""
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -10,85 +9,80 @@ from pathlib import Path
 
 import click
 
-from rooney.cli.options import configured, load
-from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, ConfigError
+from rooney.cli.options import PATH, Call, takes
+from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 
 
 @click.command("compile")
 @click.argument("name")
-@configured
-@click.option("--out", type=click.Path(path_type=Path), help="Write everything here, and change no unit.")
-@click.option("--json", "as_json", is_flag=True, help="The files written, as JSON.")
-def compile_(
-    name: str,
-    config_path: str | None,
-    overrides: tuple[str, ...],
-    env_file: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+@click.option("--out", type=PATH, help="Write everything here, and change no unit.")
+@click.option("--cache", is_flag=True, help="Compile into $NUMBA_CACHE_DIR only, as its worker's user; no root needed.")
+@takes("config", "json")
+def compile_(call: Call, name: str, out: Path | None, cache: bool) -> None:
     """Compile a strategy's step ahead of time, and have its worker load it; as root.
 
     The worker then has no compiler in its process and may execute no memory it has written. Needs setuptools and a C
-    and C++ compiler; the worker does not.
+    and C++ compiler; the worker does not. With --cache the worker finds in its cache what it would compile at its
+    start; the installer does that before it switches versions.
     """
     from rooney.engine.build import build_engine
-    from rooney.ops import compile as precompile
-    from rooney.strategy import aot as ahead
+    from rooney.ops import compile as act
+    from rooney.strategy import aot
 
-    strategy = load(config_path, overrides, env_file).strategy(name)
-    directory = out.absolute() if out else precompile.installed_directory()
-    step = precompile.build(build_engine(strategy), directory)
-    drop_in = precompile.write(out / ahead.DROP_IN, directory) if out else precompile.enable(name, directory)
-    if as_json:
-        click.echo(json.dumps({"exit": EXIT_OK, "step": str(step), "drop_in": str(drop_in)}))
-        return
-    click.echo(f"{name}: {step}")
-    unit = f"rooney-worker@{name}"
+    if cache and out is not None:
+        raise ConfigError("compile: --cache writes into the cache and --out DIR elsewhere: one of both")
+    engine = build_engine(call.strategy(name))
+    if cache:
+        directory = act.fill_cache(engine)
+        call.say({"cache": directory}, [f"{name}: compiled into {directory}"])
+    directory = out.absolute() if out else act.installed_directory()
+    step = act.build(engine, directory)
+    drop_in = act.write(out / aot.DROP_IN, directory) if out else act.enable(name, directory)
     if out:
-        click.echo(f"{drop_in}: copy it to {precompile.drop_in_path(name).parent}/, then")
+        then = f"{drop_in}: copy it to {act.drop_in_path(name).parent}/, then"
     else:
-        click.echo(f"{drop_in}: remove it to compile at every start again")
-    click.echo(f"in use after: systemctl daemon-reload && systemctl restart {unit}")
+        then = f"{drop_in}: remove it to compile at every start again"
+    used = f"in use after: systemctl daemon-reload && systemctl restart rooney-worker@{name}"
+    call.say({"step": step, "drop_in": drop_in}, [f"{name}: {step}", then, used])
 
 
 @click.command()
-@configured
 @click.option("--offline", is_flag=True, help="Leave out Redis, the hub and the clock.")
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
-def check(
-    config_path: str | None, overrides: tuple[str, ...], env_file: Path | None, offline: bool, as_json: bool
-) -> None:
+@takes("config", "json")
+def check(call: Call, offline: bool) -> None:
     """Say what would stop a start, before it does."""
-    from rooney.ops.check import findings
+    from rooney.ops import check as act
 
-    config = load(config_path, overrides, env_file)
+    config = call.load()
     with _credential_store() as store:
-        found = findings(config, online=not offline, now_ns=time.time_ns, store=store)
-    levels = {finding.level for finding in found}
-    away = any(finding.level == "warning" and finding.path in ("data_hub", "clock") for finding in found)
-    code = EXIT_CONFIG if "error" in levels else EXIT_ATTENTION if away else EXIT_OK
-    if as_json:
-        click.echo(json.dumps({"exit": code, "findings": [finding._asdict() for finding in found]}))
-    else:
-        for finding in found:
-            click.echo(f"{finding.level:<8}{finding.path}: {finding.text}")
-        strategies = ", ".join(config.names) or "none"
-        verdict = {EXIT_OK: "ok", EXIT_ATTENTION: "attention"}.get(code, "would not start")
-        click.echo(f"{verdict}: {config.path}, {len(config.file.instruments)} instruments, strategies {strategies}")
-    sys.exit(code)
+        findings = act.findings(config, online=not offline, now_ns=time.time_ns, store=store)
+    code = act.code(findings)
+    lines = [f"{finding.level:<8}{finding.path}: {finding.text}" for finding in findings]
+    verdict = {EXIT_OK: "ok", EXIT_ATTENTION: "attention"}.get(code, "would not start")
+    strategies = ", ".join(config.names) or "none"
+    lines.append(f"{verdict}: {config.path}, {len(config.file.instruments)} instruments, strategies {strategies}")
+    call.say({"findings": [finding._asdict() for finding in findings]}, lines, code)
 
 
 @click.group("config")
 def config_() -> None:
-    """The configuration file: make it from the old system's."""
+    """The configuration file: make it from the old system's, name its strategies."""
+
+
+@config_.command("strategies")
+@takes("config", "json")
+def config_strategies(call: Call) -> None:
+    """Name the strategies that are enabled, one a line."""
+    config = call.load()
+    names = [name for name in config.names if config.strategy(name).settings.enabled]
+    call.say({"strategies": names}, names)
 
 
 @config_.command("migrate")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write it here [standard output].")
-@click.option("--json", "as_json", is_flag=True, help="The new file and what became of each key, as JSON.")
-def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
+@click.argument("old", type=PATH)
+@click.option("--out", type=PATH, help="Write it here [standard output].")
+@takes("json")
+def config_migrate(call: Call, old: Path, out: Path | None) -> None:
     """Turn the old system's config.yml into a config.multi_alpha.yml, and say what became of each key.
 
     Exit status 1: something is left for a person to see to.
@@ -103,19 +97,17 @@ def config_migrate(old: Path, out: Path | None, as_json: bool) -> None:
                 file.write(made.text)
         except OSError as error:
             raise ConfigError(f"{out}: {error.strerror}; nothing was written") from None
-    code = EXIT_ATTENTION if any(note.became == "look" for note in made.notes) else EXIT_OK
-    if as_json:
-        found = {"exit": code, "out": out and str(out), "text": made.text, "notes": [n._asdict() for n in made.notes]}
-        click.echo(json.dumps(found))
-        sys.exit(code)
-    if out is None:
-        click.echo(made.text, nl=False)
-    for note in made.notes:
-        new = f" → {note.new}" if note.new else ""
-        click.echo(f"{note.became:<9}{note.key}{new}{': ' if note.text else ''}{note.text}", err=out is None)
+    lines = [
+        f"{note.became:<9}{note.key}{f' → {note.new}' if note.new else ''}{': ' if note.text else ''}{note.text}"
+        for note in made.notes
+    ]
     if out is not None:
-        click.echo(f"written: {out}; next: rooney check --config {out}   (docs/CONFIG_MIGRATION.md)")
-    sys.exit(code)
+        lines.append(f"written: {out}; next: rooney check --config {out}   (docs/CONFIG_MIGRATION.md)")
+    elif not call.as_json:  # the file alone on standard output
+        click.echo("\n".join(lines), err=True)
+        lines = [made.text.removesuffix("\n")]
+    code = EXIT_ATTENTION if any(note.became == "look" for note in made.notes) else EXIT_OK
+    call.say({"out": out, "text": made.text, "notes": [note._asdict() for note in made.notes]}, lines, code)
 
 
 @contextlib.contextmanager
@@ -137,20 +129,17 @@ def credentials() -> None:
 
 
 @credentials.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Names as JSON.")
-def credentials_list(as_json: bool) -> None:
+@takes("json")
+def credentials_list(call: Call) -> None:
     """Name what there is."""
-    import msgspec
-
     from rooney.config.credentials import Store
 
     items = Store().items()
-    if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(item) for item in items]))
-        return
+    lines = []
     for item in items:
         changed = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(item.changed_s))
-        click.echo(f"{item.name:<32}{'encrypted' if item.encrypted else 'plain':<11}{changed}  {item.unit}")
+        lines.append(f"{item.name:<32}{'encrypted' if item.encrypted else 'plain':<11}{changed}  {item.unit}")
+    call.say(items, lines)
 
 
 def _put(name: str, encrypt: bool, *, replace: bool) -> None:
@@ -220,11 +209,24 @@ def _installer(verb: str, text: str) -> click.Command:
     return command
 
 
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script with which a shell completes rooney's verbs and options: eval "$(rooney completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None  # click knows all three
+    click.echo(script(context.find_root().command, {}, "rooney", "_ROONEY_COMPLETE").source())
+
+
 VERBS: tuple[click.Command, ...] = (
     compile_,
     check,
     config_,
     credentials,
+    completion,
     _installer("install", "Install or upgrade to a checkout (--source DIR); as root."),
     _installer("rollback", "Go back to the version before, one unit at a time; as root."),
     _installer("uninstall", "Remove rooney; configuration, credentials and ledgers stay; as root."),

@@ -9,7 +9,7 @@ from rooney.config.loader import Config
 from rooney.config.preflight import Finding, check_findings, table_findings
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import model_findings
-from rooney.errors import BusError, ConfigError, MessageError
+from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, BusError, ConfigError, MessageError
 from rooney.files import read_text
 from rooney.market import sessions
 from rooney.market.instruments import group_of
@@ -33,6 +33,14 @@ def findings(
     if online:
         found += _of_redis(config, now_ns) + _of_clock()
     return list(dict.fromkeys(found))
+
+
+def code(found: list[Finding]) -> int:
+    """Exit status: 78 for what would stop a start, attention for what is away and may come, else 0."""
+    if any(finding.level == "error" for finding in found):
+        return EXIT_CONFIG
+    is_away = any(finding.level == "warning" and finding.path in ("data_hub", "clock") for finding in found)
+    return EXIT_ATTENTION if is_away else EXIT_OK
 
 
 def _of_strategy(config: Config, name: str) -> list[Finding]:

@@ -1,14 +1,12 @@
-"""`rooney compare A B …`: what is printed, written and kept of runs beside one another."""
+"""`rooney compare A B …`: lines and JSON of runs beside one another."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.errors import EXIT_ATTENTION, EXIT_OK
 from rooney.format import minute_text, table, usd_text
-from rooney.performance.comparison import _SECOND_NS
 from rooney.performance.matching import Comparison
 from rooney.performance.runs import BAR_NS, Measures
 from rooney.performance.verdict import Verdict
@@ -121,18 +119,3 @@ def as_json(found: Verdict) -> dict[str, Any]:
         for day, row in zip(one["days"], struct.days, strict=True):
             day["is_clean"] = row.is_clean
     return plain | {"is_alarm": found.is_alarm}
-
-
-# -- what is kept --
-
-
-def report(found: Verdict) -> str:
-    """One HTML page that opens offline. Raises ConfigError without the dashboard's parts."""
-    try:
-        from rooney.dashboard.comparison import page
-    except ImportError:
-        raise ConfigError(
-            "--report: needs the dashboard's templates (pip install 'rooney[dashboard]'); no report was written"
-        ) from None
-    at = datetime.fromtimestamp(found.ts_ns // _SECOND_NS, UTC)
-    return page(found, f"made {at:%Y-%m-%d %H:%M:%S} UTC")

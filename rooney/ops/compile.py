@@ -38,6 +38,12 @@ def installed_directory(prefix: Path = Path(sys.prefix)) -> Path:
     return prefix.parents[1] / "compiled"
 
 
+def fill_cache(engine: Engine) -> Path:
+    """Compile an engine's step into the JIT's cache, where its worker finds it; returns the cache's directory."""
+    engine.compile()
+    return jit.cache_dir()
+
+
 def build(engine: Engine, directory: Path) -> Path:
     """Compile an engine's step into `directory`; returns the file, which is there whole or not at all.
 

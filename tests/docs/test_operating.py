@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rooney.cli import backup as copying
-from rooney.cli import cli
-from rooney.cli import compare as comparing
-from rooney.cli import inspect as looking
-from rooney.cli import operate as acting
+from rooney.cli import backup, cli, compare, inspect, operate
 from rooney.models.bundle import before, in_force
 from rooney.sim.traderspost import Fault
 from tests.models.test_bundle import config, promoted, training
@@ -51,7 +47,7 @@ def of(*verbs: str) -> list[str]:
 
 
 def test_every_command_of_the_text_is_run_here() -> None:
-    modules = (looking, acting, copying, comparing)
+    modules = (inspect, operate, backup, compare)
     tested = {verb.name for module in modules for verb in module.VERBS}
     assert {command.split()[0] for command in COMMANDS} == {*tested, "backtest", "promote"}
 

@@ -183,7 +183,7 @@ def test_the_same_models_in_a_bundle_are_the_same_engine(
             for symbol in ("ES", "GC")}  # fmt: skip
     (models / "training.json").write_text(json.dumps({"instruments": told}))
     config = load_config(CONFIG, [*overrides(None, ROOTS, {}), f"strategies.ibs.bundle={tmp_path}"])
-    assert promote.run_promote(config, "ibs", models, {}, "", dry_run=False, as_json=True) == 0
+    assert promote.promote(config, "ibs", models, {}).bundle is not None
     assert build_engine(config.strategy("ibs")).digest == live[1].digest
 
 

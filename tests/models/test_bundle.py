@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from research.backtest.command import run_backtest
 from research.models import promote
 from research.models.forest import arrays
+from rooney.cli.backtest import run_backtest
+from rooney.cli.models import run_promote
+from rooney.cli.options import Call
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
 from rooney.engine.build import build_engine
@@ -63,7 +65,11 @@ def training(folder: Path, one: Config, votes: float = 1.0, **changes: dict[str,
 
 
 def promoted(one: Config, source: Path, despite: str = "", **extra: Path) -> int:
-    return promote.run_promote(one, "a", source, extra, despite, dry_run=False, as_json=True)
+    call = Call()
+    call.as_json = True
+    with pytest.raises(SystemExit) as ended:
+        run_promote(call, one, "a", source, extra, despite, dry_run=False)
+    return int(str(ended.value.code))
 
 
 @pytest.fixture
@@ -205,10 +211,10 @@ def test_back_and_forth_between_what_is_kept(held: bundle.Bundle, one: Config, t
     second = bundle.in_force(folder)
     assert second != held.name
     for wanted, now in ((None, held.name), (None, second), (held.short, held.name)):
-        assert promote.run_switch(one, "a", wanted, as_json=True) == 0
+        promote.switch(one, "a", wanted)
         assert bundle.in_force(folder) == now
     with pytest.raises(BundleError, match="0 bundles begin with 'zz'"):
-        promote.run_switch(one, "a", "zz", as_json=True)
+        promote.switch(one, "a", "zz")
 
 
 def test_a_block_may_name_one_bundle_and_keeps_it_whatever_is_promoted(
@@ -294,7 +300,7 @@ def test_what_is_torn_is_whole_again_once_it_is_promoted_again(held: bundle.Bund
     _cut(held.path / "ES.model")
     assert promoted(one, trained) == 0
     (held.path.parent / "current").write_text("torn")
-    assert promote.run_switch(one, "a", held.short, as_json=True) == 0
+    promote.switch(one, "a", held.short)
     build_engine(one.strategy("a"))
 
 
@@ -386,4 +392,4 @@ def test_worker_check_and_backtest_refuse_a_bundle_that_was_changed(
     found = findings(one, online=False, now_ns=lambda: START)
     assert any(each.level == "error" and each.path == str(held.path) for each in found)
     with pytest.raises(BundleError, match=re.escape(said)):
-        run_backtest(one.strategy("a"), tmp_path, None, None, None, as_json=True)
+        run_backtest(Call(), one.strategy("a"), tmp_path, (None, None), None)

@@ -4,13 +4,14 @@
 made.
 """
 
+import io
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
 from research.legacy.harness import Harness
 from research.legacy.parity import compare, main, recorded
@@ -19,6 +20,13 @@ from tests.support.paths import RECORDED_RUNS
 RECORDED = RECORDED_RUNS
 
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded runs of the old system are not here")
+
+
+def compared(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Exit status and JSON of the command."""
+    with redirect_stdout(io.StringIO()) as said:
+        code = main([str(folder), "--json"])
+    return code, json.loads(said.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +55,12 @@ def test_other_instruments_in_another_period_are_compared_the_same_way(tmp_path:
     trades = pl.read_csv(RECORDED / "trades.csv").filter(pl.col("symbol").is_in(list(roots)))
     moved = [(pl.col(name).str.to_datetime() + shift).dt.strftime("%Y-%m-%d %H:%M:%S") for name in stamps]
     trades.with_columns(pl.col("symbol").replace(roots), *moved).write_csv(tmp_path / "trades.csv")
-    done = CliRunner().invoke(main, [str(tmp_path), "--json"], catch_exceptions=False)
+    code, found = compared(tmp_path)
     whole = {"expected": len(trades), "equal": len(trades), "missing": 0, "extra": 0}
-    (found,) = json.loads(done.stdout)["lists"].values()
-    assert {name: found[name] for name in whole} == whole
-    assert set(found["symbols"]) == {"CL", "NG"}
-    assert done.exit_code == 0
+    (trades_of,) = found["lists"].values()
+    assert {name: trades_of[name] for name in whole} == whole
+    assert set(trades_of["symbols"]) == {"CL", "NG"}
+    assert code == 0
 
 
 # They hang on where the run that recorded them held a position, not on bars (README of the recordings).
@@ -63,9 +71,7 @@ RANKS = {"daily_rsi_pct", "mom3_z_pct", "pair_ibs_pct", "pair_z_pct"}
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    done = CliRunner().invoke(main, [str(RECORDED), "--json"], catch_exceptions=False)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return compared(RECORDED)[1]
 
 
 @pytest.mark.slow

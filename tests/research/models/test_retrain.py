@@ -11,6 +11,8 @@ from research.models import retrain
 from research.models.dataset import TrainingSet
 from research.models.forest import arrays
 from research.models.train import Verdict
+from rooney.cli.models import run_retrain
+from rooney.cli.options import Call
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
 from rooney.engine.model_checks import parameters_digest
@@ -89,7 +91,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The search's result is given: the models that it confirms, by symbol."""
 
     def give(one: Config, **models: Model) -> None:
-        def train_all(strategy: Any, history: Any, sets: Any, plan: Any, jobs: int) -> list[Verdict]:
+        def train_all(strategy: Any, history: Any, sets: Any, plan: Any, jobs: int, progress: Any) -> list[Verdict]:
             good = {"deflated_sharpe": 1.0, "overfitting": 0.0, "paths": 5.0, "path_share": 1.0, "kept_trades": 500.0,
                     "final_kept": 99.0, "final_sharpe_probability": 1.0}  # fmt: skip
             return [Verdict(symbol, model, [], good, [], model) for symbol, model in models.items()]
@@ -110,8 +112,9 @@ def own(one: Config, cut: float, symbol: str = "ES") -> Model:
 
 
 def run(one: Config, out: Path) -> tuple[int, dict[str, Any]]:
-    code = retrain.run_retrain(one, [], out, 1, as_json=False)
-    return code, json.loads((out / "a" / "evaluation.json").read_text())
+    with pytest.raises(SystemExit) as ended:
+        run_retrain(Call(), one, (), out, 1)
+    return int(str(ended.value.code)), json.loads((out / "a" / "evaluation.json").read_text())
 
 
 def test_better_models_wait_for_an_operator_unless_the_block_says_promote(
@@ -162,7 +165,10 @@ def test_one_strategy_that_cannot_be_trained_keeps_no_other_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = config(tmp_path, instruments=["ES"], bundle=None, retrain={"data": "bars"})
-    assert retrain.run_retrain(one, [], tmp_path / "out", 1, as_json=True) == 78
+    call = Call()
+    call.as_json = True
+    with pytest.raises(SystemExit, match="78"):
+        run_retrain(call, one, (), tmp_path / "out", 1)
     assert "strategies.a.bundle: no such key" in json.loads(capsys.readouterr().out)["strategies"]["a"]["error"]
     with pytest.raises(ConfigError, match=r"strategies\.a\.retrain: no such key"):
         retrain.retrain(config(tmp_path), "a", tmp_path / "out", 1)

@@ -13,9 +13,9 @@ import joblib
 import pytest
 
 from research.models.train import Plan, train
-from research.optimize import command as search
 from research.optimize import parameters as optimize
 from research.optimize.cluster import joblib_on
+from research.optimize.search import Workers, search_parameters
 from rooney.errors import ConfigError
 from rooney.models.forest import to_bytes
 from tests.research.models.test_train import samples
@@ -84,9 +84,8 @@ def test_a_search_on_a_cluster_finishes_the_study_in_its_processes(cluster: str,
     closes = write_closes(tmp_path, {"ES": 0.45, "NQ": 0.45})
     plan = optimize.Plan(trials=8, min_trades=20, min_final_trades=5)
     searched = ["breakout_lookback=10:60", "exit_lookback=5:40", "stop_atr=1:6"]
-    search.run_optimize(
-        breakout("ES", "NQ"), closes, (None, None), searched, plan, tmp_path / "out", None, -1, cluster, as_json=True
-    )
+    workers = Workers(jobs=-1, cluster=cluster)
+    search_parameters(breakout("ES", "NQ"), closes, (None, None), searched, plan, tmp_path / "out", workers)
     found = optimize.read(tmp_path / "out" / "optimize.json")
     assert len(found.trials) >= 8
     journal = (tmp_path / "out" / "study.journal").read_text()
