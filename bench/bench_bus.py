@@ -1,4 +1,4 @@
-"""Publish → worker: from the call of `Bus.publish` to the minute decoded in another process that waits in XREAD.
+"""Publish → worker: from the call of `Publisher.publish` to the minute decoded in another process that waits in XREAD.
 
 Stands for: the hop between hub and worker over a unix socket: encoding, the script's writes and channels, Redis, the
 wake-up of the reader, parsing, decoding. 18 bars an entry, one entry every 5 ms, an idle reader.
@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.market.instruments import parse_contract
 from rooney.market.messages import decode_minute
 from rooney.market.tape import ContractCount, Published
@@ -25,7 +25,7 @@ P50_MS, P99_MS = 2.0, 10.0  # more than the whole way may take would leave nothi
 
 def read(path: str, count: int, after_ns: int) -> None:
     """The reader's process: the moment each minute was decoded, on stdout."""
-    bus = Bus(socket=path)
+    bus = Publisher(socket=path)
     print("ready", flush=True)
     found: list[tuple[int, int]] = []
     while len(found) < count:
@@ -36,7 +36,7 @@ def read(path: str, count: int, after_ns: int) -> None:
     print(*(f"{ts_close} {at_ns}" for ts_close, at_ns in found), sep="\n")
 
 
-def test_publish_to_worker(benchmark: Any, redis_socket: str, bus: Bus) -> None:
+def test_publish_to_worker(benchmark: Any, redis_socket: str, bus: Publisher) -> None:
     fronts = {root: parse_contract(raw, data.DAY) for root, raw in data.fronts().items()}
     contracts = {root: contract for root, contract in fronts.items() if contract is not None}
     counts = [ContractCount(contract, data.DAY, 100, 1.0) for contract in contracts.values()]

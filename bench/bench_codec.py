@@ -20,7 +20,9 @@ from redis.connection import UnixDomainSocketConnection
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney.bus.client import TAPE, Bus, uses_hiredis
+from rooney.bus.client import uses_hiredis
+from rooney.bus.keys import TAPE
+from rooney.bus.publisher import Publisher
 from rooney.market.messages import decode_minute, encode
 from rooney.market.tape import Published
 
@@ -109,7 +111,7 @@ class _Replayed:
         self._connection.disconnect()
 
 
-def test_parser(benchmark: Any, redis_socket: str, bus: Bus) -> None:
+def test_parser(benchmark: Any, redis_socket: str, bus: Publisher) -> None:
     from redis._parsers import _HiredisParser, _RESP2Parser
 
     for minute in data.minutes(ENTRIES):

@@ -22,9 +22,9 @@ import msgspec
 from bench import data
 from bench.measure import Row, percentile, report
 from rooney.clock import Clock
-from rooney.execution import traderspost
 from rooney.execution.delivery import Delivery
 from rooney.execution.gates import Rules
+from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number
@@ -98,7 +98,7 @@ def _place(rules: Rules, *options: str) -> Iterator[_Bench]:
 
         def payload(one: Intent, ts_decided_ns: int) -> Payload:
             tick = PRODUCTS[one.symbol].tick_size
-            return traderspost.payload(one, reject_after_s=15, tick_size=tick, ts_decided_ns=ts_decided_ns)
+            return payload_of(one, reject_after_s=15, tick_size=tick, ts_decided_ns=ts_decided_ns)
 
         clock, ledger = _Open(), _Timed(directory / "ledger.sqlite")
         delivery = Delivery(ledger, client.send, payload, lambda _: "equity", clock, rules, list, lambda _: "")

@@ -1,4 +1,4 @@
-"""One Redis, 1 to 64 readers: from the call of `Bus.publish` to the last reader that has the minute.
+"""One Redis, 1 to 64 readers: from the call of `Publisher.publish` to the last reader that has the minute.
 
 Stands for: how many workers a Redis carries. Each reader is a connection of its own that waits in XREAD, as a worker's;
 all of them live in one process beside Redis', so that 64 interpreters do not fight for two cores: what is measured is
@@ -17,7 +17,8 @@ import hiredis
 
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
-from rooney.bus.client import TAPE, Bus
+from rooney.bus.keys import TAPE
+from rooney.bus.publisher import Publisher
 from rooney.market.tape import Published
 
 READERS = (1, 8, 32, 64)
@@ -55,7 +56,7 @@ def read(path: str, readers: int, ids_ms: list[int], after_ms: int) -> None:
     print(*(f"{entry_ms} {at_ns}" for entry_ms, at_ns in done_ns.items()), sep="\n")
 
 
-def test_readers(benchmark: Any, redis_socket: str, bus: Bus) -> None:
+def test_readers(benchmark: Any, redis_socket: str, bus: Publisher) -> None:
     entries = iter(data.minutes(9 * COUNT * len(READERS)))
     after_ms = 0
 

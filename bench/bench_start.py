@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bench import data
 from bench.measure import Row, median_of, report, rounds
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.market.messages import Minute
 from rooney.market.tape import Published
 from rooney.sim.processes import Part, python
@@ -35,7 +35,7 @@ class Start(NamedTuple):
     rss_mb: float
 
 
-def test_start(benchmark: Any, redis_socket: str, bus: Bus, tmp_path: Path) -> None:
+def test_start(benchmark: Any, redis_socket: str, bus: Publisher, tmp_path: Path) -> None:
     history = sorted(data.history(), key=lambda bar: bar.ts_close)
     for ts_close, bars in itertools.groupby(history, key=lambda bar: bar.ts_close):
         assert bus.publish(Published(Minute(ts_close, [], list(bars), {}), [], {}))

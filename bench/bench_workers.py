@@ -24,7 +24,7 @@ import yaml
 from bench import data
 from bench.measure import Row, percentile, report
 from bench.system import STRATEGY
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.market.sessions import MINUTE_NS
@@ -78,7 +78,7 @@ def _run(
     running = parts[1:]
     for part in running:
         part.wait_ready(300)
-    bus = Bus(socket=str(directory / "redis.sock"))
+    bus = Publisher(socket=str(directory / "redis.sock"))
     stopped, killed, hung, *others = running
     entries = data.minutes(minutes)
     for number, minute in enumerate(entries):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.sim.processes import start_redis
 
 VERSIONS = ("numpy", "numba", "msgspec", "redis", "hiredis", "databento")
@@ -38,7 +38,7 @@ def redis_socket() -> Iterator[str]:
 
 
 @pytest.fixture
-def bus(redis_socket: str) -> Iterator[Bus]:
-    connection = Bus(socket=redis_socket)
+def bus(redis_socket: str) -> Iterator[Publisher]:
+    connection = Publisher(socket=redis_socket)
     yield connection
     connection.close()

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from rooney.market.instruments import parse_contract
 from rooney.market.messages import Bar, InstrumentState, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.sim.characters import CHARACTERS
 from rooney.sim.databento.sources import Instrument
 from rooney.sim.databento.wire import PRICE_SCALE, Trades
-from rooney.sim.market import CHARACTERS, Market
+from rooney.sim.market import Market
 
 ROOTS = tuple(CHARACTERS)
 DAY = date(2026, 3, 11)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from rooney.strategy.base import Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Strategy
 
 
 class Often(Strategy):

@@ -3,7 +3,7 @@
 python -m bench.report                       run all benchmarks, the slow ones and the peers too, print the table
 python -m bench.report --json FILE           read `pytest bench --benchmark-only --benchmark-json FILE`'s output
 python -m bench.report --peers FILE          read `python -m bench.peers --json`'s output
-python -m bench.report --write README.md     replace what is between <!-- bench --> and <!-- /bench -->
+python -m bench.report --write FILE          replace what is between <!-- bench --> and <!-- /bench -->
 python -m bench.report bench/bench_bars.py   only these, and no peers
 """
 

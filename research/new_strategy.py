@@ -7,6 +7,7 @@ from string import Template
 
 from rooney.config.loader import Config, load_config
 from rooney.errors import ConfigError
+from rooney.files import read_text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NOTHING = "nothing was written"
@@ -20,7 +21,7 @@ configuration (stop, target, time stop) and which of the numbers are guesses.
 
 from typing import Any
 
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy import Feature, Param, Strategy
 
 
 class $title(Strategy):
@@ -70,7 +71,7 @@ TESTS = Template('''"""The rules of strategies/$name.py, one claim each."""
 from types import SimpleNamespace
 from typing import Any
 
-from rooney.strategy.compiler import load
+from rooney.strategy import load
 
 $title = load("$name")
 DEFAULTS = SimpleNamespace(**{name: param.default for name, param in $title.declared().items()})
@@ -125,7 +126,7 @@ def write_new(name: str, config: Config, strategies: Path, tests: Path | None) -
     for path in new:
         if path.exists():
             raise ConfigError(f"{path}: is already there; {_NOTHING}")
-    text = config.path.read_text(encoding="utf-8")
+    text = read_text(config.path, then=_NOTHING)
     section = _SECTION.search(text)
     if section is None:
         raise ConfigError(f"{config.path}: has no line that begins with strategies: and blocks below it; {_NOTHING}")

@@ -5,6 +5,9 @@ Staleness, settling and back-off all read it, so a replayed day behaves as the d
 
 import time
 
+CLOCK_DRIFT_S = 1.0  # a clock so far behind the exchange's is told to people
+CLOCK_BEHIND_S = 2.0  # a bar that closed so far in our future: the age of every bar is wrong, entries are held back
+
 
 class Clock:
     """Live: nanoseconds of the wall clock."""

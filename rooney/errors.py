@@ -2,6 +2,7 @@
 
     RooneyError
     ├── ConfigError        the file, a key or a credential is wrong: repair it; restarting cannot help (exit 78)
+    │   ├── FileError      a file is not there, closed, too large or not of the form expected
     │   ├── StrategyError  a strategy file is wrong
     │   ├── ModelError     a model file is not what it was written as, or not for this strategy
     │   └── BundleError    the same of a bundle; or it was made of other code or other parameters than these
@@ -13,6 +14,8 @@
 
 What happens to an order is never an exception: it is a value (`rooney.orders.intents.Receipt`).
 """
+
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_ATTENTION = 1
@@ -26,6 +29,29 @@ class RooneyError(Exception):
 
 class ConfigError(RooneyError):
     """A configuration key, credential or environment variable is wrong; the message starts with its path."""
+
+
+class FileError(ConfigError):
+    """A file that cannot be read.
+
+    why:  in words, without its path and without a byte of its content
+    what: the content as people call it; then: what follows; both may be empty
+    """
+
+    def __init__(self, path: Path, why: str, what: str = "", then: str = "") -> None:
+        super().__init__(path, why, what, then)
+        self.path = path
+        self.why = why
+        self.what = what
+        self.then = then
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.what + ' ' if self.what else ''}cannot be read: {self.why}"
+        return f"{text}; {self.then}" if self.then else text
+
+
+class MissingFileError(FileError):
+    """There is no file of that name."""
 
 
 class StrategyError(ConfigError):

@@ -15,8 +15,7 @@ No auto-close: a breakout is held as long as it runs, and the risk of the night 
 
 from typing import Any
 
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Param, Strategy
 
 
 class Breakout(Strategy):

@@ -8,8 +8,7 @@ its defaults; its other entry filters are configuration (`filters`), and its clo
 
 from typing import Any
 
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.compiler import Feature, Filter
+from rooney.strategy import Feature, Filter, Param, Strategy
 
 
 class Ibs(Strategy):

@@ -5,8 +5,7 @@ IBS = (close - low) / (high - low) of one-minute bars. In below 0.2, out above 0
 
 from typing import Any
 
-from rooney.strategy.base import Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Strategy
 
 
 class Reference(Strategy):

@@ -18,10 +18,12 @@ from research.backtest.ledger_outcomes import Rows
 from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError, LedgerError
 from rooney.format import minute_text
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market import sessions
+from rooney.orders.decisions import Trade
+from rooney.orders.lifecycle import Order
 from rooney.performance.comparison import compare_all
-from rooney.performance.runs import Kind, Run, Trade
+from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger
 from rooney.performance.verdict import Audit, Matched, Verdict
 
@@ -76,14 +78,10 @@ def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0
 
 
 def _trades(rows: Rows) -> tuple[Trade, ...]:
-    found = []
-    for row in rows["trades"]:
-        _, symbol, _, side, quantity, entry_ts, entry, exit_ts, exit_, cause, pnl, costs, _, score = row
-        found.append(
-            Trade(symbol, side, quantity, entry_ts, entry, exit_ts, exit_, cause, pnl, costs,
-                  math.nan if score is None else score)
-        )  # fmt: skip
-    return tuple(found)
+    def values(row: Sequence[Any]) -> list[Any]:
+        return [math.nan if value is None else value for value in row[1:]]
+
+    return tuple(Trade(*values(row)) for row in rows["trades"])
 
 
 def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:

@@ -24,7 +24,8 @@ from research.history.sessions import session_windows
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.config.settings import StrategyConfig
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, FileError, MissingFileError
+from rooney.files import read_json
 from rooney.market import sessions
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.sessions import MINUTE_NS
@@ -165,11 +166,11 @@ def run_all(configured: Iterable[StrategyConfig], data: Path) -> File:
 def read(path: Path) -> File:
     """A golden file. Raises ConfigError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=File)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such golden file; --update writes one") from error
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: not a golden file: {error}; --update writes a new one") from error
+        return read_json(path, File)
+    except MissingFileError:
+        raise ConfigError(f"{path}: no such golden file; --update writes one") from None
+    except FileError as error:
+        raise ConfigError(f"{path}: not a golden file: {error.why}; --update writes a new one") from None
 
 
 def write(path: Path, found: File) -> None:

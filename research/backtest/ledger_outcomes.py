@@ -9,11 +9,10 @@ import msgspec
 import polars as pl
 
 from rooney.errors import LedgerError
+from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
 from rooney.ledger.schema import SCHEMA_VERSION, schema_version
-from rooney.orders.control import Act, Command
 from rooney.orders.decisions import Book, Decisions, Outcome
-from rooney.orders.intents import Event, Intent, Role, Said, Side, State
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event
 
 # Rows to compare, in this order of columns; contracts of intents are those ordered.
@@ -29,7 +28,7 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """A ledger at one moment.
+    """Ledger as a replay needs it: all that the step was told, and the rows to compare.
 
     ts_mark, marks: the last finished mark and how many there were since the worker's first start
     heard:   (mark, outcome) of all the step was told, in order
@@ -60,32 +59,23 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
                 f"{path}: schema version {version}, a replay reads {SCHEMA_VERSION}; a start of its worker brings an "
                 "older one up to date. Nothing is replayed"
             )
-        owner = db.execute("SELECT name FROM strategy").fetchone()[0]
-        if owner != name:
+        ask = Queries(db)
+        if (owner := ask.name()) != name:
             raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {name!r}; nothing is replayed")
-        status = db.execute("SELECT ts_mark, marks, layout, book FROM status").fetchone()
-        if status is None or not status[1]:
+        finished = ask.finished()
+        if finished is None or not finished.marks:
             raise LedgerError(f"{path}: no minute was finished in it; there is nothing to replay")
-        intents = {row[0]: _intent(row) for row in db.execute(
-            f"SELECT {', '.join(Intent.__struct_fields__)} FROM intent ORDER BY seq")}  # fmt: skip
+        intents = {intent.id: intent for intent in ask.intents()}
         # As the worker tells them to the step: at each mark the outcomes of orders first, then the operator's acts.
         heard = []
-        for ts_mark, *row in db.execute(
-            "SELECT a.ts_mark, e.seq, e.intent, e.state, e.ts_wall, e.ts_clock, e.status, e.detail, e.said"
-            " FROM applied a JOIN event e ON e.seq = a.event ORDER BY a.ts_mark, e.seq"
-        ):
-            event = Event(row[0], row[1], State(row[2]), row[3], row[4], row[5], row[6], Said(row[7]))
+        for ts_mark, event in ask.applied_after(0):
             outcome = of_event(intents[event.intent], event)
             if outcome is not None and outcome.symbol in symbols:
                 heard.append((ts_mark, outcome))
-        for ts_mark, seq, ts_clock, command in db.execute(
-            "SELECT o.ts_mark, a.seq, a.ts_clock, a.command FROM obeyed o JOIN operator a ON a.seq = o.operator"
-            " ORDER BY o.ts_mark, a.seq"
-        ):
-            act = Act(seq, ts_clock, msgspec.json.decode(command, type=Command))
+        for ts_mark, act in ask.obeyed_after(0):
             heard += [(ts_mark, outcome) for outcome in of_act(act, symbols)]
         heard.sort(key=lambda item: item[0])  # stable
-        checkpoint = db.execute("SELECT digest FROM checkpoint ORDER BY ts_mark DESC LIMIT 1").fetchone()
+        digest = ask.digest()
         selected = {"intents": ("intent", f"cause != '{BY_OPERATOR}'", "seq"), "trades": ("trade", "1", "seq"),
                     "decisions": ("decision", "1", "ts_mark, symbol")}  # fmt: skip
         rows = {
@@ -93,16 +83,7 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
             .fetchall()
             for table, (source, where, order) in selected.items()
         }  # fmt: skip
-    return Recording(
-        path, status[0], status[1], Book(status[2], status[3]), heard, rows, checkpoint[0] if checkpoint else ""
-    )
-
-
-def _intent(row: tuple[Any, ...]) -> Intent:
-    values = dict(zip(Intent.__struct_fields__, row, strict=True))
-    values |= {"role": Role(values["role"]), "side": Side(values["side"])}
-    values |= {name: math.nan for name in ("signal_price", "stop_price") if values[name] is None}
-    return Intent(**values)
+    return Recording(path, finished.ts_mark, finished.marks, finished.book, heard, rows, digest)
 
 
 def rows_of(decisions: Sequence[Decisions], order_root: dict[str, str]) -> Rows:

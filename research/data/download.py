@@ -7,7 +7,6 @@
 The names say which days are there already, so a run that was cut off, or one for a longer time, asks for the rest only.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from research.data.importing import import_file
 from research.data.sources import Reading
 from research.data.store import Added, Store
 from rooney.errors import ConfigError, FeedError, FeedFatalError
+from rooney.files import sync
 
 DATASET, SCHEMA = "GLBX.MDP3", "ohlcv-1m"
 DONE, NEW, PART = ".dbn.zst", ".new.dbn.zst", ".dbn.zst.part"
@@ -104,8 +104,7 @@ class Archive:
                 raise databento.BentoError(f"{got:,} of {count:,} bars came")
 
         self._ask(f"{span.root} {span.name}", once)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(part)
         part.replace(new)
         return new
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from research.data.frame import KEY, PRICES, STORED
 from rooney.errors import ConfigError
+from rooney.files import replacing
 
 RAW = "raw"
 _PARTITION = re.compile(r"(1min|hourly|daily)-(\d{4})\.parquet")
@@ -130,11 +131,8 @@ class Store:
     def _write(self, part: Part, bars: pl.DataFrame) -> None:
         path = self.directory / part.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        bars.sort("ts_open", "contract").write_parquet(temporary, compression="zstd")
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with replacing(path, synced=True) as unfinished:
+            bars.sort("ts_open", "contract").write_parquet(unfinished, compression="zstd")
 
 
 def _conflict(row: dict[str, object]) -> tuple[str, str]:

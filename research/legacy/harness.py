@@ -71,7 +71,7 @@ _DAY_NS = 24 * HOUR_NS
 _FOREVER_NS = 1 << 62
 
 
-class Trade(msgspec.Struct, frozen=True, order=True):
+class ListedTrade(msgspec.Struct, frozen=True, order=True):
     """One row of a trade list; stamps are starts of bars, ns of the naive clock."""
 
     entry_signal: int
@@ -239,7 +239,7 @@ class Harness:
         )
         return Engine(compiled, instruments, limits, translation.filters, {symbol: veto} if veto else {})
 
-    def trades(self, engine: Engine) -> list[Trade]:
+    def trades(self, engine: Engine) -> list[ListedTrade]:
         """Closed trades of a run."""
         history = self.bars.history([instrument.symbol for instrument in engine.instruments])
         scan = Scan(engine, cast("History", history))
@@ -259,10 +259,10 @@ class Harness:
             fills = signals if coc else (int(row["entry_ts"]), int(row["exit_ts"]))
             reason = REASONS[Cause(int(row["cause"])).name.lower()]
             prices = float(row["entry_price"]), float(row["exit_price"])
-            found.append(Trade(signals[0], fills[0], prices[0], signals[1], reason, fills[1], prices[1]))
+            found.append(ListedTrade(signals[0], fills[0], prices[0], signals[1], reason, fills[1], prices[1]))
         return found
 
-    def run(self, name: str, symbol: str) -> list[Trade]:
+    def run(self, name: str, symbol: str) -> list[ListedTrade]:
         """Trades of a list: default, coc_slip1, ml_hourly, ml_daily or a variant."""
         if name == "default":
             return self.trades(self.engine(self.of_default, symbol, self.default))

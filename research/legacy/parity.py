@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from research.legacy.harness import INDICATORS, Harness, Trade, field_of, stamps_of
+from research.legacy.harness import INDICATORS, Harness, ListedTrade, field_of, stamps_of
 from rooney.errors import RooneyError
 
 PRICE_TOLERANCE = 1e-9
@@ -27,13 +27,13 @@ VALUES = ("indicators", "features", "ml_inputs")
 COUNTS = ("expected", "equal", "missing", "extra")
 
 
-def recorded(folder: Path) -> dict[tuple[str, str], list[Trade]]:
+def recorded(folder: Path) -> dict[tuple[str, str], list[ListedTrade]]:
     """Every trade list of a folder by (list, symbol); those the old code could not run, or nobody, are not there."""
     frames = {"default": pl.read_csv(folder / "trades.csv").with_columns(pl.lit("default").alias("variant"))}
     for path in (folder / "trades_other.csv.gz", folder / "trades_variants.csv.gz"):
         if path.is_file():
             frames[path.name] = pl.read_csv(gzip.decompress(path.read_bytes()))
-    found: dict[tuple[str, str], list[Trade]] = {}
+    found: dict[tuple[str, str], list[ListedTrade]] = {}
     for frame in frames.values():
         stamps = [
             pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ns").dt.timestamp("ns")
@@ -44,7 +44,7 @@ def recorded(folder: Path) -> dict[tuple[str, str], list[Trade]]:
             "exit_time", "exit_price",
         )  # fmt: skip
         for variant, symbol, *trade in rows.iter_rows():
-            found.setdefault((variant, symbol), []).append(Trade(*trade))
+            found.setdefault((variant, symbol), []).append(ListedTrade(*trade))
     return found
 
 
@@ -53,11 +53,11 @@ class Compared(msgspec.Struct, frozen=True):
 
     expected: int
     equal: int
-    missing: list[Trade]
-    extra: list[Trade]
+    missing: list[ListedTrade]
+    extra: list[ListedTrade]
 
 
-def compare(expected: list[Trade], ours: list[Trade]) -> Compared:
+def compare(expected: list[ListedTrade], ours: list[ListedTrade]) -> Compared:
     """Match by entry signal; a trade that differs in anything is missing and extra."""
     by_signal = {trade.entry_signal: trade for trade in ours}
     equal = {trade.entry_signal for trade in expected if _same(trade, by_signal.get(trade.entry_signal))}
@@ -69,7 +69,7 @@ def compare(expected: list[Trade], ours: list[Trade]) -> Compared:
     )
 
 
-def _same(one: Trade, other: Trade | None) -> bool:
+def _same(one: ListedTrade, other: ListedTrade | None) -> bool:
     if other is None:
         return False
     stamps = (one.entry, one.exit_signal, one.reason, one.exit) == (
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Report:
     """Runs everything and says it, as it goes or at the end."""
 
-    def __init__(self, harness: Harness, lists: dict[tuple[str, str], list[Trade]], quiet: bool) -> None:
+    def __init__(self, harness: Harness, lists: dict[tuple[str, str], list[ListedTrade]], quiet: bool) -> None:
         self._harness = harness
         self._lists = lists
         self._quiet = quiet
@@ -203,7 +203,7 @@ class Report:
                 self._say(f"  {name:<40}{difference:.1e}")
 
 
-def _described(trade: Trade) -> str:
+def _described(trade: ListedTrade) -> str:
     entry, out = (np.datetime64(ts, "ns").astype("datetime64[m]") for ts in (trade.entry_signal, trade.exit_signal))
     return f"{entry} at {trade.entry_price:g}, {out} at {trade.exit_price:g}, {trade.reason}"
 

@@ -25,13 +25,13 @@ from research.backtest import backtest
 from research.history.history import History
 from research.history.sessions import DAY_NS
 from rooney.config.loader import load_config
-from rooney.config.secrets import read_env_file
 from rooney.config.settings import Instrument, StrategyConfig
 from rooney.errors import RooneyError
 from rooney.format import iso
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.secrets import read_env_file
 
 PROFILES = ("v1", "default")
 _APART_NS = 7 * DAY_NS  # minutes farther apart than this belong to two windows

@@ -8,7 +8,7 @@ Features are the step's own values at the mark that decided, read by stopping th
 the exit: `span` runs from the deciding mark to the exit's fill, and whoever splits rows must keep spans apart.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from rooney.engine.model_checks import parameters_digest
 from rooney.engine.veto import model_field
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue, is_research_only
-from rooney.kernels import jit
+from rooney.strategy.digest import code_digests
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -168,10 +168,10 @@ def _trades(engine: Engine, history: History) -> NDArray[np.void]:
     return scan.closed()
 
 
-def made_from(strategy: StrategyConfig, symbol: str, history: History) -> dict[str, str]:
+def made_from(strategy: StrategyConfig, symbol: str, features: Iterable[str], history: History) -> dict[str, str]:
     """sha256 of what a set came from: the instrument's parameters, the kernels, the data."""
     return {
         "parameters": parameters_digest(strategy, symbol),
-        "kernels": jit.texts_digest(),
+        "kernels": code_digests(strategy.strategy, features)["kernels"],
         "data": history.digest(),
     }

@@ -12,7 +12,7 @@ Each instrument is judged by itself. What misses a gate is left out, and if noth
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,17 +20,19 @@ from rooney.config.loader import Config
 from rooney.config.schema import Gates
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.model_checks import code_digests, parameters_digest
+from rooney.engine.model_checks import parameters_digest
 from rooney.errors import BundleError, ConfigError
+from rooney.files import decode_json, read_bytes, read_json
 from rooney.models import bundle
 from rooney.models.bundle import Bundle, Manifest
 from rooney.models.forest import UNCONFIRMED, Model, path_of, read_model
+from rooney.strategy.digest import code_digests, other_code
 from rooney.strategy.loader import load
 
 TRAINING, OPTIMIZE, PORTFOLIO = "training.json", "optimize.json", "portfolio.json"
 EVALUATION, REPORT = "evaluation.json", "report.html"  # taken along
 
-E = TypeVar("E")
+_NOTHING = "nothing promoted"
 
 
 class Trained(msgspec.Struct, frozen=True):
@@ -110,12 +112,12 @@ def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], des
         path = extra.get(name, source / name)
         if name in extra or path.is_file():
             files[name] = _content(path)
-    trained = _decoded(files[TRAINING], source / TRAINING, Training).instruments
+    trained = decode_json(files[TRAINING], Training, source / TRAINING, then=_NOTHING).instruments
     chosen = [symbol for symbol in strategy.traded if symbol in trained]
     missed = {symbol: ["was not trained"] for symbol in strategy.traded if symbol not in trained}
     common = _of_search(files, extra.get(OPTIMIZE, source / OPTIMIZE), strategy.settings.gates)
     if PORTFOLIO in files:
-        portfolio = _decoded(files[PORTFOLIO], extra.get(PORTFOLIO, source / PORTFOLIO), Selected)
+        portfolio = decode_json(files[PORTFOLIO], Selected, extra.get(PORTFOLIO, source / PORTFOLIO), then=_NOTHING)
         if not portfolio.confirmed:
             common += [f"the portfolio: {reason}" for reason in portfolio.reasons or ["was not confirmed"]]
         selected = portfolio.instruments or portfolio.selected
@@ -137,7 +139,7 @@ def with_parameters(strategy: StrategyConfig, source: Path, extra: Mapping[str, 
     path = extra.get(OPTIMIZE, source / OPTIMIZE)
     if OPTIMIZE not in extra and not path.is_file():
         return strategy
-    params = _decoded(_content(path), path, Optimized).strategy_params
+    params = read_json(path, Optimized, bundle.FILE_BYTES, then=_NOTHING).strategy_params
     settings = msgspec.structs.replace(
         strategy.settings, strategy_params={**strategy.settings.strategy_params, **params}
     )
@@ -175,7 +177,7 @@ def _of_search(files: Mapping[str, bytes], path: Path, gates: Gates) -> list[str
     """Gates that the search for parameters misses; of what it did not measure, none."""
     if OPTIMIZE not in files:
         return []
-    found = _decoded(files[OPTIMIZE], path, Optimized)
+    found = decode_json(files[OPTIMIZE], Optimized, path, then=_NOTHING)
     if not found.confirmed:
         return [f"the parameters: {reason}" for reason in found.reasons or ["were not confirmed"]]
     reasons = []
@@ -201,7 +203,7 @@ def _model(strategy: StrategyConfig, source: Path, symbol: str, sha256: str) -> 
             f"{path}: learned from trades of other strategy_params than {strategy.path} has; train with these, or give "
             "the block those; nothing promoted"
         )
-    if model.made_from.get("kernels") != code_digests(strategy.strategy, ())["kernels"]:
+    if "kernels" in other_code(model.made_from, strategy.strategy, model.features):
         raise ConfigError(f"{path}: was trained with other kernels than this version has; train anew; nothing promoted")
     return model
 
@@ -216,17 +218,7 @@ def _file(source: Path, symbol: str) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; nothing promoted") from error
-
-
-def _decoded(content: bytes, path: Path, kind: type[E]) -> E:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path}: {error}; nothing promoted") from error
+    return read_bytes(path, bundle.FILE_BYTES, then=_NOTHING)
 
 
 # ── putting it in force ──

@@ -47,7 +47,7 @@ def train_all(
     """A verdict on each instrument. jobs: threads."""
     verdicts = []
     for symbol, samples in sets.items():
-        made_from = training.made_from(strategy, symbol, history)
+        made_from = training.made_from(strategy, symbol, samples.names, history)
         with progress(f"{symbol}: {len(samples)} trades") as steps:
             verdicts.append(train(samples, plan, Path(strategy.strategy).stem, made_from, steps, jobs))
     return verdicts

@@ -7,8 +7,7 @@ that closed at or above `ibs_exit_low`. No stop, no auto-close: the trade of the
 
 from typing import Any
 
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Param, Strategy
 
 
 class IbsDaily(Strategy):

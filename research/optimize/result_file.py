@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, FileError
+from rooney.files import MIB, read_json
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -23,9 +24,9 @@ F = TypeVar("F", bound=Found)
 def read(path: Path, kind: type[F], command: str, newest: int) -> F:
     """Raises ConfigError for a file that is none of `command`'s, or of a format after the newest known."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path}: is no result of {command}: {error}") from error
+        found = read_json(path, kind, 256 * MIB)
+    except FileError as error:
+        raise ConfigError(f"{path}: is no result of {command}: {error.why}") from None
     if found.format > newest:
         raise ConfigError(f"{path}: has format {found.format}, this version reads up to {newest}")
     return found

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rooney import log
-from rooney.config.secrets import Secret, credentials_directory, read_credential
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.secrets import Secret, credentials_directory, read_credential
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.errors import LedgerError
+from rooney.errors import FileError, LedgerError
+from rooney.files import read_json, write_whole
 from rooney.ledger.reader import opened
 from rooney.ledger.schema import WITH_NOTICES, schema_version
 from rooney.orders.notices import Notice, Turn
@@ -43,9 +44,7 @@ class Posted(msgspec.Struct, frozen=True):
 def post(directory: Path, posted: Posted) -> None:
     """Leave something for the sender, whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    unfinished = directory / f".{posted.made_ns}.new"
-    unfinished.write_bytes(msgspec.json.encode(posted))
-    unfinished.replace(directory / f"{posted.made_ns}.json")
+    write_whole(directory / f"{posted.made_ns}.json", msgspec.json.encode(posted))
 
 
 def of_directory(directory: Path, after: int) -> tuple[list[Told], int]:
@@ -59,9 +58,9 @@ def of_directory(directory: Path, after: int) -> tuple[list[Told], int]:
         if made_ns <= after:
             continue
         try:
-            posted = msgspec.json.decode(path.read_bytes(), type=Posted)
-        except (OSError, msgspec.DecodeError) as error:
-            raise LedgerError(f"{path}: cannot be read: {error}") from error
+            posted = read_json(path, Posted)
+        except FileError as error:
+            raise LedgerError(str(error)) from None
         found += [(scope, notice, made_ns) for scope, notice in posted.notices]
         after = made_ns
     return found, after

@@ -21,8 +21,7 @@ from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
 from rooney.alerts.store import Book
 from rooney.alerts.vitals import Found, Sample, Vitals
-from rooney.bus.client import Bus
-from rooney.config.secrets import Secret
+from rooney.bus.reader import Reader
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledger.reader import read_pace
 from rooney.monitor.conditions import Condition, Severity, conditions
@@ -31,6 +30,7 @@ from rooney.monitor.system import Looker, System
 from rooney.orders.control import KNOWN
 from rooney.orders.notices import Notice, Turn
 from rooney.paths import ledger_path
+from rooney.secrets import Secret
 from rooney.systemd import Notifier
 from rooney.systemd import interval as watchdog_interval_s
 
@@ -88,7 +88,7 @@ class Sender:
         ping: Secret | None,
         level: int,
         looker: Looker,
-        bus: Bus,
+        bus: Reader,
         control: Path,
         reports: Path,
         directory: Path,
@@ -185,8 +185,8 @@ class Sender:
         paces = {}
         day = system.trade_date.isoformat()
         for one in system.strategies:
-            if one.portrait is not None and one.is_running:
-                memory[f"worker {one.name}"] = int(one.portrait.rss_mb * 2**20)
+            if one.snapshot is not None and one.is_running:
+                memory[f"worker {one.name}"] = int(one.snapshot.rss_mb * 2**20)
                 with contextlib.suppress(LedgerError):
                     paces[one.name] = read_pace(ledger_path(self._looker.state, one.name), day, day).get(day, {})
         if info is not None:

@@ -14,8 +14,8 @@ import msgspec
 from rooney.alerts.incidents import Trouble
 from rooney.alerts.services import SERVICES, Service, check_url
 from rooney.config.loader import Config
-from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
+from rooney.secrets import Secret
 
 REPORT = "report"
 

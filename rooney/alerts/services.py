@@ -15,8 +15,8 @@ import msgspec
 import requests
 
 from rooney.alerts.on_failure import body
-from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
+from rooney.secrets import Secret
 
 Service = Literal["slack", "discord", "apprise"]
 SERVICES: tuple[Service, ...] = ("slack", "discord", "apprise")

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from rooney.bus.client import HISTORY_LENGTH, Bus, market_key
+from rooney.bus.keys import HISTORY_LENGTH, market_key
+from rooney.bus.publisher import Publisher
 from rooney.market.instruments import Contract
 from rooney.market.messages import TIMEFRAMES, Bar, Roll, encode
 from rooney.market.tape import ContractCount
@@ -46,7 +47,7 @@ class Filled(msgspec.Struct, frozen=True):
 
 
 def fill(
-    bus: Bus,
+    bus: Publisher,
     symbol: str,
     bars: Mapping[str, Sequence[Bar]],
     rolls: Iterable[Roll],

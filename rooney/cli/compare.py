@@ -97,7 +97,7 @@ def audit(
     """
     needs("audit", "polars", extras="research")
     from research.backtest.audit import audit as audited
-    from rooney.bus.client import Bus
+    from rooney.bus.reader import Reader
     from rooney.ops import compare as act
     from rooney.ops.tape_export import record
     from rooney.paths import ledger_names
@@ -107,7 +107,7 @@ def audit(
     chosen = names or tuple(name for name in config.names if name in ledger_names(call.state_directory))
     kept = tape or Path(os.environ.get("STATE_DIRECTORY") or call.state_directory / "audit")
     if data is None and not dry_run:
-        bus = Bus.to(config.data_hub())
+        bus = Reader.to(config.data_hub())
         try:
             record(bus, tuple(config.file.instruments), kept)
         finally:

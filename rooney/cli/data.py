@@ -149,7 +149,7 @@ def data_download(
 
 def _databento_key(env_file: Path | None) -> str:
     """The key, from a credential or the environment. Raises ConfigError."""
-    from rooney.config.secrets import credentials_directory, expand, read_credential, read_env_file
+    from rooney.secrets import credentials_directory, expand, read_credential, read_env_file
 
     if env_file is not None:
         read_env_file(env_file, os.environ)
@@ -198,13 +198,14 @@ def data_check(call: Call, directory: Path) -> None:
 def data_fill(call: Call, directory: Path, until: str | None) -> None:
     """Fill Redis with a store's history, so that workers start warm. Adds what is missing, changes nothing."""
     from research.data.prefill import past_of
-    from rooney.bus.client import HISTORY_LENGTH, Bus
+    from rooney.bus.keys import HISTORY_LENGTH
     from rooney.bus.prefill import fill
+    from rooney.bus.publisher import Publisher
 
     config = call.load()
     given_ns = instant_ns(until, "--until")
     until_ns = time.time_ns() if given_ns is None else given_ns
-    bus = Bus.to(config.data_hub())
+    bus = Publisher.to(config.data_hub())
     bus.ping()
     filled, absent = [], []
     with click.progressbar(config.instruments(), label="filling", file=sys.stderr, item_show_func=str) as roots:

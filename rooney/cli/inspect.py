@@ -78,13 +78,13 @@ def why(call: Call, name: str, symbol: str | None, at: str | None) -> None:
     path = call.ledger(name)
     answers = []
     for each in [symbol] if symbol else rules.params:
-        decision = act.newest_decision(path, at_ns, each) if strategy.portrait is not None else None
+        decision = act.newest_decision(path, at_ns, each) if strategy.snapshot is not None else None
         newest = decision[0] if decision else None
         overdue = act.is_overdue(rules.timeframe, each, at_ns, newest)
         if overdue:
             answers.append(act.silence(strategy, system, rules, each, at_ns, newest))
-        if decision is not None and strategy.portrait is not None and (symbol or not overdue):
-            answers.append(act.explain(*decision, strategy.portrait, rules))
+        if decision is not None and strategy.snapshot is not None and (symbol or not overdue):
+            answers.append(act.explain(*decision, strategy.snapshot, rules))
     head = f"{name}, {strategy.block.mode if strategy.block else '?'}, decides on {rules.timeframe} bars"
     lines = act.lines(answers, head) if symbol else act.summary(answers, head)
     code = EXIT_ATTENTION if act.needs_look(answers) else EXIT_OK

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @takes("config", "json")
 def bars(call: Call, symbol: str | None, timeframe: str, follow: bool, count: int) -> None:
     """Print published bars; with --json one object a line."""
-    from rooney.bus.client import Bus
+    from rooney.bus.reader import Reader
 
     config = call.load()
     known = config.instruments()
     if symbol is not None and symbol not in known:
         raise ConfigError(f"instruments.{symbol}: no such instrument; configured are {', '.join(known)}")
     symbols = [symbol] if symbol else list(known)
-    bus = Bus.to(config.data_hub())
+    bus = Reader.to(config.data_hub())
     for each in symbols:
         for bar in bus.history(each, timeframe, count):
             _print_bar(bar, call.as_json)

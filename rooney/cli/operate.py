@@ -11,11 +11,11 @@ from rooney.cli.options import ACTS, PATH, Call, takes, zone
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
-    from rooney.ledger.reader import Reading
-    from rooney.ledger.records import Order
+    from rooney.ledger.snapshot import Snapshot
+    from rooney.orders.lifecycle import Order
 
 
-def _find_order(call: Call, wanted: str) -> "tuple[Reading, Order]":
+def _find_order(call: Call, wanted: str) -> "tuple[Snapshot, Order]":
     """The one order whose id begins so. Raises ConfigError."""
     orders = [
         (reading, order)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rooney.clock import Clock
     from rooney.config.loader import Config
     from rooney.config.settings import StrategyConfig
-    from rooney.ledger.reader import Reading
+    from rooney.ledger.snapshot import Snapshot
     from rooney.monitor.system import Looker
 
 DEFAULT_CONFIG = "/etc/rooney/config.multi_alpha.yml"
@@ -33,7 +33,7 @@ TIMEFRAME = click.Choice(["1min", "hourly", "daily"])
 def load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
     """The configuration those options name. Raises ConfigError."""
     from rooney.config.loader import load_config
-    from rooney.config.secrets import read_env_file
+    from rooney.secrets import read_env_file
 
     if env_file is not None:
         read_env_file(env_file, os.environ)
@@ -100,9 +100,9 @@ class Call:
         """Ledger of a strategy. Raises ConfigError if there is none."""
         return find_ledger(self.state_directory, name)
 
-    def read(self, name: str) -> "Reading":
+    def read(self, name: str) -> "Snapshot":
         """Content of a strategy's ledger."""
-        from rooney.ledger.reader import read_ledger
+        from rooney.ledger.snapshot import read_ledger
 
         return read_ledger(self.ledger(name))
 

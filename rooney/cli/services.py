@@ -93,8 +93,8 @@ def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> No
     from rooney.alerts.outbox import REPORTS
     from rooney.alerts.process import Sender, level_of
     from rooney.alerts.routing import routes
-    from rooney.bus.client import Bus
-    from rooney.config.secrets import credentials_directory
+    from rooney.bus.reader import Reader
+    from rooney.secrets import credentials_directory
     from rooney.systemd import Notifier
 
     log.setup("alert-sender")
@@ -112,7 +112,7 @@ def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> No
         ping,
         level_of(config.alerts().level),
         call.looker(config),
-        Bus.to(config.data_hub(), timeout_s=1.0),
+        Reader.to(config.data_hub(), timeout_s=1.0),
         call.control,
         reports or REPORTS,
         _own_directory(directory, Path("/var/lib/rooney-alert-sender")),
@@ -133,7 +133,7 @@ def demo(
     call: Call, data: Path | None, speed: str, minutes: int | None, seed: int, out: Path | None, bundles: Path | None
 ) -> None:
     """Run the whole system here, without any account; ends by itself."""
-    from rooney.sim.demo import Options
+    from rooney.sim.demo_plan import Options
     from rooney.sim.demo_ui import run_demo
 
     try:

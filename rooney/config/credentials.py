@@ -11,7 +11,6 @@ What a unit loads by itself are the plain files of its own name. Anything else (
 loaded by a drop-in that is written here and follows the store.
 """
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -22,9 +21,10 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rooney.config.accounts import open_account, sharing_error
-from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
+from rooney.files import write_whole
 from rooney.paths import CREDENTIAL_STORE
+from rooney.secrets import Secret
 
 UNITS = Path("/etc/systemd/system")
 DROP_IN = "40-credentials.conf"
@@ -102,12 +102,7 @@ class Store:
         kept, dropped = (Path(f"{plain}{ENCRYPTED}"), plain) if encrypt else (plain, Path(f"{plain}{ENCRYPTED}"))
         if encrypt:
             text = _creds("encrypt", Item(name, True, 0.0).key, text)
-        unfinished = kept.with_name(f".{kept.name}.new")
-        unfinished.unlink(missing_ok=True)
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(text)
-            os.fsync(file.fileno())
-        os.replace(unfinished, kept)
+        write_whole(kept, text, mode=0o600, synced=True)
         dropped.unlink(missing_ok=True)
         item = Item(name, encrypt, kept.stat().st_mtime)
         self._follow(item)

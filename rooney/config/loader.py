@@ -15,12 +15,13 @@ import msgspec
 
 from rooney.config.accounts import Account, open_account
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
-from rooney.config.secrets import Secret, credentials_directory, expand, read_credential
 from rooney.config.settings import HubConfig, Instrument, StrategyConfig, WorkerConfig
 from rooney.config.validation import REFUSED, Reader, Tree, join, override, parse_yaml, unknown, wrong
 from rooney.errors import BundleError, ConfigError
+from rooney.files import read_text
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Product
 from rooney.models.bundle import Bundle, promoted, read_bundle
+from rooney.secrets import Secret, credentials_directory, expand, read_credential
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -212,12 +213,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), environ: Mappin
     environ:   where `${NAME}` is looked up when used; default: this process's environment
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: the configuration cannot be read: {why}; not starting") from None
-    tree = parse_yaml(str(path), text)
+    tree = parse_yaml(str(path), read_text(path, what="the configuration", then="not starting"))
     if not isinstance(tree, dict):
         raise wrong(str(path), "the sections databento, data_hub, instruments, strategies, dashboard", tree)
     for assignment in overrides:

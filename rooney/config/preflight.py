@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 from rooney.config.accounts import Account, shared, sharing_error
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
-from rooney.config.secrets import Secret
 from rooney.config.settings import HubConfig, WorkerConfig
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS
 from rooney.paths import CREDENTIAL_STORE
+from rooney.secrets import Secret
 
 TABLE_WARNING_DAYS = 90
 _FIRST_MARGIN = 4_000.0  # what the very first configuration gave every product

@@ -13,8 +13,8 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from rooney.config.secrets import Secret, check_references, expand, has_reference
 from rooney.errors import ConfigError
+from rooney.secrets import Secret, check_references, expand, has_reference
 
 Scalar = bool | int | float | str
 Tree = dict[str, Any]

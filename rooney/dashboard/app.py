@@ -17,7 +17,7 @@ from rooney.dashboard import openmetrics as metrics
 from rooney.dashboard.events import Stream
 from rooney.dashboard.pages import Pages, Query, Tab
 from rooney.dashboard.poller import Watcher
-from rooney.monitor.conditions import attention, seen
+from rooney.monitor.conditions import attention
 from rooney.monitor.system import System
 
 STATIC = Path(__file__).with_name("static")
@@ -105,7 +105,7 @@ def build(watcher: Watcher, config: Config, block: Dashboard) -> ASGIApp:
 
     async def healthz(request: Request) -> Response:
         system = await watcher.system()
-        found = list(attention(seen(system), system.now_ns).values())
+        found = list(attention(system.seen, system.now_ns).values())
         return JSONResponse({"ok": not found, "attention": found}, status_code=503 if found else 200)
 
     async def exposition(request: Request) -> Response:

@@ -75,8 +75,8 @@ def _of_process(system: System) -> Iterable[_Family]:
         beat.add(hub.ts_ns / 1e9, component="hub", strategy="")
     for one in system.strategies:
         up.add(float(one.is_running), component="worker", strategy=one.name)
-        if one.portrait is not None:
-            beat.add(one.portrait.ts_wall / 1e9, component="worker", strategy=one.name)
+        if one.snapshot is not None:
+            beat.add(one.snapshot.ts_wall / 1e9, component="worker", strategy=one.name)
     return build, up, beat
 
 
@@ -141,7 +141,7 @@ def _of_strategies(system: System, looker: Looker) -> Iterable[_Family]:
     veto = _Family("veto", "counter", "Entries judged by a model, seen since this process began.")
     decisions = _Family("decisions", "counter", "Decisions by reason, seen since this process began.")
     for one in system.strategies:
-        name, portrait, view = one.name, one.portrait, looker.ledgers[one.name]
+        name, snapshot, view = one.name, one.snapshot, looker.ledgers[one.name]
         if one.block is not None:
             limit.add(one.block.daily_stop_loss, strategy=name)
         levels = {switch.level.value for switch in one.switches}
@@ -155,16 +155,16 @@ def _of_strategies(system: System, looker: Looker) -> Iterable[_Family]:
                 veto.add(count, "_total", strategy=name, symbol=symbol, verdict=reason)
         for reason, count in reasons.items():
             decisions.add(count, "_total", strategy=name, reason=reason)
-        if portrait is None:
+        if snapshot is None:
             continue
-        for (role, state), count in sorted(portrait.reached.items()):
+        for (role, state), count in sorted(snapshot.reached.items()):
             if state in _FINAL:
                 orders.add(count, "_total", strategy=name, role=role, outcome=state)
-        unconfirmed.add(sum(order.state is State.UNCONFIRMED for order in portrait.orders), strategy=name)
-        for held in portrait.held:
+        unconfirmed.add(sum(order.state is State.UNCONFIRMED for order in snapshot.orders), strategy=name)
+        for held in snapshot.held:
             position.add(held.side * held.quantity, strategy=name, symbol=held.symbol)
-        if (account := portrait.account) is not None:
-            pnl.add(sum(trade.pnl_usd for trade in portrait.trades), strategy=name, kind="realized")
+        if (account := snapshot.account) is not None:
+            pnl.add(sum(trade.pnl_usd for trade in snapshot.trades), strategy=name, kind="realized")
             pnl.add(account.open_usd, strategy=name, kind="open")
             day.add(account.day_usd, strategy=name)
             drawdown.add(account.drawdown_usd, strategy=name)

@@ -1,4 +1,4 @@
-"""What each page is made of: parts, each a template over one look at the system. Pure but for reading templates.
+"""What each page is made of: parts, each a template over one look at the system. Pure but for snapshot templates.
 
 Parts are what the event stream replaces, so whatever a person types or unfolds lives outside of them or is put back by
 the script.
@@ -19,12 +19,11 @@ import msgspec
 from rooney import __version__
 from rooney.config.loader import Config
 from rooney.config.schema import Dashboard, StrategyBlock
-from rooney.config.secrets import Secret
 from rooney.dashboard import charts
 from rooney.dashboard import comparison as comparing
 from rooney.dashboard.charts import Curve
-from rooney.ledger.records import Closed, Decision, Order
-from rooney.ledger.snapshot import Portrait
+from rooney.ledger.records import Decision, TradeRow
+from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
 from rooney.market.sessions import CHICAGO, trade_date, window_at
@@ -32,6 +31,7 @@ from rooney.monitor.conditions import Severity, conditions, state_of, worst
 from rooney.monitor.market import Market, freshness
 from rooney.monitor.portfolio import PARTICIPATION_LIMIT, capacities, combined
 from rooney.monitor.system import Looker, StrategyLook, System
+from rooney.orders.lifecycle import Order
 from rooney.performance.measures import (
     CORRELATION_DAYS,
     SHARPE_DAYS,
@@ -42,6 +42,7 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
+from rooney.secrets import Secret
 from rooney.systemd import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
@@ -103,7 +104,7 @@ class Pages:
         self._config = config
         self._shown = block.strategies
         self.assets: Mapping[str, str] = {}
-        self._memory: dict[str, tuple[Portrait, Any]] = {}
+        self._memory: dict[str, tuple[Snapshot, Any]] = {}
         self._environment = comparing.environment()
         self._environment.globals["tick_of"] = _tick_of
 
@@ -154,24 +155,24 @@ class Pages:
             "nan": math.nan, "day_usd": sum(face.measures.day_usd for face in faces if face.measures),
             "clock": clock(system), "modes": sorted({str(face.one.block.mode) for face in faces if face.one.block}),
             "unknown": sum(order.needs_person for face in faces for order in face.orders),
-            "positions": sum(len(face.one.portrait.open) for face in faces if face.one.portrait),
+            "positions": sum(len(face.one.snapshot.open) for face in faces if face.one.snapshot),
         }  # fmt: skip
         more = _PARTS.get(tab.path.split("/")[1])
         return given | more(self, tab, query, system, faces) if more is not None else given
 
     def _face(self, one: StrategyLook, system: System) -> "Face":
         """A strategy with what follows from its ledger, computed once per state of the ledger."""
-        portrait = one.portrait
-        if portrait is None:
+        snapshot = one.snapshot
+        if snapshot is None:
             return Face(one, *state_of(one, system.market), None, [], {}, ())
-        today = trade_date(portrait.ts_mark - 1) if portrait.ts_mark else None
+        today = trade_date(snapshot.ts_mark - 1) if snapshot.ts_mark else None
         known = self._memory.get(one.name)
-        if known is None or known[0] is not portrait:
-            points, days = curve(portrait), daily(portrait, today)
-            known = (portrait, (measure(portrait, points, days), points, days))
+        if known is None or known[0] is not snapshot:
+            points, days = curve(snapshot), daily(snapshot, today)
+            known = (snapshot, (measure(snapshot, points, days), points, days))
             self._memory[one.name] = known
         measures, points, days = known[1]
-        return Face(one, *state_of(one, system.market), measures, points, days, portrait.orders)
+        return Face(one, *state_of(one, system.market), measures, points, days, snapshot.orders)
 
     def overview(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """Curves laid over each other as P&L from zero, and how daily P&L goes together."""
@@ -204,21 +205,21 @@ class Pages:
         """Everything of one."""
         face = next((face for face in faces if face.one.name == tab.strategy), None)
         assert face is not None, f"{tab.strategy} is configured, so it has a face"
-        one, portrait = face.one, face.one.portrait
-        trades = [trade for trade in reversed(portrait.trades) if _matches(trade, query)] if portrait else []
+        one, snapshot = face.one, face.one.snapshot
+        trades = [trade for trade in reversed(snapshot.trades) if _matches(trade, query)] if snapshot else []
         begin_ns = _begin_of_day(system.trade_date)
         intents = [order for order in reversed(face.orders) if order.ts_mark >= begin_ns or order.is_open]
         equity = [(point.ts, point.equity_usd) for point in face.points]
         under = [(point.ts, -point.drawdown_usd) for point in face.points]
         ticks = {symbol: tick for symbol, (_, tick) in one.traded.items()}
         return {
-            "face": face, "portrait": portrait, "intents": intents, "trades": trades[:TRADES_SHOWN],
+            "face": face, "snapshot": snapshot, "intents": intents, "trades": trades[:TRADES_SHOWN],
             "n_trades": len(trades), "ticks": ticks, "need_days": SHARPE_DAYS,
-            "symbols": sorted({trade.symbol for trade in portrait.trades}) if portrait else [],
-            "causes": sorted({trade.cause for trade in portrait.trades}) if portrait else [],
+            "symbols": sorted({trade.symbol for trade in snapshot.trades}) if snapshot else [],
+            "causes": sorted({trade.cause for trade in snapshot.trades}) if snapshot else [],
             "plot": charts.plot([Curve(one.name, equity)], f"equity of {one.name}, USD, estimated", query.zone),
             "under": charts.plot([Curve("drawdown", under)], f"drawdown of {one.name}, USD", query.zone, 110, True),
-            "calendar": charts.calendar(face.days), "decisions": newest_decisions(portrait) if portrait else [],
+            "calendar": charts.calendar(face.days), "decisions": newest_decisions(snapshot) if snapshot else [],
             "settings": settings(one.block) if one.block else [], "send": self._looker.ledgers[one.name].send,
         }  # fmt: skip
 
@@ -226,7 +227,7 @@ class Pages:
         """Every instrument."""
         held: dict[str, int] = {}
         for face in faces:
-            for item in face.one.portrait.open if face.one.portrait else ():
+            for item in face.one.snapshot.open if face.one.snapshot else ():
                 held[item.symbol] = held.get(item.symbol, 0) + item.side * item.quantity
         return {"rows": [_quote(system.market, symbol, system.now_ns, held, self._looker.market.lag_s)
                          for symbol in system.symbols]}  # fmt: skip
@@ -257,7 +258,7 @@ class Pages:
         return {
             "units": [(name, system.usage.get(name), self._looker.units.load.get(name, math.nan),
                        self._looker.units.restarts.get(name, 0)) for name in names],
-            "rss": {face.one.name: face.one.portrait.rss_mb for face in faces if face.one.portrait},
+            "rss": {face.one.name: face.one.snapshot.rss_mb for face in faces if face.one.snapshot},
             "hops": [(name, len(buckets.newest), buckets.quantiles(0.5, 0.95, 0.99, 1.0)) for name, buckets in hops],
             "versions": versions(), "disk": disk(self._looker.state), "config": self._config.path,
             "clock_off_s": clock_off_s(system),
@@ -284,10 +285,10 @@ class Face(msgspec.Struct, frozen=True):
     @property
     def last(self) -> Decision | None:
         """The newest decision; of several at one mark the one that acted, or was kept from it."""
-        portrait = self.one.portrait
-        if portrait is None or not portrait.decisions:
+        snapshot = self.one.snapshot
+        if snapshot is None or not snapshot.decisions:
             return None
-        newest = [item for item in portrait.decisions if item.ts_mark == portrait.decisions[0].ts_mark]
+        newest = [item for item in snapshot.decisions if item.ts_mark == snapshot.decisions[0].ts_mark]
         return min(newest, key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
 
 
@@ -311,7 +312,7 @@ def _total(faces: list[Face]) -> dict[str, float]:
     }
 
 
-def _matches(trade: Closed, query: Query) -> bool:
+def _matches(trade: TradeRow, query: Query) -> bool:
     side = {"long": 1, "short": -1}.get(query.side)
     return query.symbol in ("", trade.symbol) and query.reason in ("", trade.cause) and side in (None, trade.side)
 
@@ -327,12 +328,12 @@ def _tick_of(symbol: str) -> float:
     return product.tick_size if product else 0.0
 
 
-def newest_decisions(portrait: Portrait) -> list[Decision]:
+def newest_decisions(snapshot: Snapshot) -> list[Decision]:
     """The newest of each instrument, in the order of the strategy's."""
     found: dict[str, Decision] = {}
-    for item in portrait.decisions:
+    for item in snapshot.decisions:
         found.setdefault(item.symbol, item)
-    return [found[held.symbol] for held in portrait.held if held.symbol in found]
+    return [found[held.symbol] for held in snapshot.held if held.symbol in found]
 
 
 def settings(block: StrategyBlock) -> list[tuple[str, str, bool]]:

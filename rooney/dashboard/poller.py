@@ -80,7 +80,7 @@ def _significant(system: System) -> Any:
         hub and (hub.state, hub.sessions, hub.pending_minutes, hub.fronts, hub.instruments, hub.detail),
         [freshness(system.market, symbol, system.now_ns)[0] for symbol in system.symbols],
         [
-            (one.name, id(one.portrait), str(one.unreadable), one.switches, one.is_running, one.waiting)
+            (one.name, id(one.snapshot), str(one.unreadable), one.switches, one.is_running, one.waiting)
             for one in system.strategies
         ],
         [(one.about, one.severity) for one in conditions(system)],

@@ -7,7 +7,6 @@ bytes and restored exactly.
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
@@ -15,25 +14,27 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.engine.settings import STOP_ATR, STOPS, EngineInstrument, Limits
-from rooney.engine.veto import Veto, _judges
+from rooney.engine.minute import DAILY, HOURLY, MinuteArrays, decided_of, trade_of
+from rooney.engine.settings import (
+    STOP_ATR,
+    EngineInstrument,
+    Limits,
+    filters_array,
+    instruments_array,
+    limits_array,
+    links_array,
+)
+from rooney.engine.veto import Veto, veto_arrays
 from rooney.errors import ConfigError
-from rooney.features import PAIRS
 from rooney.features.codegen import length_field
 from rooney.kernels import dtypes, entries
-from rooney.kernels.codes import Cause, Fill, OnUnconfirmed, Pending, Reason, VetoKind
-from rooney.market import sessions
-from rooney.market import sessions_v1 as oldclock
-from rooney.market.instruments import contract_from_number, parse_contract
-from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Minute, MinuteFlag, Roll
+from rooney.kernels.codes import Pending, Reason, VetoKind
+from rooney.market.instruments import contract_from_number
+from rooney.market.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
 from rooney.models.forest import Model
-from rooney.orders.decisions import Book, Decided, Decisions, Evaluated, Outcome, Position, Trade
-from rooney.orders.intents import Role, Side
+from rooney.orders.decisions import Book, Decisions, Evaluated, Outcome, Position
 from rooney.strategy.compiler import Compiled, explain
-from rooney.strategy.filters import Filter, filter_field
-
-_EPOCH = date(1970, 1, 1)
-_TIMEFRAME = {name: i for i, name in enumerate(TIMEFRAMES)}
+from rooney.strategy.filters import Filter
 
 
 class Engine:
@@ -56,65 +57,27 @@ class Engine:
         self.filters = dict(filters or {})
         judged = {symbol: veto.digest() if isinstance(veto, Model) else veto for symbol, veto in (vetoes or {}).items()}
         configured = msgspec.msgpack.encode((self.instruments, limits, self.filters, judged))
-        self.digest = hashlib.sha256(compiled.digest.encode() + configured).hexdigest()
+        steps = [compiled.digests.compiled, *compiled.digests.earlier()]
+        self.digest, *self._earlier = [hashlib.sha256(step.encode() + configured).hexdigest() for step in steps]
         n = len(self.instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
-        self._groups = sorted({instrument.group for instrument in self.instruments})
-        self._timeframe = _TIMEFRAME[compiled.strategy.timeframe]
+        self._timeframe = TIMEFRAMES.index(compiled.strategy.timeframe)
         self._old = limits.profile == "v1"
         columns = {field: k for k, field in enumerate(compiled.values_dtype.names or ())}
-        self._limits = np.zeros(1, dtypes.LIMITS)
-        self._limits[0] = (
-            self._timeframe,
-            _TIMEFRAME[compiled.strategy.stop_timeframe],
-            limits.max_positions,
-            limits.daily_stop_loss,
-            limits.drawdown_halt_usd,
-            int(limits.close_margin_s * 1e9),
-            int(limits.reentry_wait_s * 1e9),
-            int(limits.settle_s * 1e9),
-            OnUnconfirmed[limits.on_unconfirmed_entry.upper()],
-            limits.on_roll == "roll",
-            Fill[limits.fill.upper()],
-            limits.stop_fill == "inside",
-            limits.auto_close_ns,
-            limits.warm_up_bars,
-            columns.get(STOP_ATR, -1),
-            self._old,
-        )
-        self._instruments = np.zeros(n, dtypes.INSTRUMENT)
+        strategy = compiled.strategy
+        self._limits = limits_array(limits, strategy.timeframe, strategy.stop_timeframe, columns.get(STOP_ATR, -1))
+        self._instruments = instruments_array(self.instruments)
         self._params = np.zeros(n, compiled.params_dtype)
         for i, instrument in enumerate(self.instruments):
-            self._instruments[i] = (
-                instrument.traded,
-                instrument.tick_size,
-                instrument.point_value,
-                instrument.commission_usd,
-                instrument.slippage_ticks * instrument.tick_size,
-                instrument.margin_usd,
-                instrument.quantity,
-                instrument.clock_ns,
-                *(instrument.params.get(name, 0) for name in STOPS),
-            )
             self._params[i] = compiled.params_record(instrument.params)[0]
-        symbols = compiled.layout.symbols
-        self._links = np.full((n, len(symbols)), -1, np.int64)
-        for i, instrument in enumerate(self.instruments):
-            for k, symbol in enumerate(symbols):
-                there = PAIRS.get(instrument.symbol, "") if symbol == "pair" else symbol
-                self._links[i, k] = self._index.get(there, -1)
-        self._filters = np.zeros((n, len(self.filters)), dtypes.FILTER)
-        for k, (name, item) in enumerate(self.filters.items()):
-            passes = item.missing == "pass"
-            column = columns[filter_field(name)]
-            self._filters[:, k] = (column, item.low, item.high, item.above, item.below, item.mask, passes)
-        self._vetoes, self._veto_inputs, self._nodes = _judges(vetoes or {}, self._index, columns)
+        self._links = links_array(self.instruments, compiled.layout.symbols)
+        self._filters = filters_array(self.filters, n, columns)
+        self._vetoes, self._veto_inputs, self._nodes = veto_arrays(vetoes or {}, self._index, columns)
         self._entry_windows = np.array(limits.entry_windows, np.int64).reshape(-1, 2)
         self._no_entry = np.array(limits.no_entry_windows, np.int64).reshape(-1, 2)
         # State: all there is to freeze.
         self._account = np.zeros(1, dtypes.ACCOUNT)
         self._positions = np.zeros(n, dtypes.POSITION)
-        self._days = np.zeros(n, dtypes.SPAN)  # the old days in progress, profile v1
         self._slots = np.zeros((n, compiled.layout.n_slots))
         self._values = np.zeros(n, compiled.values_dtype)
         for name in ("cash", "equity", "best_equity", "day_start_equity"):
@@ -131,10 +94,7 @@ class Engine:
         fields = {name: [(field, dtype[field].str) for field in dtype.names or ()] for name, dtype in records}
         self._layout = msgspec.json.encode({"symbols": list(self._index), **fields}).decode()
         # Input and output of one mark, reused.
-        self._mark = np.zeros(1, dtypes.MARK)
-        self._sessions = np.zeros(n, dtypes.SESSION)
-        self._bars = np.zeros((dtypes.N_TIMEFRAMES, n), dtypes.BAR)
-        self._rolls = np.zeros(n, dtypes.ROLL)
+        self._minute = MinuteArrays(self.instruments, limits.profile)
         self._outcomes = np.zeros(4 * n + 4, dtypes.OUTCOME)
         self._intents = np.zeros(2 * n, dtypes.INTENT)
         self._trades = np.zeros(6 * n + 4, dtypes.TRADE)  # as many as outcomes can close, and more
@@ -159,15 +119,13 @@ class Engine:
             self._values,
             self._numbers,
             self._held,
-            self._mark,
-            self._sessions,
-            self._bars,
-            self._rolls,
+            self._minute.mark,
+            self._minute.sessions,
+            self._minute.bars,
+            self._minute.rolls,
             self._outcomes,
         )
         self._found = (self._trades, self._reasons, self._scores, self._out)
-        self._windows: dict[str, sessions.Window | None] = {}
-        self._session_of = [(i, instrument.group) for i, instrument in enumerate(self.instruments)]
 
     def compile(self) -> None:
         """Make the first call now, afterwards nothing compiles. Raises StrategyError for a rule that cannot be."""
@@ -180,26 +138,34 @@ class Engine:
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
         """Advance by one tape minute. `outcomes` became known before it."""
-        self._load(minute.ts_close, minute.bars, minute.rolls, bool(minute.quality & MinuteFlag.GAP), warming=False)
+        self._minute.load(
+            minute.ts_close, minute.bars, minute.rolls, gap=bool(minute.quality & MinuteFlag.GAP), warming=False
+        )
         for k, outcome in enumerate(outcomes):
             self._outcomes[k] = (
-                self._index[outcome.symbol], outcome.role, outcome.ts_mark, outcome.kind, outcome.ts,
-                outcome.side, outcome.quantity, outcome.price,
-            )  # fmt: skip
+                self._index[outcome.symbol],
+                outcome.role,
+                outcome.ts_mark,
+                outcome.kind,
+                outcome.ts,
+                outcome.side,
+                outcome.quantity,
+                outcome.price,
+            )
         self._step(len(outcomes))
         return self.read(minute.ts_close)
 
     def warm_up(self, bars: Iterable[Bar], rolls: Iterable[Roll] = ()) -> None:
         """Fold closed history into the features; nothing is decided. Bars and rolls in any order."""
         events: list[tuple[int, int, Bar | Roll]] = [(roll.ts, -1, roll) for roll in rolls]
-        events += [(bar.ts_close, _TIMEFRAME[bar.timeframe], bar) for bar in bars]
+        events += [(bar.ts_close, TIMEFRAMES.index(bar.timeframe), bar) for bar in bars]
         events.sort(key=lambda event: event[:2])
         marks = self.marks()
         for ts_close, group in groupby(events, key=lambda event: event[0]):
             items = [item for _, _, item in group]
             found_bars = [item for item in items if isinstance(item, Bar)]
             found_rolls = [item for item in items if isinstance(item, Roll)]
-            self._load(ts_close, found_bars, found_rolls, gap=False, warming=True)
+            self._minute.load(ts_close, found_bars, found_rolls, gap=False, warming=True)
             self._step(0)
         self._account["marks"] = marks  # of the tape alone: a replay counts back from the last one to the first
 
@@ -218,9 +184,13 @@ class Engine:
         need = self.compiled.layout.warm_up_bars(timeframe)
         if timeframe == self._timeframe:
             need = max(need, self.limits.warm_up_bars)
-        if self._old and timeframe == _TIMEFRAME["hourly"]:
-            need = max(need, 24 * self.compiled.layout.warm_up_bars(_TIMEFRAME["daily"]))
+        if self._old and timeframe == HOURLY:
+            need = max(need, 24 * self.compiled.layout.warm_up_bars(DAILY))
         return need
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether that is its digest, or was before digests were made of syntax."""
+        return digest == self.digest or digest in self._earlier
 
     def freeze(self) -> bytes:
         """The whole state as bytes; equal states give equal bytes."""
@@ -299,68 +269,11 @@ class Engine:
         return int(((~np.isnan(own)).all(axis=1) & (self._instruments["traded"] > 0)).sum())
 
     def _state(self) -> tuple[Any, ...]:
-        return self._account, self._positions, self._days, self._held, self._slots, self._values
-
-    def _load(self, ts_close: int, bars: Sequence[Bar], rolls: Sequence[Roll], gap: bool, warming: bool) -> None:
-        day = (sessions.trade_date(ts_close - 1) - _EPOCH).days
-        self._mark[0] = (ts_close, day, sessions.utc_offset_ns(ts_close - 1), gap, warming)
-        self._bars["valid"] = 0
-        on = datetime.fromtimestamp(ts_close // 1_000_000_000, UTC).date()
-        for bar in bars:
-            i, timeframe = self._index.get(bar.symbol), _TIMEFRAME.get(bar.timeframe)
-            contract = parse_contract(bar.contract, on)
-            if i is None or timeframe is None or contract is None or bar.flags & BarFlag.OFF_SESSION:
-                continue
-            self._bars[timeframe, i] = (
-                1, bar.ts_open, bar.ts_close, contract.number, bar.open, bar.high, bar.low, bar.close, bar.volume,
-            )  # fmt: skip
-        if self._old:
-            self._fold_old_days(ts_close)
-        self._rolls["valid"] = 0
-        for roll in rolls:
-            i = self._index.get(roll.symbol)
-            contract = parse_contract(roll.new_contract, on)
-            if i is not None and contract is not None:
-                self._rolls[i] = (1, contract.number, roll.old_last, roll.new_last)
-        if warming:
-            return
-        for group in self._groups:
-            window = self._windows.get(group)
-            if window is None or not window.open_ns <= ts_close < window.close_ns:
-                self._windows[group] = sessions.window_at(group, ts_close)
-        known = sessions.covered(ts_close)  # beyond the table holidays are unknown: no entries
-        for i, group in self._session_of:
-            window = self._windows[group]
-            if window is None or not known:
-                self._sessions[i] = (0, 0, 0)
-            else:
-                on_day = window.trade_date
-                opens, closes = sessions.session_open_ns(group, on_day), sessions.session_close_ns(group, on_day)
-                self._sessions[i] = (1, opens, closes)
-
-    def _fold_old_days(self, ts_close: int) -> None:
-        """Profile v1 has days of its own, folded from hours; those of the tape are another system's."""
-        self._bars[_TIMEFRAME["daily"]]["valid"] = 0
-        for i, instrument in enumerate(self.instruments):
-            span, bar, hour = self._days[i], self._bars[_TIMEFRAME["daily"], i], self._bars[_TIMEFRAME["hourly"], i]
-            if span["valid"] and hour["valid"] and hour["ts_open"] >= span["ts_close"]:
-                _hand_out(span, bar)
-            if hour["valid"]:
-                if not span["valid"]:
-                    for name in ("open", "high", "low"):
-                        span[name] = hour[name]
-                    span["valid"], span["volume"] = 1, 0.0
-                    span["ts_open"], span["ts_close"] = oldclock.day_at(instrument.group, int(hour["ts_open"]))
-                span["high"] = max(span["high"], hour["high"])
-                span["low"] = min(span["low"], hour["low"])
-                span["close"], span["contract"] = hour["close"], hour["contract"]
-                span["volume"] += hour["volume"]
-            if span["valid"] and span["ts_close"] <= ts_close and not bar["valid"]:
-                _hand_out(span, bar)
+        return self._account, self._positions, self._minute.days, self._held, self._slots, self._values
 
     def days_in_progress(self) -> NDArray[np.void]:
         """SPAN per instrument for a scan to fold days in: this engine's own where it folds them live, profile v1."""
-        return self._days if self._old else np.zeros_like(self._days)
+        return self._minute.days if self._old else np.zeros_like(self._minute.days)
 
     def arrays(self) -> tuple[Any, ...]:
         """The arrays a scan over history works on, in its order; its state is this engine's."""
@@ -377,10 +290,11 @@ class Engine:
     def read(self, ts_mark: int) -> Decisions:
         """What the mark just stepped, here or by a scan on these arrays, has decided."""
         out = self._out[0]
+        symbols = list(self._index)
         # One conversion for all of them: a field of a record costs as much as a whole row of plain numbers.
-        intents = [self._decided(*fields) for fields in self._intents[: int(out["n_intents"])].tolist()]
-        trades = [self._trade(record) for record in self._trades[: int(out["n_trades"])]]
-        decided_at = self._bars["valid"][self._timeframe]
+        intents = [decided_of(symbols, *fields) for fields in self._intents[: int(out["n_intents"])].tolist()]
+        trades = [trade_of(symbols, record) for record in self._trades[: int(out["n_trades"])]]
+        decided_at = self._minute.bars["valid"][self._timeframe]
         evaluated = []
         names = list(self.compiled.layout.names)
         asked = np.flatnonzero(((self._reasons > 0) | (decided_at > 0)) & (self._instruments["traded"] > 0))
@@ -389,46 +303,6 @@ class Engine:
             features = dict(zip(names, numbers, strict=True))
             evaluated.append(Evaluated(self.instruments[i].symbol, Reason(reason), features, score))
         return Decisions(ts_mark, intents, trades, evaluated)
-
-    def _decided(
-        self,
-        instrument: int,
-        role: int,
-        side: int,
-        quantity: int,
-        contract: int,
-        cause: int,
-        price: float,
-        stop_price: float,
-    ) -> Decided:
-        """Of the fields of INTENT, in their order."""
-        symbol = self.instruments[instrument].symbol
-        named = contract_from_number(symbol, contract)
-        return Decided(symbol, named, Role(role), Side(side), quantity, Cause(cause), price, stop_price)
-
-    def _trade(self, record: Any) -> Trade:
-        symbol = self.instruments[int(record["instrument"])].symbol
-        return Trade(
-            symbol,
-            contract_from_number(symbol, int(record["contract"])).raw,
-            int(record["side"]),
-            int(record["quantity"]),
-            int(record["entry_ts"]),
-            float(record["entry_price"]),
-            int(record["exit_ts"]),
-            float(record["exit_price"]),
-            Cause(int(record["cause"])).name.lower(),
-            float(record["pnl_usd"]),
-            float(record["costs_usd"]),
-            int(record["bars_held"]),
-            float(record["score"]),
-        )
-
-
-def _hand_out(span: Any, bar: Any) -> None:
-    for name in ("ts_open", "ts_close", "contract", "open", "high", "low", "close", "volume"):
-        bar[name] = span[name]
-    bar["valid"], span["valid"] = 1, 0
 
 
 def _take_over(record: Any, other: Any) -> None:

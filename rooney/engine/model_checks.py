@@ -1,7 +1,6 @@
 """Models of a configuration against the strategy that uses them."""
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,11 +9,10 @@ from rooney.config.preflight import Finding
 from rooney.config.settings import StrategyConfig
 from rooney.engine.veto import Veto
 from rooney.errors import BundleError, StrategyError
-from rooney.features import catalogue
-from rooney.kernels import jit
 from rooney.models.bundle import SHOWN, Bundle
 from rooney.models.forest import Model, NoModel, read_models
-from rooney.strategy.loader import load, sources_digest
+from rooney.strategy.digest import other_code
+from rooney.strategy.loader import load
 
 
 def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
@@ -41,13 +39,13 @@ def bundle_models(strategy: StrategyConfig, bundle: Bundle) -> dict[str, Model]:
     bundle.check_files()
     models = read_models(bundle.path, strategy.traded, Path(strategy.strategy).stem)
     try:
-        own = code_digests(strategy.strategy, bundle.manifest.features)
+        other = other_code(bundle.manifest.digests, strategy.strategy, bundle.manifest.features)
     except StrategyError as error:
         raise BundleError(f"{bundle.path}: {error}; not used") from error
-    was = bundle.manifest.digests
-    if other := [what for what in own if was.get(what) != own[what]]:
+    if other:
+        was = bundle.manifest.digests
         hashes = ", ".join(
-            f"{what} {was.get(what, '')[:SHOWN] or '(none)'}, here {own[what][:SHOWN]}" for what in other
+            f"{what} {was.get(what, '')[:SHOWN] or '(none)'}, here {digest[:SHOWN]}" for what, digest in other.items()
         )
         raise BundleError(
             f"{bundle.path}: was promoted with other {' and '.join(other)} than this version of rooney has ({hashes}); "
@@ -57,19 +55,6 @@ def bundle_models(strategy: StrategyConfig, bundle: Bundle) -> dict[str, Model]:
         if model.made_from.get("parameters") != parameters_digest(strategy, symbol):
             raise BundleError(f"{bundle.path}: the model of {symbol} learned from trades of other parameters; not used")
     return models
-
-
-def code_digests(strategy: str, features: Iterable[str]) -> dict[str, str]:
-    """sha256 of what a model's numbers come from: kernels, definitions of features, the strategy's file.
-
-    Raises StrategyError for a feature that this version does not know.
-    """
-    defined = {name: catalogue(name) for name in features}
-    return {
-        "kernels": jit.texts_digest(),
-        "features": hashlib.sha256(msgspec.msgpack.encode(defined, order="deterministic")).hexdigest(),
-        "strategy": sources_digest(strategy),
-    }
 
 
 def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:

@@ -1,17 +1,24 @@
-"""Settings of an engine: its instruments and the limits of its account."""
+"""Settings of an engine, instruments, limits and filters, and their arrays for the step."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rooney.features import PAIRS
+from rooney.kernels import dtypes
+from rooney.kernels.codes import Fill, OnUnconfirmed
+from rooney.market.messages import TIMEFRAMES
+from rooney.strategy.filters import Filter, filter_field
 
 STOPS = ("time_stop_bars", "stop_percent", "stop_atr", "target_percent", "target_atr", "trail_atr")
-
-
 STOP_ATR = "stop_atr"  # field of the average true range of stop, target and trailing stop
 
 
 class EngineInstrument(msgspec.Struct, frozen=True):
-    """What the step must know of an instrument.
+    """Instrument of an engine, traded or read.
 
     slippage_ticks: per side; commission_usd: round turn per contract; margin_usd: per contract, 0 is not checked
     params:         the strategy's, and the shared ones by name
@@ -58,3 +65,64 @@ class Limits(msgspec.Struct, frozen=True):
     auto_close_ns: int = -1
     warm_up_bars: int = 0
     profile: str = "default"
+
+
+def limits_array(limits: Limits, timeframe: str, stop_timeframe: str, atr_column: int) -> NDArray[np.void]:
+    """LIMITS of a strategy. atr_column: of the values, -1 for none."""
+    array = np.zeros(1, dtypes.LIMITS)
+    array[0] = (
+        TIMEFRAMES.index(timeframe),
+        TIMEFRAMES.index(stop_timeframe),
+        limits.max_positions,
+        limits.daily_stop_loss,
+        limits.drawdown_halt_usd,
+        int(limits.close_margin_s * 1e9),
+        int(limits.reentry_wait_s * 1e9),
+        int(limits.settle_s * 1e9),
+        OnUnconfirmed[limits.on_unconfirmed_entry.upper()],
+        limits.on_roll == "roll",
+        Fill[limits.fill.upper()],
+        limits.stop_fill == "inside",
+        limits.auto_close_ns,
+        limits.warm_up_bars,
+        atr_column,
+        limits.profile == "v1",
+    )
+    return array
+
+
+def instruments_array(instruments: Sequence[EngineInstrument]) -> NDArray[np.void]:
+    """INSTRUMENT of each."""
+    array = np.zeros(len(instruments), dtypes.INSTRUMENT)
+    for i, instrument in enumerate(instruments):
+        array[i] = (
+            instrument.traded,
+            instrument.tick_size,
+            instrument.point_value,
+            instrument.commission_usd,
+            instrument.slippage_ticks * instrument.tick_size,
+            instrument.margin_usd,
+            instrument.quantity,
+            instrument.clock_ns,
+            *(instrument.params.get(name, 0) for name in STOPS),
+        )
+    return array
+
+
+def links_array(instruments: Sequence[EngineInstrument], symbols: Sequence[str]) -> NDArray[np.int64]:
+    """int64[instrument, symbol], index of the instrument that each symbol of the features stands for; -1: none."""
+    index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
+    array = np.full((len(instruments), len(symbols)), -1, np.int64)
+    for i, instrument in enumerate(instruments):
+        for k, symbol in enumerate(symbols):
+            array[i, k] = index.get(PAIRS.get(instrument.symbol, "") if symbol == "pair" else symbol, -1)
+    return array
+
+
+def filters_array(filters: Mapping[str, Filter], n: int, columns: Mapping[str, int]) -> NDArray[np.void]:
+    """FILTER[instrument, filter], the same for all `n` instruments. columns: of the values, by field."""
+    array = np.zeros((n, len(filters)), dtypes.FILTER)
+    for k, (name, item) in enumerate(filters.items()):
+        passes = item.missing == "pass"
+        array[:, k] = (columns[filter_field(name)], item.low, item.high, item.above, item.below, item.mask, passes)
+    return array

@@ -1,4 +1,4 @@
-"""What judges entries: logistic models and forests, as arrays of the step."""
+"""Vetoes of entries, logistic models and forests, and their arrays for the step."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def model_field(name: str) -> str:
     return "model_" + re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _judges(
+def veto_arrays(
     vetoes: Mapping[str, Veto], index: Mapping[str, int], columns: Mapping[str, int]
 ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
     """VETO per instrument, VETO_INPUT of all of them, NODE of all forests. columns: of the values, by field."""

@@ -12,11 +12,12 @@ from rooney import log
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery, is_given_up
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import Reading, read_ledger
+from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
-from rooney.orders.intents import IllegalMoveError, Intent, Role, Said, State, new_intent_id
+from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
+from rooney.orders.lifecycle import IllegalMoveError
 from rooney.orders.outcomes import BY_OPERATOR, of_act
 
 logger = logging.getLogger(__name__)
@@ -187,12 +188,12 @@ class Desk:
     def _delivery_busy(self) -> bool:
         return any(self._delivery.is_in_flight(symbol) for symbol in self._symbols)
 
-    def _exits(self, reading: Reading, exposed: Sequence[Exposure], again: bool) -> list[Intent]:
+    def _exits(self, reading: Snapshot, exposed: Sequence[Exposure], again: bool) -> list[Intent]:
         """The exits that close what is exposed. again: also in place of one that was given up."""
         prices = {held.symbol: held.mark for held in reading.held}
         found: dict[str, Intent] = {}
         for one in exposed:
-            if one.exit is not None and not (again and is_given_up(step.state for step in one.exit.steps)):
+            if one.exit is not None and not (again and is_given_up(step.state for step in one.exit.events)):
                 continue
 
             def is_taken(id_: str) -> bool:

@@ -23,7 +23,7 @@ from rooney.market import sessions
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
-from rooney.orders.notices import Notice
+from rooney.orders.notices import EXIT_ALARM_S, Notice
 from rooney.orders.outcomes import OUTCOME_STATES
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ NOT_SENT_PAUSES_S = (0.3, 1.0, 2.0, 5.0, 15.0)
 REFUSED_PAUSE_S = 60.0
 RETRY_LATER_PAUSE_S = 20.0
 MAX_UNCONFIRMED_EXITS = 5
-EXIT_ALARM_S = 30.0  # an exit that could go out and is not acknowledged after so long is told to people
 IN_FLIGHT_S = 0.05
 _NEVER = 1 << 62
 FINAL = (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)
@@ -141,7 +140,7 @@ class Delivery:
         self._rules = rules
         self._switches = switches
         self._feed = feed
-        recent = ledger.attempts_since(clock.now_ns() - gates.HOUR_NS)
+        recent = ledger.attempts_since(clock.now_ns() - sessions.HOUR_NS)
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from rooney.clock import CLOCK_BEHIND_S
 from rooney.ledger.records import Attempt
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Role, State
 
-MINUTE_NS, HOUR_NS = 60_000_000_000, 3_600_000_000_000
 BREAKER_FAILURES, BREAKER_WINDOW_NS = 3, 5 * MINUTE_NS
-CLOCK_BEHIND_S = 2.0  # a bar that closed in our future: the clock is wrong, and with it every age
 ENTRY_FILL_S = 5.0  # an exit planned before the entry has filled finds nothing to close, and the entry fills after it
 _MAY_BE_LIVE = (State.ACKNOWLEDGED, State.UNCONFIRMED)
 

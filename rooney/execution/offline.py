@@ -16,7 +16,7 @@ from rooney.execution.command_handler import Desk
 from rooney.execution.delivery import Delivery, take_over
 from rooney.execution.gates import Rules, stopped
 from rooney.ledger.exposure import Exposure
-from rooney.ledger.reader import Reading
+from rooney.ledger.snapshot import Snapshot
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import group_of
 from rooney.market.sessions import window_at
@@ -42,7 +42,7 @@ class StandIn:
 
     def __init__(
         self,
-        reading: Reading,
+        reading: Snapshot,
         clock: Clock,
         rules: Rules | None = None,
         send: Callable[[Payload], Receipt] | None = None,

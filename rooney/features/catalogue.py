@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 
 from rooney.errors import StrategyError
+from rooney.features.aliases import ALIASES
 from rooney.features.feature import Feature
 
 PERCENTILE_WINDOW = 252
@@ -271,100 +272,6 @@ for _name in _RANKED:
     else:
         _OLD[f"{_name}_pct"] = _rank_v1(_old, _EACH_BAR if _old.timeframe == HOURLY else _EACH_DAY)
 
-ALIASES: dict[str, str] = {
-    "alloweddow": "weekday",
-    "allowedmon": "month",
-    "enabledom": "day_after_25",
-    "domday": "day_after_25",
-    "enablebegweek": "week_start",
-    "enableevenodd": "even_odd",
-    "enablesessions": "session",
-    "enableopenclose": "open_close",
-    "prev_day_pctxvalue": "prev_day_pct",  # never multiplied by anything
-    "enable4barret": "return_4",
-    "enable4barretd": "return_4_daily",
-    "enableaboveopen": "above_daily_close",
-    "ibs_percentile": "ibs_pct",
-    "daily_ibs_percentile": "daily_ibs_pct",
-    "pair_ibs_daily": "pair_ibs",  # hourly under this name too
-    "pair_ibs_percentile": "pair_ibs_pct",
-    "enablepairibs": "pair_ibs",
-    "pair_z_score_daily": "pair_z",
-    "enablepairz": "pair_z",
-    "usevalfilter": "value",
-    "enablersientry": "rsi",
-    "rsi_len_2": "rsi_len2",
-    "enablersientry2len": "rsi_len2",
-    "rsi_len_2_percentile": "rsi_len2_pct",
-    "rsi_len_14": "rsi_len14",
-    "enablersientry14len": "rsi_len14",
-    "enablersientry2": "rsi2",
-    "secondary_rsi_percentile": "rsi2_pct",
-    "secondary_rsi_entry_daily": "daily_rsi",
-    "enabledailyrsi": "daily_rsi",
-    "daily_rsi2_len": "daily_rsi2",
-    "daily_rsi_len_2": "daily_rsi2",
-    "enabledailyrsi2len": "daily_rsi2",
-    "daily_rsi_len_14": "daily_rsi14",
-    "enabledailyrsi14len": "daily_rsi14",
-    "enableatrz": "atrz",
-    "atr_z_percentile": "atrz_pct",
-    "enablevolz": "volz",
-    "volume_z_percentile": "volz_pct",
-    "enabledatrz": "datrz",
-    "daily_atr_z_percentile": "datrz_pct",
-    "enabledvolz": "dvolz",
-    "daily_volume_z_percentile": "dvolz_pct",
-    "price_z_score_daily": "z_score",
-    "enablezscore": "z_score",
-    "distance_z_entry_daily": "dist_z",
-    "enabledistz": "dist_z",
-    "momentum_z_entry_daily": "mom3_z",
-    "enablemom3": "mom3_z",
-    "momentum_z_percentile": "mom3_z_pct",
-    "enabletratr": "tratr",
-    "tr_atr_percentile": "tratr_pct",
-    "enablerangecompressionatr": "range_compression_atr",
-    "enabledailyrangecompression": "daily_range_compression",
-    "enablehourlyatrpercentile": "hourly_atr_percentile",
-    "enabledailyatrpercentile": "daily_atr_percentile",
-    "enabletwrc": "twrc",
-    "hourly_directional_draft": "hourly_directional_drift",
-    "enabledirdrift": "hourly_directional_drift",
-    "enabledirdriftd": "daily_directional_drift",
-    "spiral_efficiency_ratio_daily": "spiral_efficiency_ratio",
-    "enablespiraler": "spiral_efficiency_ratio",
-    "enablemaslope": "ma_slope_fast",
-    "enabledailyslope": "daily_slope_fast",
-    "ma_spread_daily_ribbon_tightness": "ma_spread_ribbon_tightness",
-    "enablemaspread": "ma_spread_ribbon_tightness",
-    "enableema8": "above_ema8",
-    "enableema20": "above_ema20",
-    "enableema50": "above_ema50",
-    "enableema200": "above_ema200",
-    "enableema20d": "above_ema20_daily",
-    "enableema50d": "above_ema50_daily",
-    "enableema200d": "above_ema200_daily",
-    "enableadx": "adx_value",
-    "enabledadx": "daily_adx_value",
-    "parabolic_sar_distance_daily": "parabolic_sar_distance",
-    "enablepsar": "parabolic_sar_distance",
-    "enablebb": "bb",
-    "bollinger_high": "bb_high",
-    "enablebbhigh": "bb_high",
-    "bollinger_high_daily": "bb_high_d",
-    "enablebbhighd": "bb_high_d",
-    "enablebbw": "bollinger_bandwidth_daily",
-    "enabledonch": "donch",
-    "donchian_proximity_daily_to_nearest_band": "donchian_proximity_to_nearest_band",
-    "enabledonchprox": "donchian_proximity_to_nearest_band",
-    "enablebearcount": "bear_count",
-    "enablebullishbarcount": "bull_count",
-    "enableinsidebar": "inside_bar",
-    "enablen7bar": "narrowest_7",
-    "usesupplyzone": "supply_zone",
-}
-
 _CROSS_NAME = re.compile(r"(\w+?)_(hourly|daily)_(return|z_score|return_pipeline|z_pipeline|z_score_pipeline)(_v1)?")
 _CROSS_SWITCH = re.compile(r"enable(\w+?)(zscore|return)(hour|day)(_v1)?")
 _CROSS_KINDS: dict[str, Callable[[Feature], Feature]] = {
@@ -376,10 +283,10 @@ _CROSS_KINDS: dict[str, Callable[[Feature], Feature]] = {
 
 def _cross(name: str) -> Feature | None:
     """`es_hourly_return`, `gc_daily_z_score`, `cl_hourly_z_pipeline` and what else they were called."""
-    if found := _CROSS_NAME.fullmatch(name):
-        root, timeframe, kind, old = found.groups()
-    elif found := _CROSS_SWITCH.fullmatch(name):
-        root, kind, span, old = found.groups()
+    if match := _CROSS_NAME.fullmatch(name):
+        root, timeframe, kind, old = match.groups()
+    elif match := _CROSS_SWITCH.fullmatch(name):
+        root, kind, span, old = match.groups()
         timeframe = {"hour": HOURLY, "day": DAILY}[span]
         kind = {"zscore": "z_score", "return": "return"}[kind]
     else:
@@ -396,7 +303,7 @@ def _cross(name: str) -> Feature | None:
 
 
 def names() -> list[str]:
-    """Every name there is, without aliases, `_v1` and cross features."""
+    """All names in order, without aliases, `_v1` and cross features."""
     return sorted(_STANDARD)
 
 
@@ -410,9 +317,9 @@ def catalogue(name: str) -> Feature:
     old = key.endswith("_v1")
     base = key.removesuffix("_v1")
     base = ALIASES.get(base, base)
-    found = (_OLD.get(base) if old else None) or _STANDARD.get(base) or _cross(key)
-    if found is not None:
-        return found
+    feature = (_OLD.get(base) if old else None) or _STANDARD.get(base) or _cross(key)
+    if feature is not None:
+        return feature
     near = difflib.get_close_matches(base, [*_STANDARD, *ALIASES], n=3, cutoff=0.5)
     said = f"did you mean {' or '.join(near)}?" if near else "rooney.features.catalogue.names() lists what there is"
     raise StrategyError(f"feature {name!r} is not in the library; {said}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from rooney.errors import StrategyError
 from rooney.features.feature import Feature
-from rooney.features.registry import KERNELS, Kernel
+from rooney.features.registry import KERNELS, Kernel, place_of
 from rooney.market.messages import TIMEFRAMES
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
@@ -221,7 +221,7 @@ def write(layout: Layout, timeframe: int) -> str:
     """Source of what `rooney.kernels.strategy_stub` says of features. timeframe: at which the strategy decides."""
     kernels = [node.kernel for node in layout.nodes if node.kernel and node.kernel.name != REMEMBERED]
     updates = {kernel.update for kernel in kernels} | {kernel.again for kernel in kernels if kernel.again}
-    imports = sorted({f"from {_home(update)} import {_name(update)} as {_local(update)}\n" for update in updates})
+    imports = sorted(map(_import, updates))
     folds: dict[int, list[str]] = {}
     links: dict[int, list[str]] = {}
     reads = [node for node in layout.nodes if node.symbol]
@@ -277,17 +277,15 @@ def write(layout: Layout, timeframe: int) -> str:
     )
 
 
-def _home(update: Any) -> str:
-    return str(getattr(update, "py_func", update).__module__)
-
-
-def _name(update: Any) -> str:
-    return str(getattr(update, "py_func", update).__name__)
+def _import(update: Any) -> str:
+    module, name = place_of(update)
+    return f"from {module} import {name} as {_local(update)}\n"
 
 
 def _local(update: Any) -> str:
     """Name of a kernel in the written module: two modules may hold kernels of one name."""
-    return f"{_home(update).rpartition('.')[2]}_{_name(update)}"
+    module, name = place_of(update)
+    return f"{module.rpartition('.')[2]}_{name}"
 
 
 def _call(node: Node, inputs: list[str]) -> str:

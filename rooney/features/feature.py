@@ -1,6 +1,22 @@
-"""A feature as a strategy names it."""
+"""Features as a strategy names them."""
 
 import msgspec
+
+# Instruments compared with each other. Without a pair: 6C 6J 6M 6N 6S PL TLT and the grains.
+PAIRS = {
+    "ES": "NQ",
+    "NQ": "ES",
+    "RTY": "YM",
+    "YM": "RTY",
+    "GC": "SI",
+    "SI": "GC",
+    "HG": "SI",
+    "CL": "NG",
+    "NG": "CL",
+    "6A": "6E",
+    "6B": "6E",
+    "6E": "6A",
+}
 
 
 class Feature(msgspec.Struct, frozen=True):

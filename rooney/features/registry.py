@@ -7,8 +7,20 @@ import msgspec
 
 from rooney.errors import StrategyError
 from rooney.features.feature import Feature
-from rooney.kernels.indicators import arithmetic, bands, calendar, channels, patterns, pivots, ranks, statistics, trend
-from rooney.kernels.indicators import momentum as indicators
+from rooney.kernels.indicators import (
+    arithmetic,
+    bands,
+    calendar,
+    channels,
+    momentum,
+    patterns,
+    pivots,
+    price,
+    ranks,
+    statistics,
+    trend,
+    volatility,
+)
 from rooney.kernels.indicators import reevaluation_v1 as again
 from rooney.kernels.indicators import statistics_v1 as onepass
 
@@ -56,6 +68,12 @@ def is_research_only(feature: Feature) -> bool:
     kernel = KERNELS.get(feature.kernel)
     own = feature.timeframe == "daily_ahead" or (kernel is not None and kernel.research_only)
     return own or any(is_research_only(of) for of in feature.of)
+
+
+def place_of(function: Callable[..., float]) -> tuple[str, str]:
+    """Module and name of a kernel's function, compiled or not."""
+    plain = getattr(function, "py_func", function)
+    return plain.__module__, plain.__name__
 
 
 def bars(n: Length, least: int = 1) -> int:
@@ -165,29 +183,29 @@ def _two(name: str, update: Callable[..., float], formula: str, source: str = ""
     _REGISTERED[name] = Kernel(name, update, "two", _one, _one, formula, source, None, value)
 
 
-_bar("open", indicators.price_open, _one, _one, "open", value="price")
-_bar("high", indicators.price_high, _one, _one, "high", value="price")
-_bar("low", indicators.price_low, _one, _one, "low", value="price")
-_bar("close", indicators.last_close, _one, _one, "close", value="price")
-_bar("volume", indicators.traded, _one, _one, "volume")
-_bar("range", indicators.bar_range, _one, _one, "high - low")
-_bar("bar_number", indicators.bar_number, _one, _one, "bars so far")
-_bar("zero_v1", indicators.zero_v1, _one, _one, "0", "old system §3.3")
-_bar("ibs", indicators.ibs, _one, _one, "(close - low) / (high - low), 0.5 without range", "old system §2.1")
+_bar("open", price.price_open, _one, _one, "open", value="price")
+_bar("high", price.price_high, _one, _one, "high", value="price")
+_bar("low", price.price_low, _one, _one, "low", value="price")
+_bar("close", price.last_close, _one, _one, "close", value="price")
+_bar("volume", price.traded, _one, _one, "volume")
+_bar("range", price.bar_range, _one, _one, "high - low")
+_bar("bar_number", price.bar_number, _one, _one, "bars so far")
+_bar("zero_v1", price.zero_v1, _one, _one, "0", "old system §3.3")
+_bar("ibs", price.ibs, _one, _one, "(close - low) / (high - low), 0.5 without range", "old system §2.1")
 _bar(
-    "true_range", indicators.true_range, lambda n: 2, lambda n: 2,
+    "true_range", volatility.true_range, lambda n: 2, lambda n: 2,
     "max(high, close before) - min(low, close before)", "Wilder 1978, section III", lambda n: ((1, 2),),
 )  # fmt: skip
 _bar(
-    "rsi", indicators.rsi, lambda n: 4, lambda n: bars(n) + 1,
+    "rsi", momentum.rsi, lambda n: 4, lambda n: bars(n) + 1,
     "100 g / (g + l), g and l Wilder averages of changes", "Wilder 1978, section VI", lambda n: ((1, 2),),
 )  # fmt: skip
 _bar(
-    "rsi_v1", indicators.rsi_v1, lambda n: 4, lambda n: bars(n) + 1,
+    "rsi_v1", momentum.rsi_v1, lambda n: 4, lambda n: bars(n) + 1,
     "100 - 100 / (1 + g / l of the bar before), 0 where that l < 1e-12", "old system §2.3", lambda n: ((1, 2),),
 )  # fmt: skip
 _bar(
-    "atr", indicators.atr, lambda n: 3, lambda n: bars(n) + 1,
+    "atr", volatility.atr, lambda n: 3, lambda n: bars(n) + 1,
     "Wilder average of the true range", "Wilder 1978, section III", lambda n: ((1, 2),),
 )  # fmt: skip
 _bar(

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from rooney.bus.client import Bus
+from rooney.bus.outage import Outage
+from rooney.bus.publisher import Publisher
 from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
@@ -38,7 +39,6 @@ TURN_S = 0.25  # the loop turns at least this often
 STATUS_EVERY_S = 1.0
 INBOX_MINUTES = 200  # so far ahead of publishing may a replay run; then the gateway has to wait
 REDIS_PAUSE_S = 0.2
-REDIS_ALERT_S = 30.0  # away for so long: said once, as loud as can be
 REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h; a local one all it has
 SESSION_NS = 4 * 24 * 60 * MINUTE_NS  # no trade date began longer ago: a weekend and a holiday are in between
 
@@ -57,7 +57,7 @@ class Hub:
     def __init__(
         self,
         roots: list[tuple[str, str, str]],
-        bus: Bus,
+        bus: Publisher,
         make_feed: MakeFeed,
         notifier: Notifier,
         *,
@@ -83,9 +83,7 @@ class Hub:
         self._assembler = self._new_assembler()
         self._stopping = False
         self._ending = False
-        self._redis_ok = True
-        self._redis_gone_mono = 0.0
-        self._alerted = False
+        self._outage = Outage(logger, f"minutes wait in a ring of {ring}", "no worker decides, no entries are sent")
         self._detail = ""  # why the hub has to start again
         self._said_ready = False
         self._published_ns = 0
@@ -154,7 +152,7 @@ class Hub:
                 self._compare(item)
             else:
                 self._keep(self._assembler.assemble(item, time.time_ns))
-                if self._redis_ok:  # at once: a replay closes more minutes in one turn than the ring holds
+                if not self._outage.is_on:  # at once: a replay closes more minutes in one turn than the ring holds
                     failure = failure or self._flush()
         return failure or self._flush()
 
@@ -184,14 +182,14 @@ class Hub:
 
     def _overrun(self) -> bool:
         """Whether a minute that was never published has been dropped."""
-        return self._dropped_ns > self._published_ns and not self._redis_ok
+        return self._dropped_ns > self._published_ns and self._outage.is_on
 
     def _flush(self) -> Exception | None:
         """Publish in order. After an outage, first give a Redis that lost minutes everything it lacks."""
-        if not self._unpublished and self._redis_ok:
+        if not self._unpublished and not self._outage.is_on:
             return None
         try:
-            if not self._redis_ok:
+            if self._outage.is_on:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
                 if self._dropped_ns > last_ns:
@@ -199,7 +197,7 @@ class Hub:
                     self._detail = told
                     return BusError(told)
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
-                self._redis_ok, self._alerted = True, False
+                self._outage.ended()
                 logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
             while self._unpublished:
                 published = self._unpublished[0]
@@ -207,20 +205,9 @@ class Hub:
                 self._published_ns = published.minute.ts_close
                 self._unpublished.popleft()
         except BusError as error:
-            self._redis_failed(error)
+            self._outage.failed(error)
             time.sleep(REDIS_PAUSE_S)
         return None
-
-    def _redis_failed(self, error: BusError) -> None:
-        """Say so once, and once more when it has lasted."""
-        now = time.monotonic()
-        if self._redis_ok:
-            logger.error("%s; minutes wait in a ring of %d", error, self._ring.maxlen)
-            self._redis_gone_mono = now
-        self._redis_ok = False
-        if not self._alerted and now - self._redis_gone_mono >= REDIS_ALERT_S:
-            self._alerted = True
-            logger.critical("Redis has been away for %g s: no worker decides, no entries are sent", REDIS_ALERT_S)
 
     def _new_assembler(self) -> MinuteAssembler:
         return MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in self._roots)
@@ -284,17 +271,15 @@ class Hub:
         gap = feed.gap if feed.gap_day == sessions.trade_date(feed.now_ns()) else ""
         if gap and state == "live":
             state = "gap"
-        if not self._redis_ok:
-            state = (
-                f"ALERT redis away {time.monotonic() - self._redis_gone_mono:.0f} s" if self._alerted else "redis away"
-            )
+        if self._outage.is_on:
+            state = f"ALERT redis away {self._outage.seconds:.0f} s" if self._outage.is_alerted else "redis away"
             state = "ALERT ring overrun" if self._overrun() else state
         if self._detail:
             state = "ring overrun"
         lag = f"tape {iso_second(self._published_ns)[11:16]}Z" if self._published_ns else "no minute yet"
         refused = f" | REFUSED {' '.join(self._refused)}" if self._refused else ""
         self._notifier.status(f"{state} | {lag} | {feed.trades} trades | {len(self._unpublished)} waiting{refused}")
-        if not self._redis_ok and not self._detail:
+        if self._outage.is_on and not self._detail:
             return
         counts = dict(sorted(builder.counts.items()))
         counts |= {"trades_in": feed.trades, "pending": builder.pending(), "minutes": self._minutes}
@@ -314,7 +299,7 @@ class Hub:
         try:
             self._bus.set_status(status)
         except BusError as error:
-            self._redis_failed(error)
+            self._outage.failed(error)
 
 
 def build(config: Config, *, start_ns: int | None = None, credentials: Path | None = None) -> Hub:
@@ -358,7 +343,7 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
 
     return Hub(
         roots,
-        Bus.to(hub),
+        Publisher.to(hub),
         make_feed,
         Notifier(),
         close_after_ms=hub.close_after_ms,

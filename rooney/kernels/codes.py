@@ -3,6 +3,13 @@
 import enum
 
 
+class Role(enum.IntEnum):
+    """Entries open a position, exits close whatever is open."""
+
+    ENTRY = 1
+    EXIT = 2
+
+
 class Cause(enum.IntEnum):
     """Why an intent was decided."""
 

@@ -3,11 +3,10 @@
 import math
 from typing import Any
 
+from rooney.kernels.codes import Cause
 from rooney.kernels.jit import njit
+from rooney.kernels.units import DAY_NS, MINUTE_NS
 
-BY_STOP, BY_TARGET, BY_AUTO_CLOSE = 6, 7, 8
-MINUTE_NS = 60_000_000_000
-DAY_NS = 86_400_000_000_000
 EVENING_NS = 61_200_000_000_000  # 17:00 in Chicago: what opens from then on is the next day's session
 
 
@@ -59,11 +58,11 @@ def old_levels(pos: Any, instrument: Any, atr: float) -> None:
 
 @njit(cache=True)
 def crossed(pos: Any, close: float) -> int:
-    """Which level a close has reached: BY_STOP, BY_TARGET or 0. Both cannot be; NaN is no level."""
+    """Which level a close has reached: Cause.STOP, Cause.TARGET or 0. Both cannot be; NaN is no level."""
     if pos.side * (close - pos.stop_price) <= 0.0:
-        return BY_STOP
+        return Cause.STOP
     if pos.side * (close - pos.target_price) >= 0.0:
-        return BY_TARGET
+        return Cause.TARGET
     return 0
 
 
@@ -72,18 +71,18 @@ def touched_inside(pos: Any, bar: Any) -> int:
     """Which level a bar has touched; the stop if it touched both, for nobody knows which came first."""
     worst, best = (bar.low, bar.high) if pos.side > 0 else (bar.high, bar.low)
     if pos.side * (worst - pos.stop_price) <= 0.0:
-        return BY_STOP
+        return Cause.STOP
     if pos.side * (best - pos.target_price) >= 0.0:
-        return BY_TARGET
+        return Cause.TARGET
     return 0
 
 
 @njit(cache=True)
 def inside_price(pos: Any, bar: Any, cause: int) -> float:
     """Fill at the level, or at the open of a bar that opened beyond it."""
-    level = pos.stop_price if cause == BY_STOP else pos.target_price
+    level = pos.stop_price if cause == Cause.STOP else pos.target_price
     beyond = pos.side * (bar.open - level)
-    return bar.open if (cause == BY_STOP and beyond < 0.0) or (cause == BY_TARGET and beyond > 0.0) else level
+    return bar.open if (cause == Cause.STOP and beyond < 0.0) or (cause == Cause.TARGET and beyond > 0.0) else level
 
 
 @njit(cache=True)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SOURCES = Path(__file__).parent
 AHEAD_DIRECTORY = os.environ.get("ROONEY_COMPILED_DIRECTORY", "")
 
 
@@ -29,24 +28,12 @@ def cache_dir() -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rooney"
 
 
-def sources() -> list[str]:
-    """Text of every kernel, and the versions of what compiles them."""
-    # Of the package, not the module: the same name with and without numba in the process.
-    return [*_texts(), importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", "")]
-
-
-def texts_digest() -> str:
-    """sha256 of the kernels' texts: the numbers they give, whatever compiles them and for which processor."""
-    return hashlib.sha256("\0".join(_texts()).encode()).hexdigest()
-
-
-def digest() -> str:
-    """Name of this state of the kernels, 16 hex digits."""
-    return hashlib.sha256("\0".join(sources()).encode()).hexdigest()[:16]
-
-
-def _texts() -> list[str]:
-    return [file.read_text() for file in sorted(SOURCES.rglob("*.py"))]
+def cache_key(kernels: Path = Path(__file__).parent) -> str:
+    """Name of a state of all kernels and of what compiles them, 16 hex digits."""
+    # The version of the package, not the module's: the same with and without numba in the process.
+    texts = [file.read_text() for file in sorted(kernels.rglob("*.py"))]
+    parts = [*texts, importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", "")]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _plain(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -65,4 +52,4 @@ if not AHEAD_DIRECTORY:
     # What makes no arrays needs no counts of who holds them, two locked instructions per array and call. And a call
     # hands over every array in seven words: inlined, a step over 27 arrays takes half the time, and compiles no longer.
     njit = functools.partial(numba.njit, error_model="numpy", _nrt=False, forceinline=True)
-    numba.config.CACHE_DIR = str(cache_dir() / f"kernels-{digest()}")
+    numba.config.CACHE_DIR = str(cache_dir() / f"kernels-{cache_key()}")

@@ -4,16 +4,9 @@ import math
 from typing import Any
 
 from rooney.kernels import exits
+from rooney.kernels.codes import Cause, Fill, OnUnconfirmed, OutcomeKind, Pending, Role
 from rooney.kernels.jit import njit
-
-# Plain integers: enums cost a compilation detour; a test holds them equal to `rooney.kernels.dtypes`.
-ENTRY, EXIT = 1, 2
-NONE, PENDING_ENTRY, PENDING_EXIT, UNCERTAIN = 0, 1, 2, 3
-ACKNOWLEDGED, CANCELLED, UNCONFIRMED, FLATTENED, RESUMED, POSITION, CASH = 1, 2, 3, 4, 5, 6, 7
-BY_OPERATOR = 9
-MANAGE = 1
-SIGNAL_CLOSE = 1
-MINUTE_NS = 60_000_000_000
+from rooney.kernels.units import MINUTE_NS
 
 
 @njit(cache=True)
@@ -28,7 +21,7 @@ def decide(
 ) -> None:
     """Write an intent and what the instrument now waits for."""
     k = out.n_intents
-    contract = pos.contract if role == EXIT else pos.last_contract
+    contract = pos.contract if role == Role.EXIT else pos.last_contract
     price = price_of(pos, contract)
     intents[k].instrument = i
     intents[k].role = role
@@ -39,7 +32,7 @@ def decide(
     intents[k].price = price
     intents[k].stop_price = math.nan
     out.n_intents = k + 1
-    pos.pending = PENDING_ENTRY if role == ENTRY else PENDING_EXIT
+    pos.pending = Pending.ENTRY if role == Role.ENTRY else Pending.EXIT
     pos.pending_side = side
     pos.pending_quantity = quantity
     pos.pending_contract = contract
@@ -51,7 +44,7 @@ def decide(
     pos.fill_from = ts
     pos.fill_price = math.nan
     pos.fill_ts = 0
-    if limits.fill == SIGNAL_CLOSE:
+    if limits.fill == Fill.SIGNAL_CLOSE:
         pos.fill_price = price
         pos.fill_ts = ts
 
@@ -59,7 +52,7 @@ def decide(
 @njit(cache=True)
 def settle(pos: Any) -> None:
     """Nothing is waited for any more."""
-    pos.pending = NONE
+    pos.pending = Pending.NONE
     pos.acknowledged = 0
     pos.fill_price = math.nan
 
@@ -89,7 +82,7 @@ def clear(pos: Any, ts: int, wait_ns: int) -> None:
 def _with_slippage(pos: Any, side: int, slippage: float, limits: Any) -> float:
     """The fill price, slippage against us: side +1 buys. The old system kept it within the bar it was filled on."""
     price = pos.fill_price + side * slippage
-    if limits.old and limits.fill == SIGNAL_CLOSE:
+    if limits.old and limits.fill == Fill.SIGNAL_CLOSE:
         price = min(price, pos.last_high) if side > 0 else max(price, pos.last_low)
     return price
 
@@ -110,7 +103,7 @@ def fill_entry(pos: Any, instrument: Any, limits: Any, account: Any) -> None:
     pos.entry_mark = pos.pending_mark
     pos.entry_ts = pos.fill_ts
     pos.entry_price = _with_slippage(pos, pos.side, instrument.slippage, limits)
-    if limits.old and limits.fill == SIGNAL_CLOSE:
+    if limits.old and limits.fill == Fill.SIGNAL_CLOSE:
         pos.entry_ts = pos.last_open_ts  # filled on the bar shown at the next stamp
     pos.entry_atr = pos.pending_atr
     pos.score = pos.pending_score
@@ -163,27 +156,27 @@ def accept(pos: Any, ts: int) -> None:
 @njit(cache=True)
 def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
     """What became of the intent that is pending, if it is the one meant."""
-    if pos.pending == NONE or pos.pending_mark != outcome.ts_mark:
+    if pos.pending == Pending.NONE or pos.pending_mark != outcome.ts_mark:
         return
-    if outcome.role == EXIT:
+    if outcome.role == Role.EXIT:
         # A refused or unconfirmed exit stays pending: delivery goes on with the same intent.
-        if pos.pending == PENDING_EXIT and outcome.kind == ACKNOWLEDGED:
+        if pos.pending == Pending.EXIT and outcome.kind == OutcomeKind.ACKNOWLEDGED:
             accept(pos, outcome.ts)
-        elif pos.pending == PENDING_EXIT and outcome.kind == CANCELLED:
+        elif pos.pending == Pending.EXIT and outcome.kind == OutcomeKind.CANCELLED:
             settle(pos)
         return
-    if pos.pending != PENDING_ENTRY and pos.pending != UNCERTAIN:
+    if pos.pending != Pending.ENTRY and pos.pending != Pending.UNCERTAIN:
         return
-    if outcome.kind == ACKNOWLEDGED:
-        pos.pending = PENDING_ENTRY
+    if outcome.kind == OutcomeKind.ACKNOWLEDGED:
+        pos.pending = Pending.ENTRY
         accept(pos, outcome.ts)
-    elif outcome.kind == CANCELLED:
+    elif outcome.kind == OutcomeKind.CANCELLED:
         settle(pos)
-    elif limits.on_unconfirmed == MANAGE:
+    elif limits.on_unconfirmed == OnUnconfirmed.MANAGE:
         accept(pos, outcome.ts)
         pos.blocked_date = mark.trade_date
     else:
-        pos.pending = UNCERTAIN
+        pos.pending = Pending.UNCERTAIN
         pos.blocked_date = mark.trade_date
         pos.reentry_ts = mark.ts_close + limits.settle_ns
 
@@ -191,12 +184,12 @@ def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
 @njit(cache=True)
 def obey(
     pos: Any, outcome: Any, bar: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any
-) -> None:  # fmt: skip
+) -> None:
     """What the operator did; it holds whatever the step had decided. bar: the finest of this mark.
 
     Losses count anew from where he lifts their latch; a limit that was not reached stays where it is.
     """
-    if outcome.kind == RESUMED:
+    if outcome.kind == OutcomeKind.RESUMED:
         if account.halted:
             account.halted = 0
             account.lifted_loss = account.day_start_equity - account.equity
@@ -205,32 +198,32 @@ def obey(
             account.best_equity = account.equity
         account.gap_date = 0
         pos.blocked_date = 0
-    elif outcome.kind == CASH:
+    elif outcome.kind == OutcomeKind.CASH:
         account.cash += outcome.price
-    elif outcome.kind == FLATTENED:
+    elif outcome.kind == OutcomeKind.FLATTENED:
         pos.roll_side = 0
         pos.roll_quantity = 0
-        if pos.side == 0 and pos.pending != NONE and pos.pending != PENDING_EXIT:
+        if pos.side == 0 and pos.pending != Pending.NONE and pos.pending != Pending.EXIT:
             # An entry on its way was filled first, as far as can be known.
             take_open(pos, bar)
             if math.isnan(pos.fill_price):
                 pos.fill_price = price_of(pos, pos.pending_contract)
                 pos.fill_ts = outcome.ts
             fill_entry(pos, instrument, limits, account)
-        if pos.side != 0 or pos.pending == PENDING_EXIT:
-            pos.pending = PENDING_EXIT
+        if pos.side != 0 or pos.pending == Pending.EXIT:
+            pos.pending = Pending.EXIT
             pos.pending_mark = outcome.ts_mark
-            pos.pending_cause = BY_OPERATOR
+            pos.pending_cause = Cause.OPERATOR
             pos.pending_contract = pos.contract
             pos.fill_price = math.nan
             pos.fill_from = outcome.ts
             accept(pos, outcome.ts)
-    elif outcome.kind == POSITION:
+    elif outcome.kind == OutcomeKind.POSITION:
         pos.roll_side = 0
         pos.roll_quantity = 0
         if pos.side != 0 and outcome.side == 0:
             pos.pending_mark = outcome.ts_mark
-            pos.pending_cause = BY_OPERATOR
+            pos.pending_cause = Cause.OPERATOR
             pos.fill_price = outcome.price
             pos.fill_ts = outcome.ts
             fill_exit(pos, instrument, limits, account, trades, out, outcome.instrument, mark.ts_close, 0.0)

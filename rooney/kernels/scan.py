@@ -13,13 +13,12 @@ History comes in chunks of whole minutes; everything that must outlive a chunk i
 import math
 from typing import Any
 
+from rooney.kernels.codes import OutcomeKind
 from rooney.kernels.jit import njit
 from rooney.kernels.step import step
+from rooney.kernels.units import HOUR_NS, MINUTE_NS
 
-MINUTE_NS = 60_000_000_000
-HOUR_NS = 60 * MINUTE_NS
 FOREVER_NS = 1 << 62
-ACKNOWLEDGED = 1
 FNV_PRIME = 1_099_511_628_211
 
 
@@ -71,7 +70,7 @@ def _close_span(span: Any, bar: Any) -> None:
 @njit(cache=True)
 def _look_up(
     ts_open: int, windows: Any, first_window: Any, group_of: Any, window_at: Any, window_of: Any, sessions: Any, at: Any
-) -> int:  # fmt: skip
+) -> int:
     """Which sessions the minute from `ts_open` on finds open; returns when that may change, by the next open or close.
 
     window_at: int64[group], moved on to the window each group is in or waits for
@@ -285,10 +284,34 @@ def scan(
         else:
             n_outcomes = at.n_pending
         step(
-            limits, instruments, params, links, filters, vetoes, veto_inputs, nodes, entry_windows, no_entry,
-            account, positions, slots, values, numbers, held, mark, sessions, bars, rolls,
-            outcomes, n_outcomes, intents, trades, reasons, scores, out,
-        )  # fmt: skip
+            limits,
+            instruments,
+            params,
+            links,
+            filters,
+            vetoes,
+            veto_inputs,
+            nodes,
+            entry_windows,
+            no_entry,
+            account,
+            positions,
+            slots,
+            values,
+            numbers,
+            held,
+            mark,
+            sessions,
+            bars,
+            rolls,
+            outcomes,
+            n_outcomes,
+            intents,
+            trades,
+            reasons,
+            scores,
+            out,
+        )
         done += 1
 
         n_intents = out[0].n_intents
@@ -296,7 +319,7 @@ def scan(
             outcomes[k].instrument = intents[k].instrument
             outcomes[k].role = intents[k].role
             outcomes[k].ts_mark = ts_close
-            outcomes[k].kind = ACKNOWLEDGED
+            outcomes[k].kind = OutcomeKind.ACKNOWLEDGED
             outcomes[k].ts = ts_close
             at.digest = _mix(at.digest, ts_close)
             for field in range(intent_words.shape[1]):

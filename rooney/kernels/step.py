@@ -12,6 +12,7 @@ from typing import Any
 
 from rooney.kernels import entries, exits
 from rooney.kernels import positions as book
+from rooney.kernels.codes import Cause, OnUnconfirmed, OutcomeKind, Pending, Reason, Role
 from rooney.kernels.jit import njit
 from rooney.kernels.strategy_stub import (
     FINEST,
@@ -29,25 +30,13 @@ from rooney.kernels.strategy_stub import (
     should_exit,
 )
 
-# Plain integers: enums cost a compilation detour; a test holds them equal to `rooney.kernels.dtypes`.
-ENTRY, EXIT = 1, 2
-NONE, PENDING_ENTRY, PENDING_EXIT, UNCERTAIN = 0, 1, 2, 3
-FLATTENED = 4
-BY_RULE, BY_TIME_STOP, BY_DAILY_LOSS, BY_ROLL, BY_UNCONFIRMED, BY_AUTO_CLOSE = 1, 2, 3, 4, 5, 8
-BY_STOP = 6
-FLATTEN = 0
-WARMING_UP, NO_SIGNAL, HOLD, ENTER_LONG, ENTER_SHORT, EXITING, SLOTS_FULL = 1, 2, 3, 4, 5, 6, 7
-DAILY_LOSS, AWAITED, REENTRY_WAIT, CLOSE_MARGIN, GAP, UNCERTAIN_ENTRY = 8, 9, 10, 11, 12, 13
-FILTERED, VETOED, NO_SCORE, WINDOW, MARGIN, DRAWDOWN, ROLLING, NO_MODEL = 15, 16, 17, 18, 19, 20, 21, 22
-ABSENT = 3
-
 
 @njit(cache=True)
 def _roll(i: int, pos: Any, roll: Any, slots: Any, values: Any, links: Any, ts: int) -> None:
     """A new front contract. What is pending in the old one can only be assumed to fill at its last price."""
     old_last = roll.old_last if not math.isnan(roll.old_last) else pos.last_price
     pos.left_price = old_last
-    if (pos.pending == PENDING_ENTRY or pos.pending == PENDING_EXIT) and math.isnan(pos.fill_price):
+    if (pos.pending == Pending.ENTRY or pos.pending == Pending.EXIT) and math.isnan(pos.fill_price):
         pos.fill_price = old_last
         pos.fill_ts = ts
     difference = roll.new_last - old_last
@@ -98,15 +87,15 @@ def _is_second_look(bars: Any, limits: Any) -> bool:
 @njit(cache=True)
 def _exit_cause(
     pos: Any, bar: Any, judged: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, f: Any, p: Any
-) -> int:  # fmt: skip
+) -> int:
     """Why an open position is closed at this mark, 0 if it is not. The first reason that holds counts.
 
     bar: of the strategy's timeframe; judged: the bar on whose close stop and target are judged
     """
     if pos.contract != pos.last_contract:
-        return BY_ROLL
+        return Cause.ROLL
     if account.halted:
-        return BY_DAILY_LOSS
+        return Cause.DAILY_LOSS
     if limits.old and (bar.valid == 0 or bar.ts_open <= pos.entry_ts):
         return 0  # the old system looked at exits only from the bar after the one that filled the entry
     if judged.valid and limits.stop_inside == 0:
@@ -115,52 +104,12 @@ def _exit_cause(
             return level
     if bar.valid:
         if should_exit(f, p, pos):
-            return BY_RULE
+            return Cause.RULE
         if instrument.time_stop_bars > 0 and pos.bars_held >= instrument.time_stop_bars:
-            return BY_TIME_STOP
+            return Cause.TIME_STOP
     if exits.is_auto_close(pos, bar, limits, mark, session, instrument.clock_ns):
-        return BY_AUTO_CLOSE
+        return Cause.AUTO_CLOSE
     return 0
-
-
-@njit(cache=True)
-def _refusal(
-    pos: Any, instrument: Any, limits: Any, account: Any, mark: Any, session: Any, windows: Any,
-    no_entry: Any,
-) -> int:  # fmt: skip
-    """Why no entry may be decided now whatever the signal, 0 if one may. Slots and margin are judged apart."""
-    now = mark.ts_close
-    if account.halted:
-        return DAILY_LOSS
-    if account.drawdown_halted:
-        return DRAWDOWN
-    if account.gap_date == mark.trade_date:
-        return GAP
-    if pos.blocked_date == mark.trade_date:
-        return UNCERTAIN_ENTRY
-    if now < pos.reentry_ts:
-        return REENTRY_WAIT
-    if len(windows) > 0 and not entries.in_any(windows, pos.last_open_ts + mark.utc_offset + instrument.clock_ns):
-        return WINDOW
-    if entries.in_any(no_entry, now + mark.utc_offset):
-        return WINDOW
-    if limits.old == 0 and (session.is_open == 0 or now > session.ts_close - limits.close_margin_ns):
-        return CLOSE_MARGIN
-    return 0
-
-
-@njit(cache=True)
-def _enter(
-    intents: Any, out: Any, i: int, pos: Any, limits: Any, instrument: Any, numbers: Any, side: int, quantity: int,
-    cause: int, now: int,
-) -> int:  # fmt: skip
-    """Decide an entry, with the stop it will have; returns the reason to record."""
-    book.decide(intents, out, i, pos, limits, ENTRY, side, quantity, cause, now)
-    if limits.atr_column >= 0:
-        pos.pending_atr = numbers[i, limits.atr_column]
-    intent = intents[out.n_intents - 1]
-    intent.stop_price = exits.stop_level(side, intent.price, pos.pending_atr, instrument)
-    return ENTER_LONG if side == 1 else ENTER_SHORT
 
 
 @njit(cache=True)
@@ -256,35 +205,35 @@ def step(
         # 2 outcomes, fills of what was decided at the open of the finest bar there is, stops within that bar
         for k in range(n_outcomes):
             i = outcomes[k].instrument
-            if outcomes[k].kind >= FLATTENED:
+            if outcomes[k].kind >= OutcomeKind.FLATTENED:
                 bar = bars[_finest(bars, i, positions[i]), i]
                 book.obey(positions[i], outcomes[k], bar, instruments[i], limits, account, mark, trades, out)
             else:
                 book.hear(positions[i], outcomes[k], limits, mark)
         for i in range(n):
             pos = positions[i]
-            if pos.pending == NONE and (limits.stop_inside == 0 or pos.side == 0):
+            if pos.pending == Pending.NONE and (limits.stop_inside == 0 or pos.side == 0):
                 continue
             bar = bars[_finest(bars, i, pos), i]
-            if pos.pending == PENDING_ENTRY or pos.pending == PENDING_EXIT:
+            if pos.pending == Pending.ENTRY or pos.pending == Pending.EXIT:
                 book.take_open(pos, bar)
                 if pos.acknowledged and not math.isnan(pos.fill_price):
-                    if pos.pending == PENDING_ENTRY:
+                    if pos.pending == Pending.ENTRY:
                         book.fill_entry(pos, instruments[i], limits, account)
                     elif pos.side == 0:
                         book.clear(pos, now, limits.reentry_wait_ns)  # it closed what may never have been open
                     else:
                         slippage = instruments[i].slippage
                         book.fill_exit(pos, instruments[i], limits, account, trades, out, i, now, slippage)
-            if limits.stop_inside and pos.side != 0 and pos.pending == NONE and bar.valid:
+            if limits.stop_inside and pos.side != 0 and pos.pending == Pending.NONE and bar.valid:
                 cause = exits.touched_inside(pos, bar)
                 if cause and bar.contract == pos.contract:
-                    book.decide(intents, out, i, pos, limits, EXIT, pos.side, pos.quantity, cause, now)
+                    book.decide(intents, out, i, pos, limits, Role.EXIT, pos.side, pos.quantity, cause, now)
                     # A stop slips when it is booked; a target is a limit and does not.
                     price = exits.inside_price(pos, bar, cause)
-                    pos.fill_price = price if cause == BY_STOP else price + pos.side * instruments[i].slippage
+                    pos.fill_price = price if cause == Cause.STOP else price + pos.side * instruments[i].slippage
                     pos.fill_ts = now
-                    reasons[i] = EXITING
+                    reasons[i] = Reason.EXIT
 
     # 3 mark to market
     equity = account.cash
@@ -292,7 +241,7 @@ def step(
         pos = positions[i]
         if pos.side != 0:
             price = book.price_of(pos, pos.contract)
-            if limits.stop_inside and pos.pending == PENDING_EXIT and not math.isnan(pos.fill_price):
+            if limits.stop_inside and pos.pending == Pending.EXIT and not math.isnan(pos.fill_price):
                 price = pos.fill_price  # the level was reached within the bar: where it closed is not our loss
             move = price - pos.entry_price
             equity += pos.side * pos.quantity * move * instruments[i].point_value
@@ -341,23 +290,23 @@ def step(
         pos = positions[i]
         if pos.roll_side != 0:
             is_rolling = True
-        if pos.side == 0 and pos.pending == NONE and pos.roll_side == 0:
+        if pos.side == 0 and pos.pending == Pending.NONE and pos.roll_side == 0:
             continue
         used += 1
         bar, instrument = bars[limits.timeframe, i], instruments[i]
         quantity = pos.quantity if pos.side != 0 else max(pos.pending_quantity, pos.roll_quantity)
         margin += quantity * instrument.margin
         if bar.valid and reasons[i] == 0:
-            reasons[i] = AWAITED if pos.pending != NONE else HOLD
-        if pos.pending == UNCERTAIN:
+            reasons[i] = Reason.PENDING if pos.pending != Pending.NONE else Reason.HOLD
+        if pos.pending == Pending.UNCERTAIN:
             if bar.valid:
-                reasons[i] = UNCERTAIN_ENTRY
-            if limits.on_unconfirmed == FLATTEN and now >= pos.reentry_ts:
+                reasons[i] = Reason.UNCERTAIN
+            if limits.on_unconfirmed == OnUnconfirmed.FLATTEN and now >= pos.reentry_ts:
                 pos.contract = pos.pending_contract
-                book.decide(intents, out, i, pos, limits, EXIT, pos.pending_side, 0, BY_UNCONFIRMED, now)
+                book.decide(intents, out, i, pos, limits, Role.EXIT, pos.pending_side, 0, Cause.UNCONFIRMED, now)
                 pos.fill_price = book.price_of(pos, pos.contract)
                 pos.fill_ts = now
-                reasons[i] = EXITING
+                reasons[i] = Reason.EXIT
             continue
         if pos.side == 0:
             continue
@@ -369,18 +318,18 @@ def step(
                 pos.bars_held += 1
             if limits.old:
                 exits.old_levels(pos, instrument, atr)
-        if pos.pending == NONE:
+        if pos.pending == Pending.NONE:
             judged = bars[limits.stop_timeframe, i]
             cause = _exit_cause(pos, bar, judged, instrument, limits, account, mark, sessions[i], values[i], params[i])
             if cause:
-                book.decide(intents, out, i, pos, limits, EXIT, pos.side, pos.quantity, cause, now)
-                if cause == BY_ROLL:
+                book.decide(intents, out, i, pos, limits, Role.EXIT, pos.side, pos.quantity, cause, now)
+                if cause == Cause.ROLL:
                     pos.fill_price = pos.left_price
                     pos.fill_ts = now
                     if limits.roll_over:
                         pos.roll_side = pos.side
                         pos.roll_quantity = pos.quantity
-                reasons[i] = EXITING
+                reasons[i] = Reason.EXIT
             if bar.valid and not (limits.old and bar.ts_open <= pos.entry_ts):
                 remember(values[i])
         if bar.valid and pos.side * (bar.close - pos.best) > 0.0:
@@ -394,23 +343,23 @@ def step(
     for i in range(n):
         pos, bar, instrument = positions[i], bars[limits.timeframe, i], instruments[i]
         is_looked_at = bar.valid != 0 or second_look
-        if not (is_looked_at or pos.roll_side != 0) or pos.side != 0 or pos.pending != NONE or instrument.traded == 0:
+        if (
+            not (is_looked_at or pos.roll_side != 0)
+            or pos.side != 0
+            or pos.pending != Pending.NONE
+            or instrument.traded == 0
+        ):
             continue
         if pos.roll_side != 0:
-            # Closed by a roll: open again in the new contract, in the slot it kept.
             if bar.valid:
-                reasons[i] = ROLLING
-            ends = limits.old == 0 and now > sessions[i].ts_close - limits.close_margin_ns
-            traded = bars[0, i].valid or bars[1, i].valid
-            if now >= pos.reentry_ts and sessions[i].is_open and not ends and traded:
-                side, quantity = pos.roll_side, pos.roll_quantity
-                pos.roll_side = 0
-                pos.roll_quantity = 0
-                if account.halted == 0 and account.drawdown_halted == 0 and account.gap_date != mark.trade_date:
-                    reasons[i] = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_ROLL, now)
+                reasons[i] = Reason.ROLLING
+            if bars[0, i].valid or bars[1, i].valid:
+                reason = entries.reopen(intents, out, i, pos, limits, instrument, account, mark, sessions[i], numbers)
+                if reason:
+                    reasons[i] = reason
             continue
         if pos.bars < limits.warm_up_bars or not is_warm(values[i]):
-            reasons[i] = WARMING_UP
+            reasons[i] = Reason.WARMING_UP
             continue
         side = 0
         if should_enter_long(values[i], params[i]):
@@ -419,29 +368,21 @@ def step(
             side = -1
         reason = 0
         if side == 0:
-            reason = NO_SIGNAL
-        elif entries.first_refusing(filters[i], numbers[i]) >= 0:
-            reason = FILTERED
-        elif vetoes[i].kind == ABSENT:
-            reason = NO_MODEL
-        elif vetoes[i].kind != 0:
-            scores[i] = entries.score(vetoes[i], veto_inputs, nodes, numbers[i])
-            if math.isnan(scores[i]):
-                reason = NO_SCORE
-            elif scores[i] < vetoes[i].threshold:
-                reason = VETOED
+            reason = Reason.NO_SIGNAL
+        else:
+            reason = entries.refusal_by_values(i, filters[i], vetoes[i], veto_inputs, nodes, numbers[i], scores)
         if reason == 0:
-            reason = _refusal(pos, instrument, limits, account, mark, sessions[i], windows, no_entry)
+            reason = entries.refusal_by_time(pos, instrument, limits, account, mark, sessions[i], windows, no_entry)
         if reason == 0 and used >= limits.max_positions:
-            reason = SLOTS_FULL
+            reason = Reason.SLOTS_FULL
         if reason == 0 and margin + instrument.quantity * instrument.margin > account.equity:
-            reason = MARGIN
+            reason = Reason.MARGIN
         if reason == 0:
             used += 1
             margin += instrument.quantity * instrument.margin
             quantity = instrument.quantity
-            reason = _enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, BY_RULE, now)
+            reason = entries.enter(intents, out, i, pos, limits, instrument, numbers, side, quantity, Cause.RULE, now)
             pos.pending_score = scores[i]
         reasons[i] = reason
-        if reason != SLOTS_FULL:
+        if reason != Reason.SLOTS_FULL:
             remember(values[i])

@@ -1,4 +1,4 @@
-"""What may be open at the broker, as a ledger alone tells it, and the exit that belongs to it. Pure.
+"""Exposure: contracts that may be open at the broker, as a ledger alone tells it, and their exits. Pure.
 
 The step's book says what was believed at the last finished mark. What the ledger holds beyond it (an order that went
 out, an exit that was acknowledged, a position an operator stated) has not reached the step, so it is taken in here.
@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledger.reader import Act, Reading
-from rooney.ledger.records import Held, Order, Pending
+from rooney.kernels.codes import Pending
+from rooney.ledger.records import Held
+from rooney.ledger.snapshot import Snapshot
 from rooney.market.instruments import Contract, contract_from_number, parse_contract
-from rooney.orders.control import Verb
+from rooney.orders.control import Act, Verb
 from rooney.orders.intents import Role, Said, Side, State
+from rooney.orders.lifecycle import Order
 
 _MAY_BE_LIVE = (State.SENDING, State.ACKNOWLEDGED, State.UNCONFIRMED)
 
 
 class Exposure(msgspec.Struct, frozen=True):
-    """One contract that is or may be open.
+    """Contract that is or may be open.
 
     root, contract, ticker: as they were ordered, which `order_symbol` may have made another product than `symbol`
     side, quantity:   as believed; of an entry of unknown fate, as wanted
@@ -42,17 +44,18 @@ class Exposure(msgspec.Struct, frozen=True):
     is_stated: bool = False
 
 
-def exposures(reading: Reading) -> list[Exposure]:
+def exposures(snapshot: Snapshot) -> list[Exposure]:
     """Everything that is or may be open, in the order of the strategy's instruments."""
-    found = []
-    for held in reading.held:
-        orders = [order for order in reading.orders if order.symbol == held.symbol]
-        said = [act for act in reading.acts if not act.is_obeyed and act.command.verb is Verb.POSITION]
-        stated = next((act for act in reversed(said) if act.command.symbol == held.symbol), None)
-        one = _exposure(held, orders, stated)
-        if one is not None:
-            found.append(one)
-    return found
+    said = [act for act in snapshot.acts if not act.is_obeyed and act.command.verb is Verb.POSITION]
+    candidates = (
+        _exposure(
+            held,
+            [order for order in snapshot.orders if order.symbol == held.symbol],
+            next((act for act in reversed(said) if act.command.symbol == held.symbol), None),
+        )
+        for held in snapshot.held
+    )
+    return [exposure for exposure in candidates if exposure is not None]
 
 
 def _exposure(held: Held, orders: list[Order], stated: Act | None) -> Exposure | None:
@@ -90,25 +93,25 @@ def _newest(orders: list[Order], role: Role) -> Order | None:
 
 
 def _is_closed_by(exit_: Order, stated: Act | None) -> bool:
-    """Whether an exit has closed what the book still has."""
-    last = exit_.steps[-1]
+    """The book still has a position that this exit has closed."""
+    last = exit_.events[-1]
     is_done = last.state is State.ACKNOWLEDGED or last.said is Said.FILLED
-    return is_done and not last.is_applied and (stated is None or last.seq > stated.after_event)
+    return is_done and not exit_.is_applied and (stated is None or last.seq > stated.after_event)
 
 
 def _may_have_opened(entry: Order, held: Held, stated: Act | None) -> bool:
-    """Whether something may have come of an entry of which the book does not yet say so."""
-    last = entry.steps[-1]
+    """Something may have come of an entry of which the book does not yet say so."""
+    last = entry.events[-1]
     if stated is not None and last.seq <= stated.after_event:
         return False
     if stated is None and held.pending is Pending.UNCERTAIN:
         return last.said is not Said.NOT_FILLED
     is_live = last.state in _MAY_BE_LIVE or last.said is Said.FILLED
-    return is_live and (held.pending is Pending.ENTRY or not last.is_applied)
+    return is_live and (held.pending is Pending.ENTRY or not entry.is_applied)
 
 
 def _ordered(symbol: str, number: int, entry: Order | None) -> Contract:
-    """The contract orders go out in: that of the entry, and without one the symbol's own."""
+    """Contract that orders go out in: that of the entry, and without one the symbol's own."""
     if entry is not None:
         on = datetime.fromtimestamp(entry.ts_mark // 1_000_000_000, UTC).date()
         contract = parse_contract(entry.contract, on)

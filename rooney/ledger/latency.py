@@ -1,4 +1,4 @@
-"""Pace: how soon after a minute ended for the hub it was acted on, counted per trade date in buckets. Pure."""
+"""Latency: how soon after a minute ended for the hub it was acted on, per trade date; histograms by the same bounds."""
 
 import math
 from bisect import bisect_left
@@ -6,24 +6,26 @@ from collections import deque
 from collections.abc import Mapping
 
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # 100 and 200 ms are promised, so both are here
+BOUNDS_S = tuple(bound / 1000 for bound in BOUNDS_MS)
 SLOWER = 0  # the bucket of what took longer than the last bound
 PROMISED_MS = 200
 PROMISED_SHARE = 0.995  # of the minutes in session, per week
+KEPT = 1_000  # values of a histogram, for its quantiles
 
 
 def bucket(latency_ns: int) -> int:
-    """The bound, in ms, that a latency does not exceed."""
+    """Bound, in ms, that a latency does not exceed."""
     k = bisect_left(BOUNDS_MS, latency_ns / 1e6)
     return BOUNDS_MS[k] if k < len(BOUNDS_MS) else SLOWER
 
 
 def within(counts: Mapping[int, int], bound_ms: int = PROMISED_MS) -> int:
-    """How many minutes took at most `bound_ms`, one of the bounds."""
+    """Number of minutes that took at most `bound_ms`, one of the bounds."""
     return sum(number for bound, number in counts.items() if bound != SLOWER and bound <= bound_ms)
 
 
 def quantile_ms(counts: Mapping[int, int], share: float) -> float:
-    """The bound that `share` of the minutes keep to; infinity above the last one, 0 without any minute."""
+    """Bound that `share` of the minutes keep to; infinity above the last one, 0 without any minute."""
     left = share * sum(counts.values())
     if not left:
         return 0.0
@@ -34,14 +36,8 @@ def quantile_ms(counts: Mapping[int, int], share: float) -> float:
     return float("inf")
 
 
-BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0)  # 100 and 200 ms are promised, so both are here
-
-
-KEPT = 1_000
-
-
 class Buckets:
-    """A histogram in seconds. counts: per bucket, the last one for everything above; newest: the values themselves."""
+    """Histogram in seconds. counts: per bucket, the last one for everything above; newest: the values themselves."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS_S) + 1)
@@ -56,7 +52,5 @@ class Buckets:
 
     def quantiles(self, *shares: float) -> list[float]:
         """Of the newest values, nearest rank; NaN without any."""
-        found = sorted(self.newest)
-        if not found:
-            return [math.nan for _ in shares]
-        return [found[max(0, math.ceil(share * len(found)) - 1)] for share in shares]
+        values = sorted(self.newest) or [math.nan]
+        return [values[max(0, math.ceil(share * len(values)) - 1)] for share in shares]

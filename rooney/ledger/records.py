@@ -1,41 +1,30 @@
-"""The rows of a ledger as its readers have them: orders, closed trades, decisions, and the step's book.
+"""Records of a ledger as values: account and positions of the step's book, trades, decisions.
 
-What a ledger of an older schema does not hold is empty or NaN. The book is decoded with `struct`, by the names the
-worker wrote beside it: those who look on carry no numpy and no kernels.
+A record of an older schema is empty or NaN where that lacks a column. The book is decoded with `struct`, by the names
+the worker wrote beside it: those who look on carry no numpy and no kernels.
 """
 
-import enum
 import math
-import sqlite3
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from rooney.ledger.schema import WITH_ACTS, schema_version
+from rooney.kernels.codes import Pending
 from rooney.market.instruments import contract_from_number
-from rooney.orders.decisions import Book
-from rooney.orders.intents import Role, Said, Side, State
+from rooney.orders.decisions import Book, Trade
+from rooney.orders.intents import Role, Side, State
 
-_OPEN = (State.PLANNED, State.SENDING, State.UNCONFIRMED)
 _FORMATS = {"<i8": "q", "<f8": "d"}
-_NOT_IN_FIRST = {  # what a book of the first schema does not name
-    "best_equity": math.nan, "drawdown_halted": 0, "score": math.nan, "stop_price": math.nan, "target_price": math.nan,
-}  # fmt: skip
-
-
-class Pending(enum.StrEnum):
-    """What an instrument waits for, in the order of the kernels' numbers; a test holds both equal."""
-
-    NONE = ""
-    ENTRY = "entry"
-    EXIT = "exit"
-    UNCERTAIN = "uncertain"  # an entry that may or may not have been filled
-
-
-_PENDING = tuple(Pending)
+_NOT_IN_FIRST = {  # names that a book of the first schema lacks
+    "best_equity": math.nan,
+    "drawdown_halted": 0,
+    "score": math.nan,
+    "stop_price": math.nan,
+    "target_price": math.nan,
+}
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -66,12 +55,12 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def drawdown_usd(self) -> float:
-        """Below the best equity."""
+        """Distance below the best equity."""
         return max(0.0, self.best_equity_usd - self.equity_usd)
 
 
 class Held(msgspec.Struct, frozen=True):
-    """One instrument in the step's book after the last finished mark; prices in points, NaN where there is none.
+    """Instrument in the step's book after the last finished mark; prices in points, NaN where there is none.
 
     side:         of the position, FLAT without one; quantity, entry_*, contract_number belong to it
     mark:         last price of the contract held, without one of the contract traded last
@@ -112,84 +101,15 @@ class Held(msgspec.Struct, frozen=True):
         return contract_from_number(self.symbol, number).raw if number else ""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One event in an order's life; times UTC ns, status an HTTP status or 0.
-
-    said: see rooney.orders.intents.Said; is_applied: it reached the step; latency_ns: of the request, 0 without one
-    """
-
-    seq: int
-    state: State
-    said: Said
-    is_applied: bool
-    ts_wall: int
-    ts_clock: int
-    status: int
-    detail: str
-    latency_ns: int
-    remote_id: str
-
-
-class Order(msgspec.Struct, frozen=True):
-    """An intent and all that happened to it. signal_price: NaN where there was none."""
-
-    id: str
-    mode: str
-    symbol: str
-    contract: str
-    ticker: str
-    role: Role
-    side: Side
-    quantity: int
-    cause: str
-    signal_price: float
-    ts_mark: int
-    seq: int
-    steps: tuple[Step, ...]
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-        return self.steps[-1].state
-
-    @property
-    def is_open(self) -> bool:
-        """Something can still come of it, or has to be done about it."""
-        if self.state is State.REFUSED:
-            return self.role is Role.EXIT
-        return self.state in _OPEN
-
-    @property
-    def needs_person(self) -> bool:
-        """Its fate is unknown, or it is an exit that was refused."""
-        return self.is_open and self.state in (State.UNCONFIRMED, State.REFUSED)
-
-
-class Closed(msgspec.Struct, frozen=True):
-    """A closed trade at assumed fills; times UTC ns, prices in points, pnl_usd net of costs_usd.
-
-    score: NaN without a veto
-    """
+class TradeRow(Trade, frozen=True, kw_only=True):
+    """Closed trade with its number in the ledger and the mark that booked it, UTC ns."""
 
     seq: int
     ts_mark: int
-    symbol: str
-    contract: str
-    side: int
-    quantity: int
-    entry_ts: int
-    entry_price: float
-    exit_ts: int
-    exit_price: float
-    cause: str
-    pnl_usd: float
-    costs_usd: float
-    bars_held: int
-    score: float
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Why an instrument did or did not act at a mark. features: name → value, None: not enough bars yet."""
+    """Reason why an instrument did or did not act at a mark. features: name → value, None: not enough bars yet."""
 
     ts_mark: int
     symbol: str
@@ -199,63 +119,19 @@ class Decision(msgspec.Struct, frozen=True):
     score: float
 
 
-def orders(db: sqlite3.Connection, where: str = "1", args: Sequence[Any] = ()) -> tuple[Order, ...]:
-    """Intents `i` that fulfil a condition, oldest first, each with all its events."""
-    names = Order.__struct_fields__[:-1]
-    events = (
-        f"SELECT seq, state, {_since_acts(db, 'said')}, seq IN (SELECT event FROM applied), ts_wall, ts_clock, status,"
-        " detail, latency_ns, remote_id FROM event WHERE intent = ? ORDER BY seq"
-    )
-    found = []
-    for row in db.execute(f"SELECT {', '.join(names)} FROM intent i WHERE {where} ORDER BY seq", args).fetchall():
-        values: dict[str, Any] = dict(zip(names, row, strict=True))
-        price = _or_nan(values["signal_price"])
-        values |= {"role": Role(values["role"]), "side": Side(values["side"]), "signal_price": price}
-        steps = tuple(
-            Step(seq, State(state), Said(said or ""), bool(is_applied), *more)
-            for seq, state, said, is_applied, *more in db.execute(events, (values["id"],))
-        )
-        found.append(Order(**values, steps=steps))
-    return tuple(found)
-
-
-def trades(db: sqlite3.Connection, after: int = 0) -> list[Closed]:
-    """Closed trades whose number is above `after`, oldest first."""
-    names = ", ".join((*Closed.__struct_fields__[:-1], _since_acts(db, "score")))
-    rows = db.execute(f"SELECT {names} FROM trade WHERE seq > ? ORDER BY seq", (after,))
-    return [Closed(*map(_or_nan, row)) for row in rows]
-
-
-def decisions(db: sqlite3.Connection, which: str, args: Sequence[Any]) -> tuple[Decision, ...]:
-    """Decisions as an SQL tail (WHERE, ORDER BY, LIMIT) picks them."""
-    rows = db.execute(
-        f"SELECT ts_mark, symbol, reason, features, latency_ns, {_since_acts(db, 'score')} FROM decision {which}", args
-    )
-    return tuple(
-        Decision(ts_mark, symbol, reason, msgspec.json.decode(features, type=dict[str, float | None]), latency_ns,
-                 _or_nan(score))
-        for ts_mark, symbol, reason, features, latency_ns, score in rows
-    )  # fmt: skip
-
-
-def _since_acts(db: sqlite3.Connection, column: str) -> str:
-    """A column the first schema does not have: NULL there."""
-    return column if schema_version(db) >= WITH_ACTS else "NULL"
-
-
-def _or_nan(value: Any) -> Any:
-    """SQLite keeps NaN as NULL."""
-    return math.nan if value is None else value
-
-
 def decode_book(layout: str, data: bytes) -> tuple[Account, tuple[Held, ...]]:
     """Account and positions by the names the worker wrote beside them."""
     symbols, read_account, read_position, account_size, position_size = _readers(layout)
     a = read_account(data, 0)
     account = Account(
-        a["cash"], a["equity"], a["best_equity"], a["day_start_equity"],
-        bool(a["halted"]), bool(a["drawdown_halted"]), a["gap_date"],
-    )  # fmt: skip
+        a["cash"],
+        a["equity"],
+        a["best_equity"],
+        a["day_start_equity"],
+        bool(a["halted"]),
+        bool(a["drawdown_halted"]),
+        a["gap_date"],
+    )
     return account, tuple(
         _held(symbol, read_position(data, account_size + k * position_size)) for k, symbol in enumerate(symbols)
     )
@@ -294,7 +170,7 @@ def _held(symbol: str, p: dict[str, Any]) -> Held:
         costs_usd=p["costs"],
         mark=p["last_price"] if is_front else p["left_price"],
         last_contract_number=p["last_contract"],
-        pending=_PENDING[p["pending"]],
+        pending=Pending(p["pending"]),
         pending_side=Side(p["pending_side"]),
         pending_quantity=p["pending_quantity"],
         pending_contract_number=p["pending_contract"],
@@ -303,15 +179,20 @@ def _held(symbol: str, p: dict[str, Any]) -> Held:
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """The last finished mark, how many there were, and account and positions after it."""
+    """Last finished mark, number of marks so far, and account and positions after it.
+
+    ts_wall: when it was written, UTC ns; detail: what the worker said of itself then, as JSON
+    """
 
     ts_mark: int
     marks: int
     book: Book
+    ts_wall: int = 0
+    detail: str = "{}"
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
+    """Request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
 
     contract: str
     role: Role
@@ -321,7 +202,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The frozen state of an engine after a mark; `digest` names the kernel and configuration it belongs to."""
+    """Frozen state of an engine after a mark; `digest` names the kernel and configuration it belongs to."""
 
     ts_mark: int
     digest: str

@@ -1,50 +1,53 @@
-"""One strategy as its ledger has it: account, positions, orders, trades, decisions, all of one moment.
+"""Snapshot of a ledger: a strategy's account, positions, orders, trades and decisions, all of one moment.
 
-`LedgerView` keeps what can only grow (trades, counts of decisions) and reads the rest anew when the file has changed;
-between changes a look costs two `stat` calls.
+`read_ledger` reads a whole one once. `LedgerView` looks again and again: it keeps what can only grow (trades, counts of
+decisions) and reads the rest anew when the file has changed; between changes a look costs two `stat` calls.
 """
 
-import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from rooney.errors import LedgerError
 from rooney.ledger.latency import Buckets
+from rooney.ledger.queries import IS_OPEN, Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.records import Account, Closed, Decision, Held, Order, decisions, decode_book, orders, trades
-from rooney.ledger.schema import LAST_STATE, WITH_ACTS, schema_version
-from rooney.orders.intents import Role, State
+from rooney.ledger.records import Account, Decision, Held, TradeRow, decode_book
+from rooney.orders.control import Act, Verb
+from rooney.orders.lifecycle import Order
 
 ORDERS_KEPT = 200  # newest ones; those that are not over are always there
 DECISIONS_KEPT = 400
-_ORDERS = (
-    f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {LAST_STATE} IN (?, ?, ?, CASE role WHEN ? THEN ? END)"
-)
-_ORDERS_ARGS = (ORDERS_KEPT, State.PLANNED, State.SENDING, State.UNCONFIRMED, Role.EXIT, State.REFUSED)
+_NEWEST = "ORDER BY ts_mark DESC, symbol LIMIT ?"
 
 
-class Portrait(msgspec.Struct, frozen=True):
-    """A ledger at one moment. ts_mark, ts_wall: the last finished minute and when that was, UTC ns; 0 before it.
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Ledger of a strategy at one moment.
 
-    orders, trades: oldest first; decisions: newest first; reached: (role, state) → how often an order got there
-    cash_acts: (UTC ns, USD) by which an operator corrected the cash; digest: of kernels and configuration in force
+    ts_mark, ts_wall: last finished minute and when that was written, UTC ns; 0 before the first; marks: how many so far
+    rss_mb, warm:     memory of its worker, and instruments with enough history, as it said then
+    digest:           of kernels and configuration in force
+    orders, trades, acts: oldest first; orders of a `LedgerView`: the newest and all that are open
+    decisions:        the newest ones, newest first
+    reached:          (role, state) → how often an order got there
     """
 
+    path: Path
     name: str
-    ts_mark: int
-    ts_wall: int
-    marks: int
-    rss_mb: float
-    warm: int
-    digest: str
-    account: Account | None
-    held: tuple[Held, ...]
-    orders: tuple[Order, ...]
-    trades: tuple[Closed, ...]
-    decisions: tuple[Decision, ...]
-    reached: dict[tuple[str, str], int]
-    cash_acts: tuple[tuple[int, float], ...]
+    ts_mark: int = 0
+    ts_wall: int = 0
+    marks: int = 0
+    rss_mb: float = 0.0
+    warm: int = 0
+    digest: str = ""
+    account: Account | None = None
+    held: tuple[Held, ...] = ()
+    orders: tuple[Order, ...] = ()
+    trades: tuple[TradeRow, ...] = ()
+    acts: tuple[Act, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    reached: dict[tuple[str, str], int] = {}
 
     @property
     def mode(self) -> str:
@@ -57,16 +60,57 @@ class Portrait(msgspec.Struct, frozen=True):
         return [held for held in self.held if held.side]
 
     @property
+    def cash_acts(self) -> tuple[tuple[int, float], ...]:
+        """(UTC ns, USD) by which an operator corrected the cash."""
+        return tuple(
+            (act.ts_clock, act.command.usd)
+            for act in self.acts
+            if act.is_obeyed and act.command.verb is Verb.CASH and act.command.usd is not None
+        )
+
+    @property
     def start_usd(self) -> float:
-        """The cash it began with, by its own books; 0 before the first minute."""
+        """Cash it began with, by its own books; 0 before the first minute."""
         if self.account is None:
             return 0.0
         booked = sum(trade.pnl_usd for trade in self.trades) - sum(held.costs_usd for held in self.open)
         return self.account.cash_usd - booked - sum(usd for _, usd in self.cash_acts)
 
 
+def read_ledger(path: Path) -> Snapshot:
+    """Everything an operator asks for, with all orders. Raises LedgerError if the file is no ledger."""
+    with opened(path) as db:
+        ask = Queries(db)
+        return _snapshot(path, ask, ask.orders(), ask.trades(), ask.decisions(_NEWEST, (DECISIONS_KEPT,)))
+
+
+def _snapshot(
+    path: Path, ask: Queries, orders: tuple[Order, ...], trades: Sequence[TradeRow], decisions: tuple[Decision, ...]
+) -> Snapshot:
+    finished = ask.finished()
+    account, held = decode_book(finished.book.layout, finished.book.data) if finished else (None, ())
+    detail = msgspec.json.decode(finished.detail) if finished else {}
+    return Snapshot(
+        path=path,
+        name=ask.name(),
+        ts_mark=finished.ts_mark if finished else 0,
+        ts_wall=finished.ts_wall if finished else 0,
+        marks=finished.marks if finished else 0,
+        rss_mb=float(detail.get("rss_mb") or 0.0),
+        warm=int(detail.get("warm") or 0),
+        digest=ask.digest(),
+        account=account,
+        held=held,
+        orders=orders,
+        trades=tuple(trades),
+        acts=tuple(ask.acts()),
+        decisions=decisions,
+        reached=ask.reached(),
+    )
+
+
 class LedgerView:
-    """The ledger of one strategy; one thread at a time.
+    """Ledger of one strategy under observation; one thread at a time.
 
     decided: (symbol, reason) → decisions seen; decide, send: latencies seen; all since this view began
     """
@@ -76,97 +120,55 @@ class LedgerView:
         self.decided: dict[tuple[str, str], int] = {}
         self.decide = Buckets()
         self.send = Buckets()
-        self._trades: list[Closed] = []
+        self._trades: list[TradeRow] = []
         self._seen_mark = self._seen_event = 0
         self._signature: object = None
-        self._portrait: Portrait | None = None
+        self._snapshot: Snapshot | None = None
 
-    def look(self) -> Portrait | None:
+    def look(self) -> Snapshot | None:
         """As it is now, the very same object while nothing has changed; None without a ledger. Raises LedgerError."""
         signature = (_stamp(self.path), _stamp(self.path.with_name(self.path.name + "-wal")))
         if signature[0] is None:
             return None
-        if signature != self._signature or self._portrait is None:
+        if signature != self._signature or self._snapshot is None:
             with opened(self.path) as db:
-                self._portrait = self._read(db)
+                self._snapshot = self._read(Queries(db))
             self._signature = signature
-        return self._portrait
+        return self._snapshot
 
-    def _read(self, db: sqlite3.Connection) -> Portrait:
-        name = db.execute("SELECT name FROM strategy").fetchone()[0]
-        status = db.execute("SELECT ts_mark, ts_wall, marks, detail, layout, book FROM status").fetchone()
-        digest = db.execute("SELECT digest FROM checkpoint ORDER BY ts_mark DESC LIMIT 1").fetchone()
-        account, held = decode_book(status[4], status[5]) if status else (None, ())
-        detail = msgspec.json.decode(status[3]) if status else {}
-        self._take_trades(db)
-        newest = decisions(db, "ORDER BY ts_mark DESC, symbol LIMIT ?", (DECISIONS_KEPT,))
-        self._count(db, newest)
-        return Portrait(
-            name=name,
-            ts_mark=status[0] if status else 0,
-            ts_wall=status[1] if status else 0,
-            marks=status[2] if status else 0,
-            rss_mb=float(detail.get("rss_mb") or 0.0),
-            warm=int(detail.get("warm") or 0),
-            digest=digest[0] if digest else "",
-            account=account,
-            held=held,
-            orders=orders(db, _ORDERS, _ORDERS_ARGS),
-            trades=tuple(self._trades),
-            decisions=newest,
-            reached={
-                (Role(role).name.lower(), state): number
-                for role, state, number in db.execute(
-                    "SELECT i.role, e.state, count(*) FROM event e JOIN intent i ON i.id = e.intent GROUP BY 1, 2"
-                )
-            },
-            cash_acts=_cash_acts(db),
-        )
+    def _read(self, ask: Queries) -> Snapshot:
+        self._take_trades(ask)
+        decisions = ask.decisions(_NEWEST, (DECISIONS_KEPT,))
+        self._count(ask, decisions)
+        is_kept = f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {IS_OPEN}"
+        return _snapshot(self.path, ask, ask.orders(is_kept, (ORDERS_KEPT,)), self._trades, decisions)
 
-    def _take_trades(self, db: sqlite3.Connection) -> None:
-        """Those that are new: a trade never changes."""
+    def _take_trades(self, ask: Queries) -> None:
+        """Add the new ones: a trade never changes."""
         last = self._trades[-1].seq if self._trades else 0
-        first = db.execute("SELECT coalesce(max(seq), 0) FROM trade").fetchone()[0]
-        if first < last:  # another ledger stands there now
+        if ask.last_trade() < last:  # another ledger stands there now
             self._trades, last = [], 0
-        self._trades += trades(db, last)
+        self._trades += ask.trades(last)
 
-    def _count(self, db: sqlite3.Connection, found: tuple[Decision, ...]) -> None:
-        newest = self._seen_mark
-        marks: dict[int, int] = {}
-        for one in found:
-            if one.ts_mark > self._seen_mark:
-                newest = max(newest, one.ts_mark)
-                marks[one.ts_mark] = one.latency_ns
-                key = (one.symbol, one.reason)
-                self.decided[key] = self.decided.get(key, 0) + 1
-        for latency_ns in marks.values():
+    def _count(self, ask: Queries, decisions: tuple[Decision, ...]) -> None:
+        fresh = [decision for decision in decisions if decision.ts_mark > self._seen_mark]
+        for decision in fresh:
+            key = (decision.symbol, decision.reason)
+            self.decided[key] = self.decided.get(key, 0) + 1
+        for latency_ns in {decision.ts_mark: decision.latency_ns for decision in fresh}.values():
             if latency_ns:
                 self.decide.add(latency_ns / 1e9)
-        self._seen_mark = newest
-        for seq, latency_ns in db.execute(
-            "SELECT seq, latency_ns FROM event WHERE seq > ? AND latency_ns > 0 ORDER BY seq", (self._seen_event,)
-        ):
+        self._seen_mark = max((decision.ts_mark for decision in fresh), default=self._seen_mark)
+        for seq, latency_ns in ask.request_latencies(self._seen_event):
             self._seen_event = seq
             self.send.add(latency_ns / 1e9)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}; left untouched") from error
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _cash_acts(db: sqlite3.Connection) -> tuple[tuple[int, float], ...]:
-    if schema_version(db) < WITH_ACTS:
-        return ()
-    rows = db.execute(
-        "SELECT o.ts_clock, o.command FROM operator o JOIN obeyed b ON b.operator = o.seq WHERE o.verb = 'cash'"
-        " ORDER BY o.seq"
-    )
-    found = ((ts, msgspec.json.decode(command).get("usd")) for ts, command in rows)
-    return tuple((ts, float(usd)) for ts, usd in found if usd is not None)
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -23,10 +23,12 @@ from typing import NoReturn
 
 import msgspec
 
-from rooney.errors import BundleError
+from rooney.errors import BundleError, FileError, MissingFileError
+from rooney.files import KIB, MIB, decode_json, read_bytes, read_text, replacing, sync, write_whole
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+FILE_BYTES = 512 * MIB  # at most, of a model as of everything else in a bundle
 SHOWN = 12  # hex digits that name a bundle to people
 _CURRENT, _PREVIOUS = "current", "previous"
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -85,9 +87,11 @@ class Bundle(msgspec.Struct, frozen=True):
         """Whether every file is what it was when it was promoted. Raises BundleError."""
         try:
             found = {path.name: path for path in self.path.iterdir() if path.name != MANIFEST}
-            contents = {name: path.read_bytes() for name, path in found.items()}
+            contents = {name: read_bytes(path, FILE_BYTES) for name, path in found.items()}
         except OSError as error:
             _refuse(self.path, f"{error.filename}: {error.strerror}")
+        except FileError as error:
+            _refuse(self.path, f"{error.path}: {error.why}")
         for name in sorted({*found, *self.manifest.files}):
             wanted = self.manifest.files.get(name)
             if name not in found:
@@ -124,18 +128,18 @@ def promoted(path: Path) -> Bundle | None:
             return None
         path = path / name
     try:
-        content = (path / MANIFEST).read_bytes()
-    except OSError as error:
-        _refuse(path, f"{MANIFEST}: {error.strerror}")
+        content = read_bytes(path / MANIFEST, MIB)
+    except FileError as error:
+        _refuse(path, f"{MANIFEST}: {error.why}")
     if digest(content) != path.name:
         _refuse(path, f"{MANIFEST} was cut off or changed, or is another bundle's; promote anew, or go back")
     try:
-        version = msgspec.json.decode(content, type=_Format).format
+        version = decode_json(content, _Format, path).format
         if version != FORMAT:
             _refuse(path, f"has format {version}, this version reads {FORMAT}; use the version that wrote it")
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
-        _refuse(path, f"{MANIFEST} does not say what it must: {error}")
+        manifest = decode_json(content, Manifest, path)
+    except FileError as error:
+        _refuse(path, f"{MANIFEST} does not say what it must: {error.why}")
     if lacking := [symbol for symbol in manifest.instruments if f"{symbol}.model" not in manifest.files]:
         _refuse(path, f"has no model of {', '.join(lacking)}")
     return Bundle(path, manifest)
@@ -155,11 +159,11 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     for name, data in {**files, MANIFEST: content}.items():
-        _write(unfinished / name, data)
+        write_whole(unfinished / name, data, synced=True)
     _give(unfinished, folder)
     shutil.rmtree(path, ignore_errors=True)  # one that is torn
     unfinished.rename(path)
-    _sync(folder)
+    sync(folder)
     return Bundle(path, manifest)
 
 
@@ -201,37 +205,20 @@ class _Format(msgspec.Struct):
 
 def _read_name(path: Path) -> str | None:
     try:
-        name = path.read_text().strip()
-    except FileNotFoundError:
+        name = read_text(path, KIB).strip()
+    except MissingFileError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        _refuse(path, str(error))
+    except FileError as error:
+        _refuse(path, error.why)
     if not is_name(name):
         _refuse(path, "does not hold the name of a bundle; `rooney promote NAME --to ID` writes it anew")
     return name
 
 
 def _write_name(path: Path, name: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    _write(unfinished, f"{name}\n".encode())
-    _give(unfinished, path.parent)
-    unfinished.replace(path)
-    _sync(path.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with replacing(path, synced=True) as unfinished:
+        unfinished.write_text(f"{name}\n")
+        _give(unfinished, path.parent)
 
 
 def _give(path: Path, folder: Path) -> None:

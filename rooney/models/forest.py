@@ -9,7 +9,6 @@ name before a number of it is used. Equal models are equal files: nothing in the
 
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +18,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.errors import ModelError
+from rooney.errors import FileError, ModelError
+from rooney.files import decode_msgpack, read_bytes, write_whole
 from rooney.kernels.dtypes import NODE
+from rooney.models.bundle import FILE_BYTES
 
 FORMAT = 1
 SUFFIX = ".model"
@@ -102,17 +103,15 @@ def write_model(model: Model, path: Path) -> None:
     """All of it or nothing, under the name of a file that may be in use."""
     content = to_bytes(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_whole(path, content)
 
 
 def read_model(path: Path) -> Model:
     """Raises ModelError, naming the file, for anything that is not a whole model of this format."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}; not used") from error
+        content = read_bytes(path, FILE_BYTES, then="not used")
+    except FileError as error:
+        raise ModelError(str(error)) from None
     return from_bytes(content, str(path))
 
 
@@ -127,9 +126,9 @@ def from_bytes(content: bytes, where: str) -> Model:
     if _digest(body).encode() != first[2]:
         _refuse(where, "was cut off or changed after it was written; put the original back, or train anew")
     try:
-        model = msgspec.msgpack.decode(body, type=Model)
-    except msgspec.MsgspecError as error:
-        _refuse(where, f"does not say what a model must: {error}")
+        model = decode_msgpack(body, Model, Path(where))
+    except FileError as error:
+        _refuse(where, f"does not say what a model must: {error.why}")
     _check(model, where)
     return model
 

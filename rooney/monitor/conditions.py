@@ -10,58 +10,48 @@ from datetime import timedelta
 
 import msgspec
 
+from rooney.clock import CLOCK_BEHIND_S
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
-from rooney.ledger.reader import Record
+from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import deadline, group_of, parse_contract
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date, window_at
 from rooney.monitor.heartbeat import Beat
-from rooney.monitor.market import Market
-from rooney.monitor.system import StrategyLook, System
+from rooney.monitor.market import STALE_S, Market
+from rooney.monitor.system import Seen, StrategyLook, System
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
-from rooney.orders.notices import DAILY_LOSS, DRAWDOWN
+from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, EXIT_ALARM_S
 from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
 
-TAPE_LATE_S = 150.0  # two minutes and a half: the newest minute in session cannot be older with a live feed
 WORKER_LATE_S = 120.0
 HUB_SILENT_S = 10.0
-CLOCK_OFF_S = 2.0
 SENDER_SILENT_S = 60.0
-EXIT_LATE_S = 30.0  # an exit whose market is open and that is not acknowledged after so long
 ROLL_WARNING_DAYS = 2
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What was found. redis: why it does not answer, or nothing; groups: session groups of the instruments."""
-
-    redis: str
-    hub: HubStatus | None
-    records: Mapping[str, Record | LedgerError | None]
-    groups: frozenset[str]
 
 
 def attention(seen: Seen, now_ns: int) -> dict[str, str]:
     """kind → line, most urgent first. A kind names one trouble for as long as it lasts, whatever its numbers."""
     found: dict[str, str] = {}
-    for name, record in seen.records.items():
-        if isinstance(record, Record):
-            for intent in record.unconfirmed:
-                found[f"unconfirmed {name} {intent}"] = f"{name}: order {intent} is unconfirmed: it may be live"
-    for name, record in seen.records.items():
-        if isinstance(record, LedgerError):
-            found[f"ledger {name}"] = f"{name}: {record}"
-        elif record is not None and record.halted:
-            found[f"halted {name}"] = f"{name}: halted by its daily loss ({record.day_pnl_usd:+.2f} USD)"
+    snapshots = {name: ledger for name, ledger in seen.ledgers.items() if isinstance(ledger, Snapshot)}
+    for name, snapshot in snapshots.items():
+        for order in snapshot.orders:
+            if order.state is State.UNCONFIRMED:
+                found[f"unconfirmed {name} {order.id}"] = f"{name}: order {order.id} is unconfirmed: it may be live"
+    for name, ledger in seen.ledgers.items():
+        if isinstance(ledger, LedgerError):
+            found[f"ledger {name}"] = f"{name}: {ledger}"
+        elif ledger is not None and ledger.account is not None and ledger.account.is_halted:
+            found[f"halted {name}"] = f"{name}: halted by its daily loss ({ledger.account.day_usd:+.2f} USD)"
     if seen.redis:
         return found | {"redis": seen.redis}
     if seen.hub is None:
         return found | {"hub": "no hub: nothing says hub:status; no new bars, no new entries"}
     found |= _of_hub(seen.hub, seen.groups, now_ns)
-    for name, record in seen.records.items():
-        late_s = (seen.hub.ts_tape - record.ts_mark) / 1e9 if isinstance(record, Record) and record.ts_mark else 0.0
+    for name, snapshot in snapshots.items():
+        late_s = (seen.hub.ts_tape - snapshot.ts_mark) / 1e9 if snapshot.ts_mark else 0.0
         if late_s > WORKER_LATE_S:
             found[f"late {name}"] = f"{name}: {late_s:.0f} s behind the tape: its worker is stopped, hung or too slow"
     return found
@@ -75,9 +65,9 @@ def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, st
         return {"hub": f"the hub has said nothing for {silent_s:.0f} s"}
     if hub.state != "live" and in_session:
         return {"feed": f"the hub says: {hub.text}"}
-    if ahead_s > CLOCK_OFF_S:
+    if ahead_s > CLOCK_BEHIND_S:
         return {"clock": f"the newest record is {ahead_s:.1f} s ahead of this machine's clock: the clock is wrong"}
-    if in_session and tape_s > TAPE_LATE_S:
+    if in_session and tape_s > STALE_S:
         return {"tape": f"the newest minute on the tape is {tape_s:.0f} s old, in session"}
     return {}
 
@@ -125,8 +115,8 @@ def worst(found: list[Condition]) -> Severity:
 def conditions(system: System) -> list[Condition]:
     """Everything, most urgent first."""
     found = []
-    exposed = any(one.portrait is not None and one.portrait.open for one in system.strategies)
-    for kind, text in attention(seen(system), system.now_ns).items():
+    exposed = any(one.snapshot is not None and one.snapshot.open for one in system.strategies)
+    for kind, text in attention(system.seen, system.now_ns).items():
         found.append(_of_health(kind, text, exposed))
     for one in system.strategies:
         found += _of_strategy(one, system)
@@ -175,41 +165,19 @@ def _graver(exposed: bool) -> Severity:
     return Severity.CRITICAL if exposed else Severity.ATTENTION
 
 
-def seen(system: System) -> Seen:
-    """The same for `rooney.monitor.health`."""
-    records: dict[str, Record | LedgerError | None] = {}
-    for one in system.strategies:
-        if not one.is_enabled:
-            continue
-        portrait = one.portrait
-        records[one.name] = one.unreadable
-        if one.unreadable is None and portrait is not None:
-            unknown = tuple(order.id for order in portrait.orders if order.state is State.UNCONFIRMED)
-            account = portrait.account
-            records[one.name] = Record(
-                portrait.ts_mark,
-                portrait.ts_wall,
-                account.equity_usd if account else 0.0,
-                account.day_usd if account else 0.0,
-                account.is_halted if account else False,
-                unknown,
-            )
-    return Seen(system.market.away, system.hub_now, records, system.groups)
-
-
 def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
     found = []
     if one.lack:
         found.append(Condition(Severity.ATTENTION, one.name, "configuration", f"{one.name}: {one.lack}"))
     for switch in one.switches:
-        traps = switch.level is Level.STOP and one.portrait is not None and bool(one.portrait.open)
+        traps = switch.level is Level.STOP and one.snapshot is not None and bool(one.snapshot.open)
         do = (f"rooney resume {one.name if switch.scope == one.name else '--all'}",)
         text = f"{one.name}: switch {switch}"
         found.append(Condition(_graver(traps), one.name, f"switch {switch.level}", text, do))
-    portrait = one.portrait
-    if portrait is None:
+    snapshot = one.snapshot
+    if snapshot is None:
         return found
-    held = ", ".join(held.contract for held in portrait.open)
+    held = ", ".join(held.contract for held in snapshot.open)
     if held and not one.is_configured:
         text = f"{one.name}: holds {held} and is not in the configuration"
         found.append(Condition(Severity.CRITICAL, one.name, "orphan", text, (f"rooney flatten {one.name}",)))
@@ -224,16 +192,16 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         severity = Severity.ATTENTION if one.health.light is Light.RED else Severity.NOTE
         text = f"{one.name}: not as its backtest: {one.health.text}"
         found.append(Condition(severity, one.name, "health", text))
-    account = portrait.account
+    account = snapshot.account
     if account is not None and account.is_drawdown_halted:
         text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"
         found.append(Condition(Severity.CRITICAL, one.name, DRAWDOWN, text, (f"rooney resume {one.name}",)))
-    if account is not None and account.gap_day and account.gap_day == _day_number(portrait.ts_mark):
+    if account is not None and account.gap_day and account.gap_day == _day_number(snapshot.ts_mark):
         text = f"{one.name}: data was lost, no entries before the next session"
         found.append(Condition(Severity.ATTENTION, one.name, "gap", text, (f"rooney resume {one.name}",)))
     found += _of_orders(one, system)
-    for item in portrait.open:
-        contract = parse_contract(item.contract, trade_date(portrait.ts_mark))
+    for item in snapshot.open:
+        contract = parse_contract(item.contract, trade_date(snapshot.ts_mark))
         if contract is not None and deadline(contract) - system.trade_date <= timedelta(days=ROLL_WARNING_DAYS):
             text = f"{one.name}: {item.contract} must be left by {deadline(contract)}"
             found.append(Condition(Severity.ATTENTION, one.name, f"roll {item.contract}", text))
@@ -245,16 +213,16 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
 
 def _of_orders(one: StrategyLook, system: System) -> list[Condition]:
     found = []
-    for order in one.portrait.orders if one.portrait else ():
+    for order in one.snapshot.orders if one.snapshot else ():
         if order.role is not Role.EXIT or not order.is_open or order.state is State.UNCONFIRMED:
             continue
-        since_s = (system.now_ns - order.steps[0].ts_clock) / 1e9
+        since_s = (system.now_ns - order.events[0].ts_clock) / 1e9
         do = (f"rooney flatten {one.name} {order.symbol}", f"rooney resolve {order.id} --filled PRICE")
         if order.state is State.REFUSED:
-            detail = " ".join(f"{order.steps[-1].status} {order.steps[-1].detail}".split())
+            detail = " ".join(f"{order.events[-1].status} {order.events[-1].detail}".split())
             text = f"{one.name}: exit {order.id} of {order.contract} refused: {detail}"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
-        elif since_s > EXIT_LATE_S and window_at(group_of(order.symbol), system.now_ns) is not None:
+        elif since_s > EXIT_ALARM_S and window_at(group_of(order.symbol), system.now_ns) is not None:
             text = f"{one.name}: exit {order.id} of {order.contract} is {order.state} for {since_s:.0f} s"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
     return found
@@ -266,7 +234,7 @@ def _day_number(ts_ns: int) -> int:
 
 def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
     """What a strategy does, in a word or three, and how grave that is."""
-    account = one.portrait.account if one.portrait else None
+    account = one.snapshot.account if one.snapshot else None
     if one.unreadable is not None:
         return "UNREADABLE", Severity.CRITICAL
     if not one.is_enabled:
@@ -278,13 +246,13 @@ def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
     if account is not None and account.is_drawdown_halted:
         return "HALTED drawdown", Severity.CRITICAL
     if not one.is_running:
-        return ("down" if one.portrait else "never started"), Severity.ATTENTION
-    if one.portrait is None or not one.portrait.ts_mark:
+        return ("down" if one.snapshot else "never started"), Severity.ATTENTION
+    if one.snapshot is None or not one.snapshot.ts_mark:
         return "starting", Severity.NOTE
-    if market.ts_tape - one.portrait.ts_mark > WORKER_LATE_S * 1e9:
+    if market.ts_tape - one.snapshot.ts_mark > WORKER_LATE_S * 1e9:
         return "behind", Severity.ATTENTION
     if market.away:
         return "no Redis", Severity.ATTENTION
-    if account is not None and account.gap_day == _day_number(one.portrait.ts_mark):
+    if account is not None and account.gap_day == _day_number(one.snapshot.ts_mark):
         return "gap: exits only", Severity.ATTENTION
     return "trading", Severity.NOTE

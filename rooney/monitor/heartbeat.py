@@ -4,6 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from rooney.errors import FileError
+from rooney.files import read_json, write_whole
+
 BEAT = "beat.json"
 
 
@@ -16,14 +19,12 @@ class Beat(msgspec.Struct, frozen=True):
 
 def write_beat(directory: Path, beat: Beat) -> None:
     """Whole or not at all."""
-    unfinished = directory / f"{BEAT}.new"
-    unfinished.write_bytes(msgspec.json.encode(beat))
-    unfinished.replace(directory / BEAT)
+    write_whole(directory / BEAT, msgspec.json.encode(beat))
 
 
 def read_beat(directory: Path) -> Beat | None:
     """None where no sender has ever run, or its file is torn."""
     try:
-        return msgspec.json.decode((directory / BEAT).read_bytes(), type=Beat)
-    except (OSError, msgspec.DecodeError):
+        return read_json(directory / BEAT, Beat)
+    except FileError:
         return None

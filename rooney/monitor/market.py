@@ -7,7 +7,7 @@ from collections import deque
 
 import msgspec
 
-from rooney.bus.client import Bus, RedisInfo
+from rooney.bus.reader import Reader, RedisInfo
 from rooney.errors import BusError, MessageError
 from rooney.ledger.latency import Buckets
 from rooney.market import sessions
@@ -16,7 +16,8 @@ from rooney.market.messages import Bar, HubStatus, InstrumentState, Minute, Minu
 from rooney.market.sessions import MINUTE_NS
 
 KEPT = 240  # minutes per instrument, for the small curve
-LATE_S, STALE_S = 90.0, 150.0  # of the tape in session: a minute is published a few ms after it ended
+LATE_S = 90.0  # of the tape in session: a minute is published a few ms after it ended
+STALE_S = 150.0  # two minutes and a half: with a live feed the newest minute in session cannot be older
 _REPLAYED_S = 300.0  # what came later than this after its minute was not watched as it happened
 _FIRST_READ = 400
 INFO_EVERY_S = 5.0
@@ -59,7 +60,7 @@ class Market(msgspec.Struct, frozen=True):
 class MarketView:
     """One Redis; one thread at a time. feed, publish: latencies seen, and lags: of each instrument's newest bar."""
 
-    def __init__(self, bus: Bus, symbols: tuple[str, ...]) -> None:
+    def __init__(self, bus: Reader, symbols: tuple[str, ...]) -> None:
         self._bus = bus
         self._symbols = symbols
         self.feed = Buckets()

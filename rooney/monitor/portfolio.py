@@ -16,8 +16,8 @@ from itertools import pairwise
 
 import msgspec
 
-from rooney.ledger.records import Closed
-from rooney.ledger.snapshot import Portrait
+from rooney.ledger.records import TradeRow
+from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.sessions import trade_date
 from rooney.monitor.system import System
@@ -82,8 +82,8 @@ def sum_days(days: Sequence[Mapping[date, float]]) -> dict[date, float]:
 
 def combined(system: System) -> Combined:
     """All strategies of a system, each from its first trade to its last finished minute."""
-    portraits = [one.portrait for one in system.strategies if one.portrait is not None]
-    return combine(portraits, [daily(one, trade_date(one.ts_mark - 1) if one.ts_mark else None) for one in portraits])
+    snapshots = [one.snapshot for one in system.strategies if one.snapshot is not None]
+    return combine(snapshots, [daily(one, trade_date(one.ts_mark - 1) if one.ts_mark else None) for one in snapshots])
 
 
 def capacities(system: System) -> list[Capacity]:
@@ -92,24 +92,24 @@ def capacities(system: System) -> list[Capacity]:
     return [
         item
         for one in system.strategies
-        if one.portrait is not None
-        for item in capacity(one.portrait, volumes, one.traded, one.slippage_ticks)
+        if one.snapshot is not None
+        for item in capacity(one.snapshot, volumes, one.traded, one.slippage_ticks)
     ]
 
 
-def combine(portraits: Sequence[Portrait], days: Sequence[Mapping[date, float]]) -> Combined:
-    """days: daily P&L of each portrait's strategy."""
+def combine(snapshots: Sequence[Snapshot], days: Sequence[Mapping[date, float]]) -> Combined:
+    """days: daily P&L of each snapshot's strategy."""
     summed = list(sum_days(days).values())
     total = best = worst = 0.0
     for usd in summed:
         total += usd
         best = max(best, total)
         worst = max(worst, best - total)
-    spans = [(t.entry_ts, t.exit_ts) for one in portraits for t in one.trades]
-    end_ns = max((one.ts_mark for one in portraits), default=0)
-    spans += [(held.entry_ts, end_ns) for one in portraits for held in one.open]
+    spans = [(t.entry_ts, t.exit_ts) for one in snapshots for t in one.trades]
+    end_ns = max((one.ts_mark for one in snapshots), default=0)
+    spans += [(held.entry_ts, end_ns) for one in snapshots for held in one.open]
     mean, most, share = exposure(spans)
-    now = sum(len(one.open) for one in portraits)
+    now = sum(len(one.open) for one in snapshots)
     return Combined(len(summed), total, sharpe(summed), worst, best - total, now, mean, most, share)
 
 
@@ -153,18 +153,18 @@ def _open_ns(begin_ns: int, end_ns: int) -> int:
 
 
 def capacity(
-    portrait: Portrait, volumes: Mapping[str, Sequence[int]], traded: Mapping[str, tuple[float, float]],
+    snapshot: Snapshot, volumes: Mapping[str, Sequence[int]], traded: Mapping[str, tuple[float, float]],
     assumed_ticks: Mapping[str, float],
 ) -> list[Capacity]:  # fmt: skip
     """Each instrument that was traded.
 
     volumes: contracts traded in recent minutes, by symbol; traded: (USD per 1.0 of price, tick size) of what is ordered
     """
-    by_symbol: dict[str, list[Closed]] = {}
-    for trade in portrait.trades:
+    by_symbol: dict[str, list[TradeRow]] = {}
+    for trade in snapshot.trades:
         by_symbol.setdefault(trade.symbol, []).append(trade)
     found = []
-    slip = _slip_ticks(portrait, traded)
+    slip = _slip_ticks(snapshot, traded)
     for symbol, trades in sorted(by_symbol.items()):
         recent = sorted(volumes.get(symbol, ()))
         volume = float(recent[len(recent) // 2]) if len(recent) >= MIN_FILLS else math.nan
@@ -172,19 +172,19 @@ def capacity(
         share = size / volume if volume > 0 else math.nan
         room = PARTICIPATION_LIMIT * volume
         ticks = assumed_ticks.get(symbol, math.nan)
-        found.append(Capacity(portrait.name, symbol, len(trades), size, volume, share, room, ticks, slip))
+        found.append(Capacity(snapshot.name, symbol, len(trades), size, volume, share, room, ticks, slip))
     return found
 
 
-def _slip_ticks(portrait: Portrait, traded: Mapping[str, tuple[float, float]]) -> float:
+def _slip_ticks(snapshot: Snapshot, traded: Mapping[str, tuple[float, float]]) -> float:
     """Ticks a side by which real fills were worse, over all instruments: the ledger keeps corrections as sums."""
-    if not portrait.cash_acts or not portrait.trades:
+    if not snapshot.cash_acts or not snapshot.trades:
         return math.nan
-    last_ns = max(ts for ts, _ in portrait.cash_acts)
+    last_ns = max(ts for ts, _ in snapshot.cash_acts)
     a_tick_usd = sum(
         2 * trade.quantity * value * tick
-        for trade in portrait.trades
+        for trade in snapshot.trades
         if trade.exit_ts <= last_ns
         for value, tick in [traded.get(trade.symbol, (0.0, 0.0))]
     )
-    return -sum(usd for _, usd in portrait.cash_acts) / a_tick_usd if a_tick_usd > 0 else math.nan
+    return -sum(usd for _, usd in snapshot.cash_acts) / a_tick_usd if a_tick_usd > 0 else math.nan

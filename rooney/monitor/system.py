@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledger.reader import holder
 from rooney.ledger.records import Held
-from rooney.ledger.snapshot import LedgerView, Portrait
+from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
@@ -34,7 +34,7 @@ _LEDGER = "ledger.sqlite"
 
 
 class StrategyLook(msgspec.Struct, frozen=True):
-    """One strategy. portrait: None without a ledger; unreadable: why it cannot be read.
+    """One strategy. snapshot: None without a ledger; unreadable: why it cannot be read.
 
     block: as configured, None where it is not; lack: what keeps its block from being used, or empty
     traded: symbol → (USD per 1.0 of price, tick size) of the product it is ordered in; waiting: commands not taken
@@ -44,7 +44,7 @@ class StrategyLook(msgspec.Struct, frozen=True):
     name: str
     block: StrategyBlock | None
     lack: str
-    portrait: Portrait | None
+    snapshot: Snapshot | None
     unreadable: LedgerError | None
     switches: tuple[Switch, ...]
     traded: Mapping[str, tuple[float, float]]
@@ -67,6 +67,18 @@ class StrategyLook(msgspec.Struct, frozen=True):
         """P&L of one position at its last price, before costs; an estimate."""
         value, _ = self.traded.get(held.symbol) or (PRODUCTS[held.symbol].point_value, 0.0)
         return held.side * held.quantity * (held.mark - held.entry_price) * value
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Findings at one moment. redis: why it does not answer, or empty; groups: session groups of the instruments.
+
+    ledgers: of every enabled strategy, None without one
+    """
+
+    redis: str
+    hub: HubStatus | None
+    ledgers: Mapping[str, Snapshot | LedgerError | None]
+    groups: frozenset[str]
 
 
 class System(msgspec.Struct, frozen=True):
@@ -97,6 +109,12 @@ class System(msgspec.Struct, frozen=True):
             hub, ts_ns=hub.ts_ns + shift_ns, ts_last_record=min(hub.ts_last_record, self.now_ns)
         )
 
+    @property
+    def seen(self) -> Seen:
+        """Part of it that `rooney watch` looks at too."""
+        ledgers = {one.name: one.unreadable or one.snapshot for one in self.strategies if one.is_enabled}
+        return Seen(self.market.away, self.hub_now, ledgers, self.groups)
+
 
 class Looker:
     """Looks at one installation; one thread at a time.
@@ -114,7 +132,7 @@ class Looker:
         self._only = only
         self.symbols = tuple(config.file.instruments)
         block = config.data_hub()
-        self._bus = Bus.to(block, timeout_s=REDIS_TIMEOUT_S)
+        self._bus = Reader.to(block, timeout_s=REDIS_TIMEOUT_S)
         self.market = MarketView(self._bus, self.symbols)
         self.units = UnitsView()
         self._kept = KeptView(state)
@@ -157,15 +175,15 @@ class Looker:
     def _strategy(self, name: str, expected: Expectation | None) -> StrategyLook:
         path = ledger_path(self.state, name)
         view = self.ledgers.setdefault(name, LedgerView(path))
-        portrait, unreadable = None, None
+        snapshot, unreadable = None, None
         try:
-            portrait = view.look()
+            snapshot = view.look()
         except LedgerError as error:
             unreadable = error
         lack, traded, slippage_ticks = self._facts.get(name, ("", {}, {}))
         health = None
-        if expected is not None and portrait is not None:
-            health = judge(expected, [trade.pnl_usd for trade in portrait.trades[-WINDOW:]])
+        if expected is not None and snapshot is not None:
+            health = judge(expected, [trade.pnl_usd for trade in snapshot.trades[-WINDOW:]])
         try:
             is_running = holder(path) is not None
         except OSError:
@@ -174,7 +192,7 @@ class Looker:
             name,
             self._config.file.strategies.get(name),
             lack,
-            portrait,
+            snapshot,
             unreadable,
             tuple(switches(self._control, name)),
             traded,

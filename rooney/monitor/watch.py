@@ -1,18 +1,18 @@
 """`rooney watch`: look once, say what needs a person, remember what was said."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import msgspec
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
-from rooney.errors import BusError, ConfigError, LedgerError, MessageError
-from rooney.ledger.reader import Record, read_record
+from rooney.errors import BusError, ConfigError, FileError, LedgerError, MessageError
+from rooney.files import read_json, write_whole
+from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
-from rooney.monitor.conditions import Seen
+from rooney.monitor.system import Seen
 from rooney.paths import STATE_DIRECTORY, ledger_path
 
 SENDER = Path("/var/lib/rooney-alert-sender")
@@ -23,25 +23,25 @@ def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
-    bus = Bus.to(block)
+    bus = Reader.to(block)
     with contextlib.closing(bus):
         try:
             hub = _status(bus)
         except BusError as error:
             why = str(error)
-    records: dict[str, Record | LedgerError | None] = {}
+    ledgers: dict[str, Snapshot | LedgerError | None] = {}
     for name in config.names:
         try:
             if config.strategy(name).settings.enabled:
-                records[name] = read_record(ledger_path(state, name))
+                ledgers[name] = LedgerView(ledger_path(state, name)).look()
         except LedgerError as error:
-            records[name] = error
+            ledgers[name] = error
         except ConfigError:  # its worker refuses to start and says so
-            records[name] = None
-    return Seen(why, hub, records, frozenset(group_of(root) for root in config.file.instruments))
+            ledgers[name] = None
+    return Seen(why, hub, ledgers, frozenset(group_of(root) for root in config.file.instruments))
 
 
-def _status(bus: Bus) -> HubStatus | None:
+def _status(bus: Reader) -> HubStatus | None:
     with contextlib.suppress(MessageError):
         return bus.status()
     return None
@@ -59,13 +59,11 @@ def news(found: dict[str, str], said: dict[str, int], now_ns: int) -> tuple[dict
 def read_said(path: Path) -> dict[str, int]:
     """What was said before; nothing where the file is missing or torn, so that it is rather said twice."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.DecodeError):
+        return read_json(path, dict[str, int])
+    except FileError:
         return {}
 
 
 def write_said(path: Path, said: dict[str, int]) -> None:
     """Remember, whole or not at all."""
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(said))
-    os.replace(unfinished, path)
+    write_whole(path, msgspec.json.encode(said))

@@ -24,6 +24,7 @@ import msgspec
 from rooney import __version__
 from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
+from rooney.files import replacing, write_whole
 from rooney.ledger.reader import check, copy, holder
 from rooney.orders.control import Level
 from rooney.paths import LEDGER, ledger_names
@@ -130,9 +131,8 @@ def backup(items: Iterable[Item], out: Path, *, with_secrets: bool) -> Manifest:
     """Write a new file that only this user can read. Raises BackupError, LedgerError."""
     if out.exists():
         raise BackupError(f"{out}: there is such a file already; nothing was written")
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with tempfile.TemporaryDirectory(prefix="rooney-backup-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="rooney-backup-") as scratch, replacing(out) as unfinished:
             kept = [_keep(item, Path(scratch) / str(n)) for n, item in enumerate(items)]
             manifest = Manifest(FORMAT, __version__, time.time_ns(), with_secrets, tuple(one for one, _ in kept))
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -140,11 +140,8 @@ def backup(items: Iterable[Item], out: Path, *, with_secrets: bool) -> Manifest:
                 _add(tar, _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
                 for one, source in kept:
                     _add(tar, _name(one), source.read_bytes())
-        os.rename(unfinished, out)
     except OSError as error:
         raise BackupError(f"{error.filename or out}: {error.strerror}; no backup was written") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return manifest
 
 
@@ -288,11 +285,7 @@ def restore(file: Path, root: Path, *, force: bool) -> list[Path]:
 
 
 def _write(path: Path, data: bytes, kept: Kept) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_whole(path, data, mode=0o600, synced=True)
     _own(path, kept)
     path.chmod(kept.mode)
 

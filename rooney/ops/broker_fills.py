@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import msgspec
 
-from rooney.errors import RooneyError
+from rooney.errors import FileError, RooneyError
+from rooney.files import MIB, read_text
 from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
 
 T = TypeVar("T")
@@ -67,10 +68,9 @@ def read_statement(path: Path, zone: tzinfo | None = None, account: str = "") ->
     account: whose fills are wanted, where the file has those of several
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise StatementError(f"{path}: cannot be read: {why}; nothing was compared") from None
+        text = read_text(path, 64 * MIB, then="nothing was compared")
+    except FileError as error:
+        raise StatementError(str(error)) from None
     return parse_statement(text, str(path), zone, account)
 
 

@@ -4,12 +4,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.config.preflight import Finding, check_findings, table_findings
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, BusError, ConfigError, MessageError
+from rooney.files import read_text
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.messages import HubStatus
@@ -67,7 +68,7 @@ def is_compiled(name: str, step: str, caches: Path = CACHES) -> bool:
 def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:
     """Whether a worker that is to load its step compiled ahead of time will find it. step: the name of its module."""
     path = precompile.drop_in_path(name, units)
-    directory = ahead.directory_of(path.read_text()) if path.is_file() else None
+    directory = ahead.directory_of(read_text(path)) if path.is_file() else None
     if directory is None or ahead.extension_path(directory, step).is_file():
         return []
     text = (
@@ -83,7 +84,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     except ConfigError:
         return []  # said already
     try:
-        bus = Bus.to(block)
+        bus = Reader.to(block)
         bus.ping()
         status = bus.status()
     except (BusError, MessageError) as error:
@@ -96,7 +97,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     return found + _of_feed(config, status, now_ns)
 
 
-def _of_settings(bus: Bus) -> list[Finding]:
+def _of_settings(bus: Reader) -> list[Finding]:
     """Whether this Redis may lose what it was given; nothing where its user may not ask."""
     try:
         info = bus.info()

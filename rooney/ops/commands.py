@@ -4,27 +4,28 @@ import os
 from pathlib import Path
 
 from rooney.clock import Clock
-from rooney.ledger.reader import Reading, holder
+from rooney.ledger.reader import holder
+from rooney.ledger.snapshot import Snapshot
 from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
 from rooney.systemd import is_running
 
 
-def leave(reading: Reading, command: Command, clock: Clock) -> str:
+def leave(snapshot: Snapshot, command: Command, clock: Clock) -> str:
     """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError."""
-    path = put_command(control_directory(os.environ), reading.name, command)
-    if holder(reading.path) is not None:
-        return f"left for the worker of {reading.name}, which takes it at its next turn: {path}"
+    path = put_command(control_directory(os.environ), snapshot.name, command)
+    if holder(snapshot.path) is not None:
+        return f"left for the worker of {snapshot.name}, which takes it at its next turn: {path}"
     # A unit about to start must find its ledger free: it would stay down for good.
-    if not reading.held or is_running(reading.name):
-        return f"left for the worker of {reading.name}, which takes it when it starts: {path}"
+    if not snapshot.held or is_running(snapshot.name):
+        return f"left for the worker of {snapshot.name}, which takes it when it starts: {path}"
     from rooney.execution.offline import StandIn  # compiled parts come with it
 
-    with StandIn(reading, clock) as stand_in:
+    with StandIn(snapshot, clock) as stand_in:
         stand_in.obey()
     refused = path.with_suffix(".refused")
     if refused.exists():
         raise ControlError(f"{command.verb} was refused, see above; {refused} did nothing")
-    return f"written to {reading.path}; its worker is down and hears of it when it starts"
+    return f"written to {snapshot.path}; its worker is down and hears of it when it starts"
 
 
 def waiting(root: Path, name: str) -> list[Command]:

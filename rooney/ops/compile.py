@@ -4,7 +4,6 @@ Needs setuptools, a C and C++ compiler and Python's headers, all of them only he
 architecture, not for its very processor, and gives the same bits as the JIT's.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
+from rooney.files import write_whole
 from rooney.kernels import jit
 from rooney.strategy import aot as ahead
 
@@ -110,10 +110,7 @@ def write(path: Path, directory: Path) -> Path:
     """The drop-in for steps in `directory`, as `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.new")
-        unfinished.write_text(ahead.drop_in(directory))
-        unfinished.chmod(0o644)
-        os.replace(unfinished, path)
+        write_whole(path, ahead.drop_in(directory), mode=0o644)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the step is compiled, the worker does not use it yet") from error
     return path

@@ -18,12 +18,13 @@ from rooney.clock import Clock
 from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
-from rooney.execution import traderspost
 from rooney.execution.gates import Rules
 from rooney.execution.offline import StandIn, can_go
+from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import Reading, holder, read_ledger
+from rooney.ledger.reader import holder
+from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.market.instruments import PRODUCTS
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
@@ -92,17 +93,17 @@ class Means(NamedTuple):
     clock: Clock
 
 
-def wanted(reading: Reading, symbols: Sequence[str]) -> list[Exposure]:
+def wanted(snapshot: Snapshot, symbols: Sequence[str]) -> list[Exposure]:
     """What is to be closed."""
-    return [one for one in exposures(reading) if not symbols or one.symbol in symbols]
+    return [one for one in exposures(snapshot) if not symbols or one.symbol in symbols]
 
 
-def plan(readings: Sequence[Reading], symbols: Sequence[str]) -> list[str]:
+def plan(readings: Sequence[Snapshot], symbols: Sequence[str]) -> list[str]:
     """What closing sends, for the operator to read first."""
     found = []
-    for reading in readings:
-        open_now = wanted(reading, symbols)
-        found.append(f"{reading.name}  {reading.mode or 'no order yet'}  " + ("" if open_now else "nothing is open"))
+    for snapshot in readings:
+        open_now = wanted(snapshot, symbols)
+        found.append(f"{snapshot.name}  {snapshot.mode or 'no order yet'}  " + ("" if open_now else "nothing is open"))
         found += [f"  {positions.exit_text(one)}" for one in open_now]
     if not symbols:
         found.append("then no new entries, until rooney resume")
@@ -163,7 +164,7 @@ def _hung(name: str, ledger: Path, after_s: float) -> str:
     )
 
 
-def _by_worker(before: Reading, ledger: Path, order: Order, clock: Clock) -> Flattened:
+def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Flattened:
     """Watch the worker do it."""
     end = time.monotonic() + order.wait_s
     while True:
@@ -176,7 +177,7 @@ def _by_worker(before: Reading, ledger: Path, order: Order, clock: Clock) -> Fla
         time.sleep(_POLL_S)
 
 
-def _here(before: Reading, order: Order, means: Means) -> Flattened:
+def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
     """Stand in for the worker."""
     # The account a position was opened in is that of its mode, whatever the configuration says by now.
     config = means.configure(before.name, before.mode)
@@ -189,9 +190,7 @@ def _here(before: Reading, order: Order, means: Means) -> Flattened:
     def payload(intent: Intent, ts_decided_ns: int) -> Payload:
         item = traded.get(intent.symbol)
         tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
-        return traderspost.payload(
-            intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns
-        )
+        return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
 
     with StandIn(before, means.clock, rules, client.send if client else None, payload) as stand_in:
         left = [one for one in stand_in.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
@@ -206,7 +205,7 @@ def _traded(config: Config, name: str) -> dict[str, Instrument]:
         return {}
 
 
-def _result(by: Literal["worker", "here"], before: Reading, left: Sequence[Exposure], order: Order) -> Flattened:
+def _result(by: Literal["worker", "here"], before: Snapshot, left: Sequence[Exposure], order: Order) -> Flattened:
     still = {one.contract for one in left}
     closed = tuple(one.ticker for one in wanted(before, order.symbols) if one.contract not in still)
     return Flattened(before.name, by, closed, tuple(_left_text(one) for one in left))
@@ -216,6 +215,6 @@ def _left_text(one: Exposure) -> str:
     order = one.exit
     if order is None:
         return f"{one.ticker} may still be open and has no exit: look at the broker"
-    last = order.steps[-1]
+    last = order.events[-1]
     said = " ".join(f"{order.state} {last.detail}".split())
     return f"{one.ticker} may still be open: exit {order.id} is {said}. It goes on; look at the broker"

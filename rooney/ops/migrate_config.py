@@ -12,10 +12,11 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from rooney.config.secrets import has_reference
 from rooney.config.validation import join, parse_yaml, shown
 from rooney.errors import ConfigError
+from rooney.files import read_text
 from rooney.market.instruments import PRODUCTS
+from rooney.secrets import has_reference
 
 Became = Literal["carried", "replaced", "look"]  # look: a person must see to it
 
@@ -177,11 +178,7 @@ class Migration(NamedTuple):
 
 def read_old(path: Path) -> dict[str, Any]:
     """The old file, YAML or JSON. Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: the old configuration cannot be read: {why}; nothing was written") from None
+    text = read_text(path, what="the old configuration", then="nothing was written")
     tree = parse_yaml(str(path), text)
     if not isinstance(tree, dict) or not {_ALIASES.get(key, key) for key in tree} & {"symbols", "contracts"}:
         raise ConfigError(f"{path}: expected the old system's keys (symbols, contracts …); nothing was written")

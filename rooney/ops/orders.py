@@ -7,9 +7,9 @@ from typing import Any
 
 from rooney.errors import ConfigError
 from rooney.format import minute_text, size_text, table
-from rooney.ledger.reader import Reading
-from rooney.ledger.records import Order
+from rooney.ledger.snapshot import Snapshot
 from rooney.orders.intents import Role, State
+from rooney.orders.lifecycle import Order
 
 
 def needs_attention(order: Order) -> bool:
@@ -17,15 +17,15 @@ def needs_attention(order: Order) -> bool:
     return order.is_open and order.state in (State.UNCONFIRMED, State.SENDING, State.REFUSED)
 
 
-def lines(reading: Reading, orders: Sequence[Order]) -> list[str]:
+def lines(snapshot: Snapshot, orders: Sequence[Order]) -> list[str]:
     """One strategy's orders for a terminal, oldest first, and the commands that end what is unclear."""
-    mode = reading.mode or "no order yet"
-    found = [f"{reading.name}  {mode}  last mark {minute_text(reading.ts_mark)}"]
+    mode = snapshot.mode or "no order yet"
+    found = [f"{snapshot.name}  {mode}  last mark {minute_text(snapshot.ts_mark)}"]
     if not orders:
         return [*found, "  no orders"]
     rows = [("decided", "id", "order", "size", "cause", "state", "")]
     for order in orders:
-        last = order.steps[-1]
+        last = order.events[-1]
         status = f"HTTP {last.status}" if last.status and last.status != 200 else ""
         rows.append(
             (
@@ -44,22 +44,22 @@ def lines(reading: Reading, orders: Sequence[Order]) -> list[str]:
             found.append(f"  {order.id} may be open at the broker. Look there, then one of:")
             found.append(f"    rooney resolve {order.id} --filled PRICE")
             found.append(f"    rooney resolve {order.id} --not-filled")
-            found.append(f"    rooney flatten {reading.name} {order.symbol}")
+            found.append(f"    rooney flatten {snapshot.name} {order.symbol}")
         elif needs_attention(order):
             found.append(
                 f"  {order.id} has not closed {order.ticker} as far as is known. Look at the broker, then one of:"
             )
-            found.append(f"    rooney flatten {reading.name} {order.symbol}")
+            found.append(f"    rooney flatten {snapshot.name} {order.symbol}")
             found.append(f"    rooney resolve {order.id} --filled PRICE")
     return found
 
 
-def as_json(reading: Reading, orders: Sequence[Order]) -> dict[str, Any]:
+def as_json(snapshot: Snapshot, orders: Sequence[Order]) -> dict[str, Any]:
     """The same for programs; times UTC ns, an absent price null."""
     return {
-        "strategy": reading.name,
-        "mode": reading.mode,
-        "ts_mark_ns": reading.ts_mark,
+        "strategy": snapshot.name,
+        "mode": snapshot.mode,
+        "ts_mark_ns": snapshot.ts_mark,
         "orders": [
             {
                 "id": order.id,
@@ -83,7 +83,7 @@ def as_json(reading: Reading, orders: Sequence[Order]) -> dict[str, Any]:
                         "detail": step.detail,
                         "remote_id": step.remote_id,
                     }
-                    for step in order.steps
+                    for step in order.events
                 ],
             }
             for order in orders
@@ -91,7 +91,7 @@ def as_json(reading: Reading, orders: Sequence[Order]) -> dict[str, Any]:
     }
 
 
-def export(reading: Reading, target: Path) -> int:
+def export(snapshot: Snapshot, target: Path) -> int:
     """Write the closed trades as a backtest writes its `trades.parquet`; returns how many. Raises ConfigError."""
     try:
         import polars as pl
@@ -101,7 +101,7 @@ def export(reading: Reading, target: Path) -> int:
             "nothing was written"
         ) from None
 
-    trades = reading.trades
+    trades = snapshot.trades
     time_type, text, number, whole = pl.Datetime("ns", "UTC"), pl.String, pl.Float64, pl.Int64
     columns: list[tuple[str, Any, list[Any]]] = [
         ("symbol", text, [t.symbol for t in trades]),

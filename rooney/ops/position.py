@@ -11,8 +11,8 @@ from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.format import minute_text, price_text, size_text, table, usd_text
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import Reading
 from rooney.ledger.records import Held
+from rooney.ledger.snapshot import Snapshot
 from rooney.market.instruments import PRODUCTS
 from rooney.ops.commands import far_off, leave
 from rooney.orders.control import Command, Switch, Verb
@@ -42,18 +42,18 @@ def _doubt(exposure: Exposure | None, held: Held) -> str:
 
 
 def lines(
-    reading: Reading, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
+    snapshot: Snapshot, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
 ) -> list[str]:
     """One strategy's positions for a terminal. symbols: only these; none for all."""
-    account = reading.account
-    head = f"{reading.name}  {reading.mode or 'no order yet'}  last mark {minute_text(reading.ts_mark)}"
+    account = snapshot.account
+    head = f"{snapshot.name}  {snapshot.mode or 'no order yet'}  last mark {minute_text(snapshot.ts_mark)}"
     if account is None:
         return [head, "  no minute was finished yet", *_switch_lines(switches)]
     day = "  HALTED daily loss" if account.is_halted else ""
     head += f"  equity {account.equity_usd:,.2f} USD  day {usd_text(account.day_usd)} USD (estimates){day}"
     by_symbol = {exposure.symbol: exposure for exposure in exposures}
     rows = []
-    for held in reading.held:
+    for held in snapshot.held:
         exposure = by_symbol.get(held.symbol)
         if (symbols and held.symbol not in symbols) or not (symbols or held.side or exposure):
             continue
@@ -84,15 +84,15 @@ def _switch_lines(switches: Sequence[Switch]) -> list[str]:
 
 
 def as_json(
-    reading: Reading, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
+    snapshot: Snapshot, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
 ) -> dict[str, Any]:
     """The same for programs; P&L and equity are estimates, prices in points, times UTC ns."""
     by_symbol = {exposure.symbol: exposure for exposure in exposures}
-    account = reading.account
+    account = snapshot.account
     return {
-        "strategy": reading.name,
-        "mode": reading.mode,
-        "ts_mark_ns": reading.ts_mark,
+        "strategy": snapshot.name,
+        "mode": snapshot.mode,
+        "ts_mark_ns": snapshot.ts_mark,
         "equity_usd": account.equity_usd if account else None,
         "day_pnl_usd": account.day_usd if account else None,
         "is_halted": account.is_halted if account else None,
@@ -108,7 +108,7 @@ def as_json(
                 "is_certain": exposure is None or exposure.is_certain,
                 "note": _doubt(exposure, held),
             }
-            for held in reading.held
+            for held in snapshot.held
             for exposure in [by_symbol.get(held.symbol)]
             if held.symbol in symbols or (not symbols and (held.side or exposure))
         ],
@@ -142,37 +142,37 @@ class Stated(msgspec.Struct, frozen=True):
     price: float
 
 
-def check_symbols(reading: Reading, symbols: Sequence[str]) -> None:
+def check_symbols(snapshot: Snapshot, symbols: Sequence[str]) -> None:
     """Raises ConfigError for a symbol the strategy does not trade."""
-    known = [held.symbol for held in reading.held]
+    known = [held.symbol for held in snapshot.held]
     for symbol in symbols:
         if symbol not in known:
             there = ", ".join(known) or "none yet: no minute was finished"
-            raise ConfigError(f"{symbol}: {reading.name} trades no such instrument; it has {there}. Nothing was done")
+            raise ConfigError(f"{symbol}: {snapshot.name} trades no such instrument; it has {there}. Nothing was done")
 
 
-def stated(reading: Reading, symbol: str, signed: int, price: float | None) -> Stated:
+def stated(snapshot: Snapshot, symbol: str, signed: int, price: float | None) -> Stated:
     """Check a statement; signed: contracts, negative for short. Raises ConfigError."""
-    check_symbols(reading, [symbol])
-    if signed == 0 and not _held(reading, symbol).side and _exposed(reading, symbol) is None:
-        raise ConfigError(f"{symbol}: {reading.name} is flat in it already; nothing was done")
+    check_symbols(snapshot, [symbol])
+    if signed == 0 and not _held(snapshot, symbol).side and _exposed(snapshot, symbol) is None:
+        raise ConfigError(f"{symbol}: {snapshot.name} is flat in it already; nothing was done")
     if price is None or not math.isfinite(price):
         what = "it was closed at" if signed == 0 else "it was opened at"
         raise ConfigError(f"--price: expected the price {what}, in points, got {price}; nothing was done")
     return Stated(symbol, Side((signed > 0) - (signed < 0)), abs(signed), price)
 
 
-def plan(reading: Reading, one: Stated) -> list[str]:
+def plan(snapshot: Snapshot, one: Stated) -> list[str]:
     """What will be written, for the operator to read first."""
-    held = _held(reading, one.symbol)
+    held = _held(snapshot, one.symbol)
     was = size_text(held.side, held.quantity) + (f" at {price_text(held.entry_price)}" if held.side else "")
-    exposed = _exposed(reading, one.symbol)
+    exposed = _exposed(snapshot, one.symbol)
     if exposed is not None and exposed.is_stated:
         was += f"; {size_text(exposed.side, exposed.quantity)} was stated and not taken in yet"
     closed = "closed " if one.side is Side.FLAT else ""
     now = f"{size_text(one.side, one.quantity)}, {closed}at {price_text(one.price)}"
     remark = far_off(one.price, held.mark)
-    text = f"{reading.name}: {one.symbol} is {now} (the ledger says {was}). Nothing is sent to the broker"
+    text = f"{snapshot.name}: {one.symbol} is {now} (the ledger says {was}). Nothing is sent to the broker"
     return [text, f"  {remark}"] if remark else [text]
 
 
@@ -184,14 +184,14 @@ def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
     )  # fmt: skip
 
 
-def state(reading: Reading, one: Stated, who: str, reason: str, clock: Clock) -> str:
+def state(snapshot: Snapshot, one: Stated, who: str, reason: str, clock: Clock) -> str:
     """Say it; what happens now, as a sentence. Raises ControlError."""
-    return leave(reading, command(one, who, reason, time.time_ns()), clock)
+    return leave(snapshot, command(one, who, reason, time.time_ns()), clock)
 
 
-def _exposed(reading: Reading, symbol: str) -> Exposure | None:
-    return next((one for one in exposures(reading) if one.symbol == symbol), None)
+def _exposed(snapshot: Snapshot, symbol: str) -> Exposure | None:
+    return next((one for one in exposures(snapshot) if one.symbol == symbol), None)
 
 
-def _held(reading: Reading, symbol: str) -> Held:
-    return next(held for held in reading.held if held.symbol == symbol)
+def _held(snapshot: Snapshot, symbol: str) -> Held:
+    return next(held for held in snapshot.held if held.symbol == symbol)

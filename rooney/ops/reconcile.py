@@ -14,9 +14,10 @@ import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 from rooney.format import minute_text, price_text, second_text, table, usd_text
+from rooney.kernels.codes import Pending
 from rooney.ledger.exposure import exposures
-from rooney.ledger.reader import Reading
-from rooney.ledger.records import Held, Pending
+from rooney.ledger.records import Held
+from rooney.ledger.snapshot import Snapshot
 from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.ops.broker_fills import Fill
 from rooney.orders.control import Command, Verb
@@ -98,23 +99,23 @@ class Comparison(msgspec.Struct, frozen=True):
         return EXIT_OK if self.is_same else EXIT_ATTENTION
 
 
-def assumed_fills(reading: Reading) -> list[Assumed]:
+def assumed_fills(snapshot: Snapshot) -> list[Assumed]:
     """Every fill the ledger assumes, in the order of time."""
     found = []
-    for trade in reading.trades:
-        contract = _ordered(reading, trade.symbol, trade.contract, trade.entry_ts)
+    for trade in snapshot.trades:
+        contract = _ordered(snapshot, trade.symbol, trade.contract, trade.entry_ts)
         found.append(Assumed(trade.symbol, contract, trade.side, trade.quantity, trade.entry_price, trade.entry_ts))
         found.append(Assumed(trade.symbol, contract, -trade.side, trade.quantity, trade.exit_price, trade.exit_ts))
-    for held in reading.held:
+    for held in snapshot.held:
         if held.side:
-            contract = _ordered(reading, held.symbol, held.contract, held.entry_ts)
+            contract = _ordered(snapshot, held.symbol, held.contract, held.entry_ts)
             found.append(
                 Assumed(held.symbol, contract, int(held.side), held.quantity, held.entry_price, held.entry_ts, held)
             )
     return sorted(found, key=lambda one: one.ts_ns)
 
 
-def compare(reading: Reading, fills: Sequence[Fill], through_ns: int = 0) -> Comparison:
+def compare(snapshot: Snapshot, fills: Sequence[Fill], through_ns: int = 0) -> Comparison:
     """Match assumed fills with executions. Pure.
 
     Assumed fills from before the first execution are not compared: the export does not reach back to them.
@@ -122,7 +123,7 @@ def compare(reading: Reading, fills: Sequence[Fill], through_ns: int = 0) -> Com
     first_ns = fills[0].ts_ns - BEFORE_NS if fills else 0
     left = {id(fill): fill for fill in fills}
     pairs, only_ledger = [], []
-    for assumed in assumed_fills(reading):
+    for assumed in assumed_fills(snapshot):
         if assumed.ts_ns < first_ns - AFTER_NS:
             continue
         taken = _match(assumed, list(left.values()))
@@ -134,7 +135,7 @@ def compare(reading: Reading, fills: Sequence[Fill], through_ns: int = 0) -> Com
             del left[id(fill)]
         pairs.append(Pair(assumed, taken))
     return Comparison(
-        reading.name, tuple(pairs), tuple(only_ledger), tuple(left.values()), _net(reading, fills), through_ns
+        snapshot.name, tuple(pairs), tuple(only_ledger), tuple(left.values()), _net(snapshot, fills), through_ns
     )
 
 
@@ -155,9 +156,9 @@ def _match(assumed: Assumed, fills: Iterable[Fill]) -> tuple[Fill, ...] | None:
     return None
 
 
-def _net(reading: Reading, fills: Sequence[Fill]) -> dict[str, tuple[int, int]]:
+def _net(snapshot: Snapshot, fills: Sequence[Fill]) -> dict[str, tuple[int, int]]:
     believed: dict[str, int] = {}
-    for one in exposures(reading):
+    for one in exposures(snapshot):
         if one.is_certain:
             believed[one.contract] = int(one.side) * one.quantity
     executed: dict[str, int] = {}
@@ -168,9 +169,9 @@ def _net(reading: Reading, fills: Sequence[Fill]) -> dict[str, tuple[int, int]]:
     return {name: (ours, theirs) for name, (ours, theirs) in both.items() if ours != theirs}
 
 
-def _ordered(reading: Reading, symbol: str, raw: str, ts_ns: int) -> Contract:
+def _ordered(snapshot: Snapshot, symbol: str, raw: str, ts_ns: int) -> Contract:
     """The contract the orders of a trade went out in: that of the newest entry before its fill."""
-    entries = [o for o in reading.orders if o.role is Role.ENTRY and o.symbol == symbol and o.ts_mark <= ts_ns]
+    entries = [o for o in snapshot.orders if o.role is Role.ENTRY and o.symbol == symbol and o.ts_mark <= ts_ns]
     contract = parse_contract(raw, datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).date())
     assert contract is not None, raw  # a ledger's own spelling
     return msgspec.structs.replace(contract, root=entries[-1].ticker[: -len("M2026")] if entries else symbol)

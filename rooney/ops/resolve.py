@@ -6,11 +6,11 @@ import time
 from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.format import price_text, second_text, size_text
-from rooney.ledger.reader import Reading
-from rooney.ledger.records import Order
+from rooney.ledger.snapshot import Snapshot
 from rooney.ops.commands import far_off, leave
 from rooney.orders.control import Command, Resolution, Verb
 from rooney.orders.intents import Role, State
+from rooney.orders.lifecycle import Order
 
 
 def check(order: Order, filled: float | None) -> None:
@@ -32,14 +32,14 @@ def plan(name: str, order: Order, filled: float | None) -> list[str]:
     said = "not filled" if filled is None else f"filled at {price_text(filled)}"
     lines = [
         f"{name}: {order.role.name.lower()} {order.ticker} {what}, {order.state} since "
-        f"{second_text(order.steps[-1].ts_wall)}: {said}"
+        f"{second_text(order.events[-1].ts_wall)}: {said}"
     ]
     remark = "" if filled is None else far_off(filled, order.signal_price)
     return [*lines, f"  {remark}"] if remark else lines
 
 
-def resolve(reading: Reading, order: Order, filled: float | None, who: str, reason: str, clock: Clock) -> str:
+def resolve(snapshot: Snapshot, order: Order, filled: float | None, who: str, reason: str, clock: Clock) -> str:
     """Say it; what happens now, as a sentence. Raises ControlError."""
     outcome = Resolution.NOT_FILLED if filled is None else Resolution.FILLED
     command = Command(time.time_ns(), Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)
-    return leave(reading, command, clock)
+    return leave(snapshot, command, clock)

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from rooney.format import minute_text, second_text, table, usd_text
+from rooney.kernels.codes import Pending
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
 from rooney.monitor.conditions import Condition, Severity, conditions, state_of, worst
@@ -79,14 +80,16 @@ def _redis(system: System) -> str:
 def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
     state, _ = state_of(one, system.market)
     mode = str(one.block.mode) if one.block else "?"
-    portrait = one.portrait
-    if portrait is None or portrait.account is None:
+    snapshot = one.snapshot
+    if snapshot is None or snapshot.account is None:
         return (one.name, mode, state, "", "", "", "", "", minute_text(0), "", "")
-    account = portrait.account
+    account = snapshot.account
     limit = one.block.daily_stop_loss if one.block else math.nan
     used = max(0.0, -account.day_usd) / limit if limit > 0 else math.nan
-    held = " ".join(f"{item.contract} {item.side * item.quantity:+d}" for item in portrait.open) or "flat"
-    pending = " ".join(f"{item.contract}?" for item in portrait.held if item.pending in ("entry", "uncertain"))
+    held = " ".join(f"{item.contract} {item.side * item.quantity:+d}" for item in snapshot.open) or "flat"
+    pending = " ".join(
+        f"{item.contract}?" for item in snapshot.held if item.pending in (Pending.ENTRY, Pending.UNCERTAIN)
+    )
     return (
         one.name,
         mode,
@@ -95,8 +98,8 @@ def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
         usd_text(account.open_usd),
         usd_text(account.day_usd),
         f"{used:.0%}" if math.isfinite(used) else "",
-        usd_text(account.equity_usd - portrait.start_usd),
-        minute_text(portrait.ts_mark)[11:],
+        usd_text(account.equity_usd - snapshot.start_usd),
+        minute_text(snapshot.ts_mark)[11:],
         last_decision(one),
         _orders(one),
     )
@@ -104,18 +107,18 @@ def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
 
 def last_decision(one: StrategyLook) -> str:
     """What was decided at the newest mark that decided anything: the acting instrument's reason before the others'."""
-    if one.portrait is None or not one.portrait.decisions:
+    if one.snapshot is None or not one.snapshot.decisions:
         return ""
-    newest = [item for item in one.portrait.decisions if item.ts_mark == one.portrait.decisions[0].ts_mark]
+    newest = [item for item in one.snapshot.decisions if item.ts_mark == one.snapshot.decisions[0].ts_mark]
     newest.sort(key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
     rest = f" +{len(newest) - 1}" if len(newest) > 1 else ""
     return f"{newest[0].symbol} {newest[0].reason}{rest} {minute_text(newest[0].ts_mark)[11:]}"
 
 
 def _orders(one: StrategyLook) -> str:
-    if one.portrait is None:
+    if one.snapshot is None:
         return ""
-    open_now = [order for order in one.portrait.orders if order.is_open]
+    open_now = [order for order in one.snapshot.orders if order.is_open]
     unknown = sum(order.needs_person for order in open_now)
     if unknown:
         return f"{unknown} UNKNOWN"
@@ -123,7 +126,7 @@ def _orders(one: StrategyLook) -> str:
 
 
 def _sum(system: System, remark: str) -> str:
-    accounts = [one.portrait.account for one in system.strategies if one.portrait and one.portrait.account]
+    accounts = [one.snapshot.account for one in system.strategies if one.snapshot and one.snapshot.account]
     day, open_usd = sum(account.day_usd for account in accounts), sum(account.open_usd for account in accounts)
     return f"all    day {usd_text(day)}, open {usd_text(open_usd)} {remark}"
 
@@ -211,17 +214,17 @@ def _condition(one: Condition) -> dict[str, Any]:
 
 
 def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
-    portrait = one.portrait
-    account = portrait.account if portrait else None
-    points = curve(portrait) if portrait else []
-    days = daily(portrait, sessions.trade_date(portrait.ts_mark - 1)) if portrait and portrait.ts_mark else {}
-    measures = measure(portrait, points, days) if portrait else None
+    snapshot = one.snapshot
+    account = snapshot.account if snapshot else None
+    points = curve(snapshot) if snapshot else []
+    days = daily(snapshot, sessions.trade_date(snapshot.ts_mark - 1)) if snapshot and snapshot.ts_mark else {}
+    measures = measure(snapshot, points, days) if snapshot else None
     return {
         "strategy": one.name,
         "mode": str(one.block.mode) if one.block else None,
         "state": state_of(one, system.market)[0],
         "is_running": one.is_running,
-        "ts_mark_ns": portrait.ts_mark if portrait else None,
+        "ts_mark_ns": snapshot.ts_mark if snapshot else None,
         "equity_usd": account.equity_usd if account else None,
         "open_usd": account.open_usd if account else None,
         "day_usd": account.day_usd if account else None,
@@ -234,11 +237,11 @@ def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
                 "entry_price": held.entry_price, "entry_ts_ns": held.entry_ts, "last_price": _number(held.mark),
                 "open_usd": _number(one.open_usd(held)), "bars_held": held.bars_held,
             }
-            for held in (portrait.open if portrait else [])
+            for held in (snapshot.open if snapshot else [])
         ],
         "open_orders": [
             {"id": order.id, "symbol": order.symbol, "role": order.role.name.lower(), "state": str(order.state)}
-            for order in (portrait.orders if portrait else ())
+            for order in (snapshot.orders if snapshot else ())
             if order.is_open
         ],
         "last_decision": last_decision(one) or None,

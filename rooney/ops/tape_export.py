@@ -5,13 +5,13 @@ the first minute. Files of bars know no rolls: each is written as one bar of the
 rolled at and with more volume than any, in the last minute of the old contract, so that it is chosen as the hub did.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rooney.bus.client import Bus
+from rooney.bus.reader import Reader
 from rooney.errors import ConfigError
+from rooney.files import replacing
 from rooney.market import sessions
 from rooney.market.messages import Bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
@@ -20,7 +20,7 @@ _MORE_THAN_ANY = 1 << 40
 _COLUMNS = ("symbol", "contract", "timeframe", "ts_open", "open", "high", "low", "close", "volume")
 
 
-def record(bus: Bus, symbols: Sequence[str], directory: Path) -> int:
+def record(bus: Reader, symbols: Sequence[str], directory: Path) -> int:
     """Write what Redis holds of these instruments and `directory` does not; how many bars. Raises ConfigError."""
     import polars as pl
 
@@ -39,15 +39,14 @@ def record(bus: Bus, symbols: Sequence[str], directory: Path) -> int:
             return 0
         frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS), orient="row", infer_schema_length=None)
         target = directory / f"{max(row[3] for row in rows) // 1_000_000_000}.parquet"
-        unfinished = target.with_suffix(".new")
-        frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).write_parquet(unfinished)
-        os.replace(unfinished, target)
+        with replacing(target) as unfinished:
+            frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).write_parquet(unfinished)
     except OSError as error:
         raise ConfigError(f"{directory}: {error.strerror or error}; the tape was not kept") from None
     return len(rows)
 
 
-def _bars(bus: Bus, symbol: str, after_ns: int | None) -> list[Bar]:
+def _bars(bus: Reader, symbol: str, after_ns: int | None) -> list[Bar]:
     """By time. after_ns: the open of the last minute that is kept already, None for none."""
     minutes = bus.history_since(symbol, "1min", 0 if after_ns is None else after_ns + MINUTE_NS)
     coarse: list[Bar] = []

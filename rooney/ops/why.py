@@ -17,15 +17,17 @@ from rooney.config.loader import Config
 from rooney.engine.build import entry_filters
 from rooney.engine.model_checks import configured_vetoes
 from rooney.format import minute_text, second_text, size_text, table, usd_text
+from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.records import Closed, Decision, Order, decisions, orders
-from rooney.ledger.snapshot import Portrait
+from rooney.ledger.records import Decision, TradeRow
+from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.models.forest import Model
 from rooney.monitor.system import StrategyLook, System
 from rooney.orders.intents import Role, State
+from rooney.orders.lifecycle import Order
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
 
@@ -118,20 +120,19 @@ def _passes(one: Filter, value: float | None) -> bool:
 def newest_decision(path: Path, at_ns: int, symbol: str) -> tuple[Decision, tuple[Order, ...]] | None:
     """The newest one of an instrument at or before `at_ns`, and what was ordered by it. Raises LedgerError."""
     with opened(path) as db:
-        found = decisions(db, "WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1", (at_ns, symbol))
-        if not found:
-            return None
-        return found[0], orders(db, "symbol = ? AND ts_mark = ?", (symbol, found[0].ts_mark))
+        ask = Queries(db)
+        newest = ask.decisions("WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1", (at_ns, symbol))
+        return (newest[0], ask.orders("symbol = ? AND ts_mark = ?", (symbol, newest[0].ts_mark))) if newest else None
 
 
-def explain(decision: Decision, orders: tuple[Order, ...], portrait: Portrait, rules: Rules) -> Answer:
+def explain(decision: Decision, orders: tuple[Order, ...], snapshot: Snapshot, rules: Rules) -> Answer:
     """Everything that bears on a decision. orders: decided by it."""
     facts: dict[str, str] = {"clock": _clock(decision.symbol, decision.ts_mark)}
     if decision.latency_ns:
         facts["latency"] = f"decided {decision.latency_ns / 1e6:.1f} ms after the record that closed the bar came in"
     facts |= _rules(decision, rules)
     facts |= _score(decision, rules)
-    facts |= _limits(decision, portrait, rules)
+    facts |= _limits(decision, snapshot, rules)
     for order in orders:
         facts[f"order {order.id}"] = _order(order)
     text = SAID.get(decision.reason, decision.reason)
@@ -139,9 +140,9 @@ def explain(decision: Decision, orders: tuple[Order, ...], portrait: Portrait, r
         text += f": {name}"
     for order in orders:
         if order.state is not State.ACKNOWLEDGED:
-            text += f"; {order.state.upper()}: {order.steps[-1].detail}".rstrip(": ")
+            text += f"; {order.state.upper()}: {order.events[-1].detail}".rstrip(": ")
     return Answer(
-        portrait.name,
+        snapshot.name,
         decision.symbol,
         decision.ts_mark,
         decision.reason,
@@ -205,27 +206,27 @@ def _score(decision: Decision, rules: Rules) -> dict[str, str]:
     return {"veto": f"score {decision.score:.4f} {sign} {threshold:.4f} threshold"}
 
 
-def _limits(decision: Decision, portrait: Portrait, rules: Rules) -> dict[str, str]:
+def _limits(decision: Decision, snapshot: Snapshot, rules: Rules) -> dict[str, str]:
     """The limits, with what was known of them at that mark: of the newest one all, of an older one its trades."""
     now = decision.ts_mark
     day = sessions.trade_date(now - 1)
     found = {}
-    account = portrait.account
-    is_newest = portrait.ts_mark - now < 3600 * _SECOND_NS
-    used = [held for held in portrait.held if held.side or held.pending]
+    account = snapshot.account
+    is_newest = snapshot.ts_mark - now < 3600 * _SECOND_NS
+    used = [held for held in snapshot.held if held.side or held.pending]
     if is_newest:
         names = f": {', '.join(held.symbol for held in used)}" if used else ""
-        found["slots"] = f"{len(used)} of {rules.max_positions} used{names} (at {minute_text(portrait.ts_mark)[11:]})"
-    if is_newest and account is not None and sessions.trade_date(portrait.ts_mark - 1) == day:
+        found["slots"] = f"{len(used)} of {rules.max_positions} used{names} (at {minute_text(snapshot.ts_mark)[11:]})"
+    if is_newest and account is not None and sessions.trade_date(snapshot.ts_mark - 1) == day:
         latch = ", LATCHED" if account.is_halted else ""
         found["daily loss"] = f"day {usd_text(account.day_usd)} of -{rules.daily_stop_loss:,.2f} USD{latch} (est.)"
     else:
-        booked = sum(trade.pnl_usd for trade in portrait.trades if _day(trade) == day and trade.exit_ts <= now)
+        booked = sum(trade.pnl_usd for trade in snapshot.trades if _day(trade) == day and trade.exit_ts <= now)
         found["daily loss"] = f"closed that day until then {usd_text(booked)} of -{rules.daily_stop_loss:,.2f} USD"
     if is_newest and account is not None and rules.drawdown_halt:
         latch = ", LATCHED" if account.is_drawdown_halted else ""
         found["drawdown"] = f"{-account.drawdown_usd:+,.2f} of -{rules.drawdown_halt:,.2f} USD{latch} (est.)"
-    last = next((t for t in reversed(portrait.trades) if t.symbol == decision.symbol and t.exit_ts <= now), None)
+    last = next((t for t in reversed(snapshot.trades) if t.symbol == decision.symbol and t.exit_ts <= now), None)
     if last is not None and decision.reason == "reentry_wait":
         found["re-entry"] = f"closed {second_text(last.exit_ts)}, no entry for {rules.reentry_wait_s:g} s"
     if decision.reason == "close_margin":
@@ -236,20 +237,20 @@ def _limits(decision: Decision, portrait: Portrait, rules: Rules) -> dict[str, s
             f"{', '.join(rules.no_entry_windows) or 'no window'} (Chicago)"
         )
     if decision.reason in ("uncertain", "pending"):
-        for order in portrait.orders:
+        for order in snapshot.orders:
             if order.symbol == decision.symbol and order.is_open:
                 found[f"waits for {order.id}"] = _order(order)
     return found
 
 
-def _day(trade: Closed) -> Any:
+def _day(trade: TradeRow) -> Any:
     return sessions.trade_date(trade.exit_ts)
 
 
 def _order(order: Order) -> str:
     """An order's life in a line: where each step led, and what said no."""
     steps = []
-    for step in order.steps:
+    for step in order.events:
         status = f"HTTP {step.status}" if step.status else ""
         steps.append(" ".join(f"{step.state} {status} {step.detail}".split()))
     size = size_text(order.side, order.quantity) if order.role is Role.ENTRY else "all"
@@ -260,32 +261,32 @@ def silence(
     one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int, newest: Decision | None
 ) -> Answer:
     """Why nothing was decided for an instrument around `at_ns`: the first cause that holds."""
-    portrait = one.portrait
+    snapshot = one.snapshot
     market = system.market
     facts = {"clock": _moment(symbol, at_ns)}
     if newest is not None:
         facts["last decision"] = f"{minute_text(newest.ts_mark)} {newest.reason}"
-    if portrait is not None:
+    if snapshot is not None:
         facts["worker"] = ("runs" if one.is_running else "does not run") + (
-            f", last minute {minute_text(portrait.ts_mark)}"
+            f", last minute {minute_text(snapshot.ts_mark)}"
         )
     facts["tape"] = f"last minute {minute_text(market.ts_tape)}"
     hub = system.hub_now
     facts["hub"] = "unknown: Redis is away" if market.away else hub.state if hub is not None else "no hub"
     reason, text = _cause(one, system, rules, symbol, at_ns)
-    name = portrait.name if portrait else one.name
+    name = snapshot.name if snapshot else one.name
     return Answer(name, symbol, at_ns, reason, text, facts, {}, math.nan, ())
 
 
 def _cause(one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int) -> tuple[str, str]:
-    portrait, market = one.portrait, system.market
+    snapshot, market = one.snapshot, system.market
     if at_ns > system.now_ns:
         return "future", "that is not over yet"
     if sessions.window_at(group_of(symbol), at_ns - 1) is None:
         return "closed", "the market was closed: no bar, no decision"
-    if portrait is None or not portrait.ts_mark:
+    if snapshot is None or not snapshot.ts_mark:
         return "no_minute", "its worker has not finished a minute yet"
-    if at_ns <= portrait.ts_mark:
+    if at_ns <= snapshot.ts_mark:
         return "no_bar", f"no {rules.timeframe} bar of {symbol} ended then: it decides only where one does"
     if market.away:
         return "no_redis", "Redis is away: the worker gets no minutes, so it decides nothing; exits follow their policy"
@@ -355,7 +356,7 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
             "orders": [
                 {"id": order.id, "role": order.role.name.lower(), "state": str(order.state),
                  "events": [{"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
-                            for s in order.steps]}
+                            for s in order.events]}
                 for order in one.orders
             ],
         }

@@ -7,8 +7,8 @@
         └── commands/TS-VERB.json   a command for the worker: journalled in its ledger, obeyed, then deleted
 
 halt: no entries. flatten: close everything now, then no entries. stop: nothing at all is sent, exits included.
-A switch is its name. Its content, one JSON line {ts_ns, who, reason}, is for people and may be missing. What cannot be
-read counts as `halt`: it fails closed for entries, never for exits.
+A switch is its name, whatever is in the file: one JSON line {ts_ns, who, reason} is for people and may be missing. Only
+a folder that cannot be read counts as `halt`: it fails closed for entries, never for exits.
 A worker that is down takes its commands, in the order of their names, when it starts.
 """
 
@@ -23,15 +23,15 @@ from typing import Any
 
 import msgspec
 
-from rooney import files as groupfile
-from rooney.errors import RooneyError
+from rooney.errors import FileError, RooneyError
+from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path("/var/lib/rooney/control")
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
-_READ_BYTES = 4096  # of a switch or a command; nobody writes more
+_MOST_BYTES = 64 * KIB  # of a switch or a command
 
 
 class ControlError(RooneyError):
@@ -105,11 +105,17 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Act(msgspec.Struct, frozen=True):
-    """A command as it stands in the ledger. ts_clock: the worker's clock when it was journalled, UTC ns."""
+    """Command as it stands in the ledger.
+
+    ts_clock:    the worker's clock when it was journalled, UTC ns
+    after_event: number of the newest event in any order's life at that time; is_obeyed: it has reached the step
+    """
 
     seq: int
     ts_clock: int
     command: Command
+    after_event: int = 0
+    is_obeyed: bool = False
 
 
 def missing(command: Command) -> str:
@@ -169,7 +175,7 @@ def put_command(root: Path, name: str, command: Command) -> Path:
 
 def _put(root: Path, path: Path, content: Any) -> Path:
     try:
-        groupfile.put(root, path, msgspec.json.encode(content) + b"\n")
+        write_shared(root, path, msgspec.json.encode(content) + b"\n")
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror}; nothing was written") from None
     return path
@@ -179,7 +185,7 @@ def _put(root: Path, path: Path, content: Any) -> Path:
 
 
 def switches(root: Path, name: str) -> list[Switch]:
-    """The switches that hold for a strategy; one that cannot be read is a halt that says so."""
+    """The switches that hold for a strategy; a folder of them that cannot be read is a halt that says so."""
     found: list[Switch] = []
     for scope in dict.fromkeys((ALL, name)):
         try:
@@ -195,14 +201,13 @@ def switches(root: Path, name: str) -> list[Switch]:
 
 def _switch(path: Path, level: Level, scope: str) -> Switch:
     try:
-        with path.open("rb") as file:
-            data = file.read(_READ_BYTES)
-    except OSError as error:
-        return Switch(Level.HALT, scope, reason=f"{path} cannot be read: {error.strerror}")
+        content = read_bytes(path, _MOST_BYTES)
+    except FileError as error:
+        return Switch(level, scope, reason=f"{path} cannot be read: {error.why}")
     try:
-        said = msgspec.json.decode(data, type=_Said)
-    except msgspec.DecodeError:
-        return Switch(level, scope, reason=" ".join(data.decode(errors="replace").split())[:200])
+        said = decode_json(content, _Said, path)
+    except FileError:
+        return Switch(level, scope, reason=" ".join(content.decode(errors="replace").split())[:200])
     return Switch(level, scope, said.ts_ns, said.who, said.reason)
 
 
@@ -231,7 +236,7 @@ class Control:
     def switches(self) -> list[Switch]:
         """As they are now."""
         found = switches(self._root, self._name)
-        self._complain({s.reason for s in found if s.level is Level.HALT and "cannot be read" in s.reason})
+        self._complain({s.reason for s in found if "cannot be read" in s.reason})
         return found
 
     def commands(self) -> list[Waiting]:
@@ -249,9 +254,9 @@ class Control:
     @staticmethod
     def _waiting(path: Path) -> Waiting:
         try:
-            command = msgspec.json.decode(path.read_bytes(), type=Command)
-        except (OSError, msgspec.DecodeError) as error:
-            return Waiting(path, None, str(error))
+            command = read_json(path, Command, _MOST_BYTES)
+        except FileError as error:
+            return Waiting(path, None, error.why)
         if command.name != path.stem:
             return Waiting(path, None, f"it says it is {command.name}")
         lack = missing(command)

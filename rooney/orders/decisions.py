@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from rooney.kernels.codes import Cause, OutcomeKind, Pending, Reason
-from rooney.market.instruments import Contract
+from rooney.market.instruments import PRODUCTS, Contract
 from rooney.orders.intents import Intent, Role, Side, new_intent_id
 
 
@@ -43,7 +43,13 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """A closed trade at assumed fills. pnl_usd is net of costs_usd."""
+    """Closed trade at assumed fills; times UTC ns, prices in points.
+
+    side:      1 long, -1 short
+    pnl_usd:   net of costs_usd; where those are NaN they are not known, and the P&L is before them
+    bars_held: bars of the strategy's timeframe
+    score:     of the veto, NaN without one
+    """
 
     symbol: str
     contract: str
@@ -58,6 +64,17 @@ class Trade(msgspec.Struct, frozen=True):
     costs_usd: float
     bars_held: int
     score: float = math.nan
+
+    @property
+    def gross_usd(self) -> float:
+        """P&L before costs."""
+        return self.pnl_usd + (0.0 if math.isnan(self.costs_usd) else self.costs_usd)
+
+    @property
+    def tick(self) -> float:
+        """Tick size of its instrument, points; NaN for one that is not known."""
+        product = PRODUCTS.get(self.symbol)
+        return product.tick_size if product else math.nan
 
 
 class Evaluated(msgspec.Struct, frozen=True):

@@ -1,14 +1,4 @@
-"""An order's life: intent → receipt → outcome. Values and a transition table; nothing here sends anything.
-
-planned ─gate→ dropped                       (entries only)
-planned → sending → acknowledged             received by TradersPost; a fill is never reported
-                  → refused                  certainly not accepted
-                  → planned                  certainly not sent: may be tried again
-                  → unconfirmed              may be live: an entry is never sent again
-unconfirmed → resolved                       by an operator, or by an exit that was acknowledged after it
-unconfirmed, refused → sending               exits only, after the settling time
-planned, refused → resolved                  exits only: another one closed the position, or the operator says so
-"""
+"""Intents, what happens to them, and what came of an attempt to send one: values; nothing here sends anything."""
 
 import enum
 import hashlib
@@ -19,14 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rooney.errors import RooneyError
-
-
-class Role(enum.IntEnum):
-    """Entries open a position, exits close whatever is open."""
-
-    ENTRY = 1
-    EXIT = 2
+from rooney.kernels.codes import Role as Role  # of the step, and of every order
 
 
 class Side(enum.IntEnum):
@@ -38,7 +21,7 @@ class Side(enum.IntEnum):
 
 
 class State(enum.StrEnum):
-    """Where an intent stands; always that of its last event."""
+    """State of an intent: that of its last event. `rooney.orders.lifecycle` says which may follow which."""
 
     PLANNED = "planned"
     SENDING = "sending"
@@ -47,21 +30,6 @@ class State(enum.StrEnum):
     UNCONFIRMED = "unconfirmed"
     DROPPED = "dropped"
     RESOLVED = "resolved"
-
-
-TRANSITIONS: dict[Role, dict[State, frozenset[State]]] = {
-    Role.ENTRY: {
-        State.PLANNED: frozenset({State.SENDING, State.DROPPED}),
-        State.SENDING: frozenset({State.ACKNOWLEDGED, State.REFUSED, State.PLANNED, State.UNCONFIRMED}),
-        State.UNCONFIRMED: frozenset({State.RESOLVED}),
-    },
-    Role.EXIT: {
-        State.PLANNED: frozenset({State.SENDING, State.RESOLVED}),
-        State.SENDING: frozenset({State.ACKNOWLEDGED, State.REFUSED, State.PLANNED, State.UNCONFIRMED}),
-        State.REFUSED: frozenset({State.SENDING, State.RESOLVED}),
-        State.UNCONFIRMED: frozenset({State.SENDING, State.RESOLVED}),
-    },
-}
 
 
 class Said(enum.StrEnum):
@@ -73,20 +41,8 @@ class Said(enum.StrEnum):
     SUPERSEDED = "superseded"  # the operator stated the position: what came of this order no longer matters
 
 
-class IllegalMoveError(RooneyError):
-    """An order was about to change state in a way its life does not know."""
-
-
-def check_move(role: Role, old: State, new: State) -> None:
-    """Raises IllegalMoveError naming both ends unless `old` → `new` is in the table."""
-    allowed = TRANSITIONS[role].get(old, frozenset())
-    if new not in allowed:
-        names = ", ".join(sorted(allowed)) or "nothing, it is final"
-        raise IllegalMoveError(f"{role.name.lower()} cannot go from {old} to {new}; allowed from {old}: {names}")
-
-
 class Intent(msgspec.Struct, frozen=True):
-    """What a strategy wants, decided at one mark. Immutable; its id is the primary key of the ledger.
+    """Order as a strategy wants it, decided at one mark. Immutable; its id is the primary key of the ledger.
 
     contract: raw symbol (ESZ5); ticker: TradersPost's spelling (ESZ2025)
     signal_price: close of the deciding bar, on the tick grid; ts_mark: end of the deciding minute, UTC ns
@@ -110,7 +66,15 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One step in an intent's life. ts_clock: the worker's clock, mark time on a replay."""
+    """Step in an intent's life.
+
+    intent:     id of the intent
+    ts_wall:    UTC ns; ts_clock: by the worker's clock, the time of the mark on a replay
+    status:     HTTP status, 0 without an answer
+    said:       who resolved it
+    remote_id:  TradersPost's id of the signal
+    latency_ns: of the request, 0 without one
+    """
 
     seq: int
     intent: str
@@ -120,6 +84,8 @@ class Event(msgspec.Struct, frozen=True):
     status: int
     detail: str
     said: Said = Said.NOBODY
+    remote_id: str = ""
+    latency_ns: int = 0
 
 
 def intent_id(strategy: str, mode: str, contract: str, role: Role, ts_mark: int, n: int = 0) -> str:
@@ -131,13 +97,13 @@ def intent_id(strategy: str, mode: str, contract: str, role: Role, ts_mark: int,
 def new_intent_id(
     strategy: str, mode: str, contract: str, role: Role, ts_mark: int, is_taken: Callable[[str], bool]
 ) -> str:
-    """The id of an intent that no earlier one has."""
+    """Id of an intent, which no earlier one has."""
     ids = (intent_id(strategy, mode, contract, role, ts_mark, n) for n in itertools.count())
     return next(id_ for id_ in ids if not is_taken(id_))
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What is known after one attempt to send.
+    """Outcome of one attempt to send.
 
     state:      ACKNOWLEDGED, REFUSED, UNCONFIRMED, or PLANNED when certainly nothing was sent
     status:     HTTP status, 0 without an answer

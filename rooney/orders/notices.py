@@ -1,4 +1,4 @@
-"""Notices: what a ledger has for people, written in the same transaction as the fact it is about.
+"""Notices: lines a ledger has for people, written in the same transaction as the fact it is about.
 
 The ledger's table `notice` is the outbox of alerts: append-only, read by `rooney alert-sender`, with its own cursor.
 A notice begins a trouble, ends it, or is news; `about` names the trouble for as long as it lasts, whatever its numbers.
@@ -9,10 +9,11 @@ import enum
 import msgspec
 
 DAILY_LOSS, DRAWDOWN, BREAKER = "daily loss", "drawdown", "breaker"
+EXIT_ALARM_S = 30.0  # an exit that could go out and is not acknowledged after so long is told to people
 
 
 class Turn(enum.StrEnum):
-    """What a notice does to the trouble it is about. One that ends what never began is news."""
+    """Effect of a notice on the trouble it is about. One that ends what never began is news."""
 
     BEGINS = "begins"
     ENDS = "ends"

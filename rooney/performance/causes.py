@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Trade
 from rooney.orders.intents import Role, State
-from rooney.performance.runs import Kind, Run, Trade
+from rooney.orders.lifecycle import Order
+from rooney.performance.runs import Kind, OldTrade, Run
 
 PNL_FLOOR_USD = 0.01  # below this money is the same
 _LATE_NS = 2 * HOUR_NS  # a record made so long after its trade was not made by a live signal
@@ -225,7 +227,7 @@ class Scene:
 
 def _old_defect(run: Run, trade: Trade) -> str:
     """Which known defect of the old live system made a trade nobody else has; empty if none shows. Its §6.7."""
-    if trade.written_ts - trade.exit_ts > _LATE_NS:
+    if isinstance(trade, OldTrade) and trade.written_ts - trade.exit_ts > _LATE_NS:
         return "F: written long after its time: a session replayed after a restart was taken for live"
     early = trade.entry_ts % HOUR_NS <= _TOP_OF_HOUR_NS
     if early and trade.exit_ts - trade.entry_ts <= _SHORT_NS:
@@ -250,18 +252,18 @@ def _lost(order: Order) -> Cause | None:
     """What kept an entry from becoming a position."""
     if order.state in _STATES:
         return _STATES[order.state]
-    if order.state is State.RESOLVED and any(step.state is State.UNCONFIRMED for step in order.steps):
+    if order.state is State.RESOLVED and any(step.state is State.UNCONFIRMED for step in order.events):
         return Cause.UNCONFIRMED
     return None
 
 
 def _troubled(order: Order) -> Cause | None:
     """What went wrong on an order's way, whatever became of it."""
-    return next((_STATES[step.state] for step in order.steps if step.state in _STATES), None)
+    return next((_STATES[step.state] for step in order.events if step.state in _STATES), None)
 
 
 def _life(order: Order) -> str:
-    steps = (f"{step.state} {step.status or ''} {step.detail}" for step in order.steps if step.state in _STATES)
+    steps = (f"{step.state} {step.status or ''} {step.detail}" for step in order.events if step.state in _STATES)
     return "; ".join(" ".join(step.split()) for step in steps) or str(order.state)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from rooney import files as groupfile
 from rooney.errors import ConfigError
+from rooney.files import write_shared
 from rooney.format import minute_text
 from rooney.performance.matching import bar_ns, common, compare, level
 from rooney.performance.runs import BAR_NS, Kind, Run
@@ -79,6 +79,6 @@ def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | Non
 
 def _replace(path: Path, data: bytes) -> None:
     try:
-        groupfile.put(path.parent, path, data)
+        write_shared(path.parent, path, data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; the result is not kept") from None

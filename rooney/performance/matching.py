@@ -14,8 +14,9 @@ import msgspec
 
 from rooney.market import sessions
 from rooney.market.sessions import HOUR_NS
+from rooney.orders.decisions import Trade
 from rooney.performance.causes import PNL_FLOOR_USD, Cause, Difference, Scene
-from rooney.performance.runs import BAR_NS, Run, Trade
+from rooney.performance.runs import BAR_NS, Run
 
 PNL_TOLERANCE = 0.02
 

@@ -18,8 +18,8 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from rooney.ledger.records import Closed
-from rooney.ledger.snapshot import Portrait
+from rooney.ledger.records import TradeRow
+from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 
 SHARPE_DAYS, CORRELATION_DAYS, YEAR_DAYS = 20, 30, 252
@@ -52,7 +52,7 @@ class Measures(msgspec.Struct, frozen=True):
     costs_usd: float
 
 
-def curve(portrait: Portrait) -> list[Point]:
+def curve(portrait: Snapshot) -> list[Point]:
     """Oldest first; empty before the first finished minute."""
     account = portrait.account
     if account is None:
@@ -72,7 +72,7 @@ def curve(portrait: Portrait) -> list[Point]:
     return points
 
 
-def daily(portrait: Portrait, today: date | None = None) -> dict[date, float]:
+def daily(portrait: Snapshot, today: date | None = None) -> dict[date, float]:
     """Trade date → P&L, from the first trade's on, flat ones included; `today`: the one in progress, marked."""
     if not portrait.trades and not (today and portrait.account):
         return {}
@@ -110,9 +110,9 @@ def correlation(a: Mapping[date, float], b: Mapping[date, float]) -> tuple[float
     return sum((x - x0) * (y - y0) for x, y in zip(xs, ys, strict=True)) / math.sqrt(sxx * syy), len(common)
 
 
-def measure(portrait: Portrait, points: Sequence[Point], days: Mapping[date, float]) -> Measures:
+def measure(portrait: Snapshot, points: Sequence[Point], days: Mapping[date, float]) -> Measures:
     """All of them. points: its curve; days: its daily P&L."""
-    trades: Sequence[Closed] = portrait.trades
+    trades: Sequence[TradeRow] = portrait.trades
     account = portrait.account
     pnl = [trade.pnl_usd for trade in trades]
     wins, losses = sum(usd for usd in pnl if usd > 0), sum(usd for usd in pnl if usd < 0)

@@ -10,8 +10,8 @@ from rooney import log
 from rooney.errors import LedgerError
 from rooney.ledger import latency as pace
 from rooney.ledger.reader import Day, created_ns, read_day, read_pace
-from rooney.ledger.records import Closed
-from rooney.ledger.snapshot import LedgerView, Portrait
+from rooney.ledger.records import TradeRow
+from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market import sessions
 from rooney.orders.notices import Notice, Turn
 from rooney.paths import ledger_path
@@ -44,8 +44,8 @@ class Report(msgspec.Struct, frozen=True):
     lack: str
     day: Day | None = None
     pace: Pace | None = None
-    portrait: Portrait | None = None
-    trades: tuple[Closed, ...] = ()
+    portrait: Snapshot | None = None
+    trades: tuple[TradeRow, ...] = ()
 
 
 def read(names: Sequence[str], groups: Iterable[str], period: Period, state: Path, now_ns: int) -> list[Report]:

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-from rooney.ledger.records import Decision, Order
+from rooney.ledger.records import Decision
 from rooney.market import sessions
-from rooney.market.instruments import PRODUCTS
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Trade
+from rooney.orders.lifecycle import Order
 from rooney.performance.measures import Point, sharpe
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}
@@ -28,36 +29,10 @@ class Kind(enum.StrEnum):
     OLD = "old system"
 
 
-class Trade(msgspec.Struct, frozen=True):
-    """A closed trade. side: 1 long, -1 short; times UTC ns, prices in points.
+class OldTrade(Trade, frozen=True):
+    """Trade of the old system, which names no contract and counts no bars. written_ts: of its record; 0: not known."""
 
-    pnl_usd: net of costs_usd; NaN costs: not known, and the P&L is before them; score: NaN without a veto
-    written_ts: when its record was made, 0 where that is not known
-    """
-
-    symbol: str
-    side: int
-    quantity: int
-    entry_ts: int
-    entry_price: float
-    exit_ts: int
-    exit_price: float
-    cause: str
-    pnl_usd: float
-    costs_usd: float = math.nan
-    score: float = math.nan
     written_ts: int = 0
-
-    @property
-    def gross_usd(self) -> float:
-        """Before costs."""
-        return self.pnl_usd + (0.0 if math.isnan(self.costs_usd) else self.costs_usd)
-
-    @property
-    def tick(self) -> float:
-        """Tick size of its instrument, NaN for one that is not known."""
-        product = PRODUCTS.get(self.symbol)
-        return product.tick_size if product else math.nan
 
 
 class Assumed(msgspec.Struct, frozen=True):

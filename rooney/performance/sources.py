@@ -4,11 +4,10 @@ A ledger is asked for decisions and orders only around the trades that differ, s
 """
 
 import csv
+import io
 import json
 import math
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import pairwise
@@ -18,15 +17,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from rooney.errors import ConfigError
-from rooney.ledger.reader import opened
-from rooney.ledger.records import Decision, Order, decisions, orders
+from rooney.errors import ConfigError, LedgerError
+from rooney.files import MIB, read_text
+from rooney.ledger.queries import Queries
+from rooney.ledger.reader import opened, table_names, table_rows
+from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import LedgerView
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.orders.decisions import Trade
+from rooney.orders.lifecycle import Order
 from rooney.paths import LEDGER, ledger_names
-from rooney.performance.runs import Assumed, Kind, Latency, Run, Trade
+from rooney.performance.runs import Assumed, Kind, Latency, OldTrade, Run
 
 EXCHANGE = "exchange"  # the old system's research files: Chicago, for metals and energy New York
 OLD_COMMISSION_USD = 2.50  # per contract and round turn, as the old system booked it (its §1.6)
@@ -75,8 +78,7 @@ def read_run(given: str, state: Path, zone: str | None = None) -> Run:
         is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     if not is_sqlite:
         return of_csv(path, zone)
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = table_names(path)
     if "intent" in tables:
         return of_ledger(path)
     if "trades" in tables:
@@ -96,12 +98,12 @@ class _LedgerWitness:
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
         with opened(self._path) as db:
-            return decisions(db, f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
+            return Queries(db).decisions(f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
 
     def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
         """By time."""
         with opened(self._path) as db:
-            return orders(db, _SPAN, (symbol, begin_ns, end_ns))
+            return Queries(db).orders(_SPAN, (symbol, begin_ns, end_ns))
 
 
 def of_ledger(path: Path, label: str = "") -> Run:
@@ -122,11 +124,7 @@ def of_ledger(path: Path, label: str = "") -> Run:
     return Run(
         label or portrait.name,
         Kind.LEDGER,
-        tuple(
-            Trade(t.symbol, t.side, t.quantity, t.entry_ts, t.entry_price, t.exit_ts, t.exit_price, t.cause, t.pnl_usd,
-                  t.costs_usd, t.score)
-            for t in portrait.trades
-        ),
+        tuple(msgspec.convert(trade, Trade, from_attributes=True) for trade in portrait.trades),
         min(begins, default=portrait.ts_mark),
         portrait.ts_mark,
         _timeframe(marks),
@@ -184,16 +182,14 @@ class _TableWitness:
 def of_backtest(folder: Path) -> Run:
     """What `rooney backtest NAME --out FOLDER` wrote. Raises ConfigError."""
     rows = _parquet(folder / "trades.parquet")
-    trades = [
-        Trade(
-            row["symbol"], row["side"], row["quantity"], _ns(row["entry_ts"]), row["entry_price"], _ns(row["exit_ts"]),
-            row["exit_price"], row["exit_reason"], row["pnl_usd"], row["costs_usd"],
-            math.nan if row["ml_score"] is None else row["ml_score"],
-        )
-        for row in rows
-    ]  # fmt: skip
+    named = {"cause": "exit_reason", "score": "ml_score"}
+    trades = []
+    for row in rows:
+        values = {name: row[named.get(name, name)] for name in Trade.__struct_fields__}
+        values |= {"score": math.nan if values["score"] is None else values["score"]}
+        trades.append(Trade(**values))
     try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        summary: dict[str, Any] = json.loads(read_text(folder / "summary.json"))
         fills = summary["fills"]
         begin_ns, end_ns = (int(datetime.fromisoformat(at).timestamp()) * 1_000_000_000 for at in summary["span"])
         assumed = Assumed(
@@ -205,7 +201,7 @@ def of_backtest(folder: Path) -> Run:
             max_positions=int(summary.get("max_positions") or 0),
             data=summary["data_sha256"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{folder}/summary.json: cannot be read as a backtest's: {error!r}") from error
     kept = folder / "decisions.parquet"
     run = Run(folder.name, Kind.BACKTEST, _by_exit(trades), begin_ns, end_ns, summary.get("timeframe", ""),
@@ -233,21 +229,18 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 def of_database(path: Path, zone: str | None = None) -> Run:
     """The old system's `trades.db`; its times are UTC. Raises ConfigError."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        try:
-            rows = [dict(row) for row in db.execute("SELECT * FROM trades")]
-        except sqlite3.Error as error:
-            raise ConfigError(f"{path}: cannot be read: {error}; nothing was compared") from error
+    try:
+        rows = table_rows(path, "trades")
+    except LedgerError as error:
+        raise ConfigError(f"{error}; nothing was compared") from error
     return _old(path, rows, zone or "UTC", OLD_COMMISSION_USD)
 
 
 def of_csv(path: Path, zone: str | None = None) -> Run:
     """Trades as CSV: the old database's columns, the old research files', or a backtest's. Raises ConfigError."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, 256 * MIB, then="nothing was compared"), newline="")))
+    except csv.Error as error:
         raise ConfigError(f"{path}: cannot be read as CSV: {error}; nothing was compared") from error
     is_research = bool(rows) and "entry_signal_time" in rows[0]
     return _old(path, rows, zone or (EXCHANGE if is_research else "UTC"), math.nan)
@@ -270,7 +263,7 @@ def _old(path: Path, rows: Sequence[Mapping[str, Any]], zone: str, commission_us
     return Run(path.name, Kind.OLD, ordered, begin_ns, ordered[-1].exit_ts, "hourly", assumed=assumed)
 
 
-def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> Trade:
+def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> OldTrade:
     def value(name: str) -> Any:
         return next((row[one] for one in _NAMES[name] if row.get(one) not in (None, "")), None)
 
@@ -292,11 +285,22 @@ def _old_trade(row: Mapping[str, Any], zone: str, commission_usd: float) -> Trad
     elif costs is None:
         costs = round(gross_usd - float(pnl), 2)
     written, cause = value("written"), str(value("cause") or "")
-    return Trade(
-        symbol, side, quantity, _parsed(value("entry"), where), entry_price, _parsed(value("exit"), where), exit_price,
-        _OLD_CAUSES.get(cause.lower(), cause), float(pnl), math.nan if costs is None else float(costs),
-        float(value("score") or math.nan), _parsed(written, UTC) if written else 0,
-    )  # fmt: skip
+    return OldTrade(
+        symbol=symbol,
+        contract="",
+        side=side,
+        quantity=quantity,
+        entry_ts=_parsed(value("entry"), where),
+        entry_price=entry_price,
+        exit_ts=_parsed(value("exit"), where),
+        exit_price=exit_price,
+        cause=_OLD_CAUSES.get(cause.lower(), cause),
+        pnl_usd=float(pnl),
+        costs_usd=math.nan if costs is None else float(costs),
+        bars_held=0,
+        score=float(value("score") or math.nan),
+        written_ts=_parsed(written, UTC) if written else 0,
+    )
 
 
 def _zone(zone: str, symbol: str) -> tzinfo:

@@ -5,9 +5,8 @@ One directory beside the ledgers; files of one JSON object each, replaced as a w
 
 from pathlib import Path
 
-import msgspec
-
-from rooney.errors import LedgerError
+from rooney.errors import FileError, LedgerError
+from rooney.files import MIB, read_json
 from rooney.performance.drift import Expectation
 from rooney.performance.verdict import Verdict
 
@@ -59,6 +58,6 @@ def read(path: Path) -> Verdict | Expectation:
     """One file. Raises LedgerError for one that is not what its name says."""
     kind: type[Verdict] | type[Expectation] = Expectation if path.name.endswith(_EXPECTATION) else Verdict
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
-        raise LedgerError(f"{path}: cannot be read: {error}; it is shown as unknown") from error
+        return read_json(path, kind, 64 * MIB, then="it is shown as unknown")
+    except FileError as error:
+        raise LedgerError(str(error)) from None

@@ -1,4 +1,4 @@
-"""What `rooney demo` shows: progress while it runs, a table at its end; rich on a terminal, plain lines otherwise."""
+"""Display of `rooney demo`: progress while it runs, a table at its end; rich on a terminal, plain lines otherwise."""
 
 import contextlib
 import json
@@ -7,12 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
-
-import click
+from typing import Any, TextIO
 
 from rooney.errors import EXIT_FAILURE, EXIT_OK
-from rooney.sim.demo import Demo, Options
+from rooney.sim.demo import Demo
+from rooney.sim.demo_plan import Options
 
 PLAIN_EVERY_S = 5.0
 
@@ -25,26 +24,25 @@ def run_demo(options: Options) -> int:
 
     signal.signal(signal.SIGTERM, interrupted)
     # The summary goes to stdout; with --json all the rest must not.
-    err = options.as_json
-    demo = Demo(options, lambda text: click.echo(text, err=err))
+    stream = sys.stderr if options.as_json else sys.stdout
+    demo = Demo(options, lambda text: print(text, file=stream, flush=True))
     try:
-        with _progress(err) as show:
+        with _progress(stream) as show:
             summary = demo.run(show)
     except KeyboardInterrupt:
-        click.echo("interrupted: ending all parts", err=True)
+        print("interrupted: ending all parts", file=sys.stderr, flush=True)
         return 130
     finally:
         demo.close()
     if options.as_json:
-        click.echo(json.dumps(summary))
+        print(json.dumps(summary))
     else:
         _table(summary)
     return EXIT_OK if summary["ok"] else EXIT_FAILURE
 
 
 @contextlib.contextmanager
-def _progress(err: bool) -> Iterator[Callable[[float, str], None]]:
-    stream = sys.stderr if err else sys.stdout
+def _progress(stream: TextIO) -> Iterator[Callable[[float, str], None]]:
     if stream.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -60,7 +58,7 @@ def _progress(err: bool) -> Iterator[Callable[[float, str], None]]:
         nonlocal last
         if time.monotonic() - last >= PLAIN_EVERY_S:
             last = time.monotonic()
-            click.echo(f"streaming {share:4.0%}  {text}", err=err)
+            print(f"streaming {share:4.0%}  {text}", file=stream, flush=True)
 
     yield plain
 
@@ -83,13 +81,9 @@ def _table(summary: dict[str, Any]) -> None:
         vetoed = "".join(f"; {number} entries {reason}" for reason, number in found["held_back"].items())
         rows.append((name, f"{intents}{vetoed}; {found['trades']} trades, est. {found['pnl_usd']:+,.2f} USD; {held}"))
     width = max(len(label) for label, _ in rows)
-    click.echo("")
-    for label, text in rows:
-        click.echo(f"  {label:<{width}}  {text}")
-    click.echo("")
-    for check, held in summary["checks"].items():
-        click.echo(f"  {'ok  ' if held else 'FAIL'}  {check}")
-    click.echo(f"\n{'ok' if summary['ok'] else 'NOT OK'}")
+    lines = [f"  {label:<{width}}  {text}" for label, text in rows]
+    checks = [f"  {'ok  ' if held else 'FAIL'}  {check}" for check, held in summary["checks"].items()]
+    print("", *lines, "", *checks, "", "ok" if summary["ok"] else "NOT OK", sep="\n", flush=True)
 
 
 def _latency_text(latency: dict[str, Any]) -> str:

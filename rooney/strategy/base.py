@@ -4,14 +4,17 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from rooney.features import Feature
+from rooney.features.feature import Feature
 from rooney.strategy.filters import Filter
 
 
 class Param(msgspec.Struct, frozen=True):
-    """A parameter a strategy declares: its default, the range it may have, and what it is for.
+    """A parameter a strategy declares.
 
-    search: the range in which `rooney optimize` looks for a better value; None: it leaves it alone
+    default:   its type is the parameter's
+    low, high: inclusive; None: no limit
+    help:      what it is for, with its unit
+    search:    the range in which `rooney optimize` looks for a better value; None: it leaves it alone
     """
 
     default: float | int | bool
@@ -60,21 +63,21 @@ class Strategy:
 
     @staticmethod
     def should_enter_long(f: Any, p: Any) -> bool:
-        """Whether to open a long position now."""
+        """True to open a long position. f: features, none NaN; p: parameters; False unless overridden."""
         return False
 
     @staticmethod
     def should_enter_short(f: Any, p: Any) -> bool:
-        """Whether to open a short position now."""
+        """True to open a short position. f, p: as of `should_enter_long`; False unless overridden."""
         return False
 
     @staticmethod
     def should_exit(f: Any, p: Any, t: Any) -> bool:
-        """Whether to close the open trade now."""
+        """True to close the open trade. f: features, NaN where without a value; p: parameters; t: the trade."""
         return False
 
     def on_order(self, intent: Any) -> None:
-        """Called after an intent is in the ledger; can change no decision."""
+        """Told of an `Intent` once it is in the ledger; can change no decision, and what it raises is logged."""
 
     def on_trade(self, trade: Any) -> None:
-        """Called after a closed trade is in the ledger; can change no decision."""
+        """Told of a closed `Trade` once it is in the ledger; can change no decision, and what it raises is logged."""

@@ -22,9 +22,7 @@ warm start loads machine code and compiles nothing, and a changed kernel never r
 step from an extension module of that name instead (`rooney.strategy.aot`), and then has no compiler in its process.
 """
 
-import hashlib
 import inspect
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -39,14 +37,13 @@ import rooney.kernels.step as step_module
 from rooney.errors import ConfigError, StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import Layout, lay_out, write
+from rooney.files import write_whole
 from rooney.kernels import jit
 from rooney.market.messages import TIMEFRAMES
 from rooney.strategy import aot as ahead
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.filters import Filter
-from rooney.strategy.loader import LOCAL_STRATEGIES, RULES, _import, _sources, find, load
-
-__all__ = ["Compiled", "Feature", "Filter", "Param", "Strategy", "compile_strategy", "explain", "find", "load"]
+from rooney.strategy.base import Strategy
+from rooney.strategy.digest import StepDigests, sha256, step_digests
+from rooney.strategy.loader import LOCAL_STRATEGIES, RULES, find, import_file, load
 
 # A text, a tuple or a float would count as true: xor is only there for truth values and whole numbers.
 _RULE = """_{rule} = njit_allocating(_strategy.{rule})
@@ -72,7 +69,12 @@ class Compiled(msgspec.Struct, frozen=True):
     values_dtype: Any
     params_dtype: Any
     module: Any
-    digest: str
+    digests: StepDigests
+
+    @property
+    def digest(self) -> str:
+        """Name of the step."""
+        return self.digests.compiled
 
     def instance(self) -> Strategy:
         """An object whose hooks are called. Raises StrategyError."""
@@ -92,17 +94,21 @@ class Compiled(msgspec.Struct, frozen=True):
 
 def _source(module_name: str, strategy: type[Strategy], layout: Layout) -> str:
     """The text of the module with the step of one strategy."""
-    warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
     rules = (
         f"from rooney.kernels.jit import njit_allocating\nfrom {module_name} import {strategy.__name__} as _strategy\n"
         + "".join(_RULE.format(rule=rule, arguments=arguments) for rule, arguments in RULES.items())
-        + f"\n\n@njit\ndef is_warm(f):\n    return {warm}\n\n\n"
-        + write(layout, TIMEFRAMES.index(strategy.timeframe))
+        + _features_source(strategy, layout)
     )
     text, found = _RULES_IMPORT.subn(lambda _: rules, inspect.getsource(step_module))
     if found != 1:
         raise StrategyError(f"{step_module.__file__}: the lines that import the rules have changed")
     return text
+
+
+def _features_source(strategy: type[Strategy], layout: Layout) -> str:
+    """The part of it that computes the features."""
+    warm = " and ".join(f"not math.isnan(f.{name})" for name in strategy.features) or "True"
+    return f"\n\n@njit\ndef is_warm(f):\n    return {warm}\n\n\n" + write(layout, TIMEFRAMES.index(strategy.timeframe))
 
 
 def compile_strategy(
@@ -123,20 +129,17 @@ def compile_strategy(
     layout = lay_out(str(path), {**strategy.features, **(more or {})}, params, most)
     module_name = strategy.__module__
     text = _source(module_name, strategy, layout)
-    declared = strategy.declared()
-    parts = [text, *jit.sources(), *_sources(sys.modules[module_name]), np.__version__, ",".join(declared)]
-    parts.append(",".join(layout.fields))  # records are compiled in by their fields
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    digests = step_digests(strategy, _features_source(strategy, layout), layout.fields)
     # The scan over history comes along: a live worker never calls it, so it costs it nothing.
     text += inspect.getsource(scan_module).replace(_STEP_IMPORT, "")
-    step_name = f"rooney_step_{strategy.__name__.lower()}_{hashlib.sha256((digest + text).encode()).hexdigest()[:16]}"
+    step_name = f"rooney_step_{strategy.__name__.lower()}_{sha256(digests.compiled + text)[:16]}"
     module: Any = sys.modules.get(step_name)
     if jit.AHEAD_DIRECTORY:
         module = ahead.load(Path(jit.AHEAD_DIRECTORY), step_name)
     elif module is None:
-        module = _import(_written(jit.cache_dir() / f"{step_name}.py", text), step_name)
-    params_dtype = np.dtype((np.record, [(param, np.float64) for param in declared]))
-    return Compiled(path, strategy, layout, layout.values_dtype(), params_dtype, module, digest)
+        module = import_file(_written(jit.cache_dir() / f"{step_name}.py", text), step_name)
+    params_dtype = np.dtype((np.record, [(param, np.float64) for param in strategy.declared()]))
+    return Compiled(path, strategy, layout, layout.values_dtype(), params_dtype, module, digests)
 
 
 def _written(path: Path, text: str) -> Path:
@@ -145,9 +148,7 @@ def _written(path: Path, text: str) -> Path:
         if path.is_file() and path.read_text() == text:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(text)
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ConfigError(f"{path.parent}: {error.strerror}; NUMBA_CACHE_DIR names a directory to write in") from error
     return path

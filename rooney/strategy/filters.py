@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from rooney.errors import StrategyError
-from rooney.features import Feature
+from rooney.features.feature import Feature
 
 FIRST_CODE, LAST_CODE = 0, 62  # codes fit the bits of one word
 

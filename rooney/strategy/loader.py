@@ -6,7 +6,6 @@ import inspect
 import keyword
 import math
 import sys
-import sysconfig
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -26,12 +25,6 @@ RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit
 
 
 LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
-
-
-_INSTALLED = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
-
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
@@ -57,7 +50,8 @@ def _module_name(path: Path, text: bytes) -> str:
     return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
 
 
-def _import(path: Path, name: str) -> ModuleType:
+def import_file(path: Path, name: str) -> ModuleType:
+    """The module of a file, run under that name. Raises StrategyError."""
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise StrategyError(f"{path}: not a Python file")
@@ -77,7 +71,7 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     module_name = _module_name(path, path.read_bytes())
     module = sys.modules.get(module_name)
     if module is None or module.__file__ != str(path):  # a copy elsewhere may be gone, or have other files beside it
-        module = _import(path, module_name)
+        module = import_file(path, module_name)
     found = [
         item
         for item in vars(module).values()
@@ -144,26 +138,3 @@ def _check_name(path: Path, kind: str, name: Any) -> None:
     usable = isinstance(name, str) and name.isidentifier() and name.isascii() and not name.startswith("_")
     if not usable or keyword.iskeyword(name) or hasattr(np.record, name):
         raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")
-
-
-def _sources(module: ModuleType) -> list[str]:
-    """Texts of a strategy's module and of what it imports of the same kind: neither installed nor of this package."""
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        each = waiting.pop()
-        file = getattr(each, "__file__", None)
-        if file is None or file in found:
-            continue
-        if each is not module and (file.startswith(_INSTALLED) or _PACKAGE in Path(file).parents):
-            continue
-        found[file] = Path(file).read_text(encoding="utf-8", errors="backslashreplace")
-        for value in vars(each).values():
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            waiting += [sys.modules[name]] if isinstance(name, str) and name in sys.modules else []
-    return [found[file] for file in sorted(found)]
-
-
-def sources_digest(name: str, local: Path = LOCAL_STRATEGIES) -> str:
-    """sha256 of a strategy's file and of what it imports of its own: its rules, features, filters and parameters."""
-    return hashlib.sha256("\0".join(_sources(sys.modules[load(name, local).__module__])).encode()).hexdigest()

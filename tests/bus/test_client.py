@@ -11,7 +11,9 @@ import pytest
 import redis as redis_py
 
 from rooney.bus import client as bus_module
-from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH, Bus, market_key
+from rooney.bus import publisher as publisher_module
+from rooney.bus.keys import HISTORY_LENGTH, TAPE_LENGTH, market_key
+from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, HubStatus, Minute, Roll, decode_bar, decode_roll
@@ -31,7 +33,7 @@ def server() -> Iterator[PrivateRedis]:
 
 
 @pytest.fixture
-def bus(server: PrivateRedis) -> Iterator[Bus]:
+def bus(server: PrivateRedis) -> Iterator[Publisher]:
     server.clear()
     bus = server.bus(timeout_s=1.0)
     yield bus
@@ -49,7 +51,7 @@ def published(i: int, *bars: Bar, rolls: tuple[Roll, ...] = ()) -> Published:
     return Published(minute, counts, {"ES": ESH6})
 
 
-def dump(bus: Bus) -> dict[bytes, object]:
+def dump(bus: Publisher) -> dict[bytes, object]:
     """Everything in Redis."""
     raw = bus._redis
     found: dict[bytes, object] = {}
@@ -72,14 +74,14 @@ def test_the_python_parser_is_refused(monkeypatch: pytest.MonkeyPatch, server: P
         server.bus()
 
 
-def test_a_minute_published_twice_is_written_once(bus: Bus) -> None:
+def test_a_minute_published_twice_is_written_once(bus: Publisher) -> None:
     assert bus.publish(published(0))
     before = dump(bus)
     assert not bus.publish(published(0))
     assert dump(bus) == before
 
 
-def test_an_older_minute_is_never_written(bus: Bus) -> None:
+def test_an_older_minute_is_never_written(bus: Publisher) -> None:
     bus.publish(published(5))
     before = dump(bus)
     for i in range(5):
@@ -87,7 +89,7 @@ def test_an_older_minute_is_never_written(bus: Bus) -> None:
     assert dump(bus) == before
 
 
-def test_nothing_is_sent_on_channels_for_a_minute_that_is_already_there(server: PrivateRedis, bus: Bus) -> None:
+def test_nothing_is_sent_on_channels_for_a_minute_that_is_already_there(server: PrivateRedis, bus: Publisher) -> None:
     bus.publish(published(0))
     with redis_py.Redis(unix_socket_path=server.socket).pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.psubscribe("market:*")
@@ -99,7 +101,7 @@ def test_nothing_is_sent_on_channels_for_a_minute_that_is_already_there(server: 
         assert decode_bar(next(filter(None, messages))["data"]) == bar(1)
 
 
-def test_history_latest_channels_volumes_and_fronts_agree_with_the_tape(server: PrivateRedis, bus: Bus) -> None:
+def test_history_latest_channels_volumes_and_fronts_agree_with_the_tape(server: PrivateRedis, bus: Publisher) -> None:
     heard: list[Bar] = []
     other = server.bus()
     listener = threading.Thread(
@@ -129,7 +131,7 @@ def test_history_latest_channels_volumes_and_fronts_agree_with_the_tape(server: 
     other.close()
 
 
-def test_a_roll_is_in_its_stream_on_its_channel_and_on_the_tape(server: PrivateRedis, bus: Bus) -> None:
+def test_a_roll_is_in_its_stream_on_its_channel_and_on_the_tape(server: PrivateRedis, bus: Publisher) -> None:
     roll = Roll("ES", "ESH6", "ESM6", 6800.0, 6850.0, OPEN + MINUTE_NS, "volume")
     with redis_py.Redis(unix_socket_path=server.socket).pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe("market:ES:roll")
@@ -141,7 +143,7 @@ def test_a_roll_is_in_its_stream_on_its_channel_and_on_the_tape(server: PrivateR
     assert [minute.rolls for _, minute in bus.tape(0)] == [[roll]]
 
 
-def test_without_channels_only_the_streams_are_written(server: PrivateRedis, bus: Bus) -> None:
+def test_without_channels_only_the_streams_are_written(server: PrivateRedis, bus: Publisher) -> None:
     with redis_py.Redis(unix_socket_path=server.socket).pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.psubscribe("*")
         until(lambda: bus._redis.pubsub_numpat() == 1, 5)
@@ -150,14 +152,14 @@ def test_without_channels_only_the_streams_are_written(server: PrivateRedis, bus
     assert bus.history("ES", "1min", 10) == [bar(0)]
 
 
-def test_history_that_is_already_there_does_not_stop_a_minute(bus: Bus) -> None:
+def test_history_that_is_already_there_does_not_stop_a_minute(bus: Publisher) -> None:
     assert bus.add_history([bar(0), bar(1), bar(1)]) == 2
     assert bus.publish(published(0))
     assert bus.history("ES", "1min", 10) == [bar(0), bar(1)]
     assert bus.tape_bounds() == (OPEN + MINUTE_NS, OPEN + MINUTE_NS)
 
 
-def test_a_roll_stream_that_is_ahead_does_not_stop_a_minute(bus: Bus) -> None:
+def test_a_roll_stream_that_is_ahead_does_not_stop_a_minute(bus: Publisher) -> None:
     roll = Roll("ES", "ESH6", "ESM6", 1.0, 2.0, OPEN)
     bus.publish(published(5, rolls=(roll,)))
     bus._redis.delete("market:tape")
@@ -165,8 +167,10 @@ def test_a_roll_stream_that_is_ahead_does_not_stop_a_minute(bus: Bus) -> None:
     assert len(bus.rolls("ES")) == 1
 
 
-def test_streams_are_trimmed_and_keep_at_least_what_is_promised(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "TAPE_LENGTH", 200)
+def test_streams_are_trimmed_and_keep_at_least_what_is_promised(
+    bus: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "TAPE_LENGTH", 200)
     monkeypatch.setitem(HISTORY_LENGTH, "1min", 200)
     for i in range(700):
         bus.publish(published(i), channels=False)
@@ -184,7 +188,7 @@ def test_the_lengths_cover_ten_sessions_a_year_and_five() -> None:
     assert HISTORY_LENGTH["daily"] >= 5 * 261
 
 
-def test_bytes_that_are_no_bar_are_left_out_of_history_tape_and_channel(server: PrivateRedis, bus: Bus) -> None:
+def test_bytes_that_are_no_bar_are_left_out_of_history_tape_and_channel(server: PrivateRedis, bus: Publisher) -> None:
     bus._redis.xadd("market:ES:1min", {"b": b"\xff"}, id="1-0")
     bus._redis.xadd("market:ES:1min", {"x": b"y"}, id="2-0")
     bus._redis.xadd("market:tape", {"m": b"\xff"}, id="1-0")
@@ -203,7 +207,7 @@ def test_bytes_that_are_no_bar_are_left_out_of_history_tape_and_channel(server: 
     other.close()
 
 
-def test_a_read_of_the_tape_waits_for_the_next_minute(server: PrivateRedis, bus: Bus) -> None:
+def test_a_read_of_the_tape_waits_for_the_next_minute(server: PrivateRedis, bus: Publisher) -> None:
     bus.publish(published(0))
     after = OPEN + MINUTE_NS
     assert bus.read_tape(after, 10, block_s=0.05) == []
@@ -225,7 +229,7 @@ def test_a_read_of_the_tape_waits_for_the_next_minute(server: PrivateRedis, bus:
     other.close()
 
 
-def test_the_status_comes_back_and_expires(bus: Bus) -> None:
+def test_the_status_comes_back_and_expires(bus: Publisher) -> None:
     status = HubStatus("live", 1, 2, 3, 4, 5, {"late": 1}, {"ES": "ESZ5"})
     assert bus.status() is None
     bus.set_status(status)
@@ -293,7 +297,7 @@ def test_the_answer_of_a_timed_out_call_is_never_the_answer_of_the_next() -> Non
         bus.close()
 
 
-def test_a_full_redis_is_a_bus_error_and_nothing_is_half_written(bus: Bus) -> None:
+def test_a_full_redis_is_a_bus_error_and_nothing_is_half_written(bus: Publisher) -> None:
     bus.publish(published(0))
     before = dump(bus)
     bus._redis.config_set("maxmemory", 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute
 from rooney.market.sessions import MINUTE_NS
@@ -80,7 +80,7 @@ def test_check_without_redis_is_attention_not_an_error() -> None:
 
 def test_check_names_a_redis_that_may_lose_what_it_was_given(redis_socket: str) -> None:
     """One that keeps nothing over a restart, and one that would rather drop the tape than refuse a minute."""
-    server = Bus(socket=redis_socket)._redis
+    server = Publisher(socket=redis_socket)._redis
     lossy = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
     good = {name: server.config_get(name)[name] for name in lossy}
     try:
@@ -159,12 +159,12 @@ def _bar(ts_open: int, close: float) -> Bar:
     return Bar("ES", "ESH6", "1min", ts_open, ts_open + MINUTE_NS, 6800.0, 6801.0, 6799.0, close, 7, 3)
 
 
-def _publish(bus: Bus, ts_open: int, close: float) -> None:
+def _publish(bus: Publisher, ts_open: int, close: float) -> None:
     bus.publish(Published(Minute(ts_open + MINUTE_NS, [], [_bar(ts_open, close)], {}), [], {}))
 
 
 def test_bars_prints_what_was_published(redis_socket: str) -> None:
-    bus = Bus(socket=redis_socket)
+    bus = Publisher(socket=redis_socket)
     _publish(bus, TEN_O_CLOCK, 6800.25)
     done = _rooney("bars", "ES", "--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}", "--json")
     assert done.returncode == 0, done.stderr
@@ -172,7 +172,7 @@ def test_bars_prints_what_was_published(redis_socket: str) -> None:
 
 
 def test_bars_follow_prints_a_bar_as_it_is_published(redis_socket: str) -> None:
-    bus = Bus(socket=redis_socket)
+    bus = Publisher(socket=redis_socket)
     config = ["--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}"]
     command = [sys.executable, "-u", "-m", "rooney", "bars", "ES", "--follow", "--json", "--count", "1", *config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rooney.config.credentials import DROP_IN, Item, Store, drop_in
-from rooney.config.secrets import Secret
 from rooney.errors import ConfigError
+from rooney.secrets import Secret
 
 
 def webhook(n: int) -> Secret:

@@ -22,12 +22,12 @@ from rooney.config.loader import Config, load_config
 from rooney.config.params import check_params
 from rooney.config.preflight import Finding, check_findings, file_findings, worker_findings
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
-from rooney.config.secrets import Secret, read_env_file
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.market.instruments import PRODUCTS
+from rooney.secrets import Secret, read_env_file
 from tests.support.paths import ROOT
 
 SHIPPED = ROOT / "config.multi_alpha.yml"
@@ -625,7 +625,7 @@ def test_a_second_worker_on_an_account_is_refused_naming_the_first(tmp_path: Pat
 def test_an_account_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from rooney.config.accounts import *\n"
-        "from rooney.config.secrets import Secret\n"
+        "from rooney.secrets import Secret\n"
         "lock = AccountLock(Account('p', Secret(sys.argv[1])), 'ibs', Path(sys.argv[2]))\n"
         "print('held', flush=True); time.sleep(60)"
     )

@@ -8,6 +8,7 @@ ops/test_migrate_config.py, docs/DAY_ONE.md in docs/test_day_one.py.
 import importlib.util
 import re
 import shlex
+import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import click
@@ -15,7 +16,7 @@ import pytest
 
 from bench.picture import svg
 from rooney.cli import cli
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, TESTS
 
 DOCS = [
     ROOT / "README.md",
@@ -60,10 +61,11 @@ def test_every_link_within_the_project_leads_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
+    folders = (ROOT, TESTS) if name == "docs/VALIDATION.md" else (ROOT,)  # its tests are named from their folder
     for span in spans(elsewhere(name)):
         for path in [span, *span.split(", ")]:
             if OURS.fullmatch(path) and not path.startswith("tests/test_strategy_") and "rsi_swing" not in path:
-                assert (ROOT / path).exists(), path
+                assert any((folder / path).exists() for folder in folders), path
 
 
 @pytest.mark.parametrize(("name", "command"), [(name, each) for name in TEXTS for each in commands(name)])
@@ -145,7 +147,14 @@ def test_a_screen_becomes_a_drawing_that_says_the_same() -> None:
 def test_the_picture_of_the_status_has_the_columns_it_has_now() -> None:
     shown = (ROOT / "docs" / "status.svg").read_text().replace("\u00a0", " ")
     header = re.search(r">(strategy .*?)<", shown)
-    source = (ROOT / "rooney" / "operate" / "status.py").read_text()
+    source = (ROOT / "rooney" / "ops" / "status.py").read_text()
     assert header is not None
     for column in re.split(r"  +", header[1]):
         assert f'"{column}"' in source, column
+
+
+def test_the_packages_of_the_architecture_page_are_the_layers_of_the_contract() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", TEXTS["docs/MULTI_ALPHA_ARCHITECTURE.md"], re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["rooney"])
+    assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", layer) for layer in layers]

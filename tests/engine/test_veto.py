@@ -21,7 +21,7 @@ from research.models import promote
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
-from rooney.engine.model_checks import code_digests, model_findings, parameters_digest
+from rooney.engine.model_checks import model_findings, parameters_digest
 from rooney.engine.veto import model_field
 from rooney.errors import ModelError
 from rooney.kernels.codes import OutcomeKind, Reason
@@ -33,6 +33,7 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import MinuteAssembler
 from rooney.models.forest import Model, path_of, read_model, write_model
 from rooney.orders.decisions import Decisions, Outcome
+from rooney.strategy.digest import code_digests
 from tests.support.paths import ROOT
 
 CONFIG = ROOT / "config.multi_alpha.yml"
@@ -96,7 +97,7 @@ def _model(symbol: str, features: tuple[str, ...] = FEATURES) -> Model:
     rows = rng.uniform((0.0, -2.0, 1.0), (0.2, 2.0, 5.0), (300, 3))
     forest = RandomForestClassifier(30, max_depth=5, random_state=0).fit(rows, rng.integers(0, 2, 300))
     return Model(strategy="ibs", symbol=symbol, features=features, threshold=0.5, n_trees=30, span=(0, 1),
-                 made_from={"parameters": parameters_digest(strategy(None), symbol), **code_digests("ibs", ())},
+                 made_from={"parameters": parameters_digest(strategy(None), symbol), **code_digests("ibs", FEATURES)},
                  **forests.arrays(forests.flatten(forest)))  # fmt: skip
 
 

@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney.clock import Clock, ReplayClock
-from rooney.execution import traderspost
 from rooney.execution.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
 from rooney.execution.gates import ENTRY_FILL_S, Rules
+from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.orders.control import Level, Switch
-from rooney.orders.intents import TRANSITIONS, Event, Intent, Payload, Receipt, Role, State
+from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
+from rooney.orders.lifecycle import TRANSITIONS
 from rooney.sim.traderspost import Account, Fault, running
 from tests.ledger.test_writer import commit, intent
 from tests.support.workers import chicago
@@ -156,7 +157,7 @@ class Desk:
         )
 
     def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
-        return traderspost.payload(one, reject_after_s=15, tick_size=0.25, ts_decided_ns=ts_decided_ns)
+        return payload_of(one, reject_after_s=15, tick_size=0.25, ts_decided_ns=ts_decided_ns)
 
     def _record(self, payload: Payload) -> Receipt:
         self.sent.append(payload)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rooney.clock import CLOCK_BEHIND_S
 from rooney.execution.gates import (
     BREAKER_FAILURES,
     BREAKER_WINDOW_NS,
-    CLOCK_BEHIND_S,
     ENTRY_FILL_S,
     HOUR_NS,
     MINUTE_NS,

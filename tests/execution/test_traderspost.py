@@ -24,7 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from rooney.errors import ConfigError
-from rooney.execution.traderspost import MAX_BODY, TradersPost, _unsent, payload
+from rooney.execution.payload import payload_of
+from rooney.execution.traderspost import MAX_BODY, TradersPost, _unsent
 from rooney.market.instruments import PRODUCTS
 from rooney.orders.intents import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
@@ -58,7 +59,7 @@ def paid(intent: Intent, **changes: object) -> dict[str, object]:
     if "stop_price" in options:
         intent = msgspec.structs.replace(intent, stop_price=options.pop("stop_price"))
         options["broker_stop"] = True
-    return payload(intent, **options)  # type: ignore[arg-type]
+    return payload_of(intent, **options)  # type: ignore[arg-type]
 
 
 def http(status: str, body: bytes, *headers: str) -> bytes:

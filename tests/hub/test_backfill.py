@@ -18,10 +18,11 @@ from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.messages import MinuteFlag
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.historical import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import hub_thread, parents, plain_minutes, private_redis, until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

@@ -17,10 +17,11 @@ from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, parents, private_redis, until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

@@ -21,11 +21,12 @@ from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import plain_minutes, until
 
 SECOND = 1_000_000_000

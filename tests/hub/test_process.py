@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rooney.bus.client import TAPE, Bus
+from rooney.bus.keys import TAPE
+from rooney.bus.publisher import Publisher
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub.process import Hub
 from rooney.market import sessions
@@ -21,10 +22,11 @@ from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of, parse_contract
 from rooney.market.messages import Bar, BarFlag, Minute, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
+from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until, read
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import Market
 from rooney.systemd import Notifier
 from tests.support.hub import (
     SHARED,
@@ -76,7 +78,7 @@ def own_redis() -> Iterator[PrivateRedis]:
 class Result:
     """What a run left on Redis, up to the end of the market; its last heartbeats may go on for a while."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Publisher) -> None:
         self.tape = [minute for minute in plain_tape(bus) if minute.ts_close <= AFTERNOON]
         self.histories = {
             (root, timeframe): [plain(bar) for bar in bus.history(root, timeframe, 5_000)]
@@ -101,7 +103,7 @@ def undisturbed() -> Result:
     return result
 
 
-def same(bus: Bus, undisturbed: Result) -> None:
+def same(bus: Publisher, undisturbed: Result) -> None:
     found = Result(bus)
     for mine, theirs in zip(found.tape, undisturbed.tape, strict=False):
         assert mine == theirs
@@ -256,7 +258,7 @@ def recorded_bars(trades: Any, raw: str) -> list[tuple[Any, ...]]:
     return [(raw, *row) for row in grouped.rows()]
 
 
-def tape_bars(bus: Bus) -> list[tuple[Any, ...]]:
+def tape_bars(bus: Publisher) -> list[tuple[Any, ...]]:
     return [
         (bar.contract, bar.ts_open, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades)
         for _, minute in bus.tape(0)
@@ -459,7 +461,7 @@ class Stub:
 
 
 class ByHand:
-    def __init__(self, bus: Bus, ring: int = 100) -> None:
+    def __init__(self, bus: Publisher, ring: int = 100) -> None:
         self.feeds: list[Stub] = []
 
         def make(builder: Any, on_mapping: Any, on_failure: Any) -> Any:
@@ -546,7 +548,7 @@ def test_a_redis_that_lost_what_another_hub_published_ends_the_hub_rather_than_l
     own_redis.bus()._redis.xdel(TAPE, *(f"{(OPEN + (i + 1) * MINUTE_NS) // 1_000_000}-0" for i in range(5, 11)))
     own_redis.stop()
     hub.feed.minute(11)
-    until(lambda: not hub.hub._redis_ok, 10)
+    until(lambda: hub.hub._outage.is_on, 10)
     own_redis.start()
     hub.thread.join(10)
     assert hub.codes == [EXIT_FAILURE]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from rooney.kernels.codes import Pending
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import Act, Reading
-from rooney.ledger.records import Held, Order, Pending, Step
-from rooney.orders.control import Command, Verb
-from rooney.orders.intents import Role, Said, Side, State
+from rooney.ledger.records import Held
+from rooney.ledger.snapshot import Snapshot
+from rooney.orders.control import Act, Command, Verb
+from rooney.orders.intents import Event, Role, Said, Side, State
+from rooney.orders.lifecycle import Order
 
 MARK = 1_773_241_320_000_000_000  # 2026-03-11 15:02 UTC
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
@@ -24,19 +26,20 @@ def held(side: Side = Side.LONG, pending: Pending = Pending.NONE, acknowledged: 
 
 
 def order(seq: int, role: Role, state: State, applied: bool = False, said: Said = Said.NOBODY, event: int = 0) -> Order:
-    step = Step(event or seq * 10, state, said, applied, MARK, MARK, 0, "", 0, "")
+    last = Event(event or seq * 10, f"{seq:016x}", state, MARK, MARK, 0, "", said)
     return Order(
-        f"{seq:016x}", "paper", "ES", "MESM6", "MESM2026", role, Side.LONG, 1, "rule", math.nan, MARK, seq, (step,)
-    )
+        last.intent, "a", "paper", "ES", "MESM6", "MESM2026", role, Side.LONG, 1, "rule", math.nan, MARK, seq,
+        events=(last,), is_applied=applied,
+    )  # fmt: skip
 
 
 def stated(side: int, quantity: int, after_event: int) -> Act:
     command = Command(MARK, Verb.POSITION, "ada", "looked", symbol="ES", side=side, quantity=quantity, price=100.0)
-    return Act(after_event, MARK, False, command)
+    return Act(1, MARK, command, after_event)
 
 
 def exposed(position: Held, *orders: Order, acts: tuple[Act, ...] = ()) -> Exposure | None:
-    found = exposures(Reading("a", Path("a"), MARK, MARK, None, (position,), orders, (), acts))
+    found = exposures(Snapshot(path=Path("a"), name="a", held=(position,), orders=orders, acts=acts))
     return found[0] if found else None
 
 

@@ -21,13 +21,15 @@ from rooney.errors import LedgerError
 from rooney.kernels.codes import Reason
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
-from rooney.ledger.reader import read_ledger, read_pace
+from rooney.ledger.reader import read_pace
 from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import SCHEMA_VERSION
+from rooney.ledger.snapshot import read_ledger
 from rooney.ledger.writer import CHECKPOINTS_KEPT, DECISIONS_KEPT_NS, Ledger
 from rooney.orders.control import Command, Verb
 from rooney.orders.decisions import Book, Evaluated, Trade
-from rooney.orders.intents import IllegalMoveError, Intent, Receipt, Role, Said, Side, State
+from rooney.orders.intents import Intent, Receipt, Role, Said, Side, State
+from rooney.orders.lifecycle import IllegalMoveError
 from rooney.orders.notices import Notice, Turn
 from tests.support.paths import GOLDEN
 from tests.support.workers import ROOT, read_only, wait_for
@@ -593,7 +595,7 @@ def test_an_act_is_unobeyed_until_a_mark_has_taken_it_in(ledger: Ledger) -> None
     act = ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 70)
     commit(ledger, 120, obeyed=[act.seq])
     assert ledger.unobeyed() == []
-    assert ledger.obeyed_after(60) == [(120, act)]
+    assert ledger.obeyed_after(60) == [(120, msgspec.structs.replace(act, is_obeyed=True))]
     assert ledger.obeyed_after(120) == []
 
 

@@ -19,7 +19,7 @@ from rooney.cli.options import Call
 from rooney.config.loader import Config, load_config
 from rooney.config.schema import Gates
 from rooney.engine.build import build_engine
-from rooney.engine.model_checks import code_digests, configured_vetoes, model_findings, parameters_digest
+from rooney.engine.model_checks import configured_vetoes, model_findings, parameters_digest
 from rooney.errors import BundleError, ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.market.messages import Minute
@@ -28,6 +28,7 @@ from rooney.models import bundle
 from rooney.models.forest import UNCONFIRMED, Model, NoModel, path_of, write_model
 from rooney.ops import backup, flatten
 from rooney.ops.check import findings
+from rooney.strategy.digest import code_digests
 from tests.support.operate import BUY, LEAVE, QUIET, START, Bench, closes, read_only
 from tests.support.workers import SCRIPTED, bar
 

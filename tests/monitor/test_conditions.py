@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import socket
 import sqlite3
 import threading
@@ -17,17 +18,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.alerts import on_failure as alert
-from rooney.config.secrets import Secret
 from rooney.errors import LedgerError
-from rooney.ledger.reader import Day, Record, opened, read_day, read_record
+from rooney.ledger.reader import Day, opened, read_day
+from rooney.ledger.records import Account
 from rooney.ledger.schema import create
+from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus
 from rooney.monitor import watch
 from rooney.monitor.conditions import Seen, attention, sender
 from rooney.monitor.heartbeat import Beat
+from rooney.orders.intents import Event, Role, Side, State
+from rooney.orders.lifecycle import Order
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
+from rooney.secrets import Secret
 from tests.support.workers import chicago
 
 NOW = chicago("2026-03-11 10:00")
@@ -39,13 +44,23 @@ def seen(**changes: Any) -> Seen:
     hub: dict[str, Any] = {"state": "live", "ts_ns": NOW - S, "ts_tape": NOW, "ts_last_record": NOW - S, "detail": ""}
     hub |= {key: changes.pop(key) for key in list(changes) if key in hub}
     status = HubStatus(**hub, sessions=1, pending_minutes=0, counts={}, fronts={})
-    found: dict[str, Any] = {"redis": "", "hub": status, "records": {"ibs": record()}, "groups": frozenset({"equity"})}
+    found: dict[str, Any] = {"redis": "", "hub": status, "ledgers": {"ibs": record()}, "groups": frozenset({"equity"})}
     return Seen(**(found | changes))
 
 
-def record(**changes: Any) -> Record:
-    usual: dict[str, Any] = {"ts_mark": NOW, "ts_wall": NOW, "equity_usd": 1.0, "day_pnl_usd": 0.0}
-    return Record(**(usual | {"halted": False, "unconfirmed": ()} | changes))
+def record(
+    *, halted: bool = False, day_pnl_usd: float = 0.0, unconfirmed: tuple[str, ...] = (), **changes: Any
+) -> Snapshot:
+    account = Account(1.0, 1.0 + day_pnl_usd, math.nan, 1.0, halted, False, 0)
+    fate = Event(1, "", State.UNCONFIRMED, NOW, NOW, 0, "")
+    orders = tuple(
+        Order(
+            id_, "ibs", "paper", "ES", "ESM6", "ESM2026", Role.ENTRY, Side.LONG, 1, "rule", 1.0, NOW, 1, events=(fate,)
+        )
+        for id_ in unconfirmed
+    )
+    usual: dict[str, Any] = {"ts_mark": NOW, "ts_wall": NOW, "account": account, "orders": orders}
+    return Snapshot(path=Path("ledger.sqlite"), name="ibs", **(usual | changes))
 
 
 def test_nothing_is_said_of_a_system_that_is_as_it_should_be() -> None:
@@ -62,10 +77,10 @@ def test_nothing_is_said_of_a_system_that_is_as_it_should_be() -> None:
         ({"state": "gap", "detail": "a gap: too old"}, "feed", "the hub says: gap: a gap: too old"),
         ({"ts_last_record": NOW + 3 * S}, "clock", "3.0 s ahead"),
         ({"ts_tape": NOW - 151 * S}, "tape", "151 s old"),
-        ({"records": {"ibs": record(halted=True, day_pnl_usd=-2501.0)}}, "halted ibs", "-2501.00 USD"),
-        ({"records": {"ibs": record(ts_mark=NOW - 121 * S)}}, "late ibs", "121 s behind"),
-        ({"records": {"ibs": record(unconfirmed=("ab",))}}, "unconfirmed ibs ab", "may be live"),
-        ({"records": {"ibs": LedgerError("torn")}}, "ledger ibs", "torn"),
+        ({"ledgers": {"ibs": record(halted=True, day_pnl_usd=-2501.0)}}, "halted ibs", "-2501.00 USD"),
+        ({"ledgers": {"ibs": record(ts_mark=NOW - 121 * S)}}, "late ibs", "121 s behind"),
+        ({"ledgers": {"ibs": record(unconfirmed=("ab",))}}, "unconfirmed ibs ab", "may be live"),
+        ({"ledgers": {"ibs": LedgerError("torn")}}, "ledger ibs", "torn"),
     ],
 )
 def test_each_trouble_is_named(changes: dict[str, Any], kind: str, words: str) -> None:
@@ -82,7 +97,7 @@ def test_outside_the_session_a_quiet_feed_is_as_it_should_be(changes: dict[str, 
 
 
 def test_an_unconfirmed_order_is_told_with_redis_away_too_and_first() -> None:
-    found = attention(seen(redis="away", records={"ibs": record(unconfirmed=("ab",))}), NOW)
+    found = attention(seen(redis="away", ledgers={"ibs": record(unconfirmed=("ab",))}), NOW)
     assert list(found) == ["unconfirmed ibs ab", "redis"]
 
 
@@ -125,19 +140,19 @@ def test_what_was_said_survives_and_a_torn_file_is_rather_said_again(tmp_path: P
 
 def test_a_ledger_is_read_while_it_is_written_and_after_a_clean_close_without_write_access(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    assert read_record(path) is None
+    assert LedgerView(path).look() is None
     ledger = Ledger(path, "ibs")
-    assert read_record(path) == Record(0, 0, 0.0, 0.0, False, ())
+    assert LedgerView(path).look() == Snapshot(path=path, name="ibs")
     ledger.close()
     before = sorted(file.name for file in tmp_path.iterdir())
-    assert read_record(path) == Record(0, 0, 0.0, 0.0, False, ())
+    assert LedgerView(path).look() == Snapshot(path=path, name="ibs")
     assert sorted(file.name for file in tmp_path.iterdir()) == before
 
 
 def test_a_file_that_is_no_ledger_is_said_to_be_unreadable(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(LedgerError, match="cannot be read"):
-        read_record(tmp_path / "ledger.sqlite")
+        LedgerView(tmp_path / "ledger.sqlite").look()
 
 
 def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -146,7 +161,7 @@ def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_pat
         db.execute("CREATE TABLE strategy (name)")
     before = path.read_bytes()
     with pytest.raises(LedgerError, match=r"of another program .*left untouched"):
-        read_record(path)
+        LedgerView(path).look()
     assert path.read_bytes() == before
 
 

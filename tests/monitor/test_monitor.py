@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 
 from research.backtest import metrics as research_metrics
 from rooney.errors import LedgerError
+from rooney.kernels.codes import Pending
 from rooney.ledger.latency import BOUNDS_S, Buckets
-from rooney.ledger.reader import read_ledger
-from rooney.ledger.records import Account, Closed, Pending, decode_book
-from rooney.ledger.snapshot import LedgerView, Portrait
+from rooney.ledger.records import Account, TradeRow, decode_book
+from rooney.ledger.snapshot import LedgerView, Snapshot, read_ledger
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.monitor.conditions import Severity, conditions, state_of
 from rooney.monitor.market import Market, Quote, freshness
-from rooney.orders.control import Level, set_switch
+from rooney.orders.control import Act, Command, Level, Verb, set_switch
 from rooney.orders.intents import Said, Side
 from rooney.performance.measures import correlation, curve, daily, measure, sharpe
 from rooney.sim.traderspost import Fault
@@ -47,22 +47,18 @@ NOW = chicago("2026-03-11 10:00")
 # ── the ledger ──
 
 
-def test_what_an_instrument_waits_for_is_called_as_the_kernels_number_it() -> None:
-    assert {one.name: number for number, one in enumerate(Pending)} == {one.name: one.value for one in Pending}
-
-
-def test_a_portrait_says_what_the_ledger_says_to_the_operator(bench: Make) -> None:
+def test_a_view_says_what_the_ledger_says_to_the_operator(bench: Make) -> None:
     one = bench("a", faults=(Fault("close", at=(3,)),), on_unconfirmed_entry="hold")
     one.begin([*ENTERED, *closes(LEAVE, 103.5, QUIET, BUY, 101.25, start=ENTERED[-1].ts_close)])
-    reading, portrait = one.read(), LedgerView(one.rig.ledger()).look()
-    assert portrait is not None and portrait.account is not None and reading.account is not None
-    assert (portrait.name, portrait.ts_mark, portrait.mode) == (reading.name, reading.ts_mark, reading.mode)
-    assert portrait.account == reading.account
-    assert portrait.orders == reading.orders
-    assert repr(portrait.trades) == repr(reading.trades)  # as text: NaN equals nothing
-    assert len(portrait.trades) == 1 and portrait.orders[-1].needs_person
-    assert repr(portrait.held) == repr(reading.held)
-    assert portrait.start_usd == pytest.approx(150_000.0, abs=1e-6)
+    reading, snapshot = one.read(), LedgerView(one.rig.ledger()).look()
+    assert snapshot is not None and snapshot.account is not None and reading.account is not None
+    assert (snapshot.name, snapshot.ts_mark, snapshot.mode) == (reading.name, reading.ts_mark, reading.mode)
+    assert snapshot.account == reading.account
+    assert snapshot.orders == reading.orders
+    assert repr(snapshot.trades) == repr(reading.trades)  # as text: NaN equals nothing
+    assert len(snapshot.trades) == 1 and snapshot.orders[-1].needs_person
+    assert repr(snapshot.held) == repr(reading.held)
+    assert snapshot.start_usd == pytest.approx(150_000.0, abs=1e-6)
 
 
 def test_an_unchanged_ledger_is_not_read_again_and_a_changed_one_is(bench: Make) -> None:
@@ -96,8 +92,8 @@ def test_trades_of_another_ledger_in_the_same_place_are_not_mixed_in(tmp_path: P
         for k in range(n):
             _commit_trade(ledger, one, NOW + k * MINUTE_NS, 10.0 * (k + 1))
         ledger.close()
-        portrait = view.look()
-        assert portrait is not None and [trade.pnl_usd for trade in portrait.trades] == [10.0, 20.0][:n]
+        snapshot = view.look()
+        assert snapshot is not None and [trade.pnl_usd for trade in snapshot.trades] == [10.0, 20.0][:n]
 
 
 def _commit_trade(ledger: Ledger, one: Any, ts_mark: int, pnl_usd: float) -> None:
@@ -169,13 +165,13 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_by_all(tmp_path: Path) ->
         db.executescript((GOLDEN / "ledger_v1.sql").read_text())
         db.execute("UPDATE status SET layout = ?, book = ?", (msgspec.json.encode(layout).decode(), book))
         db.commit()
-    reading, portrait = read_ledger(path), LedgerView(path).look()
-    assert portrait is not None and reading.account is not None
-    assert (reading.orders, repr(reading.trades)) == (portrait.orders, repr(portrait.trades))
-    assert [order.steps[-1].said for order in reading.orders] == [Said.NOBODY] * 3
-    assert (reading.acts, portrait.cash_acts) == ((), ())
+    reading, snapshot = read_ledger(path), LedgerView(path).look()
+    assert snapshot is not None and reading.account is not None
+    assert (reading.orders, repr(reading.trades)) == (snapshot.orders, repr(snapshot.trades))
+    assert [order.events[-1].said for order in reading.orders] == [Said.NOBODY] * 3
+    assert (reading.acts, snapshot.cash_acts) == ((), ())
     assert (reading.account.open_usd, reading.account.drawdown_usd) == (2.0, 0.0)
-    assert repr(reading.held) == repr(portrait.held)
+    assert repr(reading.held) == repr(snapshot.held)
     assert reading.held[0].side is Side.SHORT and math.isnan(reading.held[0].stop_price)
 
 
@@ -194,7 +190,7 @@ def test_a_ledger_that_cannot_be_understood_says_so_and_stops_nobody(bench: Make
         with pytest.raises(LedgerError, match=r"cannot (be )?read.*left untouched"):
             reader(one.rig.ledger("a"))
     system = look(one)
-    assert [one_.portrait is None for one_ in system.strategies] == [True, False]
+    assert [one_.snapshot is None for one_ in system.strategies] == [True, False]
     assert state_of(system.strategies[0], system.market) == ("UNREADABLE", Severity.CRITICAL)
     assert conditions(system)[0].severity is Severity.CRITICAL
 
@@ -207,8 +203,8 @@ def test_everything_is_shown_with_redis_dead_and_the_worker_gone(bench: Make) ->
     one.begin().kill()
     one.rig.redis_socket = Path(str(one.rig.redis_socket) + ".gone")
     system = look(one, replay=False)
-    portrait = system.strategies[0].portrait
-    assert portrait is not None and [held.contract for held in portrait.open] == ["ESM6"]
+    snapshot = system.strategies[0].snapshot
+    assert snapshot is not None and [held.contract for held in snapshot.open] == ["ESM6"]
     found = {(c.about, c.severity) for c in conditions(system)}
     assert found >= {("redis", Severity.CRITICAL), ("a", Severity.CRITICAL)}
     assert "positions are open" in " ".join(c.text for c in conditions(system))
@@ -318,15 +314,21 @@ def test_states_and_gaps_of_the_tape_are_taken_in(bench: Make) -> None:
 EARLY = chicago("2026-01-05 10:00")
 
 
-def _portrait(pnl: list[tuple[int, float]], open_usd: float = 0.0, cash_acts: tuple[Any, ...] = ()) -> Portrait:
+def _snapshot(pnl: list[tuple[int, float]], open_usd: float = 0.0, cash_acts: tuple[Any, ...] = ()) -> Snapshot:
     trades = tuple(
-        Closed(k, ts, "ES", "ESM6", 1, 1, ts - MINUTE_NS, 100.0, ts, 101.0, "rule", usd, 4.0, 2, math.nan)
+        TradeRow("ES", "ESM6", 1, 1, ts - MINUTE_NS, 100.0, ts, 101.0, "rule", usd, 4.0, 2, seq=k, ts_mark=ts)
         for k, (ts, usd) in enumerate(sorted(pnl), 1)
     )
     cash = 1_000.0 + sum(usd for _, usd in pnl) + sum(usd for _, usd in cash_acts)
     account = Account(cash, cash + open_usd, cash + open_usd, 1_000.0, False, False, 0)
     ts = max([EARLY, *(ts for ts, _ in pnl)]) + MINUTE_NS
-    return Portrait("a", ts, ts, 1, 0.0, 0, "", account, (), (), trades, (), {}, cash_acts)
+    acts = tuple(
+        Act(k, at, Command(k, Verb.CASH, "ada", "reconciled", usd=usd), is_obeyed=True)
+        for k, (at, usd) in enumerate(cash_acts)
+    )
+    return Snapshot(
+        path=Path("a"), name="a", ts_mark=ts, ts_wall=ts, marks=1, account=account, trades=trades, acts=acts
+    )
 
 
 DAY_NS = 86_400_000_000_000
@@ -340,16 +342,16 @@ _PNL = st.lists(
 def test_the_curve_begins_with_the_first_cash_and_ends_with_equity(
     pnl: list[tuple[int, float]], open_usd: int, acts: list[int]
 ) -> None:
-    portrait = _portrait(pnl, open_usd, tuple((EARLY + DAY_NS, float(usd)) for usd in acts))
-    points = curve(portrait)
+    snapshot = _snapshot(pnl, open_usd, tuple((EARLY + DAY_NS, float(usd)) for usd in acts))
+    points = curve(snapshot)
     assert points[0].equity_usd == pytest.approx(1_000.0)
-    assert portrait.account is not None and points[-1].equity_usd == portrait.account.equity_usd
+    assert snapshot.account is not None and points[-1].equity_usd == snapshot.account.equity_usd
     peak = np.maximum.accumulate([point.equity_usd for point in points])
     np.testing.assert_allclose([p.equity_usd + p.drawdown_usd for p in points], peak, atol=1e-6)
 
 
 def test_trades_that_close_in_one_minute_are_one_step_of_the_curve() -> None:
-    points = curve(_portrait([(EARLY, 500.0), (EARLY, -400.0)]))
+    points = curve(_snapshot([(EARLY, 500.0), (EARLY, -400.0)]))
     assert [point.equity_usd for point in points] == [1_000.0, 1_100.0, 1_100.0]
     assert all(point.drawdown_usd == 0.0 for point in points)
 
@@ -357,7 +359,7 @@ def test_trades_that_close_in_one_minute_are_one_step_of_the_curve() -> None:
 @settings(deadline=None, max_examples=30)
 @given(_PNL)
 def test_daily_pnl_covers_every_trade_date_and_adds_up(pnl: list[tuple[int, float]]) -> None:
-    days = daily(_portrait(pnl))
+    days = daily(_snapshot(pnl))
     assert sum(days.values()) == pytest.approx(sum(usd for _, usd in pnl))
     found = list(days)
     assert found == sorted(found) and all(day.weekday() < 5 for day in found)
@@ -391,8 +393,8 @@ def test_the_correlation_is_pearson_s_of_common_days_once_there_are_enough(pairs
 
 
 def test_what_cannot_be_told_is_not_a_number() -> None:
-    portrait = _portrait([])
-    found = measure(portrait, curve(portrait), daily(portrait))
+    snapshot = _snapshot([])
+    found = measure(snapshot, curve(snapshot), daily(snapshot))
     assert all(math.isnan(value) for value in (found.win_rate, found.profit_factor, found.sharpe))
 
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney.ledger.records import Closed
-from rooney.ledger.snapshot import Portrait
+from rooney.ledger.records import TradeRow
+from rooney.ledger.snapshot import Snapshot
 from rooney.market.sessions import HOUR_NS
 from rooney.monitor.conditions import Severity, conditions
 from rooney.monitor.portfolio import capacity, combine, exposure
+from rooney.orders.control import Act, Command, Verb
 from rooney.performance.comparison import keep_expectation
 from rooney.performance.drift import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.performance.measures import daily, sharpe
@@ -30,18 +31,21 @@ Make = Callable[..., Bench]
 FRIDAY = START + 2 * 24 * HOUR_NS + 7 * HOUR_NS  # 22:00 UTC; START is a Wednesday, 15:00 UTC
 
 
-def closed(at_h: int, hours: int, usd: float, symbol: str = "ES", quantity: int = 1) -> Closed:
+def closed(at_h: int, hours: int, usd: float, symbol: str = "ES", quantity: int = 1) -> TradeRow:
     entry_ts = START + at_h * HOUR_NS
     exit_ts = entry_ts + hours * HOUR_NS
-    return Closed(
-        1, exit_ts, symbol, "ESH6", 1, quantity, entry_ts, 100.0, exit_ts, 101.0, "rule", usd, 0.0, 1, math.nan
-    )  # fmt: skip
+    return TradeRow(
+        symbol, "ESH6", 1, quantity, entry_ts, 100.0, exit_ts, 101.0, "rule", usd, 0.0, 1, seq=1, ts_mark=exit_ts
+    )
 
 
-def portrait(*trades: Closed, **more: Any) -> Portrait:
+def cash(ts_ns: int, usd: float) -> Act:
+    return Act(1, ts_ns, Command(1, Verb.CASH, "ada", "reconciled", usd=usd), is_obeyed=True)
+
+
+def snapshot(*trades: TradeRow, **more: Any) -> Snapshot:
     ts = START + 400 * HOUR_NS
-    one = Portrait("a", ts, ts, 1, 0.0, 0, "", None, (), (), trades, (), {}, ())
-    return msgspec.structs.replace(one, **more)
+    return Snapshot(path=Path("a"), name="a", ts_mark=ts, ts_wall=ts, marks=1, trades=trades, **more)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), min_size=1, max_size=12))
@@ -66,7 +70,7 @@ def test_a_weekend_is_no_time() -> None:
 @given(st.lists(st.tuples(st.integers(0, 300), st.floats(-500, 500)), min_size=1, max_size=40), st.integers(0, 40))
 def test_all_together_is_the_sum_of_all(rows: list[tuple[int, float]], cut: int) -> None:
     trades = [closed(at, 1, round(usd, 2)) for at, usd in sorted(rows)]
-    parts = [portrait(*trades[:cut]), portrait(*trades[cut:])]
+    parts = [snapshot(*trades[:cut]), snapshot(*trades[cut:])]
     found = combine(parts, [daily(one) for one in parts])
     assert found.pnl_usd == pytest.approx(sum(one.pnl_usd for one in trades), abs=1e-6)
     if cut == 0:
@@ -79,14 +83,14 @@ def test_all_together_is_the_sum_of_all(rows: list[tuple[int, float]], cut: int)
     ("size", "volume", "word"), [(1, 1_000, ""), (3, 400, "twice the size"), (5, 400, "it moves its own price")]
 )
 def test_a_size_that_costs_is_warned_of(size: int, volume: int, word: str) -> None:
-    one = portrait(closed(0, 1, 10.0, quantity=size))
+    one = snapshot(closed(0, 1, 10.0, quantity=size))
     (found,) = capacity(one, {"ES": [volume] * 30}, {"ES": (50.0, 0.25)}, {"ES": 1.0})
     assert found.participation == pytest.approx(size / volume) and found.room == pytest.approx(volume / 100)
     assert (word in found.warning) if word else found.warning == ""
 
 
 def test_real_fills_worse_than_assumed_are_warned_of() -> None:
-    one = portrait(closed(0, 1, 10.0), closed(2, 1, 10.0), cash_acts=((START + 9 * HOUR_NS, -50.0),))
+    one = snapshot(closed(0, 1, 10.0), closed(2, 1, 10.0), acts=(cash(START + 9 * HOUR_NS, -50.0),))
     (found,) = capacity(one, {}, {"ES": (50.0, 0.25)}, {"ES": 1.0})
     assert found.slip_ticks == pytest.approx(50.0 / (2 * 2 * 12.5))  # two trades, two sides, a tick is 12.50 USD
     assert "+1.00 ticks a side worse" in found.warning

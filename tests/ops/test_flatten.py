@@ -89,7 +89,7 @@ def test_an_entry_of_unknown_fate_is_closed_after_the_settling_time(bench: Make)
     shown = one.rooney("flatten", "a", *SURE)
     assert "exit ESM2026: closes long 1 if that entry was filled" in shown
     entry, exit_ = one.read().orders
-    assert [str(step.state) for step in entry.steps] == ["planned", "sending", "unconfirmed", "resolved"]
+    assert [str(step.state) for step in entry.events] == ["planned", "sending", "unconfirmed", "resolved"]
     assert str(exit_.state) == "acknowledged"
     assert (one.actions(), flat(one)) == (["buy", "exit"], True)
     with read_only(one.rig.ledger()) as db:
@@ -103,7 +103,7 @@ def test_an_exit_that_does_not_get_through_is_repeated_until_it_does(bench: Make
     one.begin().kill()
     one.rooney("flatten", "a", "--wait", 600, *SURE)
     exit_ = one.read().orders[-1]
-    assert [str(step.state) for step in exit_.steps].count("sending") == 3
+    assert [str(step.state) for step in exit_.events].count("sending") == 3
     assert (one.actions(), flat(one)) == (["buy", "exit", "exit", "exit"], True)
 
 

@@ -166,10 +166,10 @@ def test_why_a_model_vetoed_an_entry(tmp_path: Path) -> None:
         decided = vetoing.on_minute(one)
         ledger.commit_mark(one.ts_close, [], [], decided.evaluated, [], 1, 2_500_000, {}, vetoing.book())
     ledger.close()
-    portrait = LedgerView(tmp_path / "ledger.sqlite").look()
+    snapshot = LedgerView(tmp_path / "ledger.sqlite").look()
     found = why.newest_decision(tmp_path / "ledger.sqlite", START + 10 * MINUTE_NS, "ES")
-    assert portrait is not None and found is not None
-    answer = why.explain(*found, portrait, _rules(thresholds={"ES": 0.55}))
+    assert snapshot is not None and found is not None
+    answer = why.explain(*found, snapshot, _rules(thresholds={"ES": 0.55}))
     assert answer.score == pytest.approx(1 / (1 + math.exp(1.0)))
     golden("veto", "\n".join(why.lines([answer], "a")) + "\n")
 

@@ -79,11 +79,26 @@ def test_removing_the_file_is_resuming(tmp_path: Path) -> None:
     assert clear_switches(tmp_path, "ibs") == []
 
 
-def test_a_switch_that_cannot_be_read_counts_as_halt(tmp_path: Path) -> None:
-    (tmp_path / "ibs" / "stop").mkdir(parents=True)  # a directory cannot be read, by root neither
+@pytest.mark.parametrize("level", Level)
+def test_a_switch_that_cannot_be_read_holds_by_its_name(tmp_path: Path, level: Level) -> None:
+    (tmp_path / "ibs" / level).mkdir(parents=True)  # a directory cannot be read, by root neither
     (found,) = switches(tmp_path, "ibs")
-    assert found.level is Level.HALT
-    assert "stop cannot be read: Is a directory" in found.reason
+    assert found.level is level
+    assert f"{level} cannot be read: Is a directory" in found.reason
+
+
+def test_a_switch_that_is_a_fifo_holds_and_nobody_waits_for_a_writer(tmp_path: Path) -> None:
+    (tmp_path / ALL).mkdir()
+    os.mkfifo(tmp_path / ALL / "stop")
+    assert [switch.reason for switch in switches(tmp_path, "ibs")] == [f"{tmp_path}/all/stop cannot be read: Is a FIFO"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60))
+def test_a_switch_holds_whatever_is_in_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ibs").mkdir(exist_ok=True)
+    (tmp_path / "ibs" / "flatten").write_bytes(content)
+    assert levels(tmp_path) == [Level.FLATTEN]
 
 
 def test_a_directory_that_cannot_be_read_counts_as_halt_and_is_logged_once(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney.orders.intents import TRANSITIONS, IllegalMoveError, Role, State, check_move, intent_id, new_intent_id
+from rooney.orders.intents import Role, State, intent_id, new_intent_id
+from rooney.orders.lifecycle import TRANSITIONS, IllegalMoveError, check_move
 
 MOVES = st.lists(st.sampled_from(State), max_size=30)
 

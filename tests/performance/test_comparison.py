@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.orders.decisions import Trade
 from rooney.performance.causes import Cause
 from rooney.performance.comparison import compare_all
 from rooney.performance.matching import compare, match
-from rooney.performance.runs import Kind, Run, Trade
+from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger, read_run
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict, verdict
@@ -44,7 +45,8 @@ Make = Callable[..., Bench]
 def trade(at: int, price: float = 100.0, gain: float = 1.0, **more: Any) -> Trade:
     """One contract of ES, long for two minutes, from minute `at` of the run on."""
     entry_ts = START + at * MINUTE_NS
-    usual: dict[str, Any] = {"symbol": "ES", "side": 1, "quantity": 1, "cause": "rule", "costs_usd": 2.5}
+    usual: dict[str, Any] = {"symbol": "ES", "contract": "ESM6", "side": 1, "quantity": 1, "cause": "rule",
+                             "costs_usd": 2.5, "bars_held": 2}  # fmt: skip
     given_ = usual | more
     pnl = 50.0 * given_["quantity"] * gain - given_["costs_usd"]
     known = {"entry_ts": entry_ts, "entry_price": price, "exit_ts": entry_ts + 2 * MINUTE_NS,
@@ -121,7 +123,7 @@ def backtest_of(bench: Bench, trades: Sequence[Trade], folder: Path, **summary: 
     times = ("entry_ts", "exit_ts")
     rows = [msgspec.structs.asdict(one) for one in trades]
     frame = pl.DataFrame(rows, schema_overrides={"score": pl.Float64}, infer_schema_length=None)
-    frame = frame.rename({"cause": "exit_reason", "score": "ml_score"}).drop("written_ts")
+    frame = frame.rename({"cause": "exit_reason", "score": "ml_score"})
     frame.with_columns(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in times).write_parquet(
         folder / "trades.parquet"
     )
@@ -154,7 +156,7 @@ def test_a_ledger_is_the_same_as_its_own_trades(traded: Bench, tmp_path: Path) -
 
 def test_a_trade_live_did_not_get_is_explained_by_what_became_of_its_order(traded: Bench, tmp_path: Path) -> None:
     live = of_ledger(traded.rig.ledger("a"))
-    (refused,) = [o for o in traded.read().orders if "refused" in [str(step.state) for step in o.steps]]
+    (refused,) = [o for o in traded.read().orders if "refused" in [str(step.state) for step in o.events]]
     lost = msgspec.structs.replace(
         live.trades[0], entry_ts=refused.ts_mark, exit_ts=refused.ts_mark + MINUTE_NS, pnl_usd=10.0
     )
@@ -247,7 +249,7 @@ def test_the_known_defects_of_the_old_live_system_are_told_by_their_letters(tmp_
     old = read_run(str(path), tmp_path)
     at = [int(datetime.fromisoformat(hour(h)).replace(tzinfo=UTC).timestamp()) * 10**9 for h in (11, 14)]
     ours = [
-        Trade("ES", 1, 1, ts, 100.0, ts + 2 * HOUR_NS, 101.0, "rule", 47.5, 2.5)
+        Trade("ES", "ESM6", 1, 1, ts, 100.0, ts + 2 * HOUR_NS, 101.0, "rule", 47.5, 2.5, 2)
         for ts in at
     ]  # fmt: skip
     new = Run("new", Kind.BACKTEST, tuple(ours), at[0], at[0] + 24 * HOUR_NS, "hourly")

@@ -11,13 +11,14 @@ import pytest
 import redis as redis_py
 import yaml
 
-from rooney.bus.client import Access, Bus
+from rooney.bus.client import Access
+from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
-from rooney.config.secrets import Secret
 from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
 from rooney.monitor import watch
+from rooney.secrets import Secret
 from rooney.sim.processes import redis_server
 from tests.bus.test_client import published
 from tests.support.hub import until
@@ -108,10 +109,10 @@ def test_the_hub_s_user_cannot_reach_beyond_its_own(node: Node, command: str) ->
 
 def test_without_a_user_or_with_a_wrong_password_nothing_is_answered_and_no_password_is_shown(node: Node) -> None:
     with pytest.raises(BusError, match="authenticated"):
-        Bus("127.0.0.1", node.port).ping()
+        Publisher("127.0.0.1", node.port).ping()
     wrong = "not-the-password-of-anyone"
     with pytest.raises(BusError, match="invalid username-password") as refused:
-        Bus("127.0.0.1", node.port, access=Access(username="hub", password=Secret(wrong))).ping()
+        Publisher("127.0.0.1", node.port, access=Access(username="hub", password=Secret(wrong))).ping()
     assert wrong not in str(refused.value) + repr(refused.value.__cause__)
 
 
@@ -154,7 +155,7 @@ def test_over_tls_only_a_server_that_our_ca_signed_is_spoken_to(directory: Path)
             node.bus(tls=True).ping()
         with pytest.raises(BusError):
             node.bus().ping()
-        elsewhere = Bus(
+        elsewhere = Publisher(
             "localhost",
             node.port,
             access=Access(username="hub", password=Secret(PASSWORDS["hub"]), tls=True, ca=str(ca)),
@@ -165,7 +166,7 @@ def test_over_tls_only_a_server_that_our_ca_signed_is_spoken_to(directory: Path)
         node.part.stop()
 
 
-def answers(bus: Bus) -> bool:
+def answers(bus: Publisher) -> bool:
     with contextlib.suppress(BusError):
         bus.ping()
         return True

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from rooney.market import sessions
-from rooney.sim.demo import SESSION, STRATEGIES
-from rooney.sim.market import CHARACTERS, Market
+from rooney.sim.characters import CHARACTERS
+from rooney.sim.demo_plan import SESSION, STRATEGIES
+from rooney.sim.market import Market
 
 SESSIONS = 320  # about 230 trades an instrument of the rarer strategy
 QUICK = ("--trials", "2", "--trees", "40", "--min-trades", "30", "--min-final-trades", "10")

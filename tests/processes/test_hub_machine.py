@@ -22,15 +22,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
 from rooney.market import sessions
 from rooney.market.messages import BarFlag, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis, until
 
 ROOTS = parents("ES", "6N")
@@ -67,7 +68,7 @@ def market(minutes: int) -> Until:
     return Until(Market(roots=["ES", "6N"], trades_per_minute=200), OPEN + minutes * MINUTE_NS)
 
 
-def tape(bus: Bus, minutes: int) -> list[Minute]:
+def tape(bus: Publisher, minutes: int) -> list[Minute]:
     return [minute for _, minute in bus.tape(0) if minute.ts_close <= OPEN + minutes * MINUTE_NS]
 
 
@@ -167,7 +168,7 @@ class HubMachine(RuleBasedStateMachine):
             self.start_hub()
         return self.hub.end_ns() >= self.end_ns
 
-    def _compare(self, found: list[Minute], bus: Bus) -> None:
+    def _compare(self, found: list[Minute], bus: Publisher) -> None:
         assert [minute.ts_close for minute in found] == sorted(self.expected)
         for minute in found:
             expected = self.expected[minute.ts_close]

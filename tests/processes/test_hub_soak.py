@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rooney.bus.client import HISTORY_LENGTH, TAPE_LENGTH
+from rooney.bus.keys import HISTORY_LENGTH, TAPE_LENGTH
 from rooney.market import sessions
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento.gateway import Gateway, running
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import Market
 from tests.support.hub import hub_process, parents, private_redis, until
 
 ROOTS = parents(*CHARACTERS)

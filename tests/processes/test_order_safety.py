@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from rooney.ledger.reader import read_ledger
+from rooney.ledger.snapshot import read_ledger
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from rooney.bus.client import Bus
+from rooney.bus import outage
+from rooney.bus.publisher import Publisher
 from rooney.errors import EXIT_FAILURE, BusError
-from rooney.hub import process as hub_module
 from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus
 from rooney.market.sessions import MINUTE_NS
+from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
-from rooney.sim.market import FIRST_SESSION, Market
+from rooney.sim.market import Market
 from rooney.sim.processes import Part, redis_server
 from tests.hub.test_process import ByHand, redis_tape
 from tests.processes.test_dead_feed import END, SPEED, START, market
@@ -53,7 +54,7 @@ def test_at_the_bound_the_ring_says_so_once_and_the_status_tells_it_when_redis_i
 def test_an_outage_that_lasts_is_an_alert_said_once(
     redis: PrivateRedis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "REDIS_ALERT_S", 2.5)
+    monkeypatch.setattr(outage, "ALERT_S", 2.5)
     hub = ByHand(redis.bus(timeout_s=0.3))
     statuses: list[str] = []
     monkeypatch.setattr(hub.hub._notifier, "status", lambda text: statuses.append(text) is None)
@@ -92,8 +93,8 @@ class TcpRedis:
             return True
         return False
 
-    def bus(self, timeout_s: float = 3.0) -> Bus:
-        return Bus("127.0.0.1", self.port, timeout_s=timeout_s)
+    def bus(self, timeout_s: float = 3.0) -> Publisher:
+        return Publisher("127.0.0.1", self.port, timeout_s=timeout_s)
 
     def env(self) -> dict[str, str]:
         """What the drop-in of a moved worker says."""
@@ -176,7 +177,7 @@ def test_the_status_of_a_hub_without_the_newer_fields_is_still_read(redis: Priva
     assert (status.state, status.instruments) == ("live", {})
 
 
-class Faltering(Bus):
+class Faltering(Publisher):
     """Its connection is lost once, in the midst of what a hub reads at its start: after the first instrument."""
 
     lost = False

@@ -9,8 +9,9 @@ import pytest
 from rooney.market.instruments import PRODUCTS, parse_contract
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS, session_close_ns, session_open_ns, window_at
+from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento.wire import PRICE_SCALE, Trades
-from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+from rooney.sim.market import Market
 
 THURSDAY = date(2026, 3, 12)
 

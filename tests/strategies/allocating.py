@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Param, Strategy
 
 
 @njit

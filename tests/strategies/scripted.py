@@ -1,7 +1,6 @@
 """For tests: prices are commands. A minute that closes at `buy`, `sell` or `leave` does what the word says."""
 
-from rooney.strategy.base import Param, Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Param, Strategy
 
 
 class Scripted(Strategy):

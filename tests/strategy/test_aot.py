@@ -217,7 +217,7 @@ def test_every_strategy_decides_the_same_by_existing(name: str, tmp_path: Path) 
 
 
 DIVIDES = """
-from rooney.strategy.compiler import Feature, Strategy
+from rooney.strategy import Feature, Strategy
 
 
 class Divides(Strategy):

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from rooney.strategy.loader import find, load
 from tests.support.workers import ROOT, SCRIPTED, engine
 
 GOOD = """
-from rooney.strategy.compiler import Feature, Param, Strategy
+from rooney.strategy import Feature, Param, Strategy
 
 
 class Mine(Strategy):
@@ -270,13 +271,12 @@ def test_a_file_that_lies_elsewhere_is_the_same_strategy(write, tmp_path: Path) 
     assert after.path == elsewhere
 
 
-def test_a_changed_kernel_text_gives_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = compile_strategy(SCRIPTED, {})
-    texts = jit.sources()
-    monkeypatch.setattr(jit, "sources", lambda: [*texts[:-1], texts[-1] + "# changed"])
-    after = compile_strategy(SCRIPTED, {})
-    assert after.module.__name__ != before.module.__name__
-    assert after.digest != before.digest
+def test_machine_code_of_other_kernel_texts_lies_in_another_folder(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "rooney/kernels", tmp_path / "kernels")
+    assert jit.cache_key(tmp_path / "kernels") == jit.cache_key()
+    changed = tmp_path / "kernels/indicators/trend.py"
+    changed.write_text(changed.read_text() + "# changed\n")
+    assert jit.cache_key(tmp_path / "kernels") != jit.cache_key()
 
 
 def test_a_changed_length_gives_another_module_and_a_changed_threshold_does_not(write) -> None:  # type: ignore[no-untyped-def]

@@ -17,12 +17,12 @@ import yaml
 
 from rooney.alerts.process import Sender
 from rooney.alerts.routing import Channel, Routes
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
-from rooney.config.secrets import Secret
 from rooney.ledger.writer import Ledger
 from rooney.monitor.system import Looker
 from rooney.orders.notices import Notice, Turn
+from rooney.secrets import Secret
 from rooney.systemd import Notifier
 
 Answer = tuple[int, dict[str, str], str]
@@ -142,7 +142,7 @@ def sender(
     """The sender over ledgers in `state` or `directory`/state; its turns are taken by the test."""
     config = load_config(configuration(directory), (), environ={})
     looker = Looker(config, state or directory / "state", directory / "control")
-    bus = Bus(socket=str(directory / "no-redis"), timeout_s=0.2)
+    bus = Publisher(socket=str(directory / "no-redis"), timeout_s=0.2)
     url = Secret(ping.url) if ping else None
     places = directory / "control", directory / "reports", directory / "book"
     return Sender(routes_, [], url, level, looker, bus, *places, Notifier())

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 import yaml
 
-from rooney.bus.client import Bus, market_key
+from rooney.bus.keys import market_key
+from rooney.bus.publisher import Publisher
 from rooney.config.settings import Instrument
 from rooney.errors import BusError
 from rooney.hub.definitions import Definition
@@ -59,8 +60,8 @@ class PrivateRedis:
         self.socket = str(self.directory / "redis.sock")
         self.part = start_redis(self.directory)
 
-    def bus(self, timeout_s: float = 3.0) -> Bus:
-        return Bus(socket=self.socket, timeout_s=timeout_s)
+    def bus(self, timeout_s: float = 3.0) -> Publisher:
+        return Publisher(socket=self.socket, timeout_s=timeout_s)
 
     def clear(self) -> None:
         with contextlib.closing(self.bus()) as bus:
@@ -113,7 +114,7 @@ class HubThread:
         *,
         key: str = DEMO_KEY,
         ring: int = 3_000,
-        bus: Bus | None = None,
+        bus: Publisher | None = None,
         facts: Mapping[str, Instrument] | None = None,
         **feed_options: Any,
     ) -> None:
@@ -222,7 +223,7 @@ def plain_minutes(closed: Iterable[ClosedMinute], end_ns: int) -> list[ClosedMin
     ]
 
 
-def plain_tape(bus: Bus) -> list[Minute]:
+def plain_tape(bus: Publisher) -> list[Minute]:
     """Every minute without flags and stamps, its states as a living feed would have told them."""
     return [
         Minute(minute.ts_close, minute.rolls, [plain(bar) for bar in minute.bars], _alive(minute))
@@ -230,7 +231,7 @@ def plain_tape(bus: Bus) -> list[Minute]:
     ]
 
 
-def latest_agree(bus: Bus, roots: list[Root]) -> None:
+def latest_agree(bus: Publisher, roots: list[Root]) -> None:
     """What `:latest` holds of each instrument and timeframe is the end of its history."""
     for root, _, _ in roots:
         for timeframe in TIMEFRAMES:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rooney.ledger.reader import Reading, read_ledger
+from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import State
@@ -114,7 +114,7 @@ class Bench:
         self.rig.publish(minutes)
         self._finished(minutes[-1].ts_close, name)
 
-    def read_ledger(self, name: str = "a") -> Reading:
+    def read(self, name: str = "a") -> Snapshot:
         return read_ledger(self.rig.ledger(name))
 
     def requests(self) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import redis as redis_py
 
-from rooney.bus.client import Access, Bus
-from rooney.config.secrets import Secret
+from rooney.bus.client import Access
+from rooney.bus.publisher import Publisher
+from rooney.secrets import Secret
 from rooney.sim.processes import Part, redis_server
 from tests.support.hosts import HERE, Host
 from tests.support.hub import free_port, until
@@ -55,10 +56,10 @@ class Node:
         with self.host.inside():
             self.part = Part(f"redis-{self.host.name}-{self.port}", self._argv, self._directory)
 
-    def bus(self, user: str = "hub", **access: object) -> Bus:
+    def bus(self, user: str = "hub", **access: object) -> Publisher:
         """A connection; it is made by its first call, from where that is."""
         given = Access(username=user, password=Secret(PASSWORDS[user]), **access)  # type: ignore[arg-type]
-        return Bus(self.host.address, self.port, timeout_s=1.0, access=given)
+        return Publisher(self.host.address, self.port, timeout_s=1.0, access=given)
 
     def end_ns(self) -> int:
         """ts_close of the newest minute it has; 0 without one."""
@@ -118,11 +119,11 @@ class Cluster:
         """Of the sentinels, as the configuration names them."""
         return [f"{host.address}:{port}" for host, port, _ in self.sentinels]
 
-    def bus(self, user: str = "hub") -> Bus:
+    def bus(self, user: str = "hub") -> Publisher:
         """A connection to whatever is the primary."""
         sentinels = tuple((host.address, port) for host, port, _ in self.sentinels)
         access = Access(username=user, password=Secret(PASSWORDS[user]), sentinels=sentinels, service=SERVICE)
-        return Bus(access=access, timeout_s=1.0)
+        return Publisher(access=access, timeout_s=1.0)
 
     def close(self) -> None:
         """End everything."""

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rooney.bus.client import TAPE, Bus
+from rooney.bus.keys import TAPE
+from rooney.bus.publisher import Publisher
 from rooney.engine.engine import Engine
 from rooney.engine.settings import EngineInstrument, Limits
 from rooney.kernels.codes import OutcomeKind
@@ -334,7 +335,7 @@ class Rig:
         self.directory = directory
         self.redis_socket = redis_socket
         self.zygote = zygote
-        self.bus = Bus(socket=str(redis_socket))
+        self.bus = Publisher(socket=str(redis_socket))
         self.accounts = [Account(name, str(uuid.uuid4()), f"pw{uuid.uuid4().hex}") for name in names]
         self.blocks: dict[str, dict[str, Any]] = {
             name: {

@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.demo import Demo, Options, Plan, _held, plan
+from rooney.sim.demo import load_history
+from rooney.sim.demo_plan import Options, Plan, plan
+from rooney.sim.demo_summary import held_at_webhook
 from tests.support.machine import Machine
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
@@ -89,17 +91,18 @@ class World:
         self.machine.write("/run/sim/faults.json", json.dumps(faults))
         accounts = ",".join(f"{name}={'/'.join(path)}" for name, path in self.accounts.items())
         options = ["--log", "/run/sim/webhooks.jsonl", "--no-rate-limit", "--faults", "/run/sim/faults.json"]
-        self._part("traderspost", ["--port", str(WEBHOOK_PORT), *options], {"ROONEY_SIM_ACCOUNTS": accounts})
+        self._part(
+            "traderspost",
+            "rooney.sim.traderspost",
+            ["--port", str(WEBHOOK_PORT), *options],
+            {"ROONEY_SIM_ACCOUNTS": accounts},
+        )
 
     def stream(self) -> None:
         """Start the gateway, and give Redis the sessions before. The market's clock starts with the hub."""
         self._gateway("--speed", str(SPEED))
-        demo = Demo(Options(), lambda line: None)
-        try:
-            demo._bus = self.bus()
-            demo._load_history(self.what)
-        finally:
-            demo.close()
+        with closing(self.bus()) as bus:
+            load_history(bus, self.what)
 
     def hurry(self) -> None:
         """The rest of the session as fast as it is read, from a gateway that was started anew."""
@@ -111,22 +114,22 @@ class World:
         what = self.what
         span = ["--end", str(what.end_ns), "--until", str(what.end_ns + 2_000_000_000)]
         options = ["--port", str(GATEWAY_PORT), *clock, *what.market_args, *span]
-        self._part("gateway", options, {"DATABENTO_API_KEY": DEMO_KEY})
+        self._part("gateway", "rooney.sim.databento.gateway", options, {"DATABENTO_API_KEY": DEMO_KEY})
 
-    def _part(self, name: str, options: list[str], env: dict[str, str]) -> None:
+    def _part(self, name: str, module: str, options: list[str], env: dict[str, str]) -> None:
         """A part of the outside, listening."""
         ready = f"/run/sim/{name}.port"
         self.machine.run(
             "systemd-run", "--quiet", f"--unit=sim-{name}", *(f"--setenv={key}={value}" for key, value in env.items()),
-            sys.executable, "-m", f"rooney.sim.{name}", *options, "--ready-file", ready,
+            sys.executable, "-m", module, *options, "--ready-file", ready,
         )  # fmt: skip
         self.machine.until(self.machine.path(ready).exists, f"the local {name} listens")
 
     # ── eyes ──
 
-    def bus(self) -> Bus:
+    def bus(self) -> Publisher:
         """A connection of our own to the container's Redis, past its network."""
-        return Bus(socket=str(self.machine.path("/run/redis/redis-server.sock")))
+        return Publisher(socket=str(self.machine.path("/run/redis/redis-server.sock")))
 
     def tape_end(self) -> int:
         """End of the newest minute, UTC ns; 0 before the first."""
@@ -169,7 +172,7 @@ class World:
 
     def held(self, name: str) -> dict[str, int]:
         """Positions at the local TradersPost."""
-        return _held(self.requests(name))
+        return held_at_webhook(self.requests(name))
 
     def believed(self, name: str) -> dict[str, int]:
         """Positions by the ledger's acknowledged orders."""

@@ -10,7 +10,7 @@ import pytest
 
 from rooney.install.layout import SHIPPED
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.demo import _dense
+from rooney.sim.demo_summary import is_dense
 from tests.support.machine import REPOSITORY, Machine
 from tests.support.world import HUB, TRADING, World, worker
 from tests.system.conftest import Guide
@@ -168,7 +168,7 @@ def test_after_all_that_no_minute_is_missing_and_every_order_went_out_once(marke
     bus = market.bus()
     minutes = [minute for _, minute in bus.tape(0)]
     bus.close()
-    assert _dense(minutes, market.what)
+    assert is_dense(minutes, market.what)
     for name in (*TRADING, "third"):
         market.machine.until(lambda name=name: market.states(name)[-1] != "sending", f"{name} is at rest")
         requests = market.requests(name)

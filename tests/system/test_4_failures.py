@@ -207,7 +207,7 @@ def test_a_loop_of_hangs_is_seen_each_time_and_given_up_the_fifth(desk: Desk) ->
 def test_the_stack_of_a_hung_process_is_in_the_journal(desk: Desk) -> None:
     text = "\n".join(desk.machine.messages("-u", UNIT))
     assert "Fatal Python error: Aborted" in text
-    assert re.search(r'File ".+/rooney/worker\.py", line \d+ in _follow', text)
+    assert re.search(r'File ".+/rooney/worker/process\.py", line \d+ in _follow', text)
     desk.machine.drop_out(UNIT)
 
 

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from rooney import failpoints as faults
-from rooney.bus.client import Bus
+from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
 from rooney.market.messages import Minute, encode
 from rooney.market.sessions import MINUTE_NS
@@ -385,7 +385,7 @@ def test_redis_restarted_in_mid_run_costs_nothing(rig: Any) -> None:
     server = start_redis(own)
     try:
         one.redis_socket = own / "redis.sock"
-        one.bus = Bus(socket=str(one.redis_socket))
+        one.bus = Publisher(socket=str(one.redis_socket))
         worker = one.begin(TAPE[:40], "restarted")
         one.wait_position(TAPE[39].ts_close)
         server.stop()
@@ -589,7 +589,7 @@ def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: 
     server = start_redis(own)
     try:
         one.redis_socket = own / "redis.sock"
-        one.bus = Bus(socket=str(one.redis_socket))
+        one.bus = Publisher(socket=str(one.redis_socket))
         one.publish(closes(QUIET))
         worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="1500000")
         wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 2)
@@ -686,6 +686,7 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
 def test_a_redis_that_stays_away_is_an_alert_said_once(
     rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from rooney.bus import outage
     from rooney.config.loader import load_config
     from rooney.worker import process as worker_module
 
@@ -694,7 +695,7 @@ def test_a_redis_that_stays_away_is_an_alert_said_once(
     server = start_redis(own)
     try:
         one.redis_socket = own / "redis.sock"
-        monkeypatch.setattr(worker_module, "REDIS_ALERT_S", 1.0)
+        monkeypatch.setattr(outage, "ALERT_S", 1.0)
         monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
         process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=True)
         said: list[str] = []
@@ -754,7 +755,7 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: 
 
 def test_faults_are_switched_on_by_the_environment_only() -> None:
     assert faults._place == ""
-    code = "from rooney import faults; [faults.point(p) for p in ('b', 'a', 'a', 'b', 'a')]; print('alive')"
+    code = "from rooney import failpoints; [failpoints.point(p) for p in ('b', 'a', 'a', 'b', 'a')]; print('alive')"
     for fault, status in (("", 0), ("a:3", -signal.SIGKILL), ("a:4", 0), ("c", 0), ("b", -signal.SIGKILL)):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"ROONEY_FAULT": fault})
         assert done.returncode == status

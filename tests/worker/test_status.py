@@ -4,7 +4,7 @@ import pytest
 
 from rooney.kernels.codes import Pending
 from rooney.orders.decisions import Position
-from rooney.worker import status as statusline
+from rooney.worker import status
 
 VALUES = {"ES": 50.0, "NQ": 20.0, "6A": 100_000.0}
 
@@ -25,7 +25,7 @@ def held(symbol: str, side: int, entry: float, last: float, quantity: int = 1) -
     ],
 )  # fmt: skip
 def test_positions_are_named_with_entry_and_estimated_open_result(positions: list[Position], text: str) -> None:
-    assert statusline.holdings(positions, VALUES) == text
+    assert status.holdings(positions, VALUES) == text
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_positions_are_named_with_entry_and_estimated_open_result(positions: lis
     [(0, False, "orders ok"), (0, True, "orders sending"), (1, True, "orders 1 UNCONFIRMED")],
 )
 def test_an_order_that_may_be_live_is_said_before_one_on_its_way(unconfirmed: int, is_sending: bool, text: str) -> None:
-    assert statusline.orders(unconfirmed, is_sending) == text
+    assert status.orders(unconfirmed, is_sending) == text
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_an_order_that_may_be_live_is_said_before_one_on_its_way(unconfirmed: in
 def test_data_is_as_old_as_it_is_or_not_to_be_trusted(
     states: dict[str, str], is_open: bool, age_s: float | None, text: str
 ) -> None:
-    assert statusline.data(states, is_open, age_s) == text
+    assert status.data(states, is_open, age_s) == text

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rooney.kernels.jit import njit
+from rooney.kernels.units import DAY_NS, MINUTE_NS
 
 F64 = NDArray[np.float64]
-DAY_NS = 86_400_000_000_000
-MINUTE_NS = 60_000_000_000
 
 
 @njit(cache=True)

@@ -1,4 +1,4 @@
-"""Channels of highs and lows (Donchian). Step forms as in `rooney.kernels.indicators.momentum`.
+"""Channels of highs and lows (Donchian). Step forms as in `rooney.kernels.indicators.price`.
 
 The channel is that of the n bars before this one: a close can only be beyond a channel it is not part of.
 """

@@ -1,94 +1,14 @@
-"""Indicators of bars as recursions: one closed bar in, one number out.
-
-Every one is `update(s, n, open_, high, low, close, volume) -> float`: `s` is its own stretch of a float64 state array,
-all zeros before the first bar and updated in place, `n` its length in bars. NaN means "not enough bars yet". An array
-form is a loop over the step form, so both are the same numbers.
-"""
+"""Momentum of bars: the relative strength index. Step forms as in `rooney.kernels.indicators.price`."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rooney.kernels.indicators.statistics import wilder
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]
-
-
-@njit(cache=True)
-def price_open(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Open of this bar, in points. No state."""
-    return open_
-
-
-@njit(cache=True)
-def price_high(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """High of this bar, in points. No state."""
-    return high
-
-
-@njit(cache=True)
-def price_low(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Low of this bar, in points. No state."""
-    return low
-
-
-@njit(cache=True)
-def last_close(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Close of this bar, in points. No state."""
-    return close
-
-
-@njit(cache=True)
-def traded(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Volume of this bar, in contracts. No state."""
-    return volume
-
-
-@njit(cache=True)
-def bar_range(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """High less low of this bar, in points. No state."""
-    return high - low
-
-
-@njit(cache=True)
-def bar_number(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """How many bars there have been, this one included. State: that number."""
-    s[0] += 1.0
-    number: float = s[0]
-    return number
-
-
-@njit(cache=True)
-def zero_v1(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Always 0.0: what models of the old system were given for a feature that was never computed. No state."""
-    return 0.0
-
-
-@njit(cache=True)
-def ibs(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Internal bar strength (close - low) / (high - low), in [0, 1]; 0.5 for a bar without range. No state."""
-    span = high - low
-    return (close - low) / span if span > 0.0 else 0.5
-
-
-@njit(cache=True)
-def true_range(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """True range in points; from the second bar on. State: bars, last close."""
-    before = s[1]
-    s[1] = close
-    s[0] += 1.0
-    return max(high, before) - min(low, before) if s[0] > 1.0 else math.nan
-
-
-@njit(cache=True)
-def wilder(average: float, x: float, n: int) -> float:
-    """Wilder's average one value on.
-
-    His (a (n - 1) + x) / n with the division taken out of the chain of dependent operations, where it is most of the
-    cost; the fractions are constants of the compiled kernel.
-    """
-    return average * ((n - 1.0) / n) + x * (1.0 / n)
 
 
 @njit(cache=True)
@@ -143,27 +63,3 @@ def rsi_v1(s: F64, n: int, open_: float, high: float, low: float, close: float, 
     if _moves(s, n, close) < n:
         return math.nan
     return 100.0 - 100.0 / (1.0 + s[2] / loss) if loss >= 1e-12 else 0.0
-
-
-@njit(cache=True)
-def atr(s: F64, n: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """Average true range in points; first after n + 1 bars.
-
-    Wilder (1978), section III: seeded with the mean of the first n true ranges. State: bars, last close, average.
-    """
-    seen = int(s[0])
-    s[0] = seen + 1.0
-    before = s[1]
-    s[1] = close
-    if seen == 0:
-        return math.nan
-    spread = max(high, before) - min(low, before)
-    if seen <= n:
-        s[2] += spread
-        if seen < n:
-            return math.nan
-        s[2] /= n
-    else:
-        s[2] = wilder(s[2], spread, n)
-    average: float = s[2]
-    return average

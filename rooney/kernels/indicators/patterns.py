@@ -1,4 +1,4 @@
-"""Patterns of single bars. Step forms as in `rooney.kernels.indicators.momentum`; codes: 1 yes, 2 no."""
+"""Patterns of single bars. Step forms as in `rooney.kernels.indicators.price`; codes: 1 yes, 2 no."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Fractal pivots. Step forms as in `rooney.kernels.indicators.momentum`; n: bars to the left, bars to the right, first
+"""Fractal pivots. Step forms as in `rooney.kernels.indicators.price`; n: bars to the left, bars to the right, first
 bar.
 
 A pivot high is confirmed `right` bars late: its high is strictly above those of the `left` bars before it and at least

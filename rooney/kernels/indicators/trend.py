@@ -1,11 +1,11 @@
-"""Trend of bars: direction and its strength. Step forms as in `rooney.kernels.indicators.momentum`."""
+"""Trend of bars: direction and its strength. Step forms as in `rooney.kernels.indicators.price`."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels.indicators.momentum import wilder
+from rooney.kernels.indicators.statistics import wilder
 from rooney.kernels.jit import njit
 
 F64 = NDArray[np.float64]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rooney.kernels.indicators.momentum import strength, wilder
-from rooney.kernels.indicators.statistics import TINY, seeded, smoothed
+from rooney.kernels.indicators.momentum import strength
+from rooney.kernels.indicators.statistics import TINY, seeded, smoothed, wilder
 from rooney.kernels.indicators.trend import directional
 from rooney.kernels.jit import njit, njit_allocating
 

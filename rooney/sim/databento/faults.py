@@ -168,11 +168,6 @@ Fault: TypeAlias = (
 )
 
 
-def decode(text: bytes) -> list[Fault]:
-    """A script in JSON: `[{"type": "Reset", "after": 100}, {"type": "RefuseAuth"}]`."""
-    return msgspec.json.decode(text, type=list[Fault])
-
-
 class Script:
     """The faults still to come."""
 

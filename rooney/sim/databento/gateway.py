@@ -22,7 +22,8 @@ from typing import Any, Self
 import msgspec
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
-from rooney.sim.databento.faults import Fault, Script, decode
+from rooney.files import read_json, write_whole
+from rooney.sim.databento.faults import Fault, Script
 from rooney.sim.databento.market_clock import Clock
 from rooney.sim.databento.session import Session
 from rooney.sim.databento.sources import Source, Until
@@ -226,7 +227,8 @@ def _source(options: argparse.Namespace) -> Source:
         from rooney.sim.databento.sources import read
 
         return read(options.data)
-    from rooney.sim.market import CHARACTERS, FIRST_SESSION, Market
+    from rooney.sim.characters import CHARACTERS, FIRST_SESSION
+    from rooney.sim.market import Market
 
     return Market(
         options.seed,
@@ -244,15 +246,8 @@ async def _serve(gateway: Gateway, ready_file: Path | None) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with gateway:
         if ready_file is not None:
-            _write_whole(ready_file, f"{gateway.port}\n".encode())
+            write_whole(ready_file, f"{gateway.port}\n")
         await stopping.wait()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Let a reader see the file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -267,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
             begin_ns=options.begin,
             until_ns=options.until,
             rebase=options.rebase,
-            faults=decode(options.faults.read_bytes()) if options.faults else (),
+            faults=read_json(options.faults, list[Fault]) if options.faults else (),
             log_minutes=options.minute_log is not None,
         )
     except (ConfigError, ValueError, OSError) as error:
@@ -275,9 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_CONFIG
     asyncio.run(_serve(gateway, options.ready_file))
     if options.stats is not None:
-        _write_whole(options.stats, msgspec.json.format(msgspec.json.encode(gateway.stats())) + b"\n")
+        write_whole(options.stats, msgspec.json.format(msgspec.json.encode(gateway.stats())) + b"\n")
     if options.minute_log is not None:
-        _write_whole(options.minute_log, msgspec.json.Encoder().encode_lines(gateway.minutes))
+        write_whole(options.minute_log, msgspec.json.Encoder().encode_lines(gateway.minutes))
     return EXIT_OK
 
 

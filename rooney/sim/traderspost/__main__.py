@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
+from rooney.files import write_whole
 from rooney.sim.traderspost.faults import read_faults
 from rooney.sim.traderspost.server import Server, read_accounts
 
@@ -19,9 +20,7 @@ async def _serve(server: Server, port: int, ready_file: Path | None) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await server.start(port)
     if ready_file is not None:
-        unfinished = ready_file.with_name(ready_file.name + ".tmp")
-        unfinished.write_text(f"{server.port}\n")
-        os.replace(unfinished, ready_file)
+        write_whole(ready_file, f"{server.port}\n")
     await stopped.wait()
     await server.stop()
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from rooney.errors import ConfigError
+from rooney.files import read_json
 from rooney.sim.traderspost import http
 from rooney.sim.traderspost.validation import Refusal
 
@@ -52,10 +52,7 @@ def delivered(fault: Fault | None, status: int) -> int:
 
 def read_faults(path: Path) -> list[Fault]:
     """A JSON list of faults."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Fault])
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"faults: {path}: {error}") from error
+    return read_json(path, list[Fault])
 
 
 def spoilt(fault: Fault, answer: bytes, port: int) -> bytes:

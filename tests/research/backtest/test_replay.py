@@ -37,7 +37,7 @@ from rooney.ops.compare import audit_lines
 from rooney.ops.tape_export import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
-from rooney.worker import process as worker
+from rooney.worker import recovery
 from tests.research.backtest.test_backtest import PARAMS, ROOTS, assembled, random_minutes
 from tests.support.workers import ROOT, Forked, Rig, read_only, wait_for
 from tests.worker.test_process import place, redis, said  # noqa: F401 - fixtures
@@ -323,4 +323,4 @@ def test_the_old_profile_is_refused(live: Live) -> None:
 
 
 def test_a_replay_warms_up_with_as_much_history_as_a_worker() -> None:
-    assert start.MIN_HISTORY_BARS == worker.MIN_HISTORY_BARS
+    assert start.MIN_HISTORY_BARS == recovery.MIN_HISTORY_BARS

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 
 from research.data.frame import STORED
 from research.data.store import Store
-from rooney.bus.client import Bus, market_key
+from rooney.bus.keys import market_key
+from rooney.bus.publisher import Publisher
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market import sessions
@@ -97,7 +98,7 @@ def server() -> Iterator[PrivateRedis]:
 
 
 @pytest.fixture
-def bus(server: PrivateRedis) -> Iterator[Bus]:
+def bus(server: PrivateRedis) -> Iterator[Publisher]:
     server.clear()
     with contextlib.closing(server.bus()) as bus:
         yield bus
@@ -123,7 +124,7 @@ def fill(store: Path, config: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def streams(bus: Bus, roots: list[str] = ROOTS) -> dict[str, list[Any]]:
+def streams(bus: Publisher, roots: list[str] = ROOTS) -> dict[str, list[Any]]:
     """Every history and roll stream, without what only a hub knows: stamps, number of trades, the rule of a roll."""
     found: dict[str, list[Any]] = {}
     for root in roots:
@@ -136,7 +137,7 @@ def streams(bus: Bus, roots: list[str] = ROOTS) -> dict[str, list[Any]]:
 
 
 def test_filling_leaves_what_the_hub_would_have_left(
-    followed: Followed, store: Path, bus: Bus, server: PrivateRedis, tmp_path: Path
+    followed: Followed, store: Path, bus: Publisher, server: PrivateRedis, tmp_path: Path
 ) -> None:
     for published in followed.published:
         if published.minute.ts_close <= OPENS:
@@ -162,7 +163,9 @@ def test_filling_leaves_what_the_hub_would_have_left(
     assert bus.tape_bounds() is None
 
 
-def test_the_ids_are_the_opens_in_milliseconds(store: Path, bus: Bus, server: PrivateRedis, tmp_path: Path) -> None:
+def test_the_ids_are_the_opens_in_milliseconds(
+    store: Path, bus: Publisher, server: PrivateRedis, tmp_path: Path
+) -> None:
     fill(store, configuration(tmp_path / "c.yml", server.socket), "--until", UNTIL)
     for root in ROOTS:
         for timeframe in TIMEFRAMES:
@@ -172,7 +175,7 @@ def test_the_ids_are_the_opens_in_milliseconds(store: Path, bus: Bus, server: Pr
             assert entry_id == f"{decode_roll(fields[b'r']).ts // 1_000_000}-0".encode()
 
 
-def test_filling_twice_changes_nothing(store: Path, bus: Bus, server: PrivateRedis, tmp_path: Path) -> None:
+def test_filling_twice_changes_nothing(store: Path, bus: Publisher, server: PrivateRedis, tmp_path: Path) -> None:
     config = configuration(tmp_path / "c.yml", server.socket)
     first = fill(store, config, "--until", UNTIL)
     before = {key: bus._redis.dump(key) for key in bus._redis.scan_iter()}
@@ -183,7 +186,7 @@ def test_filling_twice_changes_nothing(store: Path, bus: Bus, server: PrivateRed
 
 
 def test_what_a_hub_published_stays_and_the_past_goes_before_it(
-    followed: Followed, store: Path, bus: Bus, server: PrivateRedis, tmp_path: Path
+    followed: Followed, store: Path, bus: Publisher, server: PrivateRedis, tmp_path: Path
 ) -> None:
     late = [one for one in followed.published if one.minute.ts_close > OPENS - 60 * MINUTE_NS * 60][:120]
     for published in late:
@@ -198,7 +201,7 @@ def test_what_a_hub_published_stays_and_the_past_goes_before_it(
     assert bus.fronts() == fronts
 
 
-def test_a_hub_that_publishes_meanwhile_loses_nothing(bus: Bus, server: PrivateRedis) -> None:
+def test_a_hub_that_publishes_meanwhile_loses_nothing(bus: Publisher, server: PrivateRedis) -> None:
     name = market_key("ES", "1min")
     stop = threading.Event()
     written: list[int] = []
@@ -223,7 +226,7 @@ def test_a_hub_that_publishes_meanwhile_loses_nothing(bus: Bus, server: PrivateR
     assert ids[30:] == written
 
 
-def test_a_stream_keeps_its_length_and_the_newest(bus: Bus) -> None:
+def test_a_stream_keeps_its_length_and_the_newest(bus: Publisher) -> None:
     name = market_key("ES", "daily")
     entries = [(k * MINUTE_NS, b"%d" % k) for k in range(1, 1_001)]
     assert bus.merge(name, "b", entries, 600) == 600
@@ -232,7 +235,7 @@ def test_a_stream_keeps_its_length_and_the_newest(bus: Bus) -> None:
 
 
 def test_a_series_without_contracts_fills_nothing_and_says_why(
-    followed: Followed, server: PrivateRedis, bus: Bus, tmp_path: Path
+    followed: Followed, server: PrivateRedis, bus: Publisher, tmp_path: Path
 ) -> None:
     rows = followed.rows(OPENS).filter(pl.col("root") == "ZC").unique("ts_open", keep="first")
     Store(tmp_path / "store").add(rows.with_columns(pl.lit("").alias("contract")))
@@ -245,7 +248,7 @@ def test_a_series_without_contracts_fills_nothing_and_says_why(
 
 
 def test_instruments_that_the_store_does_not_have_are_named(
-    store: Path, server: PrivateRedis, bus: Bus, tmp_path: Path
+    store: Path, server: PrivateRedis, bus: Publisher, tmp_path: Path
 ) -> None:
     config = configuration(tmp_path / "c.yml", server.socket, ["ES", "NG"])
     found = fill(store, config, "--until", UNTIL)

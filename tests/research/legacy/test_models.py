@@ -97,7 +97,7 @@ def test_what_the_reader_refuses_is_an_error_that_names_the_file(tmp_path: Path)
 def test_the_process_that_reads_can_write_no_file(tmp_path: Path) -> None:
     """Were the list of names ever too long."""
     code = (
-        "from research import unpickle; unpickle.confine();"
+        "from research.legacy import unpickle; unpickle.confine();"
         "import pathlib; pathlib.Path('x.written').write_bytes(b'x' * 10)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)

@@ -15,11 +15,12 @@ from rooney.cli.models import run_retrain
 from rooney.cli.options import Call
 from rooney.config.loader import Config
 from rooney.config.schema import Gates, Retrain
-from rooney.engine.model_checks import code_digests, parameters_digest
+from rooney.engine.model_checks import parameters_digest
 from rooney.errors import ConfigError
 from rooney.kernels.dtypes import NODE
 from rooney.models import bundle
 from rooney.models.forest import Model
+from rooney.strategy.digest import code_digests
 from tests.models.test_bundle import FEATURES, SCRIPTED, config, promoted, training
 
 DAY_NS = 86_400_000_000_000

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import databento
+import msgspec
 import numpy as np
 import pytest
 from databento import BentoError
@@ -673,7 +674,8 @@ def test_a_fault_may_strike_at_a_market_time() -> None:
 
 
 def test_faults_strike_in_the_order_of_the_script_each_once() -> None:
-    script = faults.decode(b'[{"type": "Close", "after": 100}, {"type": "RefuseAuth"}, {"type": "Close", "after": 50}]')
+    written = b'[{"type": "Close", "after": 100}, {"type": "RefuseAuth"}, {"type": "Close", "after": 50}]'
+    script = msgspec.json.decode(written, type=list[faults.Fault])
     with serve(faults=script) as gateway:
         with connected(gateway, start=0) as client:
             client.until_closed()

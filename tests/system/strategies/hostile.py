@@ -8,8 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from rooney.strategy.base import Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Strategy
 
 OWN = Path(os.environ["NUMBA_CACHE_DIR"]).parents[3] / "lib/rooney/hostile"
 LIBC = ctypes.CDLL(None, use_errno=True)

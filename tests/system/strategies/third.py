@@ -1,7 +1,6 @@
 """A third strategy, as a user would add one: follow every hour that closes in its upper half, leave in the lower."""
 
-from rooney.strategy.base import Strategy
-from rooney.strategy.compiler import Feature
+from rooney.strategy import Feature, Strategy
 
 
 class Third(Strategy):

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, FileError, MissingFileError
+from rooney.files import read_text
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")  # ${NAME} or ${NAME:-default}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -77,13 +78,11 @@ def read_credential(path: str, directory: Path | None, name: str) -> Secret | No
     if directory is None:
         return None
     try:
-        text = (directory / name).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+        text = read_text(directory / name).strip()
+    except MissingFileError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        # A decoding error quotes the bytes, so only an operating system's own words are passed on.
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: the credential {name} cannot be read: {why}; not used") from None
+    except FileError as error:
+        raise ConfigError(f"{path}: the credential {name} cannot be read: {error.why}; not used") from None
     if not text:
         raise ConfigError(f"{path}: the credential {name} is empty; not used")
     return Secret(text)
@@ -101,11 +100,7 @@ def read_env_file(path: Path, environ: MutableMapping[str, str]) -> list[str]:
     Known: blank lines, # comments, `export`, single quotes (as it stands), double quotes (with backslash escapes).
     For a terminal only: a unit gets its secrets as credentials, since every child inherits an environment.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: the environment file cannot be read: {why}; nothing was set") from None
+    lines = read_text(path, what="the environment file", then="nothing was set").splitlines()
     found: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("export ").lstrip()

@@ -1,0 +1,266 @@
+"""Questions a ledger answers, over any connection to it: its worker's own, a reader's, that of a replay."""
+
+import math
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from rooney.ledger.records import Attempt, Checkpoint, Decision, Finished, TradeRow
+from rooney.ledger.schema import LAST_STATE, WITH_ACTS, schema_version
+from rooney.orders.control import Act, Command, Verb
+from rooney.orders.decisions import Book, Trade
+from rooney.orders.intents import Event, Intent, Role, Said, Side, State
+from rooney.orders.lifecycle import TRANSITIONS, Order
+
+INTENT_COLUMNS = Intent.__struct_fields__
+_EVENT_COLUMNS = Event.__struct_fields__
+IS_OPEN = " OR ".join(  # of an intent `i`
+    f"role = {role:d} AND {LAST_STATE} IN ({', '.join(repr(state.value) for state in moves)})"
+    for role, moves in TRANSITIONS.items()
+)
+_MAY_BE_LIVE = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.SENDING}')"
+_ANSWERS = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.REFUSED}')"
+
+
+class Queries:
+    """Questions to one connection; any thread may ask. Columns an older schema lacks are empty or NaN."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._mutex = threading.RLock()
+        self._is_first_schema = schema_version(db) < WITH_ACTS
+
+    def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+        with self._mutex:
+            return self._db.execute(sql, args).fetchall()
+
+    def _row(self, sql: str, args: Sequence[Any] = ()) -> Any:
+        with self._mutex:
+            return self._db.execute(sql, args).fetchone()
+
+    def _columns(self, names: Iterable[str], table: str) -> str:
+        """Columns of a table, NULL where the schema of this ledger does not have them yet."""
+        absent = ("stop_price", "said", "score") if self._is_first_schema else ()
+        return ", ".join("NULL" if name in absent else f"{table}.{name}" for name in names)
+
+    # ── where it stands ──
+
+    def name(self) -> str:
+        """Strategy whose ledger this is."""
+        return str(self._row("SELECT name FROM strategy")[0])
+
+    def created_ns(self) -> int:
+        """Birth of the ledger, UTC ns."""
+        return int(self._row("SELECT created_ns FROM strategy")[0])
+
+    def finished(self) -> Finished | None:
+        """Last finished mark; None in a new ledger."""
+        row = self._row("SELECT ts_mark, marks, layout, book, ts_wall, detail FROM status")
+        return row and Finished(row[0], row[1], Book(row[2], row[3]), row[4], row[5])
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Newest frozen state of the engine."""
+        row = self._row("SELECT ts_mark, digest, state FROM checkpoint ORDER BY ts_mark DESC LIMIT 1")
+        return row and Checkpoint(*row)
+
+    def digest(self) -> str:
+        """Kernels and configuration of the newest checkpoint, empty without one."""
+        row = self._row("SELECT digest FROM checkpoint ORDER BY ts_mark DESC LIMIT 1")
+        return row[0] if row else ""
+
+    # ── orders ──
+
+    def has_intent(self, intent_id: str) -> bool:
+        """An intent with this id was planned."""
+        return self._row("SELECT 1 FROM intent WHERE id = ?", (intent_id,)) is not None
+
+    def intents(self, where: str = "1", args: Sequence[Any] = ()) -> list[Intent]:
+        """Intents `i` that fulfil a condition, oldest first."""
+        sql = f"SELECT {self._columns(INTENT_COLUMNS, 'i')} FROM intent i WHERE {where} ORDER BY i.seq"
+        return [_intent(row) for row in self._rows(sql, args)]
+
+    def intent(self, intent_id: str) -> Intent:
+        """Intent that is in the ledger."""
+        return self.intents("id = ?", (intent_id,))[0]
+
+    def last_intent(self) -> Intent | None:
+        """Newest intent."""
+        return next(iter(self.intents("seq = (SELECT max(seq) FROM intent)")), None)
+
+    def unfinished(self) -> list[tuple[Intent, list[Event]]]:
+        """Intents whose life is not over, oldest first, each with all its events."""
+        return [(intent, self.events(intent.id)) for intent in self.intents(IS_OPEN)]
+
+    def orders(self, where: str = "1", args: Sequence[Any] = ()) -> tuple[Order, ...]:
+        """Intents `i` that fulfil a condition, oldest first, each with all its events."""
+        intents = self.intents(where, args)
+        lives: dict[str, list[tuple[int, Event]]] = {intent.id: [] for intent in intents}
+        source = "event e WHERE e.intent IN (SELECT value FROM json_each(?)) ORDER BY e.seq"
+        is_applied = "e.seq IN (SELECT event FROM applied)"
+        for pair in self._events(is_applied, source, (msgspec.json.encode(list(lives)).decode(),)):
+            lives[pair[1].intent].append(pair)
+        return tuple(
+            Order(  # type: ignore[misc]  # the fields of an Intent come first
+                *msgspec.structs.astuple(intent),
+                events=tuple(event for _, event in lives[intent.id]),
+                is_applied=bool(lives[intent.id][-1][0]),
+            )
+            for intent in intents
+        )
+
+    def events(self, intent_id: str) -> list[Event]:
+        """Events in the life of an intent, in order."""
+        return [event for _, event in self._events("0", "event e WHERE e.intent = ? ORDER BY e.seq", (intent_id,))]
+
+    def last_event(self) -> int:
+        """Number of the newest event, 0 before the first."""
+        return int(self._row("SELECT coalesce(max(seq), 0) FROM event")[0])
+
+    def applied_after(self, ts_mark: int) -> list[tuple[int, Event]]:
+        """(mark, event) of every outcome that reached the step after a mark, in order."""
+        source = "applied a JOIN event e ON e.seq = a.event WHERE a.ts_mark > ? ORDER BY a.ts_mark, e.seq"
+        return self._events("a.ts_mark", source, (ts_mark,))
+
+    def unapplied(self, states: Iterable[State]) -> list[Event]:
+        """Outcomes that have not reached the step yet, in order."""
+        names = [state.value for state in states]
+        source = (
+            f"event e WHERE e.state IN ({','.join('?' * len(names))})"
+            " AND e.seq NOT IN (SELECT event FROM applied) ORDER BY e.seq"
+        )
+        return [event for _, event in self._events("0", source, names)]
+
+    def _events(self, first: str, source: str, args: Sequence[Any]) -> list[tuple[int, Event]]:
+        return [
+            (mark, Event(seq, intent, State(state), ts_wall, ts_clock, status, detail, Said(said or ""), *request))
+            for mark, seq, intent, state, ts_wall, ts_clock, status, detail, said, *request in self._rows(
+                f"SELECT {first}, {self._columns(_EVENT_COLUMNS, 'e')} FROM {source}", args
+            )
+        ]
+
+    def reached(self) -> dict[tuple[str, str], int]:
+        """(role, state) → how often an order got there."""
+        rows = self._rows(
+            "SELECT i.role, e.state, count(*) FROM event e JOIN intent i ON i.id = e.intent GROUP BY 1, 2"
+        )
+        return {(Role(role).name.lower(), state): number for role, state, number in rows}
+
+    def request_latencies(self, after_event: int) -> list[tuple[int, int]]:
+        """(number of the event, latency in ns) of requests that ended after an event, in order."""
+        return self._rows(
+            "SELECT seq, latency_ns FROM event WHERE seq > ? AND latency_ns > 0 ORDER BY seq", (after_event,)
+        )
+
+    # ── trades and decisions ──
+
+    def trades(self, after: int = 0) -> list[TradeRow]:
+        """Closed trades whose number is above `after`, oldest first."""
+        columns = self._columns(("seq", "ts_mark", *Trade.__struct_fields__), "t")
+        rows = self._rows(f"SELECT {columns} FROM trade t WHERE seq > ? ORDER BY seq", (after,))
+        return [
+            TradeRow(*fields, _or_nan(score), seq=seq, ts_mark=ts_mark)  # type: ignore[misc, arg-type]
+            for seq, ts_mark, *fields, score in rows
+        ]
+
+    def last_trade(self) -> int:
+        """Number of the newest trade, 0 before the first."""
+        return int(self._row("SELECT coalesce(max(seq), 0) FROM trade")[0])
+
+    def decisions(self, tail: str, args: Sequence[Any]) -> tuple[Decision, ...]:
+        """Decisions as an SQL tail (WHERE, ORDER BY, LIMIT) picks them."""
+        columns = self._columns(Decision.__struct_fields__, "d")
+        return tuple(
+            Decision(
+                ts_mark,
+                symbol,
+                reason,
+                msgspec.json.decode(features, type=dict[str, float | None]),
+                latency_ns,
+                _or_nan(score),
+            )
+            for ts_mark, symbol, reason, features, latency_ns, score in self._rows(
+                f"SELECT {columns} FROM decision d {tail}", args
+            )
+        )
+
+    # ── the operator's acts ──
+
+    def has_act(self, name: str) -> bool:
+        """A command of this name was journalled."""
+        return self._row("SELECT 1 FROM operator WHERE name = ?", (name,)) is not None
+
+    def acts(self) -> list[Act]:
+        """Acts of operators, oldest first."""
+        return [] if self._is_first_schema else [act for _, act in self._acts("0", "operator a")]
+
+    def obeyed_after(self, ts_mark: int) -> list[tuple[int, Act]]:
+        """(mark, act) of everything an operator did that reached the step after a mark, in order."""
+        return self._acts("o.ts_mark", "obeyed o JOIN operator a ON a.seq = o.operator WHERE o.ts_mark > ?", (ts_mark,))
+
+    def unobeyed(self) -> list[Act]:
+        """Acts of operators that have not reached the step yet, in order."""
+        return [act for act in self.acts() if not act.is_obeyed]
+
+    def _acts(self, first: str, source: str, args: Sequence[Any] = ()) -> list[tuple[int, Act]]:
+        rows = self._rows(
+            f"SELECT {first}, a.seq, a.ts_clock, a.command, a.after_event, a.seq IN (SELECT operator FROM obeyed)"
+            f" FROM {source} ORDER BY 1, a.seq",
+            args,
+        )
+        return [
+            (row[0], Act(row[1], row[2], msgspec.json.decode(row[3], type=Command), row[4], bool(row[5])))
+            for row in rows
+        ]
+
+    # ── what the gates of delivery begin with ──
+
+    def attempts_since(self, ts_clock: int) -> list[Attempt]:
+        """Requests and what may have come of them, from a time on by the worker's clock, in order."""
+        return self._attempts(f"e.state IN {_MAY_BE_LIVE} AND e.ts_clock >= ?", (ts_clock,))
+
+    def answers_since_resume(self) -> list[Attempt]:
+        """Outcomes of requests since the last acknowledged exit and the operator's last resume, in order."""
+        return self._attempts(
+            f"e.state IN {_ANSWERS}"
+            " AND e.seq > (SELECT coalesce(max(after_event), 0) FROM operator WHERE verb = ?)"
+            " AND e.seq > (SELECT coalesce(max(x.seq), 0) FROM event x JOIN intent y ON y.id = x.intent"
+            " WHERE x.state = ? AND y.role = ?)",
+            (Verb.RESUME.value, State.ACKNOWLEDGED.value, int(Role.EXIT)),
+        )
+
+    def _attempts(self, where: str, args: Sequence[Any]) -> list[Attempt]:
+        rows = self._rows(
+            "SELECT i.contract, i.role, e.state, e.status, e.ts_clock FROM event e JOIN intent i ON i.id = e.intent"
+            f" WHERE {where} ORDER BY e.seq",
+            args,
+        )
+        return [Attempt(row[0], Role(row[1]), State(row[2]), row[3], row[4]) for row in rows]
+
+
+def _intent(row: Sequence[Any]) -> Intent:
+    """Row of INTENT_COLUMNS as a value."""
+    id_, strategy, mode, symbol, contract, ticker, role, side, quantity, cause, price, ts_mark, seq, stop = row
+    return Intent(
+        id_,
+        strategy,
+        mode,
+        symbol,
+        contract,
+        ticker,
+        Role(role),
+        Side(side),
+        quantity,
+        cause,
+        _or_nan(price),
+        ts_mark,
+        seq,
+        _or_nan(stop),
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    """Number, of which SQLite keeps NaN as NULL."""
+    return math.nan if value is None else value

@@ -1,0 +1,169 @@
+"""Recovery of a worker: every start brings engine and tape position to where the last process ended.
+
+The newest checkpoint, then the tape again up to the ledger's position with the outcomes it holds, nothing sent or
+written; or, where that cannot be, features warmed up afresh from history and the positions kept.
+"""
+
+import contextlib
+import logging
+import time
+
+from rooney.bus.reader import Reader
+from rooney.clock import Clock
+from rooney.errors import ConfigError, LedgerError, MessageError
+from rooney.format import iso_second
+from rooney.ledger.records import Finished
+from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll, decode_roll
+from rooney.market.sessions import MINUTE_NS
+from rooney.orders.decisions import Book, Decisions, Outcome
+from rooney.systemd import Notifier
+from rooney.worker.minutes import is_possible, minute_of
+from rooney.worker.progress import Heard, Progress
+
+logger = logging.getLogger(__name__)
+
+READ_AHEAD = 200
+MIN_HISTORY_BARS = 300
+
+
+class Recovery:
+    """Start of one strategy, which may go on while the loop already turns: a tape that lost its end may come back."""
+
+    def __init__(self, name: str, progress: Progress, bus: Reader, clock: Clock, notifier: Notifier) -> None:
+        self._name = name
+        self._progress = progress
+        self._engine = progress.engine
+        self._ledger = progress.ledger
+        self._bus = bus
+        self._clock = clock
+        self._notifier = notifier
+        self._blank = self._engine.freeze()
+        self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
+        self._applied: dict[int, list[Outcome]] = {}
+
+    def check_mode(self, finished: Finished, mode: str) -> None:
+        """Raise ConfigError if positions or orders are open in another mode: they would be orphaned in its account."""
+        last = self._ledger.last_intent()
+        if last is None or last.mode == mode:
+            return
+        self._engine.keep(finished.book)
+        held = [position.contract for position in self._engine.positions()]
+        held += [intent.contract for intent, _ in self._ledger.unfinished()]
+        if held:
+            raise ConfigError(
+                f"strategies.{self._name}.mode: changed from {last.mode} to {mode} with positions or orders in "
+                f"{', '.join(dict.fromkeys(held))}; close them in mode {last.mode} first. Not starting"
+            )
+
+    def run(self) -> Minute | None:
+        """Bring engine and position to where the last process ended, as far as the tape reaches.
+
+        return: the minute it ended with, if the tape has it: an entry may be left that was decided on it
+        """
+        finished, bounds = self._ledger.finished(), self._bus.tape_bounds()
+        if finished is None:
+            self.begin(bounds[1] if bounds else 0)
+            return None
+        checkpoint = self._ledger.checkpoint()
+        if checkpoint is None or not self._engine.has_digest(checkpoint.digest):
+            self._begin_again(finished, bounds, "code or configuration changed")
+        elif bounds is not None and bounds[0] > checkpoint.ts_mark + MINUTE_NS:
+            self._begin_again(finished, bounds, "the tape no longer reaches back to the checkpoint")
+        else:
+            self._engine.restore(checkpoint.state)
+            self._progress.position_ns = checkpoint.ts_mark
+            self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
+            self._applied = {}
+            for ts_mark, event in self._ledger.applied_after(checkpoint.ts_mark):
+                self._tell_again(ts_mark, Heard(events=[(self._ledger.intent(event.intent), event)]))
+            for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
+                self._tell_again(ts_mark, Heard(acts=[act]))
+            self._catch_up()
+        for ts_close, data in self._bus.read_tape(finished.ts_mark - 1_000_000, 1):
+            if ts_close == finished.ts_mark:
+                return minute_of(ts_close, data)
+        return None
+
+    def takes(self, ts_close: int, data: bytes) -> bool:
+        """Take a minute that is finished already; False of one that is new, and to be decided on."""
+        if not self._progress.position_ns:
+            # The tape was empty at the start; the hub has brought history since. A restart comes back to here.
+            self.begin(ts_close - MINUTE_NS)
+        if self._goal is None:
+            return False
+        self._step_again(ts_close, data, self._goal)
+        return ts_close <= self._progress.position_ns
+
+    def begin(self, at_ns: int, book: Book | None = None) -> None:
+        """Take up work after the minute `at_ns`, features from history; 0 while there is no tape yet."""
+        bars, rolls = self._history(at_ns or time.time_ns())
+        self._engine.restore(self._blank)
+        self._engine.warm_up(bars, rolls)
+        if book is not None:
+            self._engine.keep(book)
+        self._progress.position_ns, self._goal = at_ns, None
+        if at_ns:
+            self._clock.on_mark(at_ns)
+            self._progress.commit(Decisions(at_ns, [], [], []), checkpoint=True)
+
+    def _tell_again(self, ts_mark: int, heard: Heard) -> None:
+        self._applied.setdefault(ts_mark, []).extend(heard.outcomes(self._progress.symbols))
+
+    def _catch_up(self) -> None:
+        """Step again what the ledger has finished, as far as the tape reaches."""
+        while self._goal is not None:
+            entries = self._bus.read_tape(self._progress.position_ns, READ_AHEAD)
+            if not entries or entries[0][0] > self._goal.ts_mark:
+                return  # the tape lost its end, or all: the hub may bring it back
+            for ts_close, data in entries:
+                if self._goal is not None:
+                    self._step_again(ts_close, data, self._goal)
+            self._notifier.extend_timeout(60)
+
+    def _step_again(self, ts_close: int, data: bytes, goal: Finished) -> None:
+        """Step a minute that is finished already, with the outcomes it had; nothing is sent or written."""
+        if ts_close > goal.ts_mark:
+            self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
+            return
+        self._engine.on_minute(minute_of(ts_close, data), self._applied.pop(ts_close, []))
+        self._progress.position_ns = ts_close
+        if ts_close < goal.ts_mark:
+            return
+        if self._engine.marks() != goal.marks:
+            self._begin_again(goal, None, "the tape has lost minutes")
+        elif self._engine.book() != goal.book:
+            raise LedgerError(
+                f"{self._ledger.path}: stepping the tape again up to {iso_second(ts_close)} gave other positions than "
+                "those written down; a step that decides differently the second time is not trusted with money: not "
+                "starting"
+            )
+        self._goal = None
+
+    def _begin_again(self, finished: Finished, bounds: tuple[int, int] | None, why: str) -> None:
+        """Warm up afresh and keep the positions: at the ledger's position if the tape goes on from there."""
+        lost = bounds is not None and bounds[0] > finished.ts_mark
+        at_ns = bounds[1] if bounds is not None and lost else finished.ts_mark
+        what = f"; minutes after {iso_second(finished.ts_mark)} are lost" if lost else ""
+        logger.warning("%s: warming up afresh, positions kept%s", why, what)
+        self.begin(at_ns, finished.book)
+
+    def _history(self, until_ns: int) -> tuple[list[Bar], list[Roll]]:
+        """Bars and rolls that the features need, closed at or before `until_ns`."""
+        bars: list[Bar] = []
+        rolls: list[Roll] = []
+        for instrument in self._engine.instruments:
+            symbol = instrument.symbol
+            for index, timeframe in enumerate(TIMEFRAMES):
+                need = self._engine.history_bars(index)
+                if not need:
+                    continue
+                try:
+                    bars += self._bus.history(symbol, timeframe, max(MIN_HISTORY_BARS, 10 * need))
+                except MessageError as error:
+                    logger.error("history of %s %s left out: %s", symbol, timeframe, error)
+            for data in self._bus.rolls(symbol):
+                with contextlib.suppress(MessageError):
+                    rolls.append(decode_roll(data))
+        bars = [bar for bar in bars if bar.ts_close <= until_ns and is_possible(bar)]
+        first_ns = min((bar.ts_close for bar in bars), default=0)
+        return bars, [roll for roll in rolls if first_ns <= roll.ts <= until_ns]
