@@ -3,8 +3,6 @@
 import time
 from collections.abc import Sequence
 
-from rooney.orders.intents import Side
-
 
 def iso_minute(ts_ns: int) -> str:
     """2026-03-11T15:02Z"""
@@ -31,9 +29,9 @@ def second_text(ts_ns: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ts_ns // 1_000_000_000)) if ts_ns else "never"
 
 
-def size_text(side: Side | int, quantity: int) -> str:
+def size_text(side: int, quantity: int) -> str:
     """long 2, short 1, flat"""
-    return f"{Side(side).name.lower()} {quantity}" if side else "flat"
+    return f"{'long' if side > 0 else 'short'} {quantity}" if side else "flat"
 
 
 def price_text(value: float) -> str:

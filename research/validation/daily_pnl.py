@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from research.history import sessions as calendar
 from research.history.history import History
-from research.models.dataset import F64, I64
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 
 class Days(msgspec.Struct, frozen=True):
