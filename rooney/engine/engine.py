@@ -1,7 +1,7 @@
 """The pure core of a worker and of a backtest: one minute in, decisions out. No clock, socket, file or thread.
 
-`Engine` owns the arrays the compiled step works on, translates a tape minute into them and back, and can be frozen to
-bytes and restored exactly.
+`Engine` owns the arrays the compiled step works on and can be frozen to bytes and restored exactly; a tape minute is
+translated into them by `rooney.engine.minute`.
 """
 
 import hashlib
@@ -138,9 +138,8 @@ class Engine:
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
         """Advance by one tape minute. `outcomes` became known before it."""
-        self._minute.load(
-            minute.ts_close, minute.bars, minute.rolls, gap=bool(minute.quality & MinuteFlag.GAP), warming=False
-        )
+        gap = bool(minute.quality & MinuteFlag.GAP)
+        self._minute.load(minute.ts_close, minute.bars, minute.rolls, gap=gap, warming=False)
         for k, outcome in enumerate(outcomes):
             self._outcomes[k] = (
                 self._index[outcome.symbol],

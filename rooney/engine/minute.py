@@ -38,6 +38,7 @@ class MinuteArrays:
         self._old = profile == "v1"
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._group_of = [instrument.group for instrument in instruments]
+        self._groups = sorted(set(self._group_of))
         self._windows: dict[str, sessions.Window | None] = {}
 
     def load(
@@ -80,7 +81,7 @@ class MinuteArrays:
                 self.rolls[i] = (1, contract.number, roll.old_last, roll.new_last)
         if warming:
             return
-        for group in set(self._group_of):
+        for group in self._groups:
             window = self._windows.get(group)
             if window is None or not window.open_ns <= ts_close < window.close_ns:
                 self._windows[group] = sessions.window_at(group, ts_close)
