@@ -117,7 +117,7 @@ def sync(path: Path) -> None:
 
 
 def read_bytes(path: Path, at_most: int, *, what: str = "", then: str = "") -> bytes:
-    """Content of a plain file of up to `at_most` bytes. Raises FileError.
+    """Content of a plain file of up to `at_most` bytes; /dev/null is an empty one. Raises FileError.
 
     what: the file's content as errors name it, such as "the configuration"
     then: what follows from the error, such as "not starting"
@@ -126,6 +126,8 @@ def read_bytes(path: Path, at_most: int, *, what: str = "", then: str = "") -> b
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
             kind = stat.S_IFMT(os.fstat(file.fileno()).st_mode)
+            if os.path.realpath(path) == os.devnull:
+                return b""
             if kind != stat.S_IFREG:
                 raise FileError(path, _KINDS.get(kind, "Is a device"), what, then)
             parts = [file.read(min(at_most, os.fstat(file.fileno()).st_size) + 1)]

@@ -95,7 +95,7 @@ def run_backtest(
         backtests.write(result, summary, strategy.settings.starting_cash, out)
         if with_decisions:
             write_decisions(decided, out)
-    call.say(summary, _lines(_summary_rows(summary), out))
+    call.say(summary, _lines(_summary_rows(summary), out), tells_exit=False)  # summary.json, as it is
 
 
 def run_replay(
@@ -112,7 +112,7 @@ def run_replay(
     if out is not None:
         backtests.write(result, summary, strategy.settings.starting_cash, out)
     rows = [*_summary_rows(summary), *_replay_rows(replayed)]
-    call.say(summary, _lines(rows, out), EXIT_OK if replayed.is_equal else EXIT_ATTENTION)
+    call.say(summary, _lines(rows, out), EXIT_OK if replayed.is_equal else EXIT_ATTENTION, tells_exit=False)
 
 
 def run_verify(call: Call, strategy: "StrategyConfig", data: Path, span: "Span") -> None:

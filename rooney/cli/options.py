@@ -132,19 +132,19 @@ class Call:
         prompt.confirm(question, self.is_sure)
         return reason
 
-    def say(self, result: Any, lines: Iterable[str], code: int = EXIT_OK) -> NoReturn:
+    def say(self, result: Any, lines: Iterable[str], code: int = EXIT_OK, *, tells_exit: bool = True) -> NoReturn:
         """Print the result for a program or a person, and end. An object for programs also tells the exit status."""
-        say(result, lines, code, as_json=self.as_json)
+        say(result, lines, code, as_json=self.as_json, tells_exit=tells_exit)
         sys.exit(code)
 
 
-def say(result: Any, lines: Iterable[str], code: int = EXIT_OK, *, as_json: bool) -> int:
+def say(result: Any, lines: Iterable[str], code: int = EXIT_OK, *, as_json: bool, tells_exit: bool = True) -> int:
     """Print a result as JSON, or its lines; returns the exit status."""
     if as_json:
         import msgspec  # not where every start pays for it
 
         plain = json.loads(msgspec.json.encode(result, enc_hook=str))
-        click.echo(json.dumps({"exit": code} | plain if isinstance(plain, dict) else plain))
+        click.echo(json.dumps({"exit": code} | plain if tells_exit and isinstance(plain, dict) else plain))
     elif text := "\n".join(lines):
         click.echo(text)
     return code

@@ -624,7 +624,8 @@ def test_a_second_worker_on_an_account_is_refused_naming_the_first(tmp_path: Pat
 
 def test_an_account_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from rooney.config.accounts import *\n"
+        "import sys, time; from pathlib import Path; from rooney.config.accounts import Account\n"
+        "from rooney.execution.account_lock import AccountLock\n"
         "from rooney.secrets import Secret\n"
         "lock = AccountLock(Account('p', Secret(sys.argv[1])), 'ibs', Path(sys.argv[2]))\n"
         "print('held', flush=True); time.sleep(60)"

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 from tests.support.workers import SCRIPTED
 
 USED = ("ema", "atr")
-MOMENTUM, TREND = "rooney/kernels/indicators/momentum.py", "rooney/kernels/indicators/trend.py"
+STATISTICS, TREND = "rooney/kernels/indicators/statistics.py", "rooney/kernels/indicators/trend.py"
 RULES = '''"""A strategy."""
 
 from rooney.strategy import Feature, Strategy
@@ -69,26 +69,25 @@ def test_a_kernel_that_moves_to_another_module_keeps_the_digest(kernels: Path) -
     text = (kernels / "rooney/kernels/exits.py").read_text()
     (kernels / "rooney/kernels/ways_out.py").write_text(text)
     (kernels / "rooney/kernels/exits.py").unlink()
-    for file in ("step", "positions"):
-        path = kernels / f"rooney/kernels/{file}.py"
+    for path in (kernels / "rooney/kernels").glob("*.py"):
         path.write_text(path.read_text().replace("exits", "ways_out"))
     assert Tree(kernels).kernels(USED) == before()
 
 
 def test_a_function_that_a_kernel_calls_may_move_to_another_module(kernels: Path) -> None:
-    text = (kernels / MOMENTUM).read_text()
+    text = (kernels / STATISTICS).read_text()
     begin = text.index("@njit(cache=True)\ndef wilder(")
     end = text.index("@njit", begin + 1)
     moved = "from rooney.kernels.jit import njit\n\n\n" + text[begin:end]
     (kernels / "rooney/kernels/indicators/averages.py").write_text(moved)
     left = text[:begin] + text[end:]
     imports = "from rooney.kernels.indicators.averages import wilder\nfrom rooney.kernels.jit import njit\n"
-    (kernels / MOMENTUM).write_text(left.replace("from rooney.kernels.jit import njit\n", imports))
+    (kernels / STATISTICS).write_text(left.replace("from rooney.kernels.jit import njit\n", imports))
     assert Tree(kernels).kernels(USED) == before()
 
 
 def test_a_new_kernel_that_nothing_uses_keeps_the_digest(kernels: Path) -> None:
-    path = kernels / MOMENTUM
+    path = kernels / STATISTICS
     path.write_text(path.read_text() + "\n\n@njit\ndef brand_new(s, n, x):\n    return x + 1.0\n")
     assert Tree(kernels).kernels(USED) == before()
 
@@ -96,20 +95,20 @@ def test_a_new_kernel_that_nothing_uses_keeps_the_digest(kernels: Path) -> None:
 def test_docstrings_comments_and_annotations_keep_the_digest(kernels: Path) -> None:
     edit(
         kernels,
-        MOMENTUM,
+        STATISTICS,
         ("Wilder's average one", "The average one"),
         ("    seen = int(", "    # why\n    seen = int("),
     )
-    edit(kernels, MOMENTUM, ("def wilder(average: float, x: float, n: int) -> float:", "def wilder(average, x, n):"))
+    edit(kernels, STATISTICS, ("def wilder(average: float, x: float, n: int) -> float:", "def wilder(average, x, n):"))
     edit(kernels, "rooney/kernels/step.py", ('"""The step', '"""This step'))
     assert Tree(kernels).kernels(USED) == before()
 
 
 def test_an_operator_in_a_function_that_a_used_kernel_calls_changes_the_digest(kernels: Path) -> None:
-    text = (kernels / MOMENTUM).read_text()
+    text = (kernels / STATISTICS).read_text()
     body = text[text.index("def wilder(") : text.index("@njit", text.index("def wilder("))]
     assert "+" in body
-    (kernels / MOMENTUM).write_text(text.replace(body, body.replace("+", "-")))
+    (kernels / STATISTICS).write_text(text.replace(body, body.replace("+", "-")))
     assert Tree(kernels).kernels(USED) != before()
 
 
