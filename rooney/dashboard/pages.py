@@ -246,11 +246,7 @@ class Face(msgspec.Struct, frozen=True):
     @property
     def last(self) -> Decision | None:
         """The newest decision; of several at one mark the one that acted, or was kept from it."""
-        snapshot = self.one.snapshot
-        if snapshot is None or not snapshot.decisions:
-            return None
-        newest = [item for item in snapshot.decisions if item.ts_mark == snapshot.decisions[0].ts_mark]
-        return min(newest, key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
+        return next(iter(self.one.newest_decisions), None)
 
 
 _PARTS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -292,14 +292,20 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
             "score": one.score if math.isfinite(one.score) else None,
             "facts": one.facts,
             "orders": [
-                {"id": order.id, "role": order.role.name.lower(), "state": str(order.state),
-                 "events": [{"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
-                            for s in order.events]}
+                {
+                    "id": order.id,
+                    "role": order.role.name.lower(),
+                    "state": str(order.state),
+                    "events": [
+                        {"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
+                        for s in order.events
+                    ],
+                }
                 for order in one.orders
             ],
         }
         for one in answers
-    ]  # fmt: skip
+    ]
 
 
 def needs_look(answers: Sequence[Answer]) -> bool:
