@@ -27,9 +27,17 @@ LEAST_PAUSE_S = {"slack": 1.0, "discord": 2.0, "apprise": 1.0}  # between two me
 BACK_OFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 # what Slack says of a webhook that will never work again, beside 404 and 410; of these, 403 and 400 carry some
 _SLACK_GONE = (
-    "no_service", "no_team", "team_disabled", "invalid_token", "no_active_hooks", "action_prohibited",
-    "channel_not_found", "channel_is_archived", "posting_to_general_channel_denied", "user_not_found",
-)  # fmt: skip
+    "no_service",
+    "no_team",
+    "team_disabled",
+    "invalid_token",
+    "no_active_hooks",
+    "action_prohibited",
+    "channel_not_found",
+    "channel_is_archived",
+    "posting_to_general_channel_denied",
+    "user_not_found",
+)
 _DISCORD_GONE = (10015, 50027)  # unknown webhook, invalid webhook token
 
 

@@ -60,6 +60,7 @@ def why(call: Call, name: str, symbol: str | None, at: str | None) -> None:
     1 if a decision is overdue, or an order that was decided did not get through.
     """
     from rooney.ops import why as act
+    from rooney.ops.silence import is_overdue, silence
 
     config = call.load()
     rules = act.rules_of(config, name)
@@ -80,9 +81,9 @@ def why(call: Call, name: str, symbol: str | None, at: str | None) -> None:
     for each in [symbol] if symbol else rules.params:
         decision = act.newest_decision(path, at_ns, each) if strategy.snapshot is not None else None
         newest = decision[0] if decision else None
-        overdue = act.is_overdue(rules.timeframe, each, at_ns, newest)
+        overdue = is_overdue(rules.timeframe, each, at_ns, newest)
         if overdue:
-            answers.append(act.silence(strategy, system, rules, each, at_ns, newest))
+            answers.append(silence(strategy, system, rules, each, at_ns, newest))
         if decision is not None and strategy.snapshot is not None and (symbol or not overdue):
             answers.append(act.explain(*decision, strategy.snapshot, rules))
     head = f"{name}, {strategy.block.mode if strategy.block else '?'}, decides on {rules.timeframe} bars"

@@ -15,8 +15,9 @@ from rooney.config.loader import Config
 from rooney.config.schema import Dashboard
 from rooney.dashboard import openmetrics as metrics
 from rooney.dashboard.events import Stream
-from rooney.dashboard.pages import Pages, Query, Tab
+from rooney.dashboard.pages import Pages, Tab
 from rooney.dashboard.poller import Watcher
+from rooney.dashboard.query import Query
 from rooney.monitor.conditions import attention
 from rooney.monitor.system import System
 

@@ -15,13 +15,19 @@ TEMPLATES = Path(__file__).with_name("templates")
 STYLE = Path(__file__).with_name("static") / "style.css"
 DIFFERENCES_SHOWN = 60
 _ROWS = (
-    ("trades", "trades", "count"), ("pnl_usd", "P&L, USD", "usd"), ("win_rate", "win rate", "share"),
-    ("profit_factor", "profit factor", "plain"), ("expectancy_usd", "per trade", "usd"), ("sharpe", "Sharpe", "plain"),
-    ("max_drawdown_usd", "max drawdown", "plain"), ("costs_usd", "costs", "plain"),
+    ("trades", "trades", "count"),
+    ("pnl_usd", "P&L, USD", "usd"),
+    ("win_rate", "win rate", "share"),
+    ("profit_factor", "profit factor", "plain"),
+    ("expectancy_usd", "per trade", "usd"),
+    ("sharpe", "Sharpe", "plain"),
+    ("max_drawdown_usd", "max drawdown", "plain"),
+    ("costs_usd", "costs", "plain"),
     ("hours_held", "hours held", "plain"),
-    ("decide_p50_ms", "bar to decision p50, ms", "plain"), ("decide_p99_ms", "bar to decision p99, ms", "plain"),
+    ("decide_p50_ms", "bar to decision p50, ms", "plain"),
+    ("decide_p99_ms", "bar to decision p99, ms", "plain"),
     ("send_p50_ms", "request to answer p50, ms", "plain"),
-)  # fmt: skip
+)
 
 
 def environment() -> Environment:
@@ -34,9 +40,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {
-        "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price,
-        "ms": charts.milliseconds, "mib": charts.mebibytes, "sign": charts.sign, "label": charts.label,
-    }  # fmt: skip
+        "usd": charts.usd,
+        "plain": charts.plain,
+        "share": charts.share,
+        "price": charts.price,
+        "ms": charts.milliseconds,
+        "mib": charts.mebibytes,
+        "sign": charts.sign,
+        "label": charts.label,
+    }
     return found
 
 
@@ -55,9 +67,7 @@ def rows_of(runs: tuple[Measures, ...]) -> list[tuple[str, list[str]]]:
         if all(value is None for value in values):
             continue
         write = writers.get(kind)
-        rows.append(
-            (label, [write(math.nan if v is None else v) if write is not None else f"{v:,}" for v in values])
-        )  # fmt: skip
+        rows.append((label, [write(math.nan if v is None else v) if write is not None else f"{v:,}" for v in values]))
     return rows
 
 

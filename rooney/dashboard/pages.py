@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -22,6 +21,7 @@ from rooney.config.schema import Dashboard, StrategyBlock
 from rooney.dashboard import charts
 from rooney.dashboard import comparison as comparing
 from rooney.dashboard.charts import Curve
+from rooney.dashboard.query import Query
 from rooney.ledger.records import Decision, TradeRow
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
@@ -46,45 +46,6 @@ from rooney.secrets import Secret
 from rooney.systemd import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
-
-
-class Query(msgspec.Struct, frozen=True):
-    """What a page's address asks for beside its path; every combination has a link of its own.
-
-    zone: utc or chicago; colours: classic (green, red) or safe (blue, orange); page: whose parts the event
-    stream is to bring; the rest filters tables
-    """
-
-    zone: str = "utc"
-    colours: str = "classic"
-    symbol: str = ""
-    reason: str = ""
-    side: str = ""
-    strategy: str = ""
-    state: str = ""
-    page: str = ""
-
-    @classmethod
-    def of(cls, given: Mapping[str, str]) -> "Query":
-        """Whatever was asked; what cannot be meant is left out, so that nothing odd comes back in a link."""
-        known = {name: given.get(name, "") for name in cls.__struct_fields__}
-        known = {name: value for name, value in known.items() if value and value.isascii() and len(value) <= 40}
-        if known.get("zone") not in charts.ZONES:
-            known.pop("zone", None)
-        if known.get("colours") not in ("classic", "safe"):
-            known.pop("colours", None)
-        return cls(**known)
-
-    def link(self, path: str, **changes: str) -> str:
-        """An address with this query, changed; what is as by default is not in it."""
-        mine = {name: changes.get(name, getattr(self, name)) for name in self.__struct_fields__}
-        default = Query()
-        asked = {name: value for name, value in mine.items() if value != getattr(default, name)}
-        return f"{path}?{urlencode(asked)}" if asked else path
-
-    def tab(self, path: str) -> str:
-        """The address of another page: filters stay behind."""
-        return Query(self.zone, self.colours).link(path)
 
 
 class Tab(msgspec.Struct, frozen=True):
@@ -285,11 +246,7 @@ class Face(msgspec.Struct, frozen=True):
     @property
     def last(self) -> Decision | None:
         """The newest decision; of several at one mark the one that acted, or was kept from it."""
-        snapshot = self.one.snapshot
-        if snapshot is None or not snapshot.decisions:
-            return None
-        newest = [item for item in snapshot.decisions if item.ts_mark == snapshot.decisions[0].ts_mark]
-        return min(newest, key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
+        return next(iter(self.one.newest_decisions), None)
 
 
 _PARTS: dict[str, Callable[..., dict[str, Any]]] = {

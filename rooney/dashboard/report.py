@@ -19,17 +19,24 @@ from rooney.performance.report import Report
 ZONE = "chicago"
 _HERE = Path(__file__).parent
 _FILTERS = {
-    "usd": charts.usd, "plain": charts.plain, "share": charts.share, "price": charts.price, "sign": charts.sign,
+    "usd": charts.usd,
+    "plain": charts.plain,
+    "share": charts.share,
+    "price": charts.price,
+    "sign": charts.sign,
     "label": charts.label,
-}  # fmt: skip
+}
 
 
 def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
     """The whole page. made_ns: when, UTC ns."""
     environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters |= _FILTERS
     known = [one for one in reports if one.portrait is not None and one.day is not None]
     parts = {one.name: _part(one) for one in known}

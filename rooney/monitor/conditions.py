@@ -147,8 +147,11 @@ def _of_health(kind: str, text: str, exposed: bool) -> Condition:
     word, _, rest = kind.partition(" ")
     name, _, intent = rest.partition(" ")
     if word == "unconfirmed":
-        do = (f"rooney resolve {intent} --filled PRICE", f"rooney resolve {intent} --not-filled",
-              f"rooney flatten {name}")  # fmt: skip
+        do = (
+            f"rooney resolve {intent} --filled PRICE",
+            f"rooney resolve {intent} --not-filled",
+            f"rooney flatten {name}",
+        )
         return Condition(Severity.CRITICAL, name, f"order {intent}", text, do)
     if word == "halted":
         return Condition(Severity.CRITICAL, name, DAILY_LOSS, text, (f"rooney resume {name}",))

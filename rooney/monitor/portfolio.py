@@ -153,9 +153,11 @@ def _open_ns(begin_ns: int, end_ns: int) -> int:
 
 
 def capacity(
-    snapshot: Snapshot, volumes: Mapping[str, Sequence[int]], traded: Mapping[str, tuple[float, float]],
+    snapshot: Snapshot,
+    volumes: Mapping[str, Sequence[int]],
+    traded: Mapping[str, tuple[float, float]],
     assumed_ticks: Mapping[str, float],
-) -> list[Capacity]:  # fmt: skip
+) -> list[Capacity]:
     """Each instrument that was traded.
 
     volumes: contracts traded in recent minutes, by symbol; traded: (USD per 1.0 of price, tick size) of what is ordered

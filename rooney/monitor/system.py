@@ -16,7 +16,7 @@ from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
 from rooney.ledger.reader import holder
-from rooney.ledger.records import Held
+from rooney.ledger.records import Decision, Held
 from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.messages import HubStatus
@@ -62,6 +62,13 @@ class StrategyLook(msgspec.Struct, frozen=True):
     def is_enabled(self) -> bool:
         """Its worker would start."""
         return self.block is not None and self.block.enabled
+
+    @property
+    def newest_decisions(self) -> list[Decision]:
+        """Decisions of the newest mark that has any; first the one that acted, or was kept from it."""
+        decisions = self.snapshot.decisions if self.snapshot else ()
+        newest = [item for item in decisions if item.ts_mark == decisions[0].ts_mark]
+        return sorted(newest, key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
 
     def open_usd(self, held: Held) -> float:
         """P&L of one position at its last price, before costs; an estimate."""

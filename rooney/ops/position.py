@@ -179,9 +179,15 @@ def plan(snapshot: Snapshot, one: Stated) -> list[str]:
 def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
     """The statement as a worker takes it."""
     return Command(
-        ts_ns, Verb.POSITION, who, reason,
-        symbol=one.symbol, side=int(one.side), quantity=one.quantity, price=one.price,
-    )  # fmt: skip
+        ts_ns,
+        Verb.POSITION,
+        who,
+        reason,
+        symbol=one.symbol,
+        side=int(one.side),
+        quantity=one.quantity,
+        price=one.price,
+    )
 
 
 def state(snapshot: Snapshot, one: Stated, who: str, reason: str, clock: Clock) -> str:

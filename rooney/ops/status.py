@@ -29,9 +29,13 @@ def lines(system: System, units: dict[str, str]) -> list[str]:
     rows = [_HEAD, *(_row(one, system) for one in system.strategies)]
     usd = "USD, estimated: no fill is ever reported back"
     text = [
-        _clock(system), _hub(system), _redis(system), "", *_table(rows),
+        _clock(system),
+        _hub(system),
+        _redis(system),
+        "",
+        *_table(rows),
         _sum(system, usd),
-    ]  # fmt: skip
+    ]
     if usage := [_usage(name, units.get(name, ""), system.usage.get(name)) for name in _unit_names(system, units)]:
         text += ["", *table(usage, indent="")]
     text.append("")
@@ -106,11 +110,10 @@ def _row(one: StrategyLook, system: System) -> tuple[str, ...]:
 
 
 def last_decision(one: StrategyLook) -> str:
-    """What was decided at the newest mark that decided anything: the acting instrument's reason before the others'."""
-    if one.snapshot is None or not one.snapshot.decisions:
+    """Reason at the newest mark that decided anything: the acting instrument's before the others'."""
+    newest = one.newest_decisions
+    if not newest:
         return ""
-    newest = [item for item in one.snapshot.decisions if item.ts_mark == one.snapshot.decisions[0].ts_mark]
-    newest.sort(key=lambda item: (item.reason in ("no_signal", "warming_up", "hold"), item.symbol))
     rest = f" +{len(newest) - 1}" if len(newest) > 1 else ""
     return f"{newest[0].symbol} {newest[0].reason}{rest} {minute_text(newest[0].ts_mark)[11:]}"
 
@@ -172,15 +175,28 @@ def as_json(system: System, units: dict[str, str]) -> dict[str, Any]:
             for item in capacities(system)
         ],
         "comparisons": [
-            {"name": one.name, "kind": one.kind, "ts_ns": one.ts_ns, "discrepancy": one.discrepancy,
-             "clean_days": one.clean_days, "is_alarm": one.is_alarm, "trouble": one.trouble or None}
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "ts_ns": one.ts_ns,
+                "discrepancy": one.discrepancy,
+                "clean_days": one.clean_days,
+                "is_alarm": one.is_alarm,
+                "trouble": one.trouble or None,
+            }
             for one in system.verdicts
         ],
         "conditions": [_condition(one) for one in conditions(system)],
         "hub": {
-            "state": hub.state, "ts_tape_ns": hub.ts_tape, "ts_last_record_ns": hub.ts_last_record,
-            "sessions": hub.sessions, "pending_minutes": hub.pending_minutes, "counts": hub.counts,
-        } if hub else None,
+            "state": hub.state,
+            "ts_tape_ns": hub.ts_tape,
+            "ts_last_record_ns": hub.ts_last_record,
+            "sessions": hub.sessions,
+            "pending_minutes": hub.pending_minutes,
+            "counts": hub.counts,
+        }
+        if hub
+        else None,
         "redis": {
             "away": system.market.away or None,
             "used_bytes": info.used_bytes if info else None,
@@ -206,7 +222,7 @@ def as_json(system: System, units: dict[str, str]) -> dict[str, Any]:
             }
             for name in _unit_names(system, units)
         },
-    }  # fmt: skip
+    }
 
 
 def _condition(one: Condition) -> dict[str, Any]:
@@ -233,9 +249,15 @@ def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
         "trades": measures.trades if measures else None,
         "positions": [
             {
-                "symbol": held.symbol, "contract": held.contract, "side": held.side, "quantity": held.quantity,
-                "entry_price": held.entry_price, "entry_ts_ns": held.entry_ts, "last_price": _number(held.mark),
-                "open_usd": _number(one.open_usd(held)), "bars_held": held.bars_held,
+                "symbol": held.symbol,
+                "contract": held.contract,
+                "side": held.side,
+                "quantity": held.quantity,
+                "entry_price": held.entry_price,
+                "entry_ts_ns": held.entry_ts,
+                "last_price": _told(held.mark),
+                "open_usd": _told(one.open_usd(held)),
+                "bars_held": held.bars_held,
             }
             for held in (snapshot.open if snapshot else [])
         ],
@@ -248,16 +270,12 @@ def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
         "switches": [str(switch) for switch in one.switches],
         "health": {name: _told(value) for name, value in asdict(one.health).items()} if one.health else None,
         "unreadable": str(one.unreadable) if one.unreadable else None,
-    }  # fmt: skip
+    }
 
 
 def _told(value: Any) -> Any:
     """JSON has neither NaN nor infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def screen(text: Sequence[str], width: int, height: int) -> str:

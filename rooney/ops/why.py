@@ -25,7 +25,6 @@ from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO
 from rooney.models.forest import Model
-from rooney.monitor.system import StrategyLook, System
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
 from rooney.strategy.filters import Filter, filter_field
@@ -257,67 +256,6 @@ def _order(order: Order) -> str:
     return f"{order.role.name.lower()} {order.ticker} {size}, {order.cause}: {' -> '.join(steps)}"
 
 
-def silence(
-    one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int, newest: Decision | None
-) -> Answer:
-    """Why nothing was decided for an instrument around `at_ns`: the first cause that holds."""
-    snapshot = one.snapshot
-    market = system.market
-    facts = {"clock": _moment(symbol, at_ns)}
-    if newest is not None:
-        facts["last decision"] = f"{minute_text(newest.ts_mark)} {newest.reason}"
-    if snapshot is not None:
-        facts["worker"] = ("runs" if one.is_running else "does not run") + (
-            f", last minute {minute_text(snapshot.ts_mark)}"
-        )
-    facts["tape"] = f"last minute {minute_text(market.ts_tape)}"
-    hub = system.hub_now
-    facts["hub"] = "unknown: Redis is away" if market.away else hub.state if hub is not None else "no hub"
-    reason, text = _cause(one, system, rules, symbol, at_ns)
-    name = snapshot.name if snapshot else one.name
-    return Answer(name, symbol, at_ns, reason, text, facts, {}, math.nan, ())
-
-
-def _cause(one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: int) -> tuple[str, str]:
-    snapshot, market = one.snapshot, system.market
-    if at_ns > system.now_ns:
-        return "future", "that is not over yet"
-    if sessions.window_at(group_of(symbol), at_ns - 1) is None:
-        return "closed", "the market was closed: no bar, no decision"
-    if snapshot is None or not snapshot.ts_mark:
-        return "no_minute", "its worker has not finished a minute yet"
-    if at_ns <= snapshot.ts_mark:
-        return "no_bar", f"no {rules.timeframe} bar of {symbol} ended then: it decides only where one does"
-    if market.away:
-        return "no_redis", "Redis is away: the worker gets no minutes, so it decides nothing; exits follow their policy"
-    if at_ns > market.ts_tape:
-        hub = system.hub_now
-        said = f"the hub says {hub.state}" if hub is not None else "no hub says anything"
-        return "no_tape", f"no minute of that time is on the tape ({said}): nothing new is decided until it is"
-    if not one.is_running:
-        return "down", "its worker does not run: it takes these minutes in when it starts"
-    return "behind", "its worker has not come that far yet"
-
-
-def _moment(symbol: str, at_ns: int) -> str:
-    local = datetime.fromtimestamp(at_ns // _SECOND_NS, UTC).astimezone(CHICAGO)
-    window = sessions.window_at(group_of(symbol), at_ns - 1)
-    state = f"open until {minute_text(window.close_ns)[11:]}" if window else "market closed"
-    return f"{second_text(at_ns)}, Chicago {local:%a %H:%M:%S}, {state}"
-
-
-def is_overdue(timeframe: str, symbol: str, at_ns: int, newest: Decision | None) -> bool:
-    """Whether at `at_ns` a newer decision could be expected than `newest`, or the market was closed."""
-    window = sessions.window_at(group_of(symbol), at_ns - 1)
-    if window is None or newest is None:
-        return True
-    if timeframe == "daily":
-        return at_ns - newest.ts_mark > 24 * sessions.HOUR_NS
-    length_ns = sessions.HOUR_NS if timeframe == "hourly" else sessions.MINUTE_NS
-    end_ns = at_ns - at_ns % length_ns
-    return max(window.open_ns, newest.ts_mark) < end_ns
-
-
 def summary(answers: Sequence[Answer], head: str) -> list[str]:
     """A line per instrument."""
     return [head, *table([(a.symbol, minute_text(a.ts_mark), a.reason, a.text) for a in answers])]
@@ -354,14 +292,20 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
             "score": one.score if math.isfinite(one.score) else None,
             "facts": one.facts,
             "orders": [
-                {"id": order.id, "role": order.role.name.lower(), "state": str(order.state),
-                 "events": [{"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
-                            for s in order.events]}
+                {
+                    "id": order.id,
+                    "role": order.role.name.lower(),
+                    "state": str(order.state),
+                    "events": [
+                        {"state": str(s.state), "ts_ns": s.ts_wall, "status": s.status, "detail": s.detail}
+                        for s in order.events
+                    ],
+                }
                 for order in one.orders
             ],
         }
         for one in answers
-    ]  # fmt: skip
+    ]
 
 
 def needs_look(answers: Sequence[Answer]) -> bool:

@@ -17,8 +17,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from rooney.config.schema import StrategyBlock
 from rooney.dashboard import charts
-from rooney.dashboard.pages import Query
 from rooney.dashboard.pages import settings as shown_settings
+from rooney.dashboard.query import Query
 from rooney.secrets import Secret
 from tests.support.dashboard import Site, standing, two_strategies
 from tests.support.operate import ENTERED, LEAVE, Bench
