@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from research.models import promote
+from rooney.cli.models import run_promote
+from rooney.cli.options import Call
 from rooney.config.loader import Config, load_config
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import configured_vetoes
@@ -63,7 +64,9 @@ def test_its_bundle_is_accepted(config: Config) -> None:
 
 def test_models_trained_then_are_promoted_now(config: Config) -> None:
     source = config.path.parent / "trained"
-    assert promote.run_promote(config, "b", source, {}, "", dry_run=True, as_json=True) == 0
+    with pytest.raises(SystemExit) as ended:
+        run_promote(Call(), config, "b", source, {}, "", dry_run=True)
+    assert ended.value.code == 0
 
 
 def test_its_checkpoint_is_resumed_and_steps_on_to_the_same_state(config: Config, checkpoint: Checkpoint) -> None:

@@ -194,7 +194,7 @@ def test_a_gateway_that_is_not_there_is_tried_again_after_growing_pauses(
 
 
 def test_the_pause_is_short_again_after_a_session_that_brought_something(caplog: pytest.LogCaptureFixture) -> None:
-    script = [faults.RefuseAuth("later"), faults.RefuseAuth("later"), faults.Reset(after=10), faults.Close(after=20)]
+    script = [faults.RefuseAuth("later"), faults.RefuseAuth("later"), faults.Close(after=10), faults.Close(after=20)]
     gateway = Gateway(MARKET, until_ns=END + 2 * SECOND, faults=script)
     with (
         caplog.at_level(logging.WARNING, "rooney.hub.feed"),
