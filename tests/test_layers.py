@@ -1,5 +1,7 @@
 """The house as it is meant to be: layers, linters, and what each set of packages brings along."""
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -99,3 +101,68 @@ def test_what_looks_on_carries_no_compiler() -> None:
         "import rooney.cli, rooney.dashboard.process, rooney.alerts.on_failure, rooney.performance.period"
     )
     assert loaded.isdisjoint({"numba", "numpy", "databento", "polars", "requests"})
+
+
+# ── where code lives ──
+
+GROUND = {"errors", "log", "clock", "format", "files", "paths", "secrets", "systemd", "failpoints"}
+ENTRY_POINTS = {"__init__", "__main__", "warm"}  # warm: the old name of a command, for installers of version 0.1.0
+TREE = {
+    path.relative_to(ROOT): ast.parse(path.read_text())
+    for top in ("rooney", "research", "strategies")
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
+
+
+def _layers(container: str) -> set[str]:
+    (contract,) = (
+        each for each in PROJECT["tool"]["importlinter"]["contracts"] if each.get("containers") == [container]
+    )
+    assert contract["exhaustive"]
+    named = {name.strip() for line in contract["layers"] for name in re.split(r"[|:]", line)}
+    return named | set(contract.get("exhaustive_ignores", ()))
+
+
+@pytest.mark.parametrize("top", ["rooney", "research"])
+def test_every_module_is_on_a_line_of_the_layers(top: str) -> None:
+    found = {path.parts[1].removesuffix(".py") for path in TREE if path.parts[0] == top} - {"__init__"}
+    assert found == _layers(top)
+
+
+def test_nothing_lies_flat_in_rooney_but_the_ground() -> None:
+    flat = {path.stem for path in TREE if path.parent == Path("rooney")}
+    assert flat == GROUND | ENTRY_POINTS
+
+
+def test_no_module_outside_the_kernels_is_longer_than_400_lines() -> None:
+    long = [str(path) for path in TREE if len((ROOT / path).read_text().splitlines()) > 400]
+    assert [path for path in long if "kernels" not in path] == []
+
+
+def test_no_function_outside_the_kernels_has_more_than_80_statements() -> None:
+    long = [
+        f"{path}: {function.name}"
+        for path, tree in TREE.items()
+        if "kernels" not in path.parts
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and sum(isinstance(node, ast.stmt) for node in ast.walk(function)) > 81  # itself, and 80
+    ]
+    assert long == []
+
+
+def test_no_private_name_is_used_by_another_module() -> None:
+    used = []
+    for path, tree in TREE.items():
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module is not None]
+        ours = [node for node in imports if node.module.split(".")[0] in ("rooney", "research", "strategies")]
+        names = {alias.asname or alias.name for node in ours for alias in node.names}
+        private = {name for name in names if name.startswith("_") and not name.startswith("__")}
+        private |= {
+            f"{node.value.id}.{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
+            if node.attr.startswith("_") and not node.attr.startswith("__")
+        }
+        used += [f"{path}: {name}" for name in sorted(private)]
+    assert used == []
