@@ -14,6 +14,7 @@ from typing import Any
 from bench import data
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.market.instruments import parse_contract
 from rooney.market.messages import decode_minute
 from rooney.market.tape import ContractCount, Published
@@ -25,7 +26,7 @@ P50_MS, P99_MS = 2.0, 10.0  # more than the whole way may take would leave nothi
 
 def read(path: str, count: int, after_ns: int) -> None:
     """The reader's process: the moment each minute was decoded, on stdout."""
-    bus = Publisher(socket=path)
+    bus = Publisher(DataHub(redis_socket=path))
     print("ready", flush=True)
     found: list[tuple[int, int]] = []
     while len(found) < count:

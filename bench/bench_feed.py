@@ -27,6 +27,7 @@ from databento_dbn import TradeMsg
 from bench import data, gateway
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.hub.feed import Feed
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of
@@ -239,7 +240,7 @@ def _whole(minutes: int) -> _Whole:
         argv = python("rooney", "hub", "--config", str(config), "--start", "2026-03-11T13:30")
         hub = Part("hub", argv, directory, {"DATABENTO_API_KEY": gateway.KEY}, notify=True)
         parts.append(hub)
-        bus = Publisher(socket=str(directory / "redis.sock"))
+        bus = Publisher(DataHub(redis_socket=str(directory / "redis.sock")))
         _wait(lambda: bus.tape_bounds() is not None, 60)
         began_s, began_cpu_s = time.monotonic(), _cpu_s(hub.process.pid)
         # The burst's own minute ends a quarter of a second after it.

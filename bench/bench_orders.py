@@ -101,7 +101,7 @@ def _place(rules: Rules, *options: str) -> Iterator[_Bench]:
             return payload_of(one, reject_after_s=15, tick_size=tick, ts_decided_ns=ts_decided_ns)
 
         clock, ledger = _Open(), _Timed(directory / "ledger.sqlite")
-        delivery = Delivery(ledger, client.send, payload, lambda _: "equity", clock, rules, list, lambda _: "")
+        delivery = Delivery(ledger, client.send, payload, clock, rules, list, lambda _: "")
         try:
             yield _Bench(ledger, delivery, clock, log)
         finally:

@@ -26,6 +26,7 @@ from bench.measure import Row, percentile, report
 from bench.system import STRATEGY
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
+from rooney.config.schema import DataHub
 from rooney.engine.build import build_engine
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
@@ -78,7 +79,7 @@ def _run(
     running = parts[1:]
     for part in running:
         part.wait_ready(300)
-    bus = Publisher(socket=str(directory / "redis.sock"))
+    bus = Publisher(DataHub(redis_socket=str(directory / "redis.sock")))
     stopped, killed, hung, *others = running
     entries = data.minutes(minutes)
     for number, minute in enumerate(entries):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.sim.processes import start_redis
 
 VERSIONS = ("numpy", "numba", "msgspec", "redis", "hiredis", "databento")
@@ -39,6 +40,6 @@ def redis_socket() -> Iterator[str]:
 
 @pytest.fixture
 def bus(redis_socket: str) -> Iterator[Publisher]:
-    connection = Publisher(socket=redis_socket)
+    connection = Publisher(DataHub(redis_socket=redis_socket))
     yield connection
     connection.close()

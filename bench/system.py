@@ -16,6 +16,7 @@ import yaml
 from bench import data, gateway
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
+from rooney.config.schema import DataHub
 from rooney.engine.build import build_engine
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
@@ -127,7 +128,7 @@ def _run(directory: Path, parts: list[Part], source: gateway.Gateway, load: Load
     worker.wait_ready()
     hub = start("hub", python("rooney", "hub", *common, "--start", "2026-03-11T13:30"), env, notify=True)
     hub.wait_ready()
-    bus = Publisher(socket=str(directory / "redis.sock"))
+    bus = Publisher(DataHub(redis_socket=str(directory / "redis.sock")))
     end_ns = data.START_NS + load.minutes * MINUTE_NS
     limit = time.monotonic() + 60 + 1.5 * load.minutes * 60 / load.speed
     while not ((bounds := bus.tape_bounds()) and bounds[1] >= end_ns and _position(directory) >= end_ns):

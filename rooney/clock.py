@@ -3,6 +3,7 @@
 Staleness, settling and back-off all read it, so a replayed day behaves as the day did, at any speed.
 """
 
+import math
 import time
 
 CLOCK_DRIFT_S = 1.0  # a clock so far behind the exchange's is told to people
@@ -10,9 +11,13 @@ CLOCK_BEHIND_S = 2.0  # a bar that closed so far in our future: the age of every
 
 
 class Clock:
-    """Live: nanoseconds of the wall clock."""
+    """Live: nanoseconds of the wall clock.
+
+    patience_s: how long what runs beside the marks may be waited for
+    """
 
     replay = False
+    patience_s = 0.0
 
     def now_ns(self) -> int:
         """UTC ns."""
@@ -26,6 +31,7 @@ class ReplayClock(Clock):
     """Stands still between marks."""
 
     replay = True
+    patience_s = math.inf  # time does not pass meanwhile
 
     def __init__(self) -> None:
         self._now_ns = 0

@@ -1,6 +1,6 @@
 """The readers' side of Redis: tape, history, channels, and what the hub and the server say of themselves."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, ItemsView, Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from typing import Any
@@ -44,19 +44,19 @@ class Reader(Connection):
     def info(self) -> RedisInfo:
         """How the server does."""
         with self._errors("read its state"):
-            found: dict[str, Any] = self._redis.info()
+            facts: dict[str, Any] = self._redis.info()
             length = int(self._redis.xlen(TAPE))
         return RedisInfo(
-            version=str(found.get("redis_version", "")),
-            used_bytes=int(found.get("used_memory", 0)),
-            limit_bytes=int(found.get("maxmemory", 0)),
-            is_evicting=bool(found.get("maxmemory", 0)) and found.get("maxmemory_policy") != "noeviction",
-            clients=int(found.get("connected_clients", 0)),
-            clients_limit=int(found.get("maxclients", 0)),
-            uptime_s=int(found.get("uptime_in_seconds", 0)),
-            is_durable=bool(found.get("aof_enabled", 0)),
-            is_written=found.get("aof_last_write_status", "ok") == "ok"
-            and found.get("rdb_last_bgsave_status", "ok") == "ok",
+            version=str(facts.get("redis_version", "")),
+            used_bytes=int(facts.get("used_memory", 0)),
+            limit_bytes=int(facts.get("maxmemory", 0)),
+            is_evicting=bool(facts.get("maxmemory", 0)) and facts.get("maxmemory_policy") != "noeviction",
+            clients=int(facts.get("connected_clients", 0)),
+            clients_limit=int(facts.get("maxclients", 0)),
+            uptime_s=int(facts.get("uptime_in_seconds", 0)),
+            is_durable=bool(facts.get("aof_enabled", 0)),
+            is_written=facts.get("aof_last_write_status", "ok") == "ok"
+            and facts.get("rdb_last_bgsave_status", "ok") == "ok",
             tape_length=length,
         )
 
@@ -133,21 +133,20 @@ class Reader(Connection):
 
     def volumes(self, root: str, day: date) -> dict[int, int]:
         """Volume per contract number of one trade date."""
-        with self._errors("read volumes"):
-            found: dict[bytes, bytes] = self._redis.hgetall(volumes_key(root, day))  # type: ignore[assignment]
-        return {int(number): int(volume) for number, volume in found.items()}
+        return {int(number): int(volume) for number, volume in self._hash("volumes", volumes_key(root, day))}
 
     def last_prices(self, root: str) -> dict[int, float]:
         """Last price per contract number, in points."""
-        with self._errors("read last prices"):
-            found: dict[bytes, bytes] = self._redis.hgetall(last_prices_key(root))  # type: ignore[assignment]
-        return {int(number): float(price) for number, price in found.items()}
+        return {int(number): float(price) for number, price in self._hash("last prices", last_prices_key(root))}
 
     def fronts(self) -> dict[str, int]:
         """Contract number in use per root."""
-        with self._errors("read fronts"):
-            found: dict[bytes, bytes] = self._redis.hgetall(FRONTS)  # type: ignore[assignment]
-        return {root.decode(): int(number) for root, number in found.items()}
+        return {root.decode(): int(number) for root, number in self._hash("fronts", FRONTS)}
+
+    def _hash(self, contents: str, key: str) -> ItemsView[bytes, bytes]:
+        with self._errors(f"read {contents}"):
+            fields: dict[bytes, bytes] = self._redis.hgetall(key)  # type: ignore[assignment]
+        return fields.items()
 
 
 def _bars(entries: Iterable[Any]) -> list[Bar]:

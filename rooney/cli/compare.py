@@ -107,7 +107,7 @@ def audit(
     chosen = names or tuple(name for name in config.names if name in ledger_names(call.state_directory))
     kept = tape or Path(os.environ.get("STATE_DIRECTORY") or call.state_directory / "audit")
     if data is None and not dry_run:
-        bus = Reader.to(config.data_hub())
+        bus = Reader(config.data_hub())
         try:
             record(bus, tuple(config.file.instruments), kept)
         finally:

@@ -205,7 +205,7 @@ def data_fill(call: Call, directory: Path, until: str | None) -> None:
     config = call.load()
     given_ns = instant_ns(until, "--until")
     until_ns = time.time_ns() if given_ns is None else given_ns
-    bus = Publisher.to(config.data_hub())
+    bus = Publisher(config.data_hub())
     bus.ping()
     filled, absent = [], []
     with click.progressbar(config.instruments(), label="filling", file=sys.stderr, item_show_func=str) as roots:

@@ -32,7 +32,7 @@ def bars(call: Call, symbol: str | None, timeframe: str, follow: bool, count: in
     if symbol is not None and symbol not in known:
         raise ConfigError(f"instruments.{symbol}: no such instrument; configured are {', '.join(known)}")
     symbols = [symbol] if symbol else list(known)
-    bus = Reader.to(config.data_hub())
+    bus = Reader(config.data_hub())
     for each in symbols:
         for bar in bus.history(each, timeframe, count):
             _print_bar(bar, call.as_json)

@@ -112,7 +112,7 @@ def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> No
         ping,
         level_of(config.alerts().level),
         call.looker(config),
-        Reader.to(config.data_hub(), timeout_s=1.0),
+        Reader(config.data_hub(), timeout_s=1.0),
         call.control,
         reports or REPORTS,
         _own_directory(directory, Path("/var/lib/rooney-alert-sender")),

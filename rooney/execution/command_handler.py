@@ -6,14 +6,16 @@ bar. What the step has to know of it waits for the next mark.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rooney import log
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery, is_given_up
+from rooney.execution.gates import stopped
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.ledger.writer import Ledger
+from rooney.market.instruments import is_open
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
 from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
@@ -25,8 +27,11 @@ logger = logging.getLogger(__name__)
 _REACHES_STEP = (Verb.RESUME, Verb.POSITION, Verb.CASH)
 
 
-class Desk:
-    """One strategy's. symbols: all that it trades, in its order."""
+class CommandHandler:
+    """Commands and switches of one strategy, and the delivery they act on.
+
+    symbols: all that it trades, in its order
+    """
 
     def __init__(
         self, name: str, mode: str, symbols: Sequence[str], ledger: Ledger, control: Control, clock: Clock
@@ -41,12 +46,39 @@ class Desk:
         self._leaving: Switch | None = None
         self._switches_told: list[str] = []
         self._looked_at: tuple[int, bool] | None = None
-        self._exposed: list[Exposure] = []
         self._delivery: Delivery
 
-    def attach(self, delivery: Delivery) -> None:
-        """Whose orders it changes."""
-        self._delivery = delivery
+    def take_over(self, make_delivery: Callable[[], Delivery]) -> Delivery:
+        """Take charge of the orders of the last process, by the delivery that is made.
+
+        Before it is made, since it reads the ledger: what was left between "sending" and an outcome is of unknown fate.
+        """
+        for intent, events in self._ledger.unfinished():
+            if events[-1].state is State.SENDING:
+                # It was on its way until that process ended, which was before now: settling counts from here.
+                at_ns = max(events[-1].ts_clock, self._clock.now_ns())
+                why = "the process ended between sending and outcome"
+                event = self._ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
+                orderlog.happened(logger, intent, [*events, event])
+        self._delivery = make_delivery()
+        for intent, events in self._ledger.unfinished():
+            self._delivery.add(intent, events)
+        return self._delivery
+
+    def serve(self) -> None:
+        """Obey what waits, send what is due."""
+        self.turn()
+        self._delivery.turn(self._clock.patience_s)
+
+    def deliver(self, is_over: Callable[[], bool], pass_time: Callable[[], None]) -> list[Exposure]:
+        """Serve until nothing is exposed, nothing can be sent, or it is over; returns what is still exposed."""
+        while True:
+            self.serve()
+            exposed = exposures(read_ledger(self._ledger.path))
+            can_close = any(is_open(exposure.symbol, self._clock.now_ns()) for exposure in exposed)
+            if not can_close or is_over() or stopped(self.switches()):
+                return exposed
+            pass_time()
 
     def switches(self) -> list[Switch]:
         """As they are now; from any thread."""
@@ -90,10 +122,6 @@ class Desk:
         heard, self._unheard = self._unheard[:taken], self._unheard[taken:]
         return heard
 
-    def exposed(self) -> list[Exposure]:
-        """What is or may be open at the broker."""
-        return exposures(read_ledger(self._ledger.path))
-
     # ── commands ──
 
     def _obey(self, waiting: Waiting, command: Command) -> bool:
@@ -119,9 +147,11 @@ class Desk:
                 if lack := self._unknown(command.symbols):
                     self._control.refuse(waiting, lack)
                     return True
-                reading = read_ledger(self._ledger.path)
+                snapshot = read_ledger(self._ledger.path)
                 wanted = command.symbols or self._symbols
-                intents = self._exits(reading, [one for one in exposures(reading) if one.symbol in wanted], again=True)
+                intents = self._exits(
+                    snapshot, [exposure for exposure in exposures(snapshot) if exposure.symbol in wanted], again=True
+                )
                 return self._journal(waiting, command, intents)
             case Verb.RESUME:
                 self._delivery.resume()
@@ -175,44 +205,41 @@ class Desk:
 
     def _flatten_all(self, switch: Switch) -> None:
         """Close what is open and has no exit yet; looked at again only when something has changed."""
-        state = (self._ledger.last_event(), self._delivery_busy())
+        state = (self._ledger.last_event(), any(map(self._delivery.is_in_flight, self._symbols)))
         if state == self._looked_at:
             return
         self._looked_at = state
-        reading = read_ledger(self._ledger.path)
-        intents = self._exits(reading, exposures(reading), again=False)
+        snapshot = read_ledger(self._ledger.path)
+        intents = self._exits(snapshot, exposures(snapshot), again=False)
         if intents:
             who, reason = switch.who or "operator", switch.reason or f"switch {switch}"
             self._write(Command(time.time_ns(), Verb.FLATTEN, who, reason), intents)
 
-    def _delivery_busy(self) -> bool:
-        return any(self._delivery.is_in_flight(symbol) for symbol in self._symbols)
-
-    def _exits(self, reading: Snapshot, exposed: Sequence[Exposure], again: bool) -> list[Intent]:
+    def _exits(self, snapshot: Snapshot, exposed: Sequence[Exposure], *, again: bool) -> list[Intent]:
         """The exits that close what is exposed. again: also in place of one that was given up."""
-        prices = {held.symbol: held.mark for held in reading.held}
-        found: dict[str, Intent] = {}
-        for one in exposed:
-            if one.exit is not None and not (again and is_given_up(step.state for step in one.exit.events)):
+        prices = {held.symbol: held.mark for held in snapshot.held}
+        exits: dict[str, Intent] = {}
+        for exposure in exposed:
+            if exposure.exit is not None and not (again and is_given_up(step.state for step in exposure.exit.events)):
                 continue
 
             def is_taken(id_: str) -> bool:
-                return id_ in found or self._ledger.has_intent(id_)
+                return id_ in exits or self._ledger.has_intent(id_)
 
             intent = Intent(
-                new_intent_id(self._name, self._mode, one.contract, Role.EXIT, reading.ts_mark, is_taken),
+                new_intent_id(self._name, self._mode, exposure.contract, Role.EXIT, snapshot.ts_mark, is_taken),
                 self._name,
                 self._mode,
-                one.symbol,
-                one.contract,
-                one.ticker,
+                exposure.symbol,
+                exposure.contract,
+                exposure.ticker,
                 Role.EXIT,
-                one.side,
-                one.quantity,
+                exposure.side,
+                exposure.quantity,
                 BY_OPERATOR,
-                prices[one.symbol],
-                reading.ts_mark,
+                prices[exposure.symbol],
+                snapshot.ts_mark,
                 self._ledger.next_seq(),
             )
-            found[intent.id] = intent
-        return list(found.values())
+            exits[intent.id] = intent
+        return list(exits.values())

@@ -19,7 +19,8 @@ from rooney.clock import Clock
 from rooney.execution import gates
 from rooney.execution.gates import Rules, Traffic, View
 from rooney.ledger.writer import Ledger
-from rooney.market import sessions
+from rooney.market.instruments import is_open
+from rooney.market.sessions import HOUR_NS
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
@@ -69,7 +70,7 @@ def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rul
 
 
 def is_given_up(states: Iterable[State]) -> bool:
-    """Whether an exit that went through `states` was of unknown fate so often that an operator has to look."""
+    """True of an exit that went through `states` was of unknown fate so often that an operator has to look."""
     return sum(state is State.UNCONFIRMED for state in states) >= MAX_UNCONFIRMED_EXITS
 
 
@@ -79,17 +80,6 @@ def _next_try(events: Sequence[Event], now_ns: int) -> int:
     if not tries:
         return min(now_ns, events[-1].ts_clock)
     return events[-1].ts_clock + int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
-
-
-def take_over(ledger: Ledger, clock: Clock) -> None:
-    """What the last process left between "sending" and an outcome is of unknown fate; before the first `Delivery`."""
-    for intent, events in ledger.unfinished():
-        if events[-1].state is State.SENDING:
-            # It was on its way until that process ended, which was before now: settling counts from here.
-            at_ns = max(events[-1].ts_clock, clock.now_ns())
-            why = "the process ended between sending and outcome"
-            event = ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
-            orderlog.happened(logger, intent, [*events, event])
 
 
 class _Order:
@@ -115,8 +105,9 @@ class Delivery:
     """Sends the intents of one strategy.
 
     send:     posts a payload and says what is known (rooney.execution.traderspost); None in mode dry: assumed
-    acknowledged payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
-    group_of: session group per symbol; nothing is sent while its instrument is closed
+              acknowledged
+    payload:  makes the request of an intent; its second argument is when it was decided, UTC ns
+    nothing is sent while the session of an instrument is closed
     switches: the operator's, read anew for each request
     feed:     why the market data of a symbol cannot be trusted now, or empty
     """
@@ -126,7 +117,6 @@ class Delivery:
         ledger: Ledger,
         send: Callable[[Payload], Receipt] | None,
         payload: Callable[[Intent, int], Payload],
-        group_of: Callable[[str], str],
         clock: Clock,
         rules: Rules,
         switches: Callable[[], Sequence[Switch]],
@@ -135,12 +125,11 @@ class Delivery:
         self._ledger = ledger
         self._send = send
         self._payload = payload
-        self._group_of = group_of
         self._clock = clock
         self._rules = rules
         self._switches = switches
         self._feed = feed
-        recent = ledger.attempts_since(clock.now_ns() - sessions.HOUR_NS)
+        recent = ledger.attempts_since(clock.now_ns() - HOUR_NS)
         self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
@@ -263,16 +252,13 @@ class Delivery:
 
     def _at_ns(self, intent: Intent, action: Next, now_ns: int) -> int:
         """When an order may go out, UTC ns; never, while its instrument is closed: TradersPost would queue it."""
-        if action.at_ns is None or not self._is_open(intent, now_ns):
+        if action.at_ns is None or not is_open(intent.symbol, now_ns):
             return _NEVER
         return max(action.at_ns, self._traffic.exit_from(intent) if intent.role is Role.EXIT else 0)
 
-    def _is_open(self, intent: Intent, now_ns: int) -> bool:
-        return sessions.window_at(self._group_of(intent.symbol), now_ns) is not None
-
     def _watch(self, order: _Order, now_ns: int, stopped: str) -> None:
         """Tell people of an exit that does not get through, each reason once."""
-        if not self._is_open(order.intent, now_ns):
+        if not is_open(order.intent.symbol, now_ns):
             order.wanted_ns = 0
             return
         order.wanted_ns = order.wanted_ns or now_ns
@@ -347,7 +333,7 @@ class Delivery:
         action = next_action(intent, events, now_ns, self._rules)
         if action.drop:
             return self._record(intent, State.DROPPED, action.drop)
-        if action.at_ns is None or action.at_ns > now_ns or not self._is_open(intent, now_ns):
+        if action.at_ns is None or action.at_ns > now_ns or not is_open(intent.symbol, now_ns):
             return None
         if reason := self._held_back(intent, now_ns):
             return None if intent.role is Role.EXIT else self._record(intent, State.DROPPED, reason)

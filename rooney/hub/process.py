@@ -343,7 +343,7 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
 
     return Hub(
         roots,
-        Publisher.to(hub),
+        Publisher(hub),
         make_feed,
         Notifier(),
         close_after_ms=hub.close_after_ms,

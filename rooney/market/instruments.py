@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
-from rooney.market.sessions import is_trade_date, previous_trade_date
+from rooney.market.sessions import is_trade_date, previous_trade_date, window_at
 
 MONTH_CODES = "FGHJKMNQUVXZ"  # January to December
 _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")
@@ -72,6 +72,11 @@ def group_of(root: str) -> str:
     """Session group of a root; unknown products keep the hours of index futures."""
     product = PRODUCTS.get(root)
     return product.group if product is not None else "equity"
+
+
+def is_open(root: str, ts_ns: int) -> bool:
+    """True while the session of a root is open."""
+    return window_at(group_of(root), ts_ns) is not None
 
 
 class Contract(msgspec.Struct, frozen=True, order=True):

@@ -14,9 +14,9 @@ from rooney.clock import CLOCK_BEHIND_S
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
-from rooney.market.instruments import deadline, group_of, parse_contract
+from rooney.market.instruments import deadline, is_open, parse_contract
 from rooney.market.messages import HubStatus
-from rooney.market.sessions import trade_date, window_at
+from rooney.market.sessions import trade_date
 from rooney.monitor.heartbeat import Beat
 from rooney.monitor.market import STALE_S, Market
 from rooney.monitor.system import Seen, StrategyLook, System
@@ -225,7 +225,7 @@ def _of_orders(one: StrategyLook, system: System) -> list[Condition]:
             detail = " ".join(f"{order.events[-1].status} {order.events[-1].detail}".split())
             text = f"{one.name}: exit {order.id} of {order.contract} refused: {detail}"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
-        elif since_s > EXIT_ALARM_S and window_at(group_of(order.symbol), system.now_ns) is not None:
+        elif since_s > EXIT_ALARM_S and is_open(order.symbol, system.now_ns):
             text = f"{one.name}: exit {order.id} of {order.contract} is {order.state} for {since_s:.0f} s"
             found.append(Condition(Severity.CRITICAL, one.name, f"order {order.id}", text, do))
     return found

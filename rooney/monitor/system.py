@@ -139,7 +139,7 @@ class Looker:
         self._only = only
         self.symbols = tuple(config.file.instruments)
         block = config.data_hub()
-        self._bus = Reader.to(block, timeout_s=REDIS_TIMEOUT_S)
+        self._bus = Reader(block, timeout_s=REDIS_TIMEOUT_S)
         self.market = MarketView(self._bus, self.symbols)
         self.units = UnitsView()
         self._kept = KeptView(state)

@@ -23,7 +23,7 @@ def look(config: Config, state: Path = STATE_DIRECTORY) -> Seen:
     """The hub's status and every enabled strategy's ledger."""
     block = config.data_hub()
     why, hub = "", None
-    bus = Reader.to(block)
+    bus = Reader(block)
     with contextlib.closing(bus):
         try:
             hub = _status(bus)

@@ -12,7 +12,7 @@ from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, BusError, ConfigError, MessageError
 from rooney.files import read_text
 from rooney.market import sessions
-from rooney.market.instruments import group_of
+from rooney.market.instruments import is_open
 from rooney.market.messages import HubStatus
 from rooney.ops import compile as precompile
 from rooney.paths import CREDENTIAL_STORE
@@ -84,7 +84,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
     except ConfigError:
         return []  # said already
     try:
-        bus = Reader.to(block)
+        bus = Reader(block)
         bus.ping()
         status = bus.status()
     except (BusError, MessageError) as error:
@@ -116,7 +116,7 @@ def _of_settings(bus: Reader) -> list[Finding]:
 def _of_feed(config: Config, status: HubStatus, now_ns: Callable[[], int]) -> list[Finding]:
     """Clock and feed, each judged by the other."""
     ahead_s = (status.ts_last_record - now_ns()) / 1e9
-    in_session = any(sessions.window_at(group_of(root), now_ns()) is not None for root in config.file.instruments)
+    in_session = any(is_open(root, now_ns()) for root in config.file.instruments)
     if in_session and -ahead_s > CLOCK_AHEAD_S:
         text = (
             f"the newest record is {-ahead_s:.0f} s old, in session: this machine's clock is ahead, or the feed is late"

@@ -18,10 +18,10 @@ def leave(snapshot: Snapshot, command: Command, clock: Clock) -> str:
     # A unit about to start must find its ledger free: it would stay down for good.
     if not snapshot.held or is_running(snapshot.name):
         return f"left for the worker of {snapshot.name}, which takes it when it starts: {path}"
-    from rooney.execution.offline import StandIn  # compiled parts come with it
+    from rooney.execution.offline import OfflineWorker  # compiled parts come with it
 
-    with StandIn(snapshot, clock) as stand_in:
-        stand_in.obey()
+    with OfflineWorker(snapshot, clock) as worker:
+        worker.obey()
     refused = path.with_suffix(".refused")
     if refused.exists():
         raise ControlError(f"{command.verb} was refused, see above; {refused} did nothing")

@@ -19,13 +19,13 @@ from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
 from rooney.execution.gates import Rules
-from rooney.execution.offline import StandIn, can_go
+from rooney.execution.offline import OfflineWorker
 from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot, read_ledger
-from rooney.market.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS, is_open
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
@@ -170,7 +170,8 @@ def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Fl
     while True:
         now = read_ledger(ledger)
         left = wanted(now, order.symbols)
-        if not left or time.monotonic() > end or not can_go(left, clock):
+        can_close = any(is_open(exposure.symbol, clock.now_ns()) for exposure in left)
+        if not can_close or time.monotonic() > end:
             return _result("worker", before, left, order)
         if holder(ledger) is None:
             raise FlattenError("its worker has ended meanwhile; run this again")
@@ -192,8 +193,8 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
         tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
         return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
 
-    with StandIn(before, means.clock, rules, client.send if client else None, payload) as stand_in:
-        left = [one for one in stand_in.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
+    with OfflineWorker(before, means.clock, rules, client.send if client else None, payload) as worker:
+        left = [one for one in worker.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
     return _result("here", before, left, order)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rooney.format import minute_text, second_text
 from rooney.ledger.records import Decision
 from rooney.market import sessions
-from rooney.market.instruments import group_of
+from rooney.market.instruments import group_of, is_open
 from rooney.market.sessions import CHICAGO
 from rooney.monitor.system import StrategyLook, System
 from rooney.ops.why import Answer, Rules
@@ -37,7 +37,7 @@ def _cause(one: StrategyLook, system: System, rules: Rules, symbol: str, at_ns: 
     snapshot, market = one.snapshot, system.market
     if at_ns > system.now_ns:
         return "future", "that is not over yet"
-    if sessions.window_at(group_of(symbol), at_ns - 1) is None:
+    if not is_open(symbol, at_ns - 1):
         return "closed", "the market was closed: no bar, no decision"
     if snapshot is None or not snapshot.ts_mark:
         return "no_minute", "its worker has not finished a minute yet"

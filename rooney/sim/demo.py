@@ -21,6 +21,7 @@ import yaml
 
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
+from rooney.config.schema import DataHub
 from rooney.engine.build import build_engine
 from rooney.format import iso_minute
 from rooney.market import sessions
@@ -48,7 +49,7 @@ class Demo:
         # A unix socket's path may be 107 characters long, so the run directory is a short one.
         self.directory = Path(tempfile.mkdtemp(prefix="rooney-"))
         self.parts: list[Part] = []
-        self._bus = Publisher(socket=str(self.directory / "redis.sock"))
+        self._bus = Publisher(DataHub(redis_socket=str(self.directory / "redis.sock")))
 
     def run(self, progress: Callable[[float, str], None]) -> dict[str, Any]:
         """Start everything, stream, stop, count."""

@@ -1,6 +1,11 @@
-"""How far a worker can trust its market data now: Redis, the hub's word on each instrument, this machine's clock."""
+"""A worker's market data: entries of the tape as minutes, and how far they can be trusted now.
 
+That depends on Redis, on the hub's word on each instrument, and on this machine's clock.
+"""
+
+import contextlib
 import logging
+import math
 from collections.abc import Sequence
 
 from rooney import log
@@ -8,15 +13,30 @@ from rooney.bus.outage import Outage
 from rooney.bus.reader import Reader
 from rooney.clock import CLOCK_DRIFT_S, Clock
 from rooney.errors import BusError, MessageError
-from rooney.market.instruments import group_of
-from rooney.market.messages import NO_ENTRY, InstrumentState, Minute
-from rooney.market.sessions import window_at
+from rooney.format import iso_second
+from rooney.market.instruments import is_open
+from rooney.market.messages import NO_ENTRY, Bar, InstrumentState, Minute, MinuteFlag, decode_minute
 from rooney.worker import status
-from rooney.worker.minutes import no_entry_states
 
 logger = logging.getLogger(__name__)
 
 _STATE_OF = {InstrumentState(state).name.lower(): state for state in NO_ENTRY}
+
+
+def minute_of(ts_close: int, data: bytes) -> Minute:
+    """The minute of a tape entry. One that cannot be read is a gap: nothing in it is known."""
+    with contextlib.suppress(MessageError):
+        minute = decode_minute(data)
+        if minute.ts_close == ts_close and all(map(is_possible, minute.bars)):
+            return minute
+    logger.error("tape entry %s cannot be read (%d bytes): treated as a gap", iso_second(ts_close), len(data))
+    return Minute(ts_close, [], [], {}, int(MinuteFlag.GAP))
+
+
+def is_possible(bar: Bar) -> bool:
+    """True of a bar that can be; prices below zero can, they have been."""
+    prices = bar.open + bar.high + bar.low + bar.close
+    return 0 <= bar.ts_open < bar.ts_close < 1 << 62 and 0 <= bar.volume < 1 << 53 and math.isfinite(prices)
 
 
 class MarketData:
@@ -49,7 +69,7 @@ class MarketData:
 
     def take(self, minute: Minute) -> None:
         """Believe the newest minute."""
-        self._minute_says = no_entry_states(minute)
+        self._minute_says = {symbol: state for symbol, state in minute.states.items() if state in NO_ENTRY}
 
     def ask_hub(self) -> None:
         """Believe the hub's status between its minutes; a replay's past has no such present."""
@@ -84,5 +104,5 @@ class MarketData:
             for symbol, state in (self._hub_says | self._minute_says).items()
             if symbol in self._symbols
         }
-        is_open = any(window_at(group_of(symbol), now_ns) is not None for symbol in self._symbols)
-        return status.data(states, is_open, (now_ns - position_ns) / 1e9 if position_ns else None)
+        in_session = any(is_open(symbol, now_ns) for symbol in self._symbols)
+        return status.data(states, in_session, (now_ns - position_ns) / 1e9 if position_ns else None)

@@ -6,7 +6,6 @@ intents and the tape position; an intent is in the ledger before anything is sen
 
 import atexit
 import logging
-import math
 import os
 import time
 from collections.abc import Callable
@@ -23,15 +22,14 @@ from rooney.engine.engine import Engine
 from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_OK, BusError
 from rooney.execution.account_lock import AccountLock, runtime_directory
-from rooney.execution.command_handler import Desk
-from rooney.execution.delivery import Delivery, take_over
-from rooney.execution.gates import Rules, stopped
+from rooney.execution.command_handler import CommandHandler
+from rooney.execution.delivery import Delivery
+from rooney.execution.gates import Rules
 from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.format import iso_second
 from rooney.ledger.writer import Ledger
-from rooney.market.instruments import group_of
-from rooney.market.sessions import MINUTE_NS, trade_date, window_at
+from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control, control_directory
 from rooney.orders.decisions import Decided, intent_of
@@ -42,10 +40,8 @@ from rooney.strategy.hooks import Hooks
 from rooney.systemd import Notifier
 from rooney.systemd import interval as watchdog_interval_s
 from rooney.worker import status
-from rooney.worker.market_data import MarketData
-from rooney.worker.minutes import minute_of
-from rooney.worker.progress import Heard, Progress
-from rooney.worker.recovery import READ_AHEAD, Recovery
+from rooney.worker.market_data import MarketData, minute_of
+from rooney.worker.recovery import READ_AHEAD, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -67,30 +63,25 @@ class Worker:
         engine: Engine,
         ledger: Ledger,
         bus: Reader,
-        make_delivery: Callable[[Desk, Callable[[str], str]], Delivery],
+        make_delivery: Callable[[CommandHandler, Callable[[str], str]], Delivery],
         control: Control,
         clock: Clock,
     ) -> None:
-        """make_delivery: of the desk, and of why the market data of a symbol cannot be trusted."""
-        self.name = strategy.name
+        """make_delivery: of the operator's commands, and of why the market data of a symbol cannot be trusted."""
+        self._strategy = strategy
         self._mode = strategy.settings.mode
-        self._on_stop = strategy.settings.on_stop
-        self._traded = strategy.traded
         self._engine = engine
         self._ledger = ledger
         self._bus = bus
         self._make_delivery = make_delivery
         self._clock = clock
         self._notifier = Notifier()
-        self._progress = Progress(engine, ledger)
+        self._progress = Progress(engine, ledger, bus, clock, self._notifier)
         self._symbols = self._progress.symbols
-        self._recovery = Recovery(self.name, self._progress, bus, clock, self._notifier)
         self._market_data = MarketData(bus, clock, self._symbols)
-        self._desk = Desk(self.name, self._mode, self._symbols, ledger, control, clock)
+        self._commands = CommandHandler(strategy.name, self._mode, self._symbols, ledger, control, clock)
         self._hooks = Hooks(engine.compiled.instance())
         self._stopping = False
-        # How long delivery may be waited for. A replay's clock stands still meanwhile, so it waits as long as it takes.
-        self._patience_s = math.inf if clock.replay else 0.0
         self._halted: set[str] = set()  # limits that hold entries back, as last said
         self._said_ready = False
         self._delivery: Delivery
@@ -104,14 +95,14 @@ class Worker:
         self._notifier.extend_timeout(COMPILE_S)
         self._engine.compile()
         self._take_over()
-        if self._until_redis(self._recover):
+        if self._recover():
             warm = f"{self._engine.warm()} of {len(self._symbols)} instruments warm"
             text = f"ready: {self._mode} mode, {warm}, tape position {iso_second(self._progress.position_ns)}"
             log.event(logger, log.NOTICE, "start", text)
             self._say()
             self._follow()
         self._notifier.stopping()
-        if self._on_stop == "flatten":
+        if self._strategy.settings.on_stop == "flatten":
             self._flatten()
         if self._delivery.close(timeout_s=15):
             self._ledger.close()
@@ -128,39 +119,35 @@ class Worker:
     def _flatten(self) -> None:
         """Close everything before ending, as far as markets are open and the time to stop allows."""
         self._notifier.extend_timeout(STOP_S + 20)
-        self._desk.leave("on_stop: flatten")
+        self._commands.leave("on_stop: flatten")
         end = time.monotonic() + (STOP_REPLAY_S if self._clock.replay else STOP_S)
-        while True:
-            self._serve()
-            exposed = [exposure.symbol for exposure in self._desk.exposed()]
-            is_open = any(window_at(group_of(symbol), self._clock.now_ns()) is not None for symbol in exposed)
-            if not is_open or time.monotonic() > end or stopped(self._desk.switches()):
-                break
+
+        def pass_time() -> None:
             self._notifier.watchdog()
             time.sleep(0.05)
-        if exposed:
-            text = f"on_stop: flatten: {', '.join(exposed)} may still be open; exits go on at the next start"
-            log.event(logger, logging.CRITICAL, "exit", text)
 
-    def _serve(self) -> None:
-        """The operator, and what is due to be sent."""
-        self._desk.turn()
-        self._delivery.turn(self._patience_s)
+        exposed = self._commands.deliver(lambda: time.monotonic() > end, pass_time)
+        if exposed:
+            symbols = ", ".join(exposure.symbol for exposure in exposed)
+            text = f"on_stop: flatten: {symbols} may still be open; exits go on at the next start"
+            log.event(logger, logging.CRITICAL, "exit", text)
 
     # ── start ──
 
-    def _until_redis(self, act: Callable[[], None]) -> bool:
-        """Do what needs Redis, as often as it takes; False when stopped meanwhile."""
+    def _recover(self) -> bool:
+        """Recover once Redis is there; False when stopped meanwhile."""
         while not self._stopping:
             try:
-                act()
+                minute = self._progress.recover()
             except BusError as error:
                 logger.error("%s; waiting for it", error)
                 self._notifier.status("waiting for Redis")
                 self._notifier.extend_timeout(30)
-                self._serve()
+                self._commands.serve()
                 time.sleep(REDIS_PAUSE_S)
             else:
+                if minute is not None:
+                    self._market_data.take(minute)
                 return True
         return False
 
@@ -168,18 +155,9 @@ class Worker:
         """Take charge of the orders of the last process; from the ledger alone, so that Redis may be away."""
         finished = self._ledger.finished()
         if finished is not None:
-            self._recovery.check_mode(finished, self._mode)
+            self._progress.check_mode(finished, self._mode)
             self._clock.on_mark(finished.ts_mark)
-        take_over(self._ledger, self._clock)
-        self._delivery = self._make_delivery(self._desk, self._market_data.lack)
-        self._desk.attach(self._delivery)
-        for intent, events in self._ledger.unfinished():
-            self._delivery.add(intent, events)
-
-    def _recover(self) -> None:
-        minute = self._recovery.run()
-        if minute is not None:
-            self._market_data.take(minute)
+        self._delivery = self._commands.take_over(lambda: self._make_delivery(self._commands, self._market_data.lack))
 
     # ── the loop ──
 
@@ -195,7 +173,7 @@ class Worker:
                 self._market_data.ask_hub()
                 self._say()
                 next_say = now + 1.0
-            self._serve()
+            self._commands.serve()
             try:
                 wait_s = self._delivery.idle_s(BLOCK_S)
                 entries = self._bus.read_tape(self._progress.position_ns, READ_AHEAD, wait_s)
@@ -213,28 +191,29 @@ class Worker:
                 time.sleep(REDIS_PAUSE_S)
 
     def _on_entry(self, ts_close: int, data: bytes) -> None:
-        if self._recovery.takes(ts_close, data):
+        if self._progress.takes(ts_close, data):
             return
         self._clock.on_mark(ts_close)
         self._market_data.compare_clock(ts_close)
-        self._delivery.turn(self._patience_s)
+        self._delivery.turn(self._clock.patience_s)
         minute = minute_of(ts_close, data)
         self._market_data.take(minute)
         # What does not fit into one mark waits for the next; an operator's act finds room in any.
         room = OUTCOMES_PER_MARK * len(self._symbols)
         events = self._delivery.outcomes(room - len(self._symbols))
-        heard = Heard(events, self._desk.acts(room - len(events)))
-        decisions = self._engine.on_minute(minute, heard.outcomes(self._symbols))
+        acts = self._commands.acts(room - len(events))
+        decisions = self._engine.on_minute(minute, self._progress.outcomes(events, acts))
         intents: list[Intent] = []
         for decided in decisions.intents:
             intents.append(self._intent(decided, ts_close, {intent.id for intent in intents}))
-        halts = status.limit_notices(self._engine, self.name)
+        halts = status.limit_notices(self._engine, self._strategy.name)
         closed = [status.trade_notice(trade) for trade in decisions.trades]
         latency_ns = max(0, time.time_ns() - minute.ts_hub_ns) if minute.ts_hub_ns else 0
         self._progress.position_ns = ts_close
         is_due = ts_close % CHECKPOINT_EVERY_NS == 0
-        notices = [*halts, *closed]
-        planned = self._progress.commit(decisions, intents, heard, latency_ns, notices, checkpoint=is_due)
+        planned = self._progress.commit(
+            decisions, intents, events, acts, latency_ns, [*halts, *closed], checkpoint=is_due
+        )
         for intent, event in zip(intents, planned, strict=True):
             self._delivery.add(intent, [event])
         # An intent that waits costs latency: it is on its way before anything is said about it.
@@ -245,7 +224,7 @@ class Worker:
         self._tell_halts(halts)
         for trade in closed:
             orderlog.say(logger, "trade", trade)
-        self._delivery.turn(self._patience_s)
+        self._delivery.turn(self._clock.patience_s)
         self._hooks.call(intents, decisions.trades)
 
     def _tell_halts(self, halts: list[Notice]) -> None:
@@ -261,14 +240,14 @@ class Worker:
         def is_taken(id_: str) -> bool:
             return id_ in taken or self._ledger.has_intent(id_)
 
-        root, seq = self._traded[decided.symbol].root, self._ledger.next_seq()
-        return intent_of(decided, self.name, self._mode, root, ts_mark, seq, is_taken)
+        root, seq = self._strategy.traded[decided.symbol].root, self._ledger.next_seq()
+        return intent_of(decided, self._strategy.name, self._mode, root, ts_mark, seq, is_taken)
 
     def _say(self) -> None:
         """READY until the manager has taken it, then STATUS."""
         self._said_ready = self._said_ready or self._notifier.ready()
         _, day_usd, is_halted = self._engine.equity()
-        switches = self._desk.switches()
+        switches = self._commands.switches()
         state = status.headline(
             self._mode,
             is_redis_away=self._market_data.outage.is_on,
@@ -285,7 +264,7 @@ class Worker:
             f"{state} {status.holdings(self._engine.positions(), values)} day {day_usd:+.2f}",
             status.orders(len(self._delivery.unconfirmed()), is_sending),
             self._market_data.text(position_ns),
-            status.mark(position_ns),
+            f"mark {iso_second(position_ns)[11:16]}Z" if position_ns else "mark none",
         )
         self._notifier.status(" | ".join(parts))
 
@@ -315,7 +294,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
             broker_stop=block.broker_stop,
         )
 
-    def make_delivery(desk: Desk, feed: Callable[[str], str]) -> Delivery:
+    def make_delivery(commands: CommandHandler, feed: Callable[[str], str]) -> Delivery:
         caps = {symbol: instrument.size for symbol, instrument in traded.items()}
         rules = Rules(
             stale_after_s=block.stale_after_s,
@@ -326,7 +305,7 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
             requests_per_hour=block.requests_per_hour,
         )
         send = client.send if client else None
-        return Delivery(ledger, send, payload, group_of, clock, rules, desk.switches, feed)
+        return Delivery(ledger, send, payload, clock, rules, commands.switches, feed)
 
     control = Control(control_directory(os.environ), name)
-    return Worker(strategy, engine, ledger, Reader.to(settings.data_hub), make_delivery, control, clock)
+    return Worker(strategy, engine, ledger, Reader(settings.data_hub), make_delivery, control, clock)

@@ -1,24 +1,34 @@
-"""Recovery of a worker: every start brings engine and tape position to where the last process ended.
+"""A strategy's progress along the tape: engine and ledger, moved together by one transaction per minute.
 
-The newest checkpoint, then the tape again up to the ledger's position with the outcomes it holds, nothing sent or
-written; or, where that cannot be, features warmed up afresh from history and the positions kept.
+It survives its process, for every start is a recovery: the newest checkpoint, then the tape again up to the ledger's
+position with the outcomes it holds, nothing sent or written; or, where that cannot be, features warmed up afresh from
+history and the positions kept.
 """
 
 import contextlib
 import logging
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 
+from rooney import failpoints as faults
 from rooney.bus.reader import Reader
 from rooney.clock import Clock
+from rooney.engine.engine import Engine
 from rooney.errors import ConfigError, LedgerError, MessageError
 from rooney.format import iso_second
-from rooney.ledger.records import Finished
+from rooney.ledger.records import Checkpoint, Finished
+from rooney.ledger.writer import Ledger
 from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll, decode_roll
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders.control import Act
 from rooney.orders.decisions import Book, Decisions, Outcome
+from rooney.orders.intents import Event, Intent
+from rooney.orders.notices import Notice
+from rooney.orders.outcomes import of_act, of_event
 from rooney.systemd import Notifier
-from rooney.worker.minutes import is_possible, minute_of
-from rooney.worker.progress import Heard, Progress
+from rooney.worker import status
+from rooney.worker.market_data import is_possible, minute_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,20 +36,69 @@ READ_AHEAD = 200
 MIN_HISTORY_BARS = 300
 
 
-class Recovery:
-    """Start of one strategy, which may go on while the loop already turns: a tape that lost its end may come back."""
+class Progress:
+    """Engine and ledger of one strategy.
 
-    def __init__(self, name: str, progress: Progress, bus: Reader, clock: Clock, notifier: Notifier) -> None:
-        self._name = name
-        self._progress = progress
-        self._engine = progress.engine
-        self._ledger = progress.ledger
+    A recovery may go on while the worker's loop already turns: a tape that lost its end may come back.
+
+    symbols:     all that are traded, in order
+    position_ns: end of the newest minute stepped, UTC ns; 0 before the first
+    """
+
+    def __init__(self, engine: Engine, ledger: Ledger, bus: Reader, clock: Clock, notifier: Notifier) -> None:
+        self._engine = engine
+        self._ledger = ledger
         self._bus = bus
         self._clock = clock
         self._notifier = notifier
-        self._blank = self._engine.freeze()
+        self.symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
+        self.position_ns = 0
+        self._blank = engine.freeze()
         self._goal: Finished | None = None  # where the last process ended; minutes up to there are only stepped again
-        self._applied: dict[int, list[Outcome]] = {}
+        self._applied: defaultdict[int, list[Outcome]] = defaultdict(list)
+
+    # ── a mark ──
+
+    def outcomes(self, events: Sequence[tuple[Intent, Event]], acts: Sequence[Act]) -> list[Outcome]:
+        """News of orders, then of the operator, as the step is told; nothing of what is no longer traded."""
+        told = [of_event(intent, event) for intent, event in events]
+        known = [outcome for outcome in told if outcome is not None and outcome.symbol in self.symbols]
+        return known + [outcome for act in acts for outcome in of_act(act, self.symbols)]
+
+    def commit(
+        self,
+        decisions: Decisions,
+        intents: Sequence[Intent] = (),
+        events: Sequence[tuple[Intent, Event]] = (),
+        acts: Sequence[Act] = (),
+        latency_ns: int = 0,
+        notices: Sequence[Notice] = (),
+        *,
+        checkpoint: bool,
+    ) -> list[Event]:
+        """Write one mark, whole; returns the event that begins the life of each intent.
+
+        events, acts: the step has heard of
+        latency_ns:   from the minute's end at the hub to the decision; 0 where it is not known
+        """
+        planned = self._ledger.commit_mark(
+            decisions.ts_mark,
+            intents,
+            [event.seq for _, event in events],
+            decisions.evaluated,
+            decisions.trades,
+            self._engine.marks(),
+            latency_ns,
+            status.row(self._engine),
+            self._engine.book(),
+            Checkpoint(decisions.ts_mark, self._engine.digest, self._engine.freeze()) if checkpoint else None,
+            [act.seq for act in acts],
+            notices,
+        )
+        faults.point("after_mark_commit")
+        return planned
+
+    # ── recovery ──
 
     def check_mode(self, finished: Finished, mode: str) -> None:
         """Raise ConfigError if positions or orders are open in another mode: they would be orphaned in its account."""
@@ -51,11 +110,11 @@ class Recovery:
         held += [intent.contract for intent, _ in self._ledger.unfinished()]
         if held:
             raise ConfigError(
-                f"strategies.{self._name}.mode: changed from {last.mode} to {mode} with positions or orders in "
-                f"{', '.join(dict.fromkeys(held))}; close them in mode {last.mode} first. Not starting"
+                f"strategies.{self._ledger.strategy}.mode: changed from {last.mode} to {mode} with positions or "
+                f"orders in {', '.join(dict.fromkeys(held))}; close them in mode {last.mode} first. Not starting"
             )
 
-    def run(self) -> Minute | None:
+    def recover(self) -> Minute | None:
         """Bring engine and position to where the last process ended, as far as the tape reaches.
 
         return: the minute it ended with, if the tape has it: an entry may be left that was decided on it
@@ -71,13 +130,13 @@ class Recovery:
             self._begin_again(finished, bounds, "the tape no longer reaches back to the checkpoint")
         else:
             self._engine.restore(checkpoint.state)
-            self._progress.position_ns = checkpoint.ts_mark
+            self.position_ns = checkpoint.ts_mark
             self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
-            self._applied = {}
+            self._applied.clear()
             for ts_mark, event in self._ledger.applied_after(checkpoint.ts_mark):
-                self._tell_again(ts_mark, Heard(events=[(self._ledger.intent(event.intent), event)]))
+                self._applied[ts_mark] += self.outcomes([(self._ledger.intent(event.intent), event)], [])
             for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
-                self._tell_again(ts_mark, Heard(acts=[act]))
+                self._applied[ts_mark] += self.outcomes([], [act])
             self._catch_up()
         for ts_close, data in self._bus.read_tape(finished.ts_mark - 1_000_000, 1):
             if ts_close == finished.ts_mark:
@@ -86,13 +145,13 @@ class Recovery:
 
     def takes(self, ts_close: int, data: bytes) -> bool:
         """Take a minute that is finished already; False of one that is new, and to be decided on."""
-        if not self._progress.position_ns:
+        if not self.position_ns:
             # The tape was empty at the start; the hub has brought history since. A restart comes back to here.
             self.begin(ts_close - MINUTE_NS)
         if self._goal is None:
             return False
         self._step_again(ts_close, data, self._goal)
-        return ts_close <= self._progress.position_ns
+        return ts_close <= self.position_ns
 
     def begin(self, at_ns: int, book: Book | None = None) -> None:
         """Take up work after the minute `at_ns`, features from history; 0 while there is no tape yet."""
@@ -101,18 +160,15 @@ class Recovery:
         self._engine.warm_up(bars, rolls)
         if book is not None:
             self._engine.keep(book)
-        self._progress.position_ns, self._goal = at_ns, None
+        self.position_ns, self._goal = at_ns, None
         if at_ns:
             self._clock.on_mark(at_ns)
-            self._progress.commit(Decisions(at_ns, [], [], []), checkpoint=True)
-
-    def _tell_again(self, ts_mark: int, heard: Heard) -> None:
-        self._applied.setdefault(ts_mark, []).extend(heard.outcomes(self._progress.symbols))
+            self.commit(Decisions(at_ns, [], [], []), checkpoint=True)
 
     def _catch_up(self) -> None:
         """Step again what the ledger has finished, as far as the tape reaches."""
         while self._goal is not None:
-            entries = self._bus.read_tape(self._progress.position_ns, READ_AHEAD)
+            entries = self._bus.read_tape(self.position_ns, READ_AHEAD)
             if not entries or entries[0][0] > self._goal.ts_mark:
                 return  # the tape lost its end, or all: the hub may bring it back
             for ts_close, data in entries:
@@ -126,7 +182,7 @@ class Recovery:
             self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
             return
         self._engine.on_minute(minute_of(ts_close, data), self._applied.pop(ts_close, []))
-        self._progress.position_ns = ts_close
+        self.position_ns = ts_close
         if ts_close < goal.ts_mark:
             return
         if self._engine.marks() != goal.marks:

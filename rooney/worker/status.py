@@ -10,7 +10,6 @@ from typing import Any
 
 from rooney import log
 from rooney.engine.engine import Engine
-from rooney.format import iso_second
 from rooney.orders.decisions import Position, Trade
 from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, Notice, Turn
 
@@ -42,11 +41,6 @@ def headline(
         (is_halted, "HALTED daily loss"),
     )
     return next((text for is_so, text in states if is_so), mode)
-
-
-def mark(position_ns: int) -> str:
-    """`mark 14:31Z`: end of the newest minute, or `mark none`."""
-    return f"mark {iso_second(position_ns)[11:16]}Z" if position_ns else "mark none"
 
 
 def row(engine: Engine) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute
 from rooney.market.sessions import MINUTE_NS
@@ -80,7 +81,7 @@ def test_check_without_redis_is_attention_not_an_error() -> None:
 
 def test_check_names_a_redis_that_may_lose_what_it_was_given(redis_socket: str) -> None:
     """One that keeps nothing over a restart, and one that would rather drop the tape than refuse a minute."""
-    server = Publisher(socket=redis_socket)._redis
+    server = Publisher(DataHub(redis_socket=redis_socket))._redis
     lossy = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru", "appendonly": "no"}
     good = {name: server.config_get(name)[name] for name in lossy}
     try:
@@ -164,7 +165,7 @@ def _publish(bus: Publisher, ts_open: int, close: float) -> None:
 
 
 def test_bars_prints_what_was_published(redis_socket: str) -> None:
-    bus = Publisher(socket=redis_socket)
+    bus = Publisher(DataHub(redis_socket=redis_socket))
     _publish(bus, TEN_O_CLOCK, 6800.25)
     done = _rooney("bars", "ES", "--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}", "--json")
     assert done.returncode == 0, done.stderr
@@ -172,7 +173,7 @@ def test_bars_prints_what_was_published(redis_socket: str) -> None:
 
 
 def test_bars_follow_prints_a_bar_as_it_is_published(redis_socket: str) -> None:
-    bus = Publisher(socket=redis_socket)
+    bus = Publisher(DataHub(redis_socket=redis_socket))
     config = ["--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}"]
     command = [sys.executable, "-u", "-m", "rooney", "bars", "ES", "--follow", "--json", "--count", "1", *config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:

@@ -19,7 +19,7 @@ from rooney.execution.gates import ENTRY_FILL_S, Rules
 from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
-from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.instruments import PRODUCTS
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.lifecycle import TRANSITIONS
@@ -153,7 +153,7 @@ class Desk:
         self.switches: list[Switch] = []
         self.feed = ""
         self.delivery = Delivery(
-            ledger, self._record, self._payload, group_of, clock, RULES, lambda: self.switches, lambda symbol: self.feed
+            ledger, self._record, self._payload, clock, RULES, lambda: self.switches, lambda symbol: self.feed
         )
 
     def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
@@ -350,7 +350,7 @@ def test_an_exit_without_a_price_goes_out(desk: Any) -> None:
 
 
 def test_mode_dry_sends_nothing_and_acknowledges(ledger: Ledger) -> None:
-    d = Delivery(ledger, None, lambda one, ts: {}, group_of, HandClock(), RULES, list, lambda symbol: "")
+    d = Delivery(ledger, None, lambda one, ts: {}, HandClock(), RULES, list, lambda symbol: "")
     one = intent(ts_mark=OPEN)
     commit(ledger, OPEN, one)
     d.add(one, ledger.events(one.id))

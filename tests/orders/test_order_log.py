@@ -9,8 +9,7 @@ import pytest
 
 from rooney import log
 from rooney.clock import Clock
-from rooney.execution.command_handler import Desk
-from rooney.execution.delivery import take_over
+from rooney.execution.command_handler import CommandHandler
 from rooney.ledger.writer import Ledger
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control, Level, clear_switches, set_switch
@@ -105,7 +104,7 @@ def test_the_breaker_is_told_when_it_opens_and_when_it_closes(desk: Any, caplog:
 def test_a_switch_is_told_once_when_it_is_set_and_once_when_it_is_lifted(
     ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    at_hand = Desk("ibs", "paper", ["ES"], ledger, Control(tmp_path, "ibs"), Clock())
+    at_hand = CommandHandler("ibs", "paper", ["ES"], ledger, Control(tmp_path, "ibs"), Clock())
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             at_hand.turn()
@@ -119,12 +118,13 @@ def test_a_switch_is_told_once_when_it_is_set_and_once_when_it_is_lifted(
 
 
 def test_what_a_process_left_between_sending_and_outcome_is_crit_at_the_next_start(
-    desk: Any, ledger: Ledger, caplog: pytest.LogCaptureFixture
+    desk: Any, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     d = desk(says(A, 200))
     one = d.plan()
     ledger.record(one, G, d.clock.ns)
-    take_over(ledger, d.clock)
+    commands = CommandHandler("ibs", "paper", ["ES"], ledger, Control(tmp_path, "ibs"), d.clock)
+    commands.take_over(lambda: d.delivery)
     (told,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
     assert "unconfirmed the process ended between sending and outcome; it may be live" in told.message
     assert d.states(one) == [P, G, U]

@@ -11,9 +11,9 @@ import pytest
 import redis as redis_py
 import yaml
 
-from rooney.bus.client import Access
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
+from rooney.config.schema import DataHub
 from rooney.errors import BusError, ConfigError
 from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
@@ -22,7 +22,7 @@ from rooney.secrets import Secret
 from rooney.sim.processes import redis_server
 from tests.bus.test_client import published
 from tests.support.hub import until
-from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node
+from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node, connection
 
 
 @pytest.fixture
@@ -109,10 +109,13 @@ def test_the_hub_s_user_cannot_reach_beyond_its_own(node: Node, command: str) ->
 
 def test_without_a_user_or_with_a_wrong_password_nothing_is_answered_and_no_password_is_shown(node: Node) -> None:
     with pytest.raises(BusError, match="authenticated"):
-        Publisher("127.0.0.1", node.port).ping()
+        Publisher(DataHub(redis_host="127.0.0.1", redis_port=node.port)).ping()
     wrong = "not-the-password-of-anyone"
     with pytest.raises(BusError, match="invalid username-password") as refused:
-        Publisher("127.0.0.1", node.port, access=Access(username="hub", password=Secret(wrong))).ping()
+        block = DataHub(
+            redis_host="127.0.0.1", redis_port=node.port, redis_username="hub", redis_password=Secret(wrong)
+        )
+        Publisher(block).ping()
     assert wrong not in str(refused.value) + repr(refused.value.__cause__)
 
 
@@ -148,18 +151,14 @@ def test_over_tls_only_a_server_that_our_ca_signed_is_spoken_to(directory: Path)
     tls += ["--tls-ca-cert-file", str(ca), "--tls-auth-clients", "no"]
     node = Node(directory, *tls, tls=True)
     try:
-        bus = node.bus(tls=True, ca=str(ca))
+        bus = node.bus(redis_tls=True, redis_ca=str(ca))
         until(lambda: answers(bus), 20, node.part.tail)
         assert bus.publish(published(0))
         with pytest.raises(BusError, match="certificate verify failed"):
-            node.bus(tls=True).ping()
+            node.bus(redis_tls=True).ping()
         with pytest.raises(BusError):
             node.bus().ping()
-        elsewhere = Publisher(
-            "localhost",
-            node.port,
-            access=Access(username="hub", password=Secret(PASSWORDS["hub"]), tls=True, ca=str(ca)),
-        )
+        elsewhere = connection("hub", redis_port=node.port, redis_tls=True, redis_ca=str(ca))
         with pytest.raises(BusError, match=r"[Hh]ostname"):
             elsewhere.ping()
     finally:

@@ -12,6 +12,7 @@ import yaml
 
 from rooney.bus import outage
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.errors import EXIT_FAILURE, BusError
 from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus
@@ -94,7 +95,7 @@ class TcpRedis:
         return False
 
     def bus(self, timeout_s: float = 3.0) -> Publisher:
-        return Publisher("127.0.0.1", self.port, timeout_s=timeout_s)
+        return Publisher(DataHub(redis_host="127.0.0.1", redis_port=self.port), timeout_s=timeout_s)
 
     def env(self) -> dict[str, str]:
         """What the drop-in of a moved worker says."""
@@ -209,7 +210,7 @@ def test_a_start_that_redis_interrupts_counts_nothing_twice(redis: PrivateRedis)
     early = Gateway(Until(source, begin + 30 * MINUTE_NS), begin_ns=begin)
     with running(early), hub_thread(redis, early, roots, begin) as hub:
         hub.wait(begin + 29 * MINUTE_NS)
-    bus = Faltering(socket=redis.socket)
+    bus = Faltering(DataHub(redis_socket=redis.socket))
     gateway = Gateway(source, begin_ns=begin, until_ns=begin + 71 * MINUTE_NS)
     with running(gateway), hub_thread(redis, gateway, roots, begin, bus=bus) as hub:
         hub.wait(begin + 61 * MINUTE_NS)

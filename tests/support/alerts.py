@@ -19,6 +19,7 @@ from rooney.alerts.process import Sender
 from rooney.alerts.routing import Channel, Routes
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
+from rooney.config.schema import DataHub
 from rooney.ledger.writer import Ledger
 from rooney.monitor.system import Looker
 from rooney.orders.notices import Notice, Turn
@@ -142,7 +143,7 @@ def sender(
     """The sender over ledgers in `state` or `directory`/state; its turns are taken by the test."""
     config = load_config(configuration(directory), (), environ={})
     looker = Looker(config, state or directory / "state", directory / "control")
-    bus = Publisher(socket=str(directory / "no-redis"), timeout_s=0.2)
+    bus = Publisher(DataHub(redis_socket=str(directory / "no-redis")), timeout_s=0.2)
     url = Secret(ping.url) if ping else None
     places = directory / "control", directory / "reports", directory / "book"
     return Sender(routes_, [], url, level, looker, bus, *places, Notifier())

@@ -18,6 +18,7 @@ import yaml
 
 from rooney.bus.keys import market_key
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.config.settings import Instrument
 from rooney.errors import BusError
 from rooney.hub.definitions import Definition
@@ -61,7 +62,7 @@ class PrivateRedis:
         self.part = start_redis(self.directory)
 
     def bus(self, timeout_s: float = 3.0) -> Publisher:
-        return Publisher(socket=self.socket, timeout_s=timeout_s)
+        return Publisher(DataHub(redis_socket=self.socket), timeout_s=timeout_s)
 
     def clear(self) -> None:
         with contextlib.closing(self.bus()) as bus:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import redis as redis_py
 
-from rooney.bus.client import Access
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.secrets import Secret
 from rooney.sim.processes import Part, redis_server
 from tests.support.hosts import HERE, Host
@@ -29,6 +29,12 @@ def users_file(directory: Path) -> Path:
     # Redis takes no comments in this file.
     path.write_text("\n".join(line for line in text.splitlines() if line.startswith("user ")) + "\n")
     return path
+
+
+def connection(user: str, **options: object) -> Publisher:
+    """A connection of one of the users. options: of DataHub, where and how."""
+    block = DataHub(redis_username=user, redis_password=Secret(PASSWORDS[user]), **options)  # type: ignore[arg-type]
+    return Publisher(block, timeout_s=1.0)
 
 
 class Node:
@@ -56,10 +62,9 @@ class Node:
         with self.host.inside():
             self.part = Part(f"redis-{self.host.name}-{self.port}", self._argv, self._directory)
 
-    def bus(self, user: str = "hub", **access: object) -> Publisher:
-        """A connection; it is made by its first call, from where that is."""
-        given = Access(username=user, password=Secret(PASSWORDS[user]), **access)  # type: ignore[arg-type]
-        return Publisher(self.host.address, self.port, timeout_s=1.0, access=given)
+    def bus(self, user: str = "hub", **options: object) -> Publisher:
+        """A connection; it is made by its first call, from where that is. options: of DataHub."""
+        return connection(user, redis_host=self.host.address, redis_port=self.port, **options)
 
     def end_ns(self) -> int:
         """ts_close of the newest minute it has; 0 without one."""
@@ -121,9 +126,7 @@ class Cluster:
 
     def bus(self, user: str = "hub") -> Publisher:
         """A connection to whatever is the primary."""
-        sentinels = tuple((host.address, port) for host, port, _ in self.sentinels)
-        access = Access(username=user, password=Secret(PASSWORDS[user]), sentinels=sentinels, service=SERVICE)
-        return Publisher(access=access, timeout_s=1.0)
+        return connection(user, redis_sentinels=tuple(self.addresses()), redis_service=SERVICE)
 
     def close(self) -> None:
         """End everything."""

@@ -24,6 +24,7 @@ import yaml
 
 from rooney.bus.keys import TAPE
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.engine.engine import Engine
 from rooney.engine.settings import EngineInstrument, Limits
 from rooney.kernels.codes import OutcomeKind
@@ -335,7 +336,7 @@ class Rig:
         self.directory = directory
         self.redis_socket = redis_socket
         self.zygote = zygote
-        self.bus = Publisher(socket=str(redis_socket))
+        self.bus = Publisher(DataHub(redis_socket=str(redis_socket)))
         self.accounts = [Account(name, str(uuid.uuid4()), f"pw{uuid.uuid4().hex}") for name in names]
         self.blocks: dict[str, dict[str, Any]] = {
             name: {

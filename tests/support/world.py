@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.demo import load_history
@@ -129,7 +130,7 @@ class World:
 
     def bus(self) -> Publisher:
         """A connection of our own to the container's Redis, past its network."""
-        return Publisher(socket=str(self.machine.path("/run/redis/redis-server.sock")))
+        return Publisher(DataHub(redis_socket=str(self.machine.path("/run/redis/redis-server.sock"))))
 
     def tape_end(self) -> int:
         """End of the newest minute, UTC ns; 0 before the first."""

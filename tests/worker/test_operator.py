@@ -15,6 +15,7 @@ import pytest
 
 from rooney import log
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.market.messages import Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
@@ -150,7 +151,7 @@ def own_redis(one: Rig) -> Iterator[Part]:
     directory = Path(tempfile.mkdtemp(prefix="ro-"))
     one.redis_socket = directory / "redis.sock"
     server = start_redis(directory)
-    one.bus = Publisher(socket=str(one.redis_socket))
+    one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
     try:
         yield server
     finally:
@@ -171,7 +172,7 @@ def test_flatten_with_redis_down_closes_at_once_and_the_step_hears_it_at_the_nex
         again = start_redis(one.redis_socket.parent)
         try:
             wait_for(lambda: "Redis is back" in said(one))
-            one.bus = Publisher(socket=str(one.redis_socket))
+            one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
             stage.minute(QUIET, QUIET)
             found = stage.end()
         finally:

@@ -21,6 +21,7 @@ import pytest
 
 from rooney import failpoints as faults
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.errors import BusError
 from rooney.market.messages import Minute, encode
 from rooney.market.sessions import MINUTE_NS
@@ -385,7 +386,7 @@ def test_redis_restarted_in_mid_run_costs_nothing(rig: Any) -> None:
     server = start_redis(own)
     try:
         one.redis_socket = own / "redis.sock"
-        one.bus = Publisher(socket=str(one.redis_socket))
+        one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
         worker = one.begin(TAPE[:40], "restarted")
         one.wait_position(TAPE[39].ts_close)
         server.stop()
@@ -589,7 +590,7 @@ def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: 
     server = start_redis(own)
     try:
         one.redis_socket = own / "redis.sock"
-        one.bus = Publisher(socket=str(one.redis_socket))
+        one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
         one.publish(closes(QUIET))
         worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="1500000")
         wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 2)
