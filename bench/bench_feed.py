@@ -27,11 +27,13 @@ from databento_dbn import TradeMsg
 from bench import data, gateway
 from bench.measure import Row, median_of, percentile, report, rounds
 from rooney.bus.publisher import Publisher
-from rooney.config.schema import DataHub
-from rooney.hub.feed import Feed
+from rooney.config.schema import Databento, DataHub
+from rooney.hub.databento import Subscription
+from rooney.hub.feed import Feed, News
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
+from rooney.secrets import Secret
 from rooney.sim.databento.sources import Instrument
 from rooney.sim.databento.wire import Trades
 from rooney.sim.processes import Part, python, start_redis
@@ -50,17 +52,18 @@ MIN_SUSTAINED = 100_000.0  # as fast as it can: twice what is asked
 def _feed(port: int) -> Iterator[tuple[Feed, list[ClosedMinute]]]:
     """The hub's own feed, connected; what it builds goes into the list."""
     closed: list[ClosedMinute] = []
-    failures: list[Exception] = []
     groups = [group_of(root) for root in data.ROOTS]
     builder = MinuteBuilder(groups, data.START_NS, 50_000_000, closed.append, time.time_ns)
-    feed = Feed(builder, PRODUCTS, lambda _: None, failures.append, key=gateway.KEY, gateway="127.0.0.1", port=port)
+    subscription = Subscription(Databento(Secret(gateway.KEY), gateway="127.0.0.1", port=port), PRODUCTS)
+    news: list[News] = []
+    feed = Feed(builder, subscription, news.append, DataHub())
     feed.start()
     try:
         yield feed, closed
     finally:
         feed.stop()
         feed.join(10)
-    assert not failures
+    assert not [item for item in news if isinstance(item, Exception)]
 
 
 def _wait(done: Callable[[], bool], timeout_s: float = 60.0) -> int:

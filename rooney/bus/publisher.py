@@ -68,7 +68,7 @@ return 1
 class Publisher(Reader):
     """A connection that writes too, and reads where to go on from."""
 
-    def publish(self, published: Published, channels: bool = True) -> bool:
+    def publish(self, published: Published, *, channels: bool = True) -> bool:
         """Write one minute with everything that belongs to it; False if the tape already had it or a later one."""
         minute = published.minute
         args: list[Any] = [minute.ts_close // 1_000_000, encode(minute), TAPE_LENGTH, int(channels)]

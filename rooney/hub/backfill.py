@@ -9,7 +9,7 @@ import heapq
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import databento_dbn as dbn
 import zstandard  # comes with databento
 
 from rooney.errors import FeedError, FeedFatalError
-from rooney.hub.databento import contract_at, received_ns, stype_of
+from rooney.hub.databento import Subscription, contract_at, received_ns
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS
@@ -32,25 +32,16 @@ _DAY_S = 86_400.0
 class Archive:
     """Fills a MinuteBuilder from the historical API.
 
-    products: Databento product ids; a continuous one is not to be had here, its files do not name the contract
-    gateway:  URL of a local stand-in; None = Databento
+    subscription: its gateway is the URL of a local stand-in; a continuous product is not to be had here, the files do
+                  not name its contract
     limit_days, limit_usd: an older or a dearer gap is not healed
     """
 
     def __init__(
-        self,
-        products: Sequence[str],
-        *,
-        key: str,
-        dataset: str = "GLBX.MDP3",
-        gateway: str | None = None,
-        limit_days: float = math.inf,
-        limit_usd: float = math.inf,
+        self, subscription: Subscription, *, limit_days: float = math.inf, limit_usd: float = math.inf
     ) -> None:
-        self._products = products
-        self._key = key
-        self._dataset = dataset
-        self._where = {} if gateway is None else {"gateway": gateway}
+        self._subscription = subscription
+        self._dataset = subscription.source.dataset
         self._limit_days = limit_days
         self._limit_usd = limit_usd
         self.trades = 0
@@ -67,7 +58,7 @@ class Archive:
         What is built stays built: after an error, the next call goes on with the minute that is open then.
         Raises FeedError when another try may help, FeedFatalError when none will.
         """
-        if any(stype_of(product) == "continuous" for product in self._products):
+        if self._subscription.is_continuous:
             raise FeedFatalError("the historical API does not say which contracts a continuous product was")
         self._admit(builder.minute_ns, until_ns)
         builder.restart()
@@ -86,7 +77,7 @@ class Archive:
         if self._limit_usd == math.inf:
             return
         cost_usd = 0.0
-        for stype, symbols in self._by_stype():
+        for stype, symbols in self._subscription.by_stype():
             with self._errors("price", symbols):
                 cost_usd += self._client().metadata.get_cost(
                     self._dataset, start_ns, end_ns, symbols=symbols, schema="trades", stype_in=stype
@@ -96,20 +87,17 @@ class Archive:
                 f"the trades of the gap cost {cost_usd:.2f} USD, data_hub.heal_limit_usd allows {self._limit_usd:.2f}"
             )
 
-    def _by_stype(self) -> Iterator[tuple[str, list[str]]]:
-        for stype in ("parent", "raw_symbol"):
-            if symbols := [product for product in self._products if stype_of(product) == stype]:
-                yield stype, symbols
-
     def _client(self) -> Any:
-        return databento.Historical(self._key, **self._where)
+        source = self._subscription.source
+        where = {} if source.gateway is None else {"gateway": source.gateway}
+        return databento.Historical(source.api_key.reveal(), **where)
 
     def _hour(
         self, builder: MinuteBuilder, end_ns: int, on_mapping: Callable[[Contract], None], directory: Path
     ) -> None:
         start_ns = builder.minute_ns
         streams = []
-        for stype, symbols in self._by_stype():
+        for stype, symbols in self._subscription.by_stype():
             path = directory / stype
             with self._errors("trades", symbols):
                 self._client().timeseries.get_range(

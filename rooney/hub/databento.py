@@ -1,9 +1,13 @@
-"""What live and historical records have in common: how a product is asked for, when a trade came, which contract."""
+"""Common to live and historical records: how products are asked for, when a trade came, which contract it was in."""
 
 import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from rooney.config.schema import Databento
 from rooney.market.instruments import Contract, parse_contract
 
 UNDEF_TIMESTAMP = 2**64 - 1
@@ -16,6 +20,29 @@ def stype_of(product_id: str) -> str:
     if product_id.endswith((".FUT", ".OPT")):
         return "parent"
     return "continuous" if _CONTINUOUS.match(product_id) else "raw_symbol"
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """Products, and whom to ask for them.
+
+    products:    Databento product ids
+    definitions: the exchange's definitions are asked for too, before the first trade
+    """
+
+    source: Databento
+    products: Sequence[str]
+    definitions: bool = False
+
+    def by_stype(self) -> Iterator[tuple[str, list[str]]]:
+        """(stype, product ids): each way of asking that some product needs."""
+        for stype in ("parent", "continuous", "raw_symbol"):
+            if symbols := [product for product in self.products if stype_of(product) == stype]:
+                yield stype, symbols
+
+    @property
+    def is_continuous(self) -> bool:
+        """True where some product is a continuous one, whose contract changes."""
+        return any(stype_of(product) == "continuous" for product in self.products)
 
 
 def received_ns(trade: Any) -> int:

@@ -18,16 +18,19 @@ from typing import Any
 import databento
 import databento_dbn as dbn
 
+from rooney.config.schema import DataHub
 from rooney.errors import FeedError, FeedFatalError
 from rooney.format import iso_minute
 from rooney.hub.backfill import Archive
-from rooney.hub.databento import UNDEF_TIMESTAMP, contract_at, received_ns, stype_of
+from rooney.hub.databento import UNDEF_TIMESTAMP, Subscription, contract_at, received_ns
 from rooney.hub.definitions import Definition, definition
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
 
 logger = logging.getLogger(__name__)
+
+News = Contract | Definition | Exception
 
 BREAK_NS = 30 * MINUTE_NS  # half an hour before a trade date begins: all are closed, for every product
 REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the first wanted minute
@@ -60,50 +63,34 @@ class Feed(threading.Thread):
     While a session lives only the client's one thread touches the builder: each session's first record restarts it,
     and records of a session that is over are ignored. Between sessions this thread may fill it from the archive.
 
-    products:       Databento product ids to subscribe to
-    on_mapping:     called with each contract the feed knows, and with each definition it read
-    on_failure:     called once, when going on makes no sense (FeedFatalError or an error of our own)
-    dead_s:         without any record for so long a session is ended and a new one made
+    tell:           called with each contract the feed knows and each definition it read; once with an error, when
+                    going on makes no sense (FeedFatalError or an error of our own)
+    data_hub:       limits. Without any record for feed_dead_s a session is ended and a new one made; when gateway or
+                    archive have answered the wish for the past with errors for gap_limit_s, or the archive says that
+                    it will never give it, the feed goes on without: a gap
+    archive:        gives what the gateway does not replay; None = that is a gap
     replay_limit_s: the gateway replays no more than this; None = everything
-    archive:        gives what is older; None = that is a gap
-    gap_limit_s:    when gateway or archive have answered the wish for the past with errors for so long, or the archive
-                    says that it will never give it, go on without: a gap
-    definitions:    whether to read the exchange's definitions before the first session
+    pauses_s:       between sessions, the last one again and again
     """
 
     def __init__(
         self,
         builder: MinuteBuilder,
-        products: Sequence[str],
-        on_mapping: Callable[[Contract | Definition], None],
-        on_failure: Callable[[Exception], None],
+        subscription: Subscription,
+        tell: Callable[[News], None],
+        data_hub: DataHub,
         *,
-        key: str,
-        dataset: str = "GLBX.MDP3",
-        gateway: str | None = None,
-        port: int | None = None,
-        heartbeat_interval_s: int = 5,
-        dead_s: float = 15.0,
-        replay_limit_s: float | None = None,
         archive: Archive | None = None,
-        gap_limit_s: float = 300.0,
-        definitions: bool = False,
+        replay_limit_s: float | None = None,
         pauses_s: Sequence[float] = (1, 2, 4, 8, 16, 30),
     ) -> None:
         super().__init__(name="feed", daemon=True)
         self._builder = builder
-        self._products = products
-        self._on_mapping = on_mapping
-        self._on_failure = on_failure
-        self._key = key
-        self._dataset = dataset
-        self._where: dict[str, object] = {} if gateway is None else {"gateway": gateway, "port": port}
-        self._heartbeat_interval_s = heartbeat_interval_s
-        self._dead_s = dead_s
-        self._replay_limit_s = replay_limit_s
+        self._subscription = subscription
+        self._tell = tell
+        self._data_hub = data_hub
         self._archive = archive
-        self._gap_limit_s = gap_limit_s
-        self._definitions = definitions
+        self._replay_limit_s = replay_limit_s
         self._pauses_s = pauses_s
         self._stopping = threading.Event()
         self._current: _Session | None = None
@@ -122,8 +109,8 @@ class Feed(threading.Thread):
         self.gap_day: date | None = None  # the trade date on which it goes on
 
     def alive(self) -> bool:
-        """Whether a record of any kind came lately, in whatever session; at the start, whether one may still come."""
-        return time.monotonic() - self.last_record_mono < self._dead_s
+        """True while a record of any kind came lately, in whatever session; at the start, while one may still come."""
+        return time.monotonic() - self.last_record_mono < self._data_hub.feed_dead_s
 
     def now_ns(self) -> int:
         """The market's time as far as it can be told, UTC ns: the newest stamp moved on by the local clock."""
@@ -141,18 +128,18 @@ class Feed(threading.Thread):
         except Exception as error:  # noqa: BLE001 - without this thread the hub would wait for trades forever
             failure = error
         if failure is not None:
-            self._on_failure(failure)
+            self._tell(failure)
 
     def _run(self) -> Exception | None:
         """Session after session; returns why there cannot be another one, None when stopped."""
         attempt = -1
         refused_mono: float | None = None
-        if self._definitions:
+        if self._subscription.definitions:
             self._read_definitions()
         while True:
             heard_ns = self.last_record_ns
             now = time.monotonic()
-            replay = refused_mono is None or now - refused_mono < self._gap_limit_s
+            replay = refused_mono is None or now - refused_mono < self._data_hub.gap_limit_s
             session: _Session | None = None
             ended = self._fill()
             if not ended:
@@ -197,7 +184,7 @@ class Feed(threading.Thread):
             *map(iso_minute, (self._builder.minute_ns, until_ns)),
         )
         try:
-            self._archive.fill(self._builder, until_ns, self._on_mapping, self._stopping.is_set)
+            self._archive.fill(self._builder, until_ns, self._tell, self._stopping.is_set)
         except FeedFatalError as error:
             self._archive_refused = str(error)
             self._builder.counts["feed_errors"] += 1
@@ -206,10 +193,10 @@ class Feed(threading.Thread):
             self._builder.counts["feed_errors"] += 1
             now = time.monotonic()
             self._archive_failed_mono = self._archive_failed_mono or now
-            if now - self._archive_failed_mono < self._gap_limit_s:
+            if now - self._archive_failed_mono < self._data_hub.gap_limit_s:
                 return str(error)
-            self._archive_refused = f"{error}, for {self._gap_limit_s:g} s (data_hub.gap_limit_s)"
-            logger.error("%s; for %g s now: what is missing will be a gap", error, self._gap_limit_s)
+            self._archive_refused = f"{error}, for {self._data_hub.gap_limit_s:g} s (data_hub.gap_limit_s)"
+            logger.error("%s; for %g s now: what is missing will be a gap", error, self._data_hub.gap_limit_s)
         else:
             self._archive_failed_mono = 0.0
         return ""
@@ -219,16 +206,16 @@ class Feed(threading.Thread):
 
         Not in the session of trades: what tells the end of one replay there would end the other's.
         """
-        found: list[Any] = []
+        records: list[Any] = []
         completed = threading.Event()
 
         def on_record(record: Any) -> None:
             if isinstance(record, dbn.InstrumentDefMsg):
-                found.append(record)
+                records.append(record)
             elif isinstance(record, dbn.SystemMsg) and record.code == dbn.SystemCode.REPLAY_COMPLETED:
                 completed.set()
 
-        live = databento.Live(key=self._key, reconnect_policy="none", **self._where)
+        live = self._client()
         live.add_callback(on_record)
         try:
             self._subscribe(live, "definition", 0)
@@ -242,10 +229,9 @@ class Feed(threading.Thread):
         except (databento.BentoError, ValueError, OSError) as error:
             live.terminate()
             logger.error("no definitions to compare the configuration with: %s", error)
-        told = [self._definition(record) for record in found]
-        for one in filter(None, told):
-            self._on_mapping(one)
-        logger.info("%d definitions read%s", len(found), "" if completed.is_set() else ", their end not seen")
+        for outright in filter(None, map(self._definition, records)):
+            self._tell(outright)
+        logger.info("%d definitions read%s", len(records), "" if completed.is_set() else ", their end not seen")
 
     def _definition(self, record: Any) -> Definition | None:
         contract = contract_at(record.raw_symbol, max(record.ts_recv, self._builder.minute_ns))
@@ -260,24 +246,24 @@ class Feed(threading.Thread):
             record.unit_of_measure_qty,
         )
 
-    def _subscribe(self, live: Any, schema: str, start_ns: int | None) -> None:
-        for stype in ("parent", "continuous", "raw_symbol"):
-            symbols = [product for product in self._products if stype_of(product) == stype]
-            if symbols:
-                live.subscribe(self._dataset, schema, symbols=symbols, stype_in=stype, start=start_ns)
+    def _client(self, **options: Any) -> databento.Live:
+        source = self._subscription.source
+        if source.gateway is not None:
+            options |= {"gateway": source.gateway, "port": source.port}
+        return databento.Live(key=source.api_key.reveal(), reconnect_policy="none", **options)
+
+    def _subscribe(self, live: databento.Live, schema: str, start_ns: int | None) -> None:
+        for stype, symbols in self._subscription.by_stype():
+            live.subscribe(self._subscription.source.dataset, schema, symbols=symbols, stype_in=stype, start=start_ns)
 
     def _mapping_day(self) -> date | None:
         """The trade date that mappings are for: a continuous symbol keeps its contract while its session lasts."""
-        if all(stype_of(product) != "continuous" for product in self._products):
-            return None
-        return trade_date(self._builder.minute_ns + BREAK_NS)
+        return trade_date(self._builder.minute_ns + BREAK_NS) if self._subscription.is_continuous else None
 
     def _session(self, session: _Session) -> str:
         """One session from subscribing to its end; returns how it ended, in words for people."""
         self._said = ""
-        live = databento.Live(
-            key=self._key, heartbeat_interval_s=self._heartbeat_interval_s, reconnect_policy="none", **self._where
-        )
+        live = self._client(heartbeat_interval_s=self._data_hub.heartbeat_interval_s)
         live.add_callback(partial(self._on_record, session), self._on_callback_error)
         try:
             self._subscribe(live, "trades", session.from_ns)
@@ -293,8 +279,8 @@ class Feed(threading.Thread):
         day = self._mapping_day()
         while live.is_connected() and self._error is None and not self._stopping.wait(0.05):
             silent_s = time.monotonic() - max(self.last_record_mono, began_mono)
-            if silent_s > self._dead_s:
-                self._said = f"no record for {silent_s:.1f} s (limit {self._dead_s:g} s)"
+            if silent_s > self._data_hub.feed_dead_s:
+                self._said = f"no record for {silent_s:.1f} s (limit {self._data_hub.feed_dead_s:g} s)"
                 break
             if self._current is not session:
                 break
@@ -377,4 +363,4 @@ class Feed(threading.Thread):
         contract = contract_at(raw, self._builder.minute_ns)
         self._builder.map(instrument_id, contract)
         if contract is not None:
-            self._on_mapping(contract)
+            self._tell(contract)

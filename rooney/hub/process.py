@@ -18,13 +18,14 @@ from pathlib import Path
 from rooney.bus.outage import Outage
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import Config
+from rooney.config.schema import DataHub
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
 from rooney.format import iso_second
 from rooney.hub.backfill import Archive
-from rooney.hub.databento import stype_of
+from rooney.hub.databento import Subscription, stype_of
 from rooney.hub.definitions import Definition, difference
-from rooney.hub.feed import Feed
+from rooney.hub.feed import Feed, News
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, contract_from_number, group_of
@@ -39,10 +40,10 @@ TURN_S = 0.25  # the loop turns at least this often
 STATUS_EVERY_S = 1.0
 INBOX_MINUTES = 200  # so far ahead of publishing may a replay run; then the gateway has to wait
 REDIS_PAUSE_S = 0.2
-REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h; a local one all it has
+REPLAY_LIMIT_S = 23.9 * 3600  # Databento's gateway replays the last 24 h
 SESSION_NS = 4 * 24 * 60 * MINUTE_NS  # no trade date began longer ago: a weekend and a holiday are in between
 
-MakeFeed = Callable[[MinuteBuilder, Callable[[Contract | Definition], None], Callable[[Exception], None]], Feed]
+MakeFeed = Callable[[MinuteBuilder, Callable[[News], None]], Feed]
 
 
 class Hub:
@@ -50,7 +51,6 @@ class Hub:
 
     roots:    (root, session group, Databento product id) in the order of `instruments` in the configuration
     start_ns: where to begin when the tape is empty; None means the open of the session in progress
-    ring:     minutes kept for a Redis that comes back without them
     facts:    what is configured of each root, to be compared with the definitions that the feed reads
     """
 
@@ -59,37 +59,34 @@ class Hub:
         roots: list[tuple[str, str, str]],
         bus: Publisher,
         make_feed: MakeFeed,
-        notifier: Notifier,
+        data_hub: DataHub,
         *,
-        close_after_ms: int = 50,
         start_ns: int | None = None,
-        channels: bool = True,
-        ring: int = 3_000,
         facts: Mapping[str, Instrument] | None = None,
     ) -> None:
         self._roots = roots
         self._bus = bus
         self._make_feed = make_feed
-        self._notifier = notifier
-        self._close_after_ns = close_after_ms * 1_000_000
+        self._data_hub = data_hub
+        self._notifier = Notifier()
         self._start_ns = start_ns
-        self._channels = channels
         self._facts = facts or {}
         self._refused: dict[str, str] = {}  # root → how its definition differs
-        self._inbox: queue.SimpleQueue[ClosedMinute | Contract | Definition | Exception] = queue.SimpleQueue()
-        self._ring: deque[Published] = deque(maxlen=ring)
-        self._unpublished: deque[Published] = deque(maxlen=ring)
+        self._inbox: queue.SimpleQueue[ClosedMinute | News] = queue.SimpleQueue()
+        self._ring: deque[Published] = deque(maxlen=data_hub.ring_minutes)
+        self._unpublished: deque[Published] = deque(maxlen=data_hub.ring_minutes)
         self._dropped_ns = 0  # newest minute of the tape that the ring does not hold
         self._assembler = self._new_assembler()
         self._stopping = False
         self._ending = False
-        self._outage = Outage(logger, f"minutes wait in a ring of {ring}", "no worker decides, no entries are sent")
+        meanwhile = f"minutes wait in a ring of {data_hub.ring_minutes}"
+        self._outage = Outage(logger, meanwhile, "no worker decides, no entries are sent")
         self._detail = ""  # why the hub has to start again
         self._said_ready = False
         self._published_ns = 0
         self._minutes = 0
 
-    def _hand_over(self, item: ClosedMinute | Contract | Definition | Exception) -> None:
+    def _hand_over(self, item: ClosedMinute | News) -> None:
         """From the feed's threads to the hub's own, which takes in even while Redis is away."""
         while self._inbox.qsize() > INBOX_MINUTES and not self._ending:
             time.sleep(0.001)
@@ -109,8 +106,9 @@ class Hub:
         if last_ns:  # what is before is on Redis alone: one that comes back without it cannot have it from this ring
             self._dropped_ns = self._published_ns = start_ns
         groups = [group for _, group, _ in self._roots]
-        builder = MinuteBuilder(groups, start_ns, self._close_after_ns, self._hand_over, time.time_ns)
-        feed = self._make_feed(builder, self._hand_over, self._hand_over)
+        close_after_ns = self._data_hub.close_after_ms * 1_000_000
+        builder = MinuteBuilder(groups, start_ns, close_after_ns, self._hand_over, time.time_ns)
+        feed = self._make_feed(builder, self._hand_over)
         feed.start()
         logger.info("hub begins at %s, tape %s", iso_second(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
@@ -138,7 +136,7 @@ class Hub:
 
     def _turn(self, timeout_s: float) -> Exception | None:
         """Wait for news, deal with all there is, publish; also what an outage held back. Returns why to give up."""
-        items: list[ClosedMinute | Contract | Definition | Exception] = []
+        items: list[ClosedMinute | News] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._inbox.get(timeout=timeout_s))
         items += [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
@@ -156,16 +154,15 @@ class Hub:
                     failure = failure or self._flush()
         return failure or self._flush()
 
-    def _compare(self, found: Definition) -> None:
+    def _compare(self, definition: Definition) -> None:
         """Refuse a root whose definition contradicts what is configured, by name; the others go on."""
-        facts = self._facts.get(found.root)
-        told = difference(found, facts.tick_size, facts.multiplier) if facts is not None else None
-        if told is not None and found.root not in self._refused:
-            self._refused[found.root] = told
+        root = definition.root
+        facts = self._facts.get(root)
+        why = difference(definition, facts.tick_size, facts.multiplier) if facts is not None else None
+        if why is not None and root not in self._refused:
+            self._refused[root] = why
             self._assembler.refuse(self._refused)
-            logger.critical(
-                "instruments.%s: %s; no entries in %s until one of them is right", found.root, told, found.root
-            )
+            logger.critical("instruments.%s: %s; no entries in %s until one of them is right", root, why, root)
 
     def _keep(self, published: Published) -> None:
         if len(self._ring) == self._ring.maxlen:
@@ -173,15 +170,16 @@ class Hub:
                 logger.error(
                     "data_hub.ring_minutes: all %d wait for Redis; the oldest, %s, is dropped. When Redis is back the "
                     "hub starts again from the tape's end",
-                    self._ring.maxlen, iso_second(self._ring[0].minute.ts_close),
-                )  # fmt: skip
+                    self._ring.maxlen,
+                    iso_second(self._ring[0].minute.ts_close),
+                )
             self._dropped_ns = self._ring[0].minute.ts_close
         self._ring.append(published)
         self._unpublished.append(published)
         self._minutes += 1
 
     def _overrun(self) -> bool:
-        """Whether a minute that was never published has been dropped."""
+        """True once a minute that was never published has been dropped."""
         return self._dropped_ns > self._published_ns and self._outage.is_on
 
     def _flush(self) -> Exception | None:
@@ -193,15 +191,15 @@ class Hub:
                 bounds = self._bus.tape_bounds()
                 last_ns = bounds[1] if bounds else 0
                 if self._dropped_ns > last_ns:
-                    told = f"the tape ends at {iso_second(last_ns)}, before the ring of {self._ring.maxlen} minutes"
-                    self._detail = told
-                    return BusError(told)
+                    where = f"the tape ends at {iso_second(last_ns)}"
+                    self._detail = f"{where}, before the ring of {self._ring.maxlen} minutes"
+                    return BusError(self._detail)
                 self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
                 self._outage.ended()
                 logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
             while self._unpublished:
                 published = self._unpublished[0]
-                self._bus.publish(published, self._channels)
+                self._bus.publish(published, channels=bool(self._data_hub.publish_channels))
                 self._published_ns = published.minute.ts_close
                 self._unpublished.popleft()
         except BusError as error:
@@ -307,48 +305,12 @@ def build(config: Config, *, start_ns: int | None = None, credentials: Path | No
     settings = config.hub(credentials)
     source, hub = settings.databento, settings.data_hub
     roots = [(root, group_of(root), item.databento_product_id) for root, item in settings.instruments.items()]
+    subscription = Subscription(source, [product for _, _, product in roots], definitions=True)
+    archive = Archive(subscription, limit_days=hub.heal_limit_days, limit_usd=hub.heal_limit_usd)
 
-    local = source.gateway is not None
+    def make_feed(builder: MinuteBuilder, tell: Callable[[News], None]) -> Feed:
+        if source.gateway is not None:  # a local gateway replays all it has
+            return Feed(builder, subscription, tell, hub)
+        return Feed(builder, subscription, tell, hub, archive=archive, replay_limit_s=REPLAY_LIMIT_S)
 
-    def make_feed(
-        builder: MinuteBuilder,
-        on_mapping: Callable[[Contract | Definition], None],
-        on_failure: Callable[[Exception], None],
-    ) -> Feed:
-        products, key = [product for _, _, product in roots], source.api_key.reveal()
-        return Feed(
-            builder,
-            products,
-            on_mapping,
-            on_failure,
-            key=key,
-            dataset=source.dataset,
-            gateway=source.gateway,
-            port=source.port,
-            heartbeat_interval_s=hub.heartbeat_interval_s,
-            dead_s=hub.feed_dead_s,
-            replay_limit_s=None if local else REPLAY_LIMIT_S,
-            archive=None
-            if local
-            else Archive(
-                products,
-                key=key,
-                dataset=source.dataset,
-                limit_days=hub.heal_limit_days,
-                limit_usd=hub.heal_limit_usd,
-            ),
-            gap_limit_s=hub.gap_limit_s,
-            definitions=True,
-        )
-
-    return Hub(
-        roots,
-        Publisher(hub),
-        make_feed,
-        Notifier(),
-        close_after_ms=hub.close_after_ms,
-        start_ns=start_ns,
-        channels=bool(hub.publish_channels),
-        ring=hub.ring_minutes,
-        facts=settings.instruments,
-    )
+    return Hub(roots, Publisher(hub), make_feed, hub, start_ns=start_ns, facts=settings.instruments)

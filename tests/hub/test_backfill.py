@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,22 @@ import msgspec
 import numpy as np
 import pytest
 
+from rooney.config.schema import Databento
 from rooney.errors import FeedError, FeedFatalError
 from rooney.hub.backfill import Archive
-from rooney.hub.feed import Feed
+from rooney.hub.databento import Subscription
+from rooney.hub.feed import News
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.messages import MinuteFlag
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.secrets import Secret
 from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.historical import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import hub_thread, parents, plain_minutes, private_redis, until
+from tests.support.hub import hub_thread, new_feed, parents, plain_minutes, private_redis, until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 END = OPEN + 3 * HOUR_NS
@@ -47,6 +50,15 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield start
 
 
+def archive_at(url: str, products: tuple[str, ...] = PRODUCTS, key: str = DEMO_KEY, **limits: float) -> Archive:
+    return Archive(Subscription(Databento(Secret(key), gateway=url), products), **limits)
+
+
+def failures_into(failures: list[Exception]) -> Callable[[News], None]:
+    """What a feed tells, of which only failures are kept."""
+    return lambda news: failures.append(news) if isinstance(news, Exception) else None
+
+
 class Filled:
     """A builder, and an archive that fills it."""
 
@@ -54,7 +66,7 @@ class Filled:
         self.closed: list[ClosedMinute] = []
         self.contracts: list[object] = []
         self.builder = MinuteBuilder(["equity"], OPEN, 50_000_000, self.closed.append, time.time_ns)
-        self.archive = Archive(products, key=key, gateway=url, **limits)
+        self.archive = archive_at(url, products, key, **limits)
 
     def fill(self, until_ns: int = END) -> "Filled":
         self.archive.fill(self.builder, until_ns, self.contracts.append, lambda: False)
@@ -70,13 +82,13 @@ def live() -> list[ClosedMinute]:
     closed: list[ClosedMinute] = []
     builder = MinuteBuilder(["equity"], OPEN, 50_000_000, closed.append, time.time_ns)
     with running(Gateway(MARKET, until_ns=END + 2_000_000_000)) as gateway:
-        feed = Feed(
-            builder, PRODUCTS, lambda _: None, pytest.fail, key=DEMO_KEY, gateway="127.0.0.1", port=gateway.port
-        )
+        failures: list[Exception] = []
+        feed = new_feed(builder, PRODUCTS, failures_into(failures), gateway.port)
         feed.start()
         until(lambda: builder.minute_ns >= END)
         feed.stop()
         feed.join(10)
+    assert not failures
     assert len(plain_minutes(closed, END)) == 180
     return plain_minutes(closed, END)
 
@@ -202,10 +214,15 @@ class Healing:
         self.filled = Filled(url, **(limits or {}))
         self.failures: list[Exception] = []
         named: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 2.0} | options
-        self.feed = Feed(
-            self.filled.builder, PRODUCTS, lambda _: None, self.failures.append, key=DEMO_KEY, gateway="127.0.0.1",
-            port=port, archive=self.filled.archive, replay_limit_s=replayed_s(2 * HOUR_NS), **named,
-        )  # fmt: skip
+        self.feed = new_feed(
+            self.filled.builder,
+            PRODUCTS,
+            failures_into(self.failures),
+            port,
+            archive=self.filled.archive,
+            replay_limit_s=replayed_s(2 * HOUR_NS),
+            **named,
+        )
 
     def run(self) -> list[ClosedMinute]:
         self.feed.start()
@@ -256,7 +273,8 @@ def test_a_failure_that_passed_does_not_count_against_a_later_gap(serve: Any) ->
     assert healed_ns > OPEN
     time.sleep(0.3)
     healing.feed._replay_limit_s = replayed_s(0)
-    healing.filled.archive._key = "db-" + "x" * 29  # refused for good, but by what happens now
+    source = msgspec.structs.replace(healing.filled.archive._subscription.source, api_key=Secret("db-" + "x" * 29))
+    healing.filled.archive._subscription = Subscription(source, PRODUCTS)  # refused for good, but by what happens now
     healing.feed._fill()
     assert "401" in healing.feed._archive_refused
 
@@ -265,7 +283,7 @@ def test_a_gap_beyond_the_limits_shows_in_the_hub_s_state_with_its_reason_and_as
     serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
-    archive = Archive(PRODUCTS, key=DEMO_KEY, gateway=server.url, limit_days=7.0)
+    archive = archive_at(server.url, limit_days=7.0)
     gateway = Gateway(MARKET, speed=3_600, begin_ns=END - 30 * MINUTE_NS, until_ns=END + 30 * MINUTE_NS)
     options: dict[str, Any] = {"archive": archive, "replay_limit_s": replayed_s(2 * HOUR_NS)}
     with private_redis() as redis, running(gateway), hub_thread(redis, gateway, ROOTS, OPEN, **options) as hub:

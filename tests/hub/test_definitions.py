@@ -11,7 +11,6 @@ import yaml
 from rooney.config.loader import load_config
 from rooney.config.settings import Instrument
 from rooney.hub.definitions import UNDEF, Definition, definition, difference
-from rooney.hub.feed import Feed
 from rooney.market import sessions
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import PRODUCTS
@@ -19,10 +18,10 @@ from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, parents, private_redis, until
+from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, new_feed, parents, private_redis, until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 END = OPEN + 10 * MINUTE_NS
@@ -33,10 +32,7 @@ def read(port: int, *roots: str) -> list[Definition]:
     """What a feed tells of before its first session."""
     told: list[Any] = []
     builder = MinuteBuilder(["equity"], OPEN, 50_000_000, lambda _: None, time.time_ns)
-    feed = Feed(
-        builder, [f"{root}.FUT" for root in roots], told.append, told.append, key=DEMO_KEY, gateway="127.0.0.1",
-        port=port, definitions=True,
-    )  # fmt: skip
+    feed = new_feed(builder, [f"{root}.FUT" for root in roots], told.append, port, definitions=True)
     feed.start()
     until(lambda: feed.sessions == 1)
     feed.stop()

@@ -16,7 +16,7 @@ from databento.live import session as client_session
 
 from rooney.errors import FeedFatalError
 from rooney.hub.databento import stype_of
-from rooney.hub.feed import Feed, _Session
+from rooney.hub.feed import News, _Session
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
@@ -27,7 +27,7 @@ from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
-from tests.support.hub import plain_minutes, until
+from tests.support.hub import new_feed, plain_minutes, until
 
 SECOND = 1_000_000_000
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
@@ -54,16 +54,13 @@ class Rig:
         self.failures: list[Exception] = []
         self.builder = MinuteBuilder(["equity"], start_ns, 50_000_000, self.closed.append, time.time_ns)
         named: dict[str, Any] = {"pauses_s": (0.02,), "dead_s": 2.0} | options
-        self.feed = Feed(
-            self.builder,
-            products,
-            self.contracts.append,
-            self.failures.append,
-            key=key,
-            gateway="127.0.0.1",
-            port=port,
-            **named,
-        )
+        self.feed = new_feed(self.builder, products, self._hear, port, key=key, **named)
+
+    def _hear(self, news: News) -> None:
+        if isinstance(news, Exception):
+            self.failures.append(news)
+        elif isinstance(news, Contract):
+            self.contracts.append(news)
 
     def wait(self, end_ns: int = END, timeout_s: float = 30.0) -> None:
         until(lambda: self.builder.minute_ns >= end_ns or bool(self.failures), timeout_s, lambda: self.builder.counts)

@@ -15,6 +15,7 @@ import pytest
 
 from rooney.bus.keys import TAPE
 from rooney.bus.publisher import Publisher
+from rooney.config.schema import DataHub
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub.process import Hub
 from rooney.market import sessions
@@ -27,7 +28,6 @@ from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until, read
 from rooney.sim.market import Market
-from rooney.systemd import Notifier
 from tests.support.hub import (
     SHARED,
     HubThread,
@@ -415,7 +415,7 @@ def test_a_redis_that_is_down_at_the_start_is_waited_for(own_redis: PrivateRedis
     own_redis.stop()
     with running(Gateway(DAY_PART, begin_ns=MORNING, until_ns=AFTERNOON)) as gateway:
         bus = own_redis.bus(timeout_s=0.5)
-        hub = Hub(ROOTS, bus, lambda *_: pytest.fail("too early"), Notifier(), start_ns=MORNING)
+        hub = Hub(ROOTS, bus, lambda *_: pytest.fail("too early"), DataHub(), start_ns=MORNING)
         thread = threading.Thread(target=hub.run, daemon=True)
         thread.start()
         time.sleep(0.3)
@@ -464,11 +464,11 @@ class ByHand:
     def __init__(self, bus: Publisher, ring: int = 100) -> None:
         self.feeds: list[Stub] = []
 
-        def make(builder: Any, on_mapping: Any, on_failure: Any) -> Any:
-            self.feeds.append(Stub(on_failure))
+        def make(builder: Any, tell: Any) -> Any:
+            self.feeds.append(Stub(tell))
             return self.feeds[0]
 
-        self.hub = Hub(parents("ES"), bus, make, Notifier(), start_ns=OPEN, ring=ring)
+        self.hub = Hub(parents("ES"), bus, make, DataHub(ring_minutes=ring), start_ns=OPEN)
         self.codes: list[int] = []
         self.thread = threading.Thread(target=lambda: self.codes.append(self.hub.run()), daemon=True)
         self.thread.start()
@@ -695,11 +695,11 @@ def test_the_public_channels_can_be_switched_off(redis: PrivateRedis) -> None:
     until(lambda: bus._redis.pubsub_numpat() == 1, 5)
     stub: list[Stub] = []
 
-    def make(builder: Any, on_mapping: Any, on_failure: Any) -> Any:
-        stub.append(Stub(on_failure))
+    def make(builder: Any, tell: Any) -> Any:
+        stub.append(Stub(tell))
         return stub[0]
 
-    hub = Hub(parents("ES"), redis.bus(), make, Notifier(), start_ns=OPEN, channels=False)
+    hub = Hub(parents("ES"), redis.bus(), make, DataHub(publish_channels=()), start_ns=OPEN)
     thread = threading.Thread(target=hub.run, daemon=True)
     thread.start()
     until(lambda: bool(stub), 5)

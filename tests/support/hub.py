@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,18 @@ import yaml
 
 from rooney.bus.keys import market_key
 from rooney.bus.publisher import Publisher
-from rooney.config.schema import DataHub
+from rooney.config.schema import Databento, DataHub
 from rooney.config.settings import Instrument
 from rooney.errors import BusError
-from rooney.hub.definitions import Definition
-from rooney.hub.feed import Feed
+from rooney.hub.databento import Subscription
+from rooney.hub.feed import Feed, News
 from rooney.hub.process import Hub
 from rooney.market.bars import ClosedMinute, MinuteBuilder
-from rooney.market.instruments import Contract, group_of
+from rooney.market.instruments import group_of
 from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute, decode_bar
+from rooney.secrets import Secret
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.processes import Part, python, start_redis
-from rooney.systemd import Notifier
 from tests.support.paths import RECORDED_DATA
 
 SHARED = RECORDED_DATA
@@ -90,6 +90,24 @@ def private_redis() -> Iterator[PrivateRedis]:
         redis.close()
 
 
+def new_feed(
+    builder: MinuteBuilder,
+    products: Sequence[str],
+    tell: Callable[[News], None],
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    key: str = DEMO_KEY,
+    definitions: bool = False,
+    dead_s: float = 15.0,
+    gap_limit_s: float = 300.0,
+    **options: Any,
+) -> Feed:
+    """A feed from a local gateway."""
+    subscription = Subscription(Databento(Secret(key), gateway=host, port=port), products, definitions)
+    return Feed(builder, subscription, tell, DataHub(feed_dead_s=dead_s, gap_limit_s=gap_limit_s), **options)
+
+
 def parents(*roots: str) -> list[Root]:
     return [(root, group_of(root), f"{root}.FUT") for root in roots]
 
@@ -124,26 +142,15 @@ class HubThread:
         self.builder: MinuteBuilder | None = None
         self.code: int | None = None
         options: dict[str, Any] = {"pauses_s": (0.05,), "dead_s": 3.0} | feed_options
+        products = [product for _, _, product in roots]
 
-        def make_feed(
-            builder: MinuteBuilder,
-            on_mapping: Callable[[Contract | Definition], None],
-            on_failure: Callable[[Exception], None],
-        ) -> Feed:
+        def make_feed(builder: MinuteBuilder, tell: Callable[[News], None]) -> Feed:
             self.builder = builder
-            self.feed = Feed(
-                builder,
-                [product for _, _, product in roots],
-                on_mapping,
-                on_failure,
-                key=key,
-                gateway=gateway.host,
-                port=gateway.port,
-                **options,
-            )
+            self.feed = new_feed(builder, products, tell, gateway.port, host=gateway.host, key=key, **options)
             return self.feed
 
-        self.hub = Hub(roots, bus or redis.bus(), make_feed, Notifier(), start_ns=start_ns, ring=ring, facts=facts)
+        data_hub = DataHub(ring_minutes=ring)
+        self.hub = Hub(roots, bus or redis.bus(), make_feed, data_hub, start_ns=start_ns, facts=facts)
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         self._thread.start()
 
