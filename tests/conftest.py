@@ -7,12 +7,33 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.certificates import certificate
+from tests.support.deliveries import new_delivery, webhook
 from tests.support.hub import PrivateRedis, private_redis
+from tests.support.hub_day import undisturbed
+from tests.support.journal import journal, restored
+from tests.support.ledgers import ledger
 from tests.support.operate import bench, operate_place, operate_redis, operate_zygote
 from tests.support.paths import TESTS
+from tests.support.rigs import rig, rig_place, rig_redis
 from tests.support.workers import Zygote
 
-__all__ = ["bench", "operate_place", "operate_redis", "operate_zygote"]
+__all__ = [
+    "bench",
+    "certificate",
+    "journal",
+    "ledger",
+    "new_delivery",
+    "operate_place",
+    "operate_redis",
+    "operate_zygote",
+    "restored",
+    "rig",
+    "rig_place",
+    "rig_redis",
+    "undisturbed",
+    "webhook",
+]
 
 
 # No test of properties claims a time: on a busy machine an example may take as long as it takes.

@@ -166,3 +166,9 @@ def test_no_private_name_is_used_by_another_module() -> None:
         }
         used += [f"{path}: {name}" for name in sorted(private)]
     assert used == []
+
+
+def test_tests_share_by_support_and_not_by_importing_each_other() -> None:
+    sources = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    borrowed = re.compile(r"^\s*(from tests\.[\w.]*test_|from tests[\w.]* import .*\btest_)", re.MULTILINE)
+    assert [path.name for path, text in sources.items() if borrowed.search(text)] == []

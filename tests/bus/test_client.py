@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from datetime import date
 
 import pytest
 import redis as redis_py
@@ -15,15 +14,11 @@ from rooney.bus import publisher as publisher_module
 from rooney.bus.keys import HISTORY_LENGTH, TAPE_LENGTH, market_key
 from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
-from rooney.market.instruments import Contract
-from rooney.market.messages import Bar, HubStatus, Minute, Roll, decode_bar, decode_roll
-from rooney.market.sessions import MINUTE_NS, session_open_ns
-from rooney.market.tape import ContractCount, Published
-from tests.support.hub import PrivateRedis, private_redis, until
-
-DAY = date(2026, 3, 11)
-OPEN = session_open_ns("equity", DAY)
-ESH6, ESM6 = Contract("ES", 2026, 3), Contract("ES", 2026, 6)
+from rooney.market.messages import Bar, HubStatus, Roll, decode_bar, decode_roll
+from rooney.market.sessions import MINUTE_NS
+from tests.support.hub import PrivateRedis, private_redis
+from tests.support.published import DAY, OPEN, bar, published
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +33,6 @@ def bus(server: PrivateRedis) -> Iterator[Publisher]:
     bus = server.bus(timeout_s=1.0)
     yield bus
     bus.close()
-
-
-def bar(i: int, timeframe: str = "1min", symbol: str = "ES") -> Bar:
-    ts_open = OPEN + i * MINUTE_NS
-    return Bar(symbol, "ESH6", timeframe, ts_open, ts_open + MINUTE_NS, 1.0, 2.0, 0.5, 1.5 + i, 7, 3)
-
-
-def published(i: int, *bars: Bar, rolls: tuple[Roll, ...] = ()) -> Published:
-    minute = Minute(OPEN + (i + 1) * MINUTE_NS, list(rolls), list(bars) or [bar(i)], {"ES": 1}, 0, 1, 2)
-    counts = [ContractCount(ESH6, DAY, 10, 6800.1), ContractCount(ESM6, DAY, 3, 6850.25)]
-    return Published(minute, counts, {"ES": ESH6})
 
 
 def dump(bus: Publisher) -> dict[bytes, object]:

@@ -19,8 +19,8 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from rooney.ops.check import is_compiled
 from rooney.sim.processes import start_redis
+from tests.support.engines import engine
 from tests.support.paths import CONFIG, TESTS
-from tests.support.workers import engine
 
 SHIPPED = CONFIG
 SEED = TESTS / "data" / "seed_config.yml"

@@ -21,8 +21,10 @@ from rooney.dashboard.pages import settings as shown_settings
 from rooney.dashboard.query import Query
 from rooney.secrets import Secret
 from tests.support.dashboard import Site, standing, two_strategies
-from tests.support.operate import ENTERED, LEAVE, Bench
-from tests.support.workers import Zygote, wait_for
+from tests.support.minutes import ENTERED, LEAVE
+from tests.support.operate import Bench
+from tests.support.waiting import until
+from tests.support.workers import Zygote
 
 Make = Callable[..., Bench]
 PAGES = ("/", "/strategy/a", "/strategy/b", "/market", "/orders", "/system", "/compare")
@@ -187,7 +189,7 @@ def test_the_same_parts_come_without_a_stream_and_only_when_there_are_new_ones(s
     found = shown.json("/parts?page=/market")
     assert {name for name, _ in found["parts"]} == {"head", "alarms", "market"}
     assert shown.get(f"/parts?page=/market&v={found['version']}")[0] in (200, 204)
-    wait_for(lambda: shown.get(f"/parts?page=/market&v={shown.json('/parts?page=/market')['version']}")[0] == 204)
+    until(lambda: shown.get(f"/parts?page=/market&v={shown.json('/parts?page=/market')['version']}")[0] == 204)
 
 
 def test_a_client_that_does_not_read_stops_no_other_and_leaves(site: Site) -> None:
@@ -265,7 +267,7 @@ def test_counters_never_fall_while_minutes_come(site: Site) -> None:
         assert all(after[key] >= before[key] for key in counters)
         return any(after[key] > before[key] for key in counters)
 
-    wait_for(have_risen)
+    until(have_risen)
 
 
 # ── numbers and plots ──

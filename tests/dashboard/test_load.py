@@ -14,8 +14,11 @@ import pytest
 
 from rooney.market.sessions import MINUTE_NS
 from tests.support.dashboard import Site
-from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
-from tests.support.workers import ROOT, read_only, wait_for
+from tests.support.ledgers import read_only
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
+from tests.support.operate import Bench
+from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 Make = Callable[..., Bench]
 
@@ -33,7 +36,7 @@ class Alone:
             self.process = subprocess.Popen(
                 argv, cwd=ROOT, env={"PATH": "/usr/bin:/bin"} | rig.env, stdout=out, stderr=out
             )
-        wait_for(self.site.answers, 60.0, self.log.read_text)
+        until(self.site.answers, 60.0, self.log.read_text)
 
     def rss_kib(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()

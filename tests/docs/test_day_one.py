@@ -16,7 +16,7 @@ from rooney.cli import cli
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.historical import ArchiveServer, serving
 from rooney.sim.processes import start_redis
-from tests.research.data.test_download import MARKET, ROOTS
+from tests.support.archive_market import MARKET, ROOTS
 from tests.support.paths import ROOT
 
 HERE = ROOT

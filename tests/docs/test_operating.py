@@ -12,11 +12,13 @@ from click.testing import CliRunner
 from rooney.cli import backup, cli, compare, inspect, operate
 from rooney.models.bundle import before, in_force
 from rooney.sim.traderspost import Fault
-from tests.models.test_bundle import config, promoted, training
-from tests.ops.test_reconcile import BOUGHT, tradovate
-from tests.performance.test_comparison import old_database
-from tests.support.operate import BUY, ENTERED, LEAVE, Bench, hang, wait_for
-from tests.support.workers import ROOT
+from tests.support.broker_exports import BOUGHT, tradovate
+from tests.support.bundles import config, promoted, training
+from tests.support.minutes import BUY, ENTERED, LEAVE
+from tests.support.operate import Bench, hang
+from tests.support.paths import ROOT
+from tests.support.runs import old_database
+from tests.support.waiting import until
 
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()
 COMMANDS = re.findall(r"^    rooney (.+)$", TEXT, re.MULTILINE)
@@ -70,7 +72,7 @@ def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_p
 def test_each_command_for_an_unconfirmed_order_ends_that_state(bench: Make, tmp_path: Path, command: str) -> None:
     one = bench(faults=(Fault("close", at=(1,)),), on_unconfirmed_entry="hold")
     worker = one.begin(ENTERED[:2])
-    wait_for(lambda: str(one.read().orders[0].state) == "unconfirmed")
+    until(lambda: str(one.read().orders[0].state) == "unconfirmed")
     worker.kill(signal.SIGKILL)
     assert one.run("orders").returncode == 1
     one.rooney(*arguments(command, one, tmp_path, one.read().orders[0].id[:4]))

@@ -24,25 +24,9 @@ from rooney.market.messages import BarFlag, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Decisions
 from rooney.orders.intents import Role, Side
-from tests.support.workers import (
-    BUY,
-    FRONT,
-    LEAVE,
-    NEXT,
-    QUIET,
-    SCRIPTED,
-    SELL,
-    Driver,
-    bar,
-    chicago,
-    digest_of,
-    engine,
-    minute,
-    outcome,
-    random_tape,
-    run_random,
-    warmed,
-)
+from tests.support.engines import SCRIPTED, Driver, digest_of, engine, outcome, run_random, warmed
+from tests.support.minutes import BUY, FRONT, LEAVE, NEXT, QUIET, SELL, bar, minute, random_tape
+from tests.support.times import chicago
 
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
 
@@ -627,7 +611,7 @@ def test_freezing_and_thawing_at_any_cut_changes_no_byte(name: str, seed: int, c
 @pytest.mark.parametrize("name", [SCRIPTED, "ibs", "breakout"])
 def test_the_step_gives_the_same_bytes_with_the_jit_off(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.workers", "digest", name, str(SEED)],
+        [sys.executable, "-m", "tests.support.engines", name, str(SEED)],
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,

@@ -25,9 +25,9 @@ from rooney.market.messages import Minute
 from rooney.models.forest import Model
 from rooney.orders.decisions import Outcome
 from rooney.strategy import digest
+from tests.support.engines import outcome
 from tests.support.operate import Bench
 from tests.support.paths import ROOT
-from tests.support.workers import outcome
 
 DATA = ROOT / "tests/data/f209ce1"
 TAPE = msgspec.json.decode(gzip.decompress((DATA / "tape.json.gz").read_bytes()), type=list[Minute])

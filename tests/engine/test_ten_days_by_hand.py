@@ -12,7 +12,9 @@ from rooney.kernels.codes import Cause, Reason
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import CHICAGO, MINUTE_NS
 from rooney.orders.decisions import Trade
-from tests.support.workers import BUY, LEAVE, NEXT, QUIET, SCRIPTED, Driver, bar, chicago, engine
+from tests.support.engines import SCRIPTED, Driver, engine
+from tests.support.minutes import BUY, LEAVE, NEXT, QUIET, bar
+from tests.support.times import chicago
 
 
 def driver(*symbols: str, name: str = SCRIPTED, start: str = "2026-03-11 10:00", **changes: Any) -> Driver:

@@ -4,7 +4,6 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.clock import Clock, ReplayClock
+from rooney.clock import ReplayClock
 from rooney.execution.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
-from rooney.execution.gates import ENTRY_FILL_S, Rules
-from rooney.execution.payload import payload_of
+from rooney.execution.gates import ENTRY_FILL_S
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS
@@ -24,30 +22,15 @@ from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.lifecycle import TRANSITIONS
 from rooney.sim.traderspost import Account, Fault, running
-from tests.ledger.test_writer import commit, intent
-from tests.support.workers import chicago
-
-S = 1_000_000_000
-OPEN = chicago("2026-03-11 10:00")
-RULES = Rules(stale_after_s=15.0, settle_s=60.0)
-
-
-def life(*moves: tuple[State, float] | tuple[State, float, int]) -> list[Event]:
-    """Events at seconds after the mark; a third item is the HTTP status."""
-    return [
-        Event(k, "i", state, 0, OPEN + int(at_s * S), *(status or (0,)), "")
-        for k, (state, at_s, *status) in enumerate(((State.PLANNED, 0.0), *moves))
-    ]
+from tests.support.deliveries import ENTRY, EXIT, OPEN, RULES, A, DeliveryRig, G, HandClock, P, R, S, U, life, says
+from tests.support.ledgers import commit, intent
+from tests.support.times import chicago
 
 
 def at(role: Role, now_s: float, *moves: Any) -> float | str | None:
     """Seconds after the mark at which it is sent, why it is dropped, or None."""
     action = next_action(intent(role=role, ts_mark=OPEN), life(*moves), OPEN + int(now_s * S), RULES)
     return action.drop.partition(":")[0] or (None if action.at_ns is None else (action.at_ns - OPEN) / S)
-
-
-P, G, A, R, U = State.PLANNED, State.SENDING, State.ACKNOWLEDGED, State.REFUSED, State.UNCONFIRMED
-ENTRY, EXIT = Role.ENTRY, Role.EXIT
 
 
 @pytest.mark.parametrize(
@@ -133,91 +116,22 @@ def test_an_exit_is_never_dropped_and_never_forgotten(life_: list[Event], now: f
 # ── with a ledger, and a thread that sends ──
 
 
-class HandClock(Clock):
-    """Moved by the test; the time it shows is in session."""
-
-    def __init__(self, now_ns: int = OPEN) -> None:
-        self.ns = now_ns
-
-    def now_ns(self) -> int:
-        return self.ns
-
-
-class Desk:
-    """A ledger, a delivery, and what was sent."""
-
-    def __init__(self, ledger: Ledger, clock: Clock, send: Any) -> None:
-        self.ledger, self.clock = ledger, clock
-        self.sent: list[Payload] = []
-        self._send = send
-        self.switches: list[Switch] = []
-        self.feed = ""
-        self.delivery = Delivery(
-            ledger, self._record, self._payload, clock, RULES, lambda: self.switches, lambda symbol: self.feed
-        )
-
-    def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
-        return payload_of(one, reject_after_s=15, tick_size=0.25, ts_decided_ns=ts_decided_ns)
-
-    def _record(self, payload: Payload) -> Receipt:
-        self.sent.append(payload)
-        return self._send(payload)  # type: ignore[no-any-return]
-
-    def plan(self, role: Role = ENTRY, **fields: Any) -> Intent:
-        one = intent(self.ledger.next_seq(), role, **{"ts_mark": OPEN} | fields)
-        commit(self.ledger, one.ts_mark, one)
-        self.delivery.add(one, self.ledger.events(one.id))
-        return one
-
-    def states(self, one: Intent) -> list[State]:
-        return [event.state for event in self.ledger.events(one.id)]
-
-    def work(self) -> None:
-        """A turn, and whatever it started."""
-        self.delivery.turn(math.inf)
-
-
-def says(state: State, status: int = 0) -> Any:
-    return lambda payload: Receipt(state, status, "as told", 1, 2)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.sqlite", "ibs")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def desk(ledger: Ledger) -> Iterator[Any]:
-    """Makes a desk; closes its thread."""
-    made: list[Desk] = []
-
-    def make(send: Any, clock: Clock | None = None) -> Desk:
-        made.append(Desk(ledger, clock or HandClock(), send))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.delivery.close(12)
-
-
-def test_every_state_is_in_the_ledger_before_the_next_thing_happens(desk: Any, ledger: Ledger) -> None:
+def test_every_state_is_in_the_ledger_before_the_next_thing_happens(new_delivery: Any, ledger: Ledger) -> None:
     seen: list[list[State]] = []
 
     def send(payload: Payload) -> Receipt:
         seen.append([event.state for event in ledger.events(payload["extras"]["intent"])])
         return Receipt(A, 200, "", 1, 2)
 
-    d = desk(send)
+    d = new_delivery(send)
     one = d.plan()
     d.work()
     assert seen == [[P, G]]
     assert d.states(one) == [P, G, A]
 
 
-def test_outcomes_are_given_once_and_in_order(desk: Any) -> None:
-    d = desk(says(A, 200))
+def test_outcomes_are_given_once_and_in_order(new_delivery: Any) -> None:
+    d = new_delivery(says(A, 200))
     d.plan()
     d.plan(EXIT, symbol="NQ", contract="NQM6")
     d.work()
@@ -227,18 +141,18 @@ def test_outcomes_are_given_once_and_in_order(desk: Any) -> None:
     assert d.delivery.outcomes(99) == []
 
 
-def test_outcomes_that_no_mark_has_taken_in_come_again_after_a_restart(desk: Any, ledger: Ledger) -> None:
-    first = desk(says(U))
+def test_outcomes_that_no_mark_has_taken_in_come_again_after_a_restart(new_delivery: Any, ledger: Ledger) -> None:
+    first = new_delivery(says(U))
     one = first.plan()
     first.work()
-    ((intent, event),) = desk(says(U)).delivery.outcomes(99)
+    ((intent, event),) = new_delivery(says(U)).delivery.outcomes(99)
     assert (intent, event.intent, event.state) == (one, one.id, U)
     commit(ledger, OPEN + 60 * S, applied=[event.seq])
-    assert desk(says(U)).delivery.outcomes(99) == []
+    assert new_delivery(says(U)).delivery.outcomes(99) == []
 
 
-def test_exits_overtake_entries(desk: Any) -> None:
-    d = desk(says(A, 200))
+def test_exits_overtake_entries(new_delivery: Any) -> None:
+    d = new_delivery(says(A, 200))
     for role, contract in ((ENTRY, "ESM6"), (ENTRY, "NQM6"), (EXIT, "GCJ6"), (EXIT, "ZCK6")):
         d.plan(role, contract=contract, ticker=contract)
     held = threading.Event()
@@ -250,14 +164,14 @@ def test_exits_overtake_entries(desk: Any) -> None:
     assert {payload["ticker"] for payload in d.sent[-3:-1]} <= {"GCJ6", "ZCK6", "ESM6"}
 
 
-def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropped(desk: Any) -> None:
+def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropped(new_delivery: Any) -> None:
     clock = HandClock()
 
     def send(payload: Payload) -> Receipt:
         clock.ns += 20 * S
         return Receipt(A, 200, "", 1, 2)
 
-    d = desk(send, clock)
+    d = new_delivery(send, clock)
     first, second = d.plan(), d.plan(contract="NQM6")
     d.work()
     assert d.states(first) == [P, G, A]
@@ -266,9 +180,9 @@ def test_an_entry_that_waited_behind_a_hanging_order_until_it_was_stale_is_dropp
     assert [event.state for _, event in d.delivery.outcomes(99)] == [A, State.DROPPED]
 
 
-def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(desk: Any) -> None:
+def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(new_delivery: Any) -> None:
     clock = HandClock(chicago("2026-03-11 16:00"))
-    d = desk(says(A, 200), clock)
+    d = new_delivery(says(A, 200), clock)
     one = d.plan(EXIT, ts_mark=clock.ns)
     for at_ in ("2026-03-11 16:00", "2026-03-11 16:30", "2026-03-11 16:59"):
         clock.ns = chicago(at_)
@@ -280,9 +194,9 @@ def test_an_exit_planned_while_closed_is_sent_at_the_open_and_not_before(desk: A
     assert d.states(one) == [P, G, A]
 
 
-def test_an_entry_is_not_sent_while_its_instrument_is_closed(desk: Any) -> None:
+def test_an_entry_is_not_sent_while_its_instrument_is_closed(new_delivery: Any) -> None:
     clock = HandClock(chicago("2026-03-11 14:00"))
-    d = desk(says(A, 200), clock)
+    d = new_delivery(says(A, 200), clock)
     one = d.plan(symbol="ZC", contract="ZCK6", ts_mark=clock.ns)
     d.work()
     clock.ns += 16 * S
@@ -290,9 +204,9 @@ def test_an_entry_is_not_sent_while_its_instrument_is_closed(desk: Any) -> None:
     assert d.states(one) == [P, State.DROPPED]
 
 
-def test_a_refused_exit_goes_out_again_after_a_minute_and_a_limited_one_after_twenty_seconds(desk: Any) -> None:
+def test_a_refused_exit_goes_out_again_after_a_minute_and_a_limited_one_after_twenty_seconds(new_delivery: Any) -> None:
     clock = HandClock()
-    d = desk(says(R, 400), clock)
+    d = new_delivery(says(R, 400), clock)
     one = d.plan(EXIT)
     d.work()
     clock.ns += 59 * S
@@ -307,9 +221,9 @@ def test_a_refused_exit_goes_out_again_after_a_minute_and_a_limited_one_after_tw
     assert d.states(one) == [P, G, R, G, R, G, A]
 
 
-def test_an_exit_of_unknown_fate_is_repeated_after_settling_at_most_five_times(desk: Any) -> None:
+def test_an_exit_of_unknown_fate_is_repeated_after_settling_at_most_five_times(new_delivery: Any) -> None:
     clock = HandClock()
-    d = desk(says(U, 500), clock)
+    d = new_delivery(says(U, 500), clock)
     one = d.plan(EXIT)
     for _ in range(400):
         d.work()
@@ -320,8 +234,8 @@ def test_an_exit_of_unknown_fate_is_repeated_after_settling_at_most_five_times(d
     assert d.delivery.unconfirmed() == [one]
 
 
-def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(desk: Any) -> None:
-    d = desk(says(U))
+def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(new_delivery: Any) -> None:
+    d = new_delivery(says(U))
     entry = d.plan()
     d.work()
     assert d.delivery.unconfirmed() == [entry]
@@ -334,16 +248,16 @@ def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(desk: An
     assert [event.state for _, event in d.delivery.outcomes(99)] == [U, A, State.RESOLVED]
 
 
-def test_an_entry_that_makes_no_sense_is_dropped_and_nothing_else_suffers(desk: Any) -> None:
-    d = desk(says(A, 200))
+def test_an_entry_that_makes_no_sense_is_dropped_and_nothing_else_suffers(new_delivery: Any) -> None:
+    d = new_delivery(says(A, 200))
     bad, good = d.plan(quantity=0), d.plan(contract="NQM6")
     d.work()
     assert d.states(bad) == [P, State.DROPPED]
     assert d.states(good) == [P, G, A]
 
 
-def test_an_exit_without_a_price_goes_out(desk: Any) -> None:
-    d = desk(says(A, 200))
+def test_an_exit_without_a_price_goes_out(new_delivery: Any) -> None:
+    d = new_delivery(says(A, 200))
     d.plan(EXIT, signal_price=float("nan"))
     d.work()
     assert "signalPrice" not in d.sent[0]
@@ -359,17 +273,17 @@ def test_mode_dry_sends_nothing_and_acknowledges(ledger: Ledger) -> None:
     assert d.close(5)
 
 
-def test_an_error_on_the_sending_thread_reaches_the_loop(desk: Any) -> None:
+def test_an_error_on_the_sending_thread_reaches_the_loop(new_delivery: Any) -> None:
     def send(payload: Payload) -> Receipt:
         raise RuntimeError("a bug")
 
-    d = desk(send)
+    d = new_delivery(send)
     d.plan()
     with pytest.raises(RuntimeError, match="a bug"):
         d.work()
 
 
-def test_closing_finishes_the_attempt_in_flight_and_starts_no_other(desk: Any) -> None:
+def test_closing_finishes_the_attempt_in_flight_and_starts_no_other(new_delivery: Any) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def send(payload: Payload) -> Receipt:
@@ -377,7 +291,7 @@ def test_closing_finishes_the_attempt_in_flight_and_starts_no_other(desk: Any) -
         go_on.wait(5)
         return Receipt(A, 200, "", 1, 2)
 
-    d = desk(send)
+    d = new_delivery(send)
     first, second = d.plan(), d.plan(contract="NQM6")
     d.delivery.turn()
     begun.wait(5)
@@ -387,17 +301,17 @@ def test_closing_finishes_the_attempt_in_flight_and_starts_no_other(desk: Any) -
     assert d.states(second) == [P]
 
 
-def test_the_caller_gives_way_until_the_first_attempt_is_over(desk: Any) -> None:
-    d = desk(lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
+def test_the_caller_gives_way_until_the_first_attempt_is_over(new_delivery: Any) -> None:
+    d = new_delivery(lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
     one = d.plan()
     d.delivery.turn()
     d.delivery.give_way(30)
     assert d.states(one) == [P, G, A]
 
 
-def test_the_caller_gives_way_no_longer_than_it_says_and_not_at_all_when_nothing_is_sent(desk: Any) -> None:
+def test_the_caller_gives_way_no_longer_than_it_says_and_not_at_all_when_nothing_is_sent(new_delivery: Any) -> None:
     go_on = threading.Event()
-    d = desk(lambda payload: go_on.wait(30) and Receipt(A, 200, "", 1, 2))
+    d = new_delivery(lambda payload: go_on.wait(30) and Receipt(A, 200, "", 1, 2))
     began = time.monotonic()
     d.delivery.give_way(30)
     one = d.plan()
@@ -411,7 +325,7 @@ def test_the_caller_gives_way_no_longer_than_it_says_and_not_at_all_when_nothing
 def test_a_turn_in_a_replay_waits_for_the_answer_and_time_stands_still(ledger: Ledger) -> None:
     clock = ReplayClock()
     clock.on_mark(OPEN)
-    d = Desk(ledger, clock, lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
+    d = DeliveryRig(ledger, clock, lambda payload: time.sleep(0.2) or Receipt(A, 200, "", 1, 2))
     one = d.plan()
     d.delivery.turn(math.inf)
     assert [(event.state, event.ts_clock) for event in ledger.events(one.id)] == [(P, OPEN), (G, OPEN), (A, OPEN)]
@@ -429,7 +343,7 @@ def test_whatever_the_webhook_answers_entries_go_out_once_and_exits_until_one_is
         ledger = Ledger(Path(directory) / "ledger.sqlite", "ibs")
         clock = HandClock()
         left = iter(answers)
-        d = Desk(ledger, clock, lambda payload: Receipt(next(left, A), 0, "", 1, 2))
+        d = DeliveryRig(ledger, clock, lambda payload: Receipt(next(left, A), 0, "", 1, 2))
         entry, exit_ = d.plan(), d.plan(EXIT, contract="NQM6", ticker="NQM2026")
         for step in steps * 40:
             d.work()
@@ -444,24 +358,6 @@ def test_whatever_the_webhook_answers_entries_go_out_once_and_exits_until_one_is
 
 
 # ── over HTTP ──
-
-
-@pytest.fixture
-def webhook(ledger: Ledger) -> Iterator[Any]:
-    """Makes a desk on a real server with faults; sends over HTTP."""
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-
-        def make(*faults: Fault, total_s: float = 10.0) -> tuple[Desk, Any]:
-            account = Account("ibs", str(uuid.uuid4()), "secret")
-            server = stack.enter_context(running([account], faults=faults))
-            client = TradersPost(server.url("ibs"), total_s=total_s)
-            d = Desk(ledger, HandClock(), client.send)
-            stack.callback(d.delivery.close, 12)
-            return d, server
-
-        yield make
 
 
 def counts(server: Any) -> dict[str, int]:
@@ -533,7 +429,7 @@ def test_a_webhook_that_is_down_is_tried_again_while_the_entry_is_fresh(ledger: 
     with running([account]) as server:
         port = server.port
     url = f"http://127.0.0.1:{port}{account.path}"
-    d = Desk(ledger, HandClock(), TradersPost(url).send)
+    d = DeliveryRig(ledger, HandClock(), TradersPost(url).send)
     fresh, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
     for _ in range(80):
         d.work()
@@ -551,7 +447,7 @@ def test_nineteen_positions_are_flattened_within_the_rate_budget_beside_a_minute
     roots = [*PRODUCTS][:19]
     account = Account("ibs", str(uuid.uuid4()), "secret")
     with running([account]) as server:  # its limit is on: 60 requests a minute
-        d = Desk(ledger, HandClock(), TradersPost(server.url("ibs")).send)
+        d = DeliveryRig(ledger, HandClock(), TradersPost(server.url("ibs")).send)
 
         def plan(root: str, role: Role) -> Intent:
             return d.plan(role, symbol=root, contract=f"{root}M6", ticker=f"{root}M2026", ts_mark=d.clock.ns)
@@ -577,9 +473,9 @@ def test_nineteen_positions_are_flattened_within_the_rate_budget_beside_a_minute
     ],
 )
 def test_what_holds_entries_back_lets_exits_go_but_for_stop(
-    desk: Any, switch: Level | None, feed: str, reason: str
+    new_delivery: Any, switch: Level | None, feed: str, reason: str
 ) -> None:
-    d = desk(says(A, 200))
+    d = new_delivery(says(A, 200))
     d.switches, d.feed = [Switch(switch, "ibs")] if switch else [], feed
     entry, out = d.plan(), d.plan(EXIT, symbol="NQ", contract="NQM6")
     d.work()
@@ -591,9 +487,9 @@ def test_what_holds_entries_back_lets_exits_go_but_for_stop(
     assert d.states(out)[-1] is A
 
 
-def test_two_exits_of_one_contract_keep_the_settling_time_between_them(desk: Any) -> None:
+def test_two_exits_of_one_contract_keep_the_settling_time_between_them(new_delivery: Any) -> None:
     clock = HandClock()
-    d = desk(says(A, 200), clock)
+    d = new_delivery(says(A, 200), clock)
     first = d.plan(EXIT)
     d.work()
     second = d.plan(EXIT)
@@ -605,9 +501,9 @@ def test_two_exits_of_one_contract_keep_the_settling_time_between_them(desk: Any
     assert d.states(second)[-1] is A
 
 
-def test_an_exit_after_an_entry_waits_until_the_entry_has_filled(desk: Any) -> None:
+def test_an_exit_after_an_entry_waits_until_the_entry_has_filled(new_delivery: Any) -> None:
     clock = HandClock()
-    d = desk(says(A, 200), clock)
+    d = new_delivery(says(A, 200), clock)
     d.plan()
     d.work()
     out = d.plan(EXIT)
@@ -618,9 +514,11 @@ def test_an_exit_after_an_entry_waits_until_the_entry_has_filled(desk: Any) -> N
     assert d.states(out)[-1] is A
 
 
-def test_people_are_told_of_an_exit_that_does_not_get_through(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_people_are_told_of_an_exit_that_does_not_get_through(
+    new_delivery: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = HandClock()
-    d = desk(says(U), clock)
+    d = new_delivery(says(U), clock)
     d.plan(EXIT)
     for _ in range(100):
         d.work()

@@ -23,8 +23,8 @@ from rooney.execution.gates import (
 from rooney.ledger.records import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Role, State
-from tests.ledger.test_writer import intent
-from tests.support.workers import chicago
+from tests.support.ledgers import intent
+from tests.support.times import chicago
 
 S = 1_000_000_000
 NOW = chicago("2026-03-11 10:00")

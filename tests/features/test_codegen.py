@@ -12,9 +12,11 @@ from rooney.features import Feature
 from rooney.features.codegen import lay_out
 from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import Bar, Roll
+from rooney.market.sessions import HOUR_NS
 from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.loader import load
-from tests.support.workers import HOUR_NS, bar, chicago, minute
+from tests.support.minutes import bar, minute
+from tests.support.times import chicago
 
 CLOSE = Feature("close", "hourly")
 PAIR_CLOSE = Feature("close", "hourly", symbol="pair")

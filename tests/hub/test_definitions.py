@@ -21,7 +21,8 @@ from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, new_feed, parents, private_redis, until
+from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, new_feed, parents, private_redis
+from tests.support.waiting import until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 END = OPEN + 10 * MINUTE_NS

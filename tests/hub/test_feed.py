@@ -27,7 +27,8 @@ from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
-from tests.support.hub import new_feed, plain_minutes, until
+from tests.support.hub import new_feed, plain_minutes
+from tests.support.waiting import until
 
 SECOND = 1_000_000_000
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

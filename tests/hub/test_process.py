@@ -19,9 +19,8 @@ from rooney.config.schema import DataHub
 from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub.process import Hub
 from rooney.market import sessions
-from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract, group_of, parse_contract
-from rooney.market.messages import Bar, BarFlag, Minute, Roll
+from rooney.market.messages import Bar, BarFlag, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento import faults
@@ -39,21 +38,15 @@ from tests.support.hub import (
     plain,
     plain_tape,
     private_redis,
-    until,
 )
+from tests.support.hub_by_hand import OPEN, ByHand, Stub, redis_tape
+from tests.support.hub_day import AFTERNOON, DAY_PART, MARKET, MORNING, ROOTS, Result, assert_same_result
 from tests.support.times import chicago
+from tests.support.waiting import until
 
 SECOND = 1_000_000_000
-ROOTS = parents("ES", "6N", "ZC")
-OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
 CLOSE = sessions.session_close_ns("equity", FIRST_SESSION)
 TRADE_COUNTS = ("built", "spread", "unknown_instrument", "late", "replayed", "absurd_price", "bad_clock", "reread")
-MARKET = Market(roots=["ES", "6N", "ZC"], trades_per_minute=100)
-
-
-MORNING = chicago("2026-03-11 07:00")  # before the break of the grains
-AFTERNOON = chicago("2026-03-11 16:00")
-DAY_PART = Until(MARKET, AFTERNOON)
 
 
 @pytest.fixture(scope="module")
@@ -73,44 +66,6 @@ def own_redis() -> Iterator[PrivateRedis]:
     """One that a test may stop."""
     with private_redis() as redis:
         yield redis
-
-
-class Result:
-    """What a run left on Redis, up to the end of the market; its last heartbeats may go on for a while."""
-
-    def __init__(self, bus: Publisher) -> None:
-        self.tape = [minute for minute in plain_tape(bus) if minute.ts_close <= AFTERNOON]
-        self.histories = {
-            (root, timeframe): [plain(bar) for bar in bus.history(root, timeframe, 5_000)]
-            for root, _, _ in ROOTS
-            for timeframe in ("1min", "hourly", "daily")
-        }
-        self.volumes = {root: bus.volumes(root, FIRST_SESSION) for root, _, _ in ROOTS}
-        self.last = {root: bus.last_prices(root) for root, _, _ in ROOTS}
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> Result:
-    with private_redis() as redis, running(Gateway(DAY_PART, begin_ns=MORNING, until_ns=AFTERNOON)) as gateway:
-        with hub_thread(redis, gateway, ROOTS, MORNING) as hub:
-            hub.wait(AFTERNOON)
-        assert hub.code == EXIT_OK
-        result = Result(hub.bus)
-    dense = [minute.ts_close for minute in result.tape]
-    assert dense == list(range(MORNING + MINUTE_NS, AFTERNOON + 1, MINUTE_NS))
-    days = [bar for minute in result.tape for bar in minute.bars if bar.timeframe == "daily"]
-    assert [bar.symbol for bar in days] == ["ZC", "ES", "6N"]
-    return result
-
-
-def same(bus: Publisher, undisturbed: Result) -> None:
-    found = Result(bus)
-    for mine, theirs in zip(found.tape, undisturbed.tape, strict=False):
-        assert mine == theirs
-    assert len(found.tape) == len(undisturbed.tape)
-    assert found.histories == undisturbed.histories
-    assert found.volumes == undisturbed.volumes
-    assert found.last == undisturbed.last
 
 
 # ── undisturbed: against a second opinion ──
@@ -361,7 +316,7 @@ def test_whatever_the_gateway_does_the_tape_is_that_of_an_undisturbed_run(
         with hub_thread(redis, gateway, ROOTS, MORNING, dead_s=0.5) as hub:
             hub.wait(AFTERNOON)
         assert gateway.stats()["total"]["faults"] == len(script)
-    same(hub.bus, undisturbed)
+    assert_same_result(hub.bus, undisturbed)
 
 
 def test_a_dead_feed_shows_in_the_status_within_its_limit(redis: PrivateRedis) -> None:
@@ -395,7 +350,7 @@ def test_redis_may_be_restarted_in_mid_run_and_no_minute_is_missing_or_there_twi
                 own_redis.start()
             hub.wait(AFTERNOON)
         assert hub.code == EXIT_OK
-        same(hub.bus, undisturbed)
+        assert_same_result(hub.bus, undisturbed)
 
 
 def test_a_redis_that_lost_everything_gets_the_ring(own_redis: PrivateRedis, undisturbed: Result) -> None:
@@ -408,7 +363,7 @@ def test_a_redis_that_lost_everything_gets_the_ring(own_redis: PrivateRedis, und
                     file.unlink()
             own_redis.start()
             hub.wait(AFTERNOON)
-        same(hub.bus, undisturbed)
+        assert_same_result(hub.bus, undisturbed)
 
 
 def test_a_redis_that_is_down_at_the_start_is_waited_for(own_redis: PrivateRedis, undisturbed: Result) -> None:
@@ -427,59 +382,7 @@ def test_a_redis_that_is_down_at_the_start_is_waited_for(own_redis: PrivateRedis
             own_redis.start()
             started.wait(AFTERNOON)
         assert started.code == EXIT_OK
-        same(started.bus, undisturbed)
-
-
-class Stub:
-    """A feed from which a test sends minutes by hand."""
-
-    state, trades, sessions, last_record_ns = "live", 0, 1, OPEN
-    gap, gap_day = "", None
-
-    def __init__(self, inbox: Callable[[Any], None]) -> None:
-        self.send = inbox
-
-    def alive(self) -> bool:
-        return True
-
-    def now_ns(self) -> int:
-        return self.last_record_ns
-
-    def start(self) -> None:
-        self.send(Contract("ES", 2026, 3))
-
-    def stop(self) -> None:
-        pass
-
-    def join(self, timeout: float) -> None:
-        pass
-
-    def minute(self, i: int) -> None:
-        price = (6_800 + i) * PRICE_SCALE
-        part = ContractMinute(Contract("ES", 2026, 3), price, price, price, price, 1, 1)
-        self.send(ClosedMinute(OPEN + (i + 1) * MINUTE_NS, [part], time.time_ns()))
-
-
-class ByHand:
-    def __init__(self, bus: Publisher, ring: int = 100) -> None:
-        self.feeds: list[Stub] = []
-
-        def make(builder: Any, tell: Any) -> Any:
-            self.feeds.append(Stub(tell))
-            return self.feeds[0]
-
-        self.hub = Hub(parents("ES"), bus, make, DataHub(ring_minutes=ring), start_ns=OPEN)
-        self.codes: list[int] = []
-        self.thread = threading.Thread(target=lambda: self.codes.append(self.hub.run()), daemon=True)
-        self.thread.start()
-        until(lambda: bool(self.feeds), 10)
-        self.feed = self.feeds[0]
-
-    def stop(self) -> int:
-        self.hub.stop()
-        self.thread.join(15)
-        assert not self.thread.is_alive()
-        return self.codes[0]
+        assert_same_result(started.bus, undisturbed)
 
 
 def test_a_closed_minute_is_on_redis_within_milliseconds(redis: PrivateRedis) -> None:
@@ -553,14 +456,6 @@ def test_a_redis_that_lost_what_another_hub_published_ends_the_hub_rather_than_l
     hub.thread.join(10)
     assert hub.codes == [EXIT_FAILURE]
     assert [minute.ts_close for minute in redis_tape(own_redis)] == [OPEN + (i + 1) * MINUTE_NS for i in range(5)]
-
-
-def redis_tape(redis: PrivateRedis) -> list[Minute]:
-    bus = redis.bus()
-    try:
-        return plain_tape(bus)
-    finally:
-        bus.close()
 
 
 def test_a_hub_stops_in_time_although_redis_hangs(own_redis: PrivateRedis) -> None:
@@ -658,7 +553,7 @@ def kill_and_restart(redis: PrivateRedis, undisturbed: Result, marks: list[int],
                 part.process.kill() if mark != AFTERNOON else None
                 part.stop()
         minutes = [minute for _, minute in bus.tape(0)]
-    same(bus, undisturbed)
+    assert_same_result(bus, undisturbed)
     assert any(bar.flags & BarFlag.REPAIRED for minute in minutes for bar in minute.bars)
     bus.close()
 

@@ -13,8 +13,8 @@ import pytest
 import redis as redis_py
 
 from rooney.sim.processes import redis_server
-from tests.support.hub import until
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 SHIPPED = ROOT / "systemd/redis"
 CONF = SHIPPED / "rooney.conf"

@@ -23,9 +23,6 @@ from research.history.history import History
 from rooney.config.loader import load_config
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
-from rooney.engine.engine import Engine
-from rooney.engine.settings import STOP_ATR
-from rooney.features import Feature
 from rooney.kernels.codes import Cause, OutcomeKind, Pending, Reason
 from rooney.market import sessions
 from rooney.market.instruments import group_of
@@ -33,25 +30,13 @@ from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Decisions, Outcome, Trade
 from rooney.orders.intents import Role
-from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.filters import Filter, filter_field
-from tests.research.backtest.test_backtest import _live
-from tests.support.workers import (
-    BUY,
-    LEAVE,
-    NEXT,
-    QUIET,
-    ROOT,
-    SCRIPTED,
-    SELL,
-    Driver,
-    bar,
-    chicago,
-    engine,
-    outcome,
-    random_tape,
-    run_random,
-)
+from tests.support.backtests import live_trades
+from tests.support.engines import SCRIPTED, Driver, engine, outcome
+from tests.support.minutes import BUY, LEAVE, NEXT, QUIET, SELL, bar, random_tape
+from tests.support.paths import ROOT
+from tests.support.position_rules import MARKETS, MORE, clock, everything, random_life, with_more
+from tests.support.times import chicago
 
 SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])
 WORD = {1: BUY, -1: SELL}
@@ -71,21 +56,6 @@ def reason(decided: Decisions, symbol: str = "ES") -> Reason:
 
 def held(d: Driver) -> dict[str, int]:
     return {p.symbol: p.side * p.quantity for p in d.engine.positions() if p.side}
-
-
-# Features beside the strategy's own, as configuration adds them. One set for all tests: one machine code.
-MORE = {
-    filter_field("x"): Feature("close", "1min"),
-    filter_field("y"): Feature("close", "daily"),
-    filter_field("z"): Feature("atr", "1min", 1),
-    STOP_ATR: Feature("atr", "1min", "stop_atr_bars"),
-}
-
-
-def with_more(base: Engine, filters: dict[str, Filter] | None = None) -> Engine:
-    """The same engine with those features; its average true range is the true range of the newest minute."""
-    params = base.instruments[0].params | {"stop_atr_bars": 1}
-    return Engine(compile_strategy(SCRIPTED, params, MORE), base.instruments, base.limits, filters)
 
 
 def opened(side: int, atr: bool = False, **changes: Any) -> Driver:
@@ -263,10 +233,6 @@ def test_nothing_is_entered_at_a_time_of_a_no_entry_window(side: int, now: str, 
 def test_a_no_entry_window_holds_back_no_exit() -> None:
     d = opened(1, no_entry_windows=((clock(10, 3), clock(11)),))
     assert causes(d.close(ES=LEAVE)) == [Cause.RULE]
-
-
-def clock(hour: int, minute: int = 0) -> int:
-    return hour * HOUR_NS + minute * MINUTE_NS
 
 
 # ── auto-close ──
@@ -694,28 +660,6 @@ def test_an_old_day_ends_at_six_and_is_read_a_mark_later() -> None:
 
 # ── every rule at once ──
 
-MARKETS = ("ES", "NQ", "ZC")
-
-
-def everything(**changes: Any) -> Engine:
-    """All rules on, with limits that a random tape reaches."""
-    rules: dict[str, Any] = {
-        "stop_percent": 1.5, "target_percent": 2.0, "trail_atr": 2.0, "time_stop_bars": 9, "commission_usd": 4.0,
-        "slippage_ticks": 1.0, "margin_usd": 9_000.0, "daily_stop_loss": 700.0, "drawdown_halt_usd": 2_500.0,
-        "on_roll": "roll", "stop_fill": "inside", "auto_close_ns": clock(12), "close_margin_s": 120.0,
-        "reentry_wait_s": 60.0, "no_entry_windows": ((clock(10), clock(10, 15)),),
-    }  # fmt: skip
-    filters = {
-        "y": Filter(MORE[filter_field("y")], missing="pass"),
-        "z": Filter(MORE[filter_field("z")], low=0.75),
-    }
-    return with_more(engine(MARKETS, **(rules | changes)), filters)
-
-
-def random_life(profile: str, seed: int, cuts: frozenset[int] = frozenset()) -> str:
-    """Digest of a random tape lived by all rules; every second one has a gap, after which nothing enters."""
-    return run_random(everything(profile=profile), random_tape(seed, 250, MARKETS, gap=seed % 2 == 0), seed, cuts)
-
 
 PROFILES = pytest.mark.parametrize("profile", ["default", "v1"])
 
@@ -728,7 +672,7 @@ def test_a_cut_anywhere_in_a_positions_life_changes_no_byte(profile: str, seed: 
 
 
 def test_a_positions_life_is_the_same_to_the_byte_with_the_jit_off() -> None:
-    code = "from tests.kernels.test_positions import random_life;" + "".join(
+    code = "from tests.support.position_rules import random_life;" + "".join(
         f"print(random_life({profile!r}, 3));" for profile in ("default", "v1")
     )
     env = os.environ | {"NUMBA_DISABLE_JIT": "1"}
@@ -802,7 +746,7 @@ def live_and_scanned(folder: Path, bars: pl.DataFrame, strategy: StrategyConfig)
     """The trades, of hub and worker as of the scan, which end in the same state to the last byte."""
     bars.write_parquet(folder / "bars.parquet")
     live, scanned = build_engine(strategy), build_engine(strategy)
-    trades = _live(live, bars)
+    trades = live_trades(live, bars)
     scan = Scan(scanned, History(folder / "bars.parquet", list(strategy.traded)))
     for chunk in History(folder / "bars.parquet", list(strategy.traded)).chunks():
         scan.step(chunk)

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,34 +30,14 @@ from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Intent, Receipt, Role, Said, Side, State
 from rooney.orders.lifecycle import IllegalMoveError
 from rooney.orders.notices import Notice, Turn
-from tests.support.paths import GOLDEN
-from tests.support.workers import ROOT, read_only, wait_for
-
-BOOK = Book("{}", b"book")
+from tests.support.ledgers import commit, intent, read_only
+from tests.support.paths import GOLDEN, ROOT
+from tests.support.waiting import until
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
-    opened = Ledger(path, "ibs")
-    yield opened
-    opened.close()
-
-
-def intent(seq: int = 1, role: Role = Role.ENTRY, **fields: Any) -> Intent:
-    base = Intent(
-        f"{seq:016x}", "ibs", "paper", "ES", "ESM6", "ESM2026", role, Side.LONG, 1, "rule", 101.25, 60 * seq, seq
-    )
-    return msgspec.structs.replace(base, **fields)
-
-
-def commit(ledger: Ledger, ts_mark: int, *intents: Intent, **fields: Any) -> None:
-    rest: dict[str, Any] = {"applied": [], "evaluated": [], "trades": [], "marks": 1, "latency_ns": 5, "detail": {}}
-    ledger.commit_mark(ts_mark, list(intents), **rest | {"book": BOOK} | fields)
 
 
 def sha(path: Path) -> str:
@@ -366,7 +345,7 @@ WRITER = """
 import itertools, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.ledger.test_writer import commit, intent
+from tests.support.ledgers import commit, intent
 from rooney.ledger.writer import Checkpoint, Ledger
 from rooney.orders.intents import State
 ledger = Ledger(Path({path!r}), "ibs")
@@ -382,7 +361,7 @@ def test_killed_in_mid_write_it_is_sound_and_whole(path: Path) -> None:
     for _ in range(4):
         before = _rows(path)
         writer = subprocess.Popen([sys.executable, "-c", WRITER.format(root=str(ROOT), path=str(path))], cwd=ROOT)
-        wait_for(lambda before=before: _rows(path) > before + 20)
+        until(lambda before=before: _rows(path) > before + 20)
         time.sleep(0.003 * (before % 7))
         writer.send_signal(signal.SIGKILL)
         writer.wait()

@@ -38,9 +38,10 @@ from rooney.market.sessions import (
 )
 from rooney.market.tape import MinuteAssembler
 from rooney.orders.intents import Role
+from tests.support.engines import Driver, engine
 from tests.support.hub import SHARED, needs_shared
+from tests.support.minutes import BUY, LEAVE, QUIET
 from tests.support.times import chicago
-from tests.support.workers import BUY, LEAVE, QUIET, Driver, engine
 
 LAST = sessions.table().last
 # Beyond both ends of the table too: there the regular week goes on.

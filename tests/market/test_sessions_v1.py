@@ -10,7 +10,7 @@ from research.history.sessions import old_days, session_windows
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.sessions import CHICAGO, HOUR_NS, Window
-from tests.support.workers import chicago
+from tests.support.times import chicago
 
 DAY_NS = 24 * HOUR_NS
 

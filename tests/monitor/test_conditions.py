@@ -33,7 +33,7 @@ from rooney.orders.lifecycle import Order
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
 from rooney.secrets import Secret
-from tests.support.workers import chicago
+from tests.support.times import chicago
 
 NOW = chicago("2026-03-11 10:00")
 S = 1_000_000_000

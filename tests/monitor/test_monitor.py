@@ -36,9 +36,11 @@ from rooney.performance.measures import correlation, curve, daily, measure, shar
 from rooney.sim.traderspost import Fault
 from rooney.systemd import UnitsView
 from tests.support.dashboard import look, looker
-from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, Bench, closes
+from tests.support.engines import engine
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, bar, closes
+from tests.support.operate import Bench
 from tests.support.paths import GOLDEN
-from tests.support.workers import bar, chicago, engine
+from tests.support.times import chicago
 
 Make = Callable[..., Bench]
 NOW = chicago("2026-03-11 10:00")

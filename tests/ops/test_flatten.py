@@ -11,8 +11,12 @@ import pytest
 
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.traderspost import Fault
-from tests.support.operate import BUY, ENTERED, QUIET, Bench, closes, hang, read_only, wait_for
-from tests.support.workers import Forked, bar, chicago, minute
+from tests.support.ledgers import read_only
+from tests.support.minutes import BUY, ENTERED, QUIET, bar, closes, minute
+from tests.support.operate import Bench, hang
+from tests.support.times import chicago
+from tests.support.waiting import until
+from tests.support.workers import Forked
 
 Make = Callable[..., Bench]
 SURE = ("--clock", "replay", "--reason", "fire drill", "--yes")
@@ -142,7 +146,7 @@ def test_a_worker_that_hung_and_comes_back_closes_its_position_once(bench: Make)
     one, worker = hung(bench)
     one.rooney("flatten", "a", "--hung-after", 0.2, *SURE, code=2)
     os.kill(worker.pid, signal.SIGCONT)
-    wait_for(lambda: flat(one))
+    until(lambda: flat(one))
     one.more(QUIET, QUIET)
     assert one.actions() == ["buy", "exit"]
 
@@ -215,7 +219,7 @@ def test_while_the_market_is_closed_the_exit_waits_for_the_open(bench: Make) -> 
     opened = chicago("2026-03-11 17:00")
     one.rig.publish(closes(QUIET, QUIET, QUIET, start=opened))
     one.rig.wait_position(opened + 3 * MINUTE_NS)
-    wait_for(lambda: flat(one))
+    until(lambda: flat(one))
     assert one.actions() == ["buy", "exit"]
 
 

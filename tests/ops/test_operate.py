@@ -16,8 +16,10 @@ import pytest
 from research.backtest.backtest import Scan
 from research.history.history import History
 from rooney.sim.traderspost import Fault
-from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, Bench, closes, hang, wait_for
-from tests.support.workers import engine
+from tests.support.engines import engine
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, closes
+from tests.support.operate import Bench, hang
+from tests.support.waiting import until
 
 Make = Callable[..., Bench]
 REPLAY = ("--clock", "replay")
@@ -74,7 +76,7 @@ def lost_entry(make: Make, **block: Any) -> tuple[Bench, Any]:
     """A worker whose entry is of unknown fate, two minutes in."""
     one = make(faults=LOST, **({"on_unconfirmed_entry": "hold"} | block))
     worker = one.begin(ENTERED[:2])
-    wait_for(lambda: str(one.read().orders[0].state) == "unconfirmed")
+    until(lambda: str(one.read().orders[0].state) == "unconfirmed")
     return one, worker
 
 

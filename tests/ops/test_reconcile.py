@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -16,33 +15,15 @@ from hypothesis import strategies as st
 
 from rooney.market.instruments import Contract
 from rooney.ops.broker_fills import Fill, StatementError, parse_statement, read_statement
-from tests.support.operate import ENTERED, LEAVE, QUIET, Bench, closes
+from tests.support.broker_exports import BOUGHT, CHICAGO, tradovate
+from tests.support.minutes import ENTERED, LEAVE, QUIET, closes
+from tests.support.operate import Bench
 
 Make = Callable[..., Bench]
-CHICAGO = ZoneInfo("America/Chicago")
-FILLS_HEADER = (
-    "_id,_orderId,_contractId,_timestamp,_tradeDate,_action,_qty,_price,_active,_accountId,Fill ID,Order ID,Timestamp,"
-    "Date,Account,B/S,Quantity,Price,_priceFormat,_priceFormatType,_tickSize,Contract,Product,Product Description,"
-    "commission"
-)
 ORDERS_HEADER = (
     "orderId,Account,Order ID,B/S,Contract,Product,Product Description,avgPrice,filledQty,Fill Time,lastCommandId,"
     "Status,Timestamp,Date,Quantity,Text,Type,Limit Price,Stop Price,Filled Qty,Avg Fill Price"
 )
-
-
-def tradovate(*fills: tuple[int, str, str, int, float], account: str = "DEMO1") -> str:
-    """A Fills report as Tradovate writes it: UTC in `_timestamp`, the exporter's zone in Timestamp, blanks in B/S."""
-    lines = [FILLS_HEADER]
-    for n, (ts_ns, contract, side, quantity, price) in enumerate(fills, 1):
-        at = datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC)
-        local = at.astimezone(CHICAGO)
-        lines.append(
-            f"{n},9{n},77,{at:%Y-%m-%d %H:%M:%S}.083Z,{at:%Y-%m-%d},{int(side == 'Sell')},{quantity},{price},true,5,"
-            f"{n},9{n},{local:%m/%d/%Y %H:%M:%S},{local:%m/%d/%y},{account}, {side},{quantity},{price},-2,0,0.25,"
-            f"{contract},{contract[:-2]},E-mini,0.79"
-        )
-    return "\n".join(lines) + "\n"
 
 
 AT = int(datetime(2026, 3, 11, 15, 4, tzinfo=UTC).timestamp()) * 1_000_000_000
@@ -192,7 +173,7 @@ def test_whatever_a_file_holds_it_is_fills_or_an_error_of_ours(text: str) -> Non
 # ── against a ledger ──
 
 TRADED = [*ENTERED, *closes(LEAVE, QUIET, 99.0, start=ENTERED[-1].ts_close)]
-BOUGHT, SOLD = ENTERED[1].ts_close, TRADED[4].ts_close  # opens of the minutes whose prices are assumed
+SOLD = TRADED[4].ts_close
 
 
 def exported(tmp_path: Path, *fills: tuple[int, str, str, int, float]) -> Path:

@@ -27,9 +27,10 @@ from rooney.sim.traderspost import Fault
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
 from tests.support.dashboard import rooney, say_live
-from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, START, Bench, closes
+from tests.support.engines import SCRIPTED, engine
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
+from tests.support.operate import Bench
 from tests.support.paths import GOLDEN
-from tests.support.workers import SCRIPTED, engine
 
 GOLDEN = GOLDEN / "why"
 Make = Callable[..., Bench]

@@ -1,7 +1,6 @@
 """What people hear of an order: its level, and its whole story in the journal by its id."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,12 @@ from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control, Level, clear_switches, set_switch
 from rooney.orders.intents import State
 from rooney.sim.traderspost import Fault
-from tests.execution.test_delivery import EXIT, A, G, P, R, S, U, desk, life, says, webhook  # noqa: F401
-from tests.test_log import Journal, journal, restored  # noqa: F401
+from tests.support.deliveries import EXIT, A, G, P, R, S, U, life, says
+from tests.support.journal import Journal
 
-# ruff: noqa: F811 - fixtures of other tests
+pytestmark = pytest.mark.usefixtures("restored")
 
 CRIT, ERR, WARN, NOTE, INFO = "2", "3", "4", "5", "6"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.sqlite", "ibs")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(
@@ -78,9 +70,9 @@ def test_the_journal_tells_the_whole_story_of_an_order_by_its_id(webhook: Any, j
     assert "resolved settled by exit" in told[2][2]
 
 
-def test_an_exit_that_is_trapped_is_crit(desk: Any, journal: Journal) -> None:
+def test_an_exit_that_is_trapped_is_crit(new_delivery: Any, journal: Journal) -> None:
     log.setup("worker", "ibs")
-    d = desk(says(P))
+    d = new_delivery(says(P))
     out = d.plan(EXIT)
     for _ in range(7):
         d.work()
@@ -88,8 +80,10 @@ def test_an_exit_that_is_trapped_is_crit(desk: Any, journal: Journal) -> None:
     assert ("exit", CRIT) in [(kind, priority) for kind, priority, _ in story(journal, out.id)]
 
 
-def test_the_breaker_is_told_when_it_opens_and_when_it_closes(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
-    d = desk(says(R, 400))
+def test_the_breaker_is_told_when_it_opens_and_when_it_closes(
+    new_delivery: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    d = new_delivery(says(R, 400))
     d.plan()
     with caplog.at_level(logging.INFO):
         d.work()
@@ -118,9 +112,9 @@ def test_a_switch_is_told_once_when_it_is_set_and_once_when_it_is_lifted(
 
 
 def test_what_a_process_left_between_sending_and_outcome_is_crit_at_the_next_start(
-    desk: Any, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    new_delivery: Any, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    d = desk(says(A, 200))
+    d = new_delivery(says(A, 200))
     one = d.plan()
     ledger.record(one, G, d.clock.ns)
     commands = CommandHandler("ibs", "paper", ["ES"], ledger, Control(tmp_path, "ibs"), d.clock)

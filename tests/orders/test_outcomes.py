@@ -9,7 +9,7 @@ from rooney.orders.control import Act, Command, Verb
 from rooney.orders.decisions import Outcome
 from rooney.orders.intents import Event, Role, Said, State
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event, outcome_kind
-from tests.ledger.test_writer import intent
+from tests.support.ledgers import intent
 
 ENTRY, EXIT = Role.ENTRY, Role.EXIT
 K = OutcomeKind

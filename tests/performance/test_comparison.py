@@ -8,7 +8,6 @@ import csv
 import json
 import math
 import shutil
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,25 +32,15 @@ from rooney.performance.sources import of_ledger, read_run
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict, verdict
 from rooney.sim.traderspost import Fault
-from tests.research.backtest.test_backtest import ROOTS, random_minutes
+from tests.support.backtests import ROOTS, random_minutes
 from tests.support.dashboard import rooney
-from tests.support.operate import BUY, LEAVE, QUIET, START, Bench, closes
+from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
+from tests.support.operate import Bench
 from tests.support.paths import CONFIG, RECORDED_RUNS
+from tests.support.runs import backtest_of, old_database, trade
 
 RECORDED = RECORDED_RUNS
 Make = Callable[..., Bench]
-
-
-def trade(at: int, price: float = 100.0, gain: float = 1.0, **more: Any) -> Trade:
-    """One contract of ES, long for two minutes, from minute `at` of the run on."""
-    entry_ts = START + at * MINUTE_NS
-    usual: dict[str, Any] = {"symbol": "ES", "contract": "ESM6", "side": 1, "quantity": 1, "cause": "rule",
-                             "costs_usd": 2.5, "bars_held": 2}  # fmt: skip
-    given_ = usual | more
-    pnl = 50.0 * given_["quantity"] * gain - given_["costs_usd"]
-    known = {"entry_ts": entry_ts, "entry_price": price, "exit_ts": entry_ts + 2 * MINUTE_NS,
-             "exit_price": price + gain, "pnl_usd": pnl}  # fmt: skip
-    return Trade(**(known | given_))
 
 
 def run_of(trades: Sequence[Trade], label: str, kind: Kind = Kind.BACKTEST, **more: Any) -> Run:
@@ -115,23 +104,6 @@ def test_a_score_below_the_other_s_threshold_is_a_veto() -> None:
 
 
 # -- a live ledger --
-
-
-def backtest_of(bench: Bench, trades: Sequence[Trade], folder: Path, **summary: Any) -> Path:
-    """A backtest's folder with these trades."""
-    folder.mkdir()
-    times = ("entry_ts", "exit_ts")
-    rows = [msgspec.structs.asdict(one) for one in trades]
-    frame = pl.DataFrame(rows, schema_overrides={"score": pl.Float64}, infer_schema_length=None)
-    frame = frame.rename({"cause": "exit_reason", "score": "ml_score"})
-    frame.with_columns(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in times).write_parquet(
-        folder / "trades.parquet"
-    )
-    span = [datetime.fromtimestamp((START + k * MINUTE_NS) / 1e9, UTC).isoformat() for k in (0, 600)]
-    fills = {"entry": "next minute's open", "stop_fill": "close", "slippage_ticks": {"ES": 1.0}}
-    known = {"fills": fills, "span": span, "instruments": ["ES", "NQ"], "data_sha256": "0", "timeframe": "1min"}
-    (folder / "summary.json").write_text(json.dumps(known | summary))
-    return folder
 
 
 @pytest.fixture
@@ -216,23 +188,6 @@ def test_ledgers_are_compared_without_what_only_research_needs(traded: Bench) ->
 
 
 # -- the old system --
-
-
-def old_database(path: Path, rows: Sequence[tuple[Any, ...]]) -> Path:
-    with sqlite3.connect(path) as db:
-        db.execute(
-            "CREATE TABLE trades (id INTEGER PRIMARY KEY, symbol TEXT, side TEXT, entry_time TEXT, entry_price REAL,"
-            " entry_size REAL, exit_time TEXT, exit_price REAL, exit_size REAL, pnl REAL, pnl_percent REAL,"
-            " exit_reason TEXT, ml_score REAL, ibs_entry REAL, ibs_exit REAL, created_at TEXT,"
-            " UNIQUE(symbol, entry_time, exit_time))"
-        )
-        db.executemany(
-            "INSERT INTO trades (symbol, side, entry_time, entry_price, entry_size, exit_time, exit_price, exit_size,"
-            " pnl, exit_reason, created_at) VALUES ('ES', 'long', ?, 100.0, 1, ?, 101.0, 1, 47.5, 'IBS exit', ?)",
-            rows,
-        )
-    db.close()
-    return path
 
 
 def hour(h: int, minute: int = 0) -> str:

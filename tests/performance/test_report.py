@@ -21,8 +21,8 @@ from rooney.orders.decisions import Book, Trade
 from rooney.orders.notices import Turn
 from rooney.performance import period as summary
 from rooney.performance.report import minutes_in_session, notices, read
-from tests.ledger.test_writer import commit
-from tests.support.workers import chicago
+from tests.support.ledgers import commit
+from tests.support.times import chicago
 
 BEGIN = chicago("2026-03-10 17:00")  # of trade date 2026-03-11
 _FIELDS = ("cash", "equity", "best_equity", "day_start_equity", "halted", "drawdown_halted", "gap_date")

@@ -20,9 +20,9 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.monitor import watch
 from rooney.secrets import Secret
 from rooney.sim.processes import redis_server
-from tests.bus.test_client import published
-from tests.support.hub import until
+from tests.support.published import published
 from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node, connection
+from tests.support.waiting import until
 
 
 @pytest.fixture

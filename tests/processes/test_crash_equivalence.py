@@ -1,7 +1,7 @@
 """Hub, Redis and worker killed at random while a market goes on: the ledger ends as if nothing had happened.
 
 Real processes, the real client at the local gateway, the real webhook client. The worker is killed outside of
-[sending, outcome], where equality is promised; inside of it, see test_worker and test_order_safety. While the hub is
+[sending, outcome], where equality is promised; inside of it, see tests/worker and test_order_safety. While the hub is
 down the market stands still: what it would have missed are minutes of a dead feed, on which no entry is sent
 (test_dead_feed).
 """
@@ -26,7 +26,10 @@ from rooney.sim.market import Market
 from rooney.sim.traderspost import Account
 from rooney.sim.traderspost import running as running_webhook
 from tests.support.hub import PrivateRedis, hub_process, parents, private_redis
-from tests.support.workers import ROOT, Zygote, chicago, contents
+from tests.support.ledgers import contents
+from tests.support.paths import ROOT
+from tests.support.times import chicago
+from tests.support.workers import Zygote
 
 BEGIN, END = chicago("2026-03-11 13:30"), chicago("2026-03-11 14:45")
 SPEED = 1_200.0
@@ -133,7 +136,7 @@ def _until(done: Any) -> None:
 
 
 def _position(ledger: Path) -> int:
-    from tests.support.workers import read_only
+    from tests.support.ledgers import read_only
 
     if not ledger.exists():
         return 0

@@ -1,7 +1,6 @@
 """A dead feed never looks like a quiet market: from the gateway's socket to what a worker lets out."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,20 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Role
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
-from rooney.sim.databento.sources import Instrument, Recorded
-from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
-from tests.support.hub import PrivateRedis, hub_thread, parents, until
-from tests.support.workers import BUY, LEAVE, QUIET, Rig, Zygote, bar, chicago, read_only
+from rooney.sim.databento.sources import Recorded
+from tests.support.hub import PrivateRedis, hub_thread, parents
+from tests.support.ledgers import read_only
+from tests.support.minutes import BUY, LEAVE, QUIET, bar
+from tests.support.rigs import Rig
+from tests.support.times import chicago
+from tests.support.two_instruments import END, SECOND, SPEED, START, market
+from tests.support.waiting import until
+from tests.support.workers import Zygote
 
-SECOND = 1_000_000_000
-START = chicago("2026-03-11 10:00")
-MINUTES = 60
-END = START + MINUTES * MINUTE_NS
 STRIKE = 20  # the minute in whose midst the feed dies
-SPEED = 600.0
 OUTAGE_S = 0.6  # six minutes of this market
 LOST = (21, 22, 23)  # within it for certain, however busy the machine
 DEAD = f"feed: {NO_ENTRY[InstrumentState.DEAD]}"
-
-
-def market(prices: dict[int, float], quiet: Sequence[int] = ()) -> Recorded:
-    """ES and NQ, a trade every ten seconds, at 100 but in the minutes named; in `quiet` ones ES does not trade."""
-    rows = [
-        (number, START + k * MINUTE_NS + (10 * i + 1) * SECOND, prices.get(k, QUIET) if number == 1 else QUIET)
-        for k in range(MINUTES)
-        for i in range(6)
-        for number in (1, 2)
-        if number == 2 or k not in quiet
-    ]
-    trades = empty_trades(len(rows))
-    trades["instrument_id"], trades["ts_recv"], price = (np.array(column) for column in zip(*rows, strict=True))
-    trades["ts_event"] = trades["ts_recv"] - 1_000_000
-    trades["price"] = np.rint(price * PRICE_SCALE)
-    trades["size"], trades["sequence"] = 1, np.arange(len(rows))
-    return Recorded(trades, [Instrument(1, "ESM6", "ES"), Instrument(2, "NQM6", "NQ")])
 
 
 class Outcome:

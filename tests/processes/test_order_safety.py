@@ -22,10 +22,11 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Level, clear_switches, set_switch
 from rooney.orders.intents import Role
 from rooney.sim.traderspost import Fault
-from tests.support.workers import NEXT, QUIET, Rig, bar, chicago, minute, random_tape, read_only, wait_for
-from tests.worker.test_process import place, redis, requests, rig, said  # noqa: F401
-
-# ruff: noqa: F811 - fixtures of test_worker
+from tests.support.ledgers import read_only
+from tests.support.minutes import NEXT, QUIET, bar, minute, random_tape
+from tests.support.rigs import Rig, requests
+from tests.support.times import chicago
+from tests.support.waiting import until
 
 SYMBOLS = ("ES", "NQ")
 CLOSE, OPEN = chicago("2026-03-11 16:00"), chicago("2026-03-11 17:00")
@@ -79,12 +80,12 @@ def run(one: Rig, seed: int) -> int:
         one.publish(some)
         worker = one.start(fault=f"{rng.choice(PLACES)}:{rng.randrange(1, 7)}")
         last = some[-1].ts_close
-        wait_for(
-            lambda pid=worker.pid, last=last: not alive(pid) or one.position() >= last, 60.0, lambda: said(one)[-2000:]
+        until(
+            lambda pid=worker.pid, last=last: not alive(pid) or one.position() >= last, 60.0, lambda: one.said()[-2000:]
         )
         with contextlib.suppress(ProcessLookupError):  # it came to its fault meanwhile
             os.kill(worker.pid, signal.SIGKILL)
-        assert worker.wait() == -signal.SIGKILL, said(one)[-3000:]
+        assert worker.wait() == -signal.SIGKILL, one.said()[-3000:]
         kills += 1
     lift(one)
     more = quiet(end, 14)  # for exits that a switch has held back
@@ -138,7 +139,7 @@ def check(one: Any) -> None:
     broker: Counter[str] = Counter()
     for ticker, quantity in one.vendor.state()["accounts"]["a"]["positions"].items():
         broker[ticker[:2]] += quantity
-    text = said(one)
+    text = one.said()
     for symbol in SYMBOLS:
         if broker[symbol] != held.get(symbol, 0):
             assert symbol in unclear, (

@@ -22,10 +22,14 @@ from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.processes import Part, redis_server
-from tests.hub.test_process import ByHand, redis_tape
-from tests.processes.test_dead_feed import END, SPEED, START, market
-from tests.support.hub import HubThread, PrivateRedis, free_port, hub_thread, parents, plain, until
-from tests.support.workers import BUY, LEAVE, Rig, Zygote, read_only
+from tests.support.hub import HubThread, PrivateRedis, free_port, hub_thread, parents, plain
+from tests.support.hub_by_hand import ByHand, redis_tape
+from tests.support.ledgers import read_only
+from tests.support.minutes import BUY, LEAVE
+from tests.support.rigs import Rig
+from tests.support.two_instruments import END, SPEED, START, market
+from tests.support.waiting import until
+from tests.support.workers import Zygote
 
 
 def test_at_the_bound_the_ring_says_so_once_and_the_status_tells_it_when_redis_is_back(

@@ -18,7 +18,10 @@ from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
 from rooney.sim.market import Market
 from tests.support.hub import SHARED, PrivateRedis, hub_thread, needs_shared, parents
-from tests.support.workers import Rig, Zygote, bar, minute, read_only
+from tests.support.ledgers import read_only
+from tests.support.minutes import bar, minute
+from tests.support.rigs import Rig
+from tests.support.workers import Zygote
 
 SECOND = 1_000_000_000
 TICK = 0.25

@@ -22,11 +22,12 @@ import yaml
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.processes import Part, python
-from tests.hub.test_process import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, same, undisturbed  # noqa: F401 - a fixture
 from tests.support.hosts import Host, Network, network
-from tests.support.hub import latest_agree, until
+from tests.support.hub import latest_agree
+from tests.support.hub_day import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, assert_same_result
+from tests.support.ledgers import read_only
 from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node
-from tests.support.workers import read_only
+from tests.support.waiting import until
 
 
 class Site:
@@ -161,7 +162,7 @@ def site(seconds: float) -> Iterator[Site]:
         yield made
 
 
-def finish(site: Site, undisturbed: Result) -> None:  # noqa: F811
+def finish(site: Site, undisturbed: Result) -> None:
     """To the end of the market; then tape, histories, latest bars and workers must be those of a quiet day."""
     site.until_end(AFTERNOON)
     primary = site.primary()
@@ -170,7 +171,7 @@ def finish(site: Site, undisturbed: Result) -> None:  # noqa: F811
     other = next(node for node in site.cluster.nodes if node is not primary)
     until(lambda: other.role() == "slave" and other.end_ns() == primary.end_ns(), 60, site.said)
     with primary.host.inside(), contextlib.closing(primary.bus()) as bus:
-        same(bus, undisturbed)
+        assert_same_result(bus, undisturbed)
         latest_agree(bus, ROOTS)
         marks = len(list(bus.tape(0)))
     assert raw_tape(primary) == raw_tape(other)
@@ -199,7 +200,7 @@ def fail_over(site: Site, break_it: Callable[[], None]) -> Node:
 
 
 def test_through_partitions_and_a_primary_that_dies_the_tape_is_dense_and_every_worker_steps_each_minute_once(
-    undisturbed: Result,  # noqa: F811
+    undisturbed: Result,
 ) -> None:
     with site(seconds=32) as one:
         first, second = one.cluster.nodes
@@ -254,7 +255,7 @@ def test_from_either_host_a_worker_s_user_writes_nothing_and_reads_nothing_else(
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("seed", range(int(os.environ.get("ROONEY_ROUNDS", "3"))))
-def test_the_same_whatever_fails_in_whatever_order(undisturbed: Result, seed: int) -> None:  # noqa: F811
+def test_the_same_whatever_fails_in_whatever_order(undisturbed: Result, seed: int) -> None:
     chosen = random.Random(seed)
     with site(seconds=180) as one:
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rooney.config.loader import load_config
-from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.errors import EXIT_CONFIG, ConfigError
 from rooney.install.layout import AHEAD_DROP_IN
-from rooney.market.messages import Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
 from rooney.ops import check
@@ -29,73 +26,13 @@ from rooney.ops import compile as precompile
 from rooney.sim.processes import Part
 from rooney.strategy import aot as ahead
 from rooney.strategy.aot import NotCompiledError
+from tests.support.engines import ALLOCATING, SCRIPTED, Driver, engine, run_random, warmed
+from tests.support.hourly_walks import START, SYMBOLS, WARM_HOURS, hour_tape, ibs, random_hours, walk_digest, warm
 from tests.support.hub import PrivateRedis, private_redis
-from tests.support.workers import (
-    ALLOCATING,
-    ROOT,
-    SCRIPTED,
-    Driver,
-    bar,
-    chicago,
-    engine,
-    minute,
-    random_tape,
-    run_random,
-    warmed,
-)
+from tests.support.minutes import bar, minute, random_tape
+from tests.support.paths import CONFIG, ROOT
 
 SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
-CONFIG = ROOT / "config.multi_alpha.yml"
-SYMBOLS = ("ES", "ZC")
-START = chicago("2026-03-02 17:00")
-WARM_HOURS = 90
-
-Hour = tuple[int, int, float, bool]  # ticks its low moves by, its height in ticks, where in it it closes, has a minute
-
-
-def hour_tape(hours: Sequence[Sequence[Hour]], after: int) -> list[Minute]:
-    """One mark an hour, from `after` hours after the start, with bars of every symbol."""
-    low = dict.fromkeys(SYMBOLS, 400.0)
-    tape = []
-    for k, symbols in enumerate(hours):
-        now = START + (after + k + 1) * HOUR_NS
-        bars = []
-        for symbol, (moved, span, where, has_minute) in zip(SYMBOLS, symbols, strict=True):
-            low[symbol] = max(25.0, low[symbol] + moved * 0.25)
-            prices = {"high": low[symbol] + span * 0.25, "low": low[symbol]}
-            close = low[symbol] + where * span * 0.25
-            timeframes = ("1min", "hourly") if has_minute else ("hourly",)
-            bars += [bar(symbol, now, close, low[symbol], timeframe=each, **prices) for each in timeframes]
-            if now % (24 * HOUR_NS) == 22 * HOUR_NS:
-                bars.append(bar(symbol, now, close, low[symbol], timeframe="daily", **prices))
-        tape.append(minute(now, *sorted(bars, key=lambda one: ("1min", "hourly", "daily").index(one.timeframe))))
-    return tape
-
-
-def random_hours(seed: int, n: int) -> list[list[Hour]]:
-    """A walk of `n` hours."""
-    rng = np.random.default_rng(seed)
-
-    def hour() -> Hour:
-        return int(rng.integers(-6, 7)), int(rng.integers(0, 9)), float(rng.random()), bool(rng.random() < 0.8)
-
-    return [[hour() for _ in SYMBOLS] for _ in range(n)]
-
-
-def warm(one: Engine) -> Engine:
-    """The engine after the same past, whoever steps it."""
-    one.warm_up([each for tape in hour_tape(random_hours(0, WARM_HOURS), 0) for each in tape.bars])
-    return one
-
-
-def digest_of(one: Engine, seed: int, n: int = 400) -> str:
-    """Of all decisions on a walk and the state after it."""
-    return run_random(warm(one), hour_tape(random_hours(seed, n), WARM_HOURS), seed, frozenset({n // 2}))
-
-
-def ibs() -> Engine:
-    """As the configuration that is shipped has it: 18 instruments."""
-    return build_engine(load_config(CONFIG).strategy("ibs"))
 
 
 def rooney(*argv: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -236,7 +173,7 @@ class Divides(Strategy):
 DRIVEN = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.support.workers import Driver, engine
+from tests.support.engines import Driver, engine
 driver = Driver(engine(("ES",), {path!r}))
 decided = driver.close(ES=100.0)
 print([intent.side.name for intent in decided.intents], sorted({{"numba", "llvmlite"}} & set(sys.modules)))
@@ -263,11 +200,11 @@ def test_a_rule_that_divides_by_zero_gets_what_numpy_says_however_it_is_run(tmp_
 ALONE = """
 import json, sys
 sys.path.insert(0, {root!r})
-from tests.strategy import test_aot
-engine = test_aot.ibs()
+from tests.support.hourly_walks import ibs, walk_digest
+engine = ibs()
 engine.compile()
 compiler = sorted({{"numba", "llvmlite"}} & set(sys.modules))
-print(json.dumps([engine.digest, test_aot.digest_of(engine, 7), compiler]))
+print(json.dumps([engine.digest, walk_digest(engine, 7), compiler]))
 """
 
 
@@ -279,7 +216,7 @@ def test_a_process_without_numba_decides_the_same_under_the_same_digest(director
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     alone = ibs()
-    assert json.loads(done.stdout) == [alone.digest, digest_of(alone, 7), []]
+    assert json.loads(done.stdout) == [alone.digest, walk_digest(alone, 7), []]
 
 
 # ── the worker ──

@@ -17,7 +17,8 @@ from rooney.kernels import jit
 from rooney.strategy import compiler as strategy_module
 from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.loader import find, load
-from tests.support.workers import ROOT, SCRIPTED, engine
+from tests.support.engines import SCRIPTED, engine
+from tests.support.paths import ROOT
 
 GOOD = """
 from rooney.strategy import Feature, Param, Strategy
@@ -209,7 +210,8 @@ class Listener(event.Listener):
     def on_start(self, e): compiled.append(str(e.data["dispatcher"]))
     def on_end(self, e): pass
 event.register("numba:compile", Listener())
-from tests.support.workers import engine, run_random, random_tape
+from tests.support.engines import engine, run_random
+from tests.support.minutes import random_tape
 e = engine(("ES", "NQ"), {name!r})
 e.compile()
 before = len(compiled)

@@ -12,8 +12,8 @@ from rooney.strategy import digest
 from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.digest import EARLIER, Tree, code_digests, other_code, tree
 from tests.support.digests import table
+from tests.support.engines import SCRIPTED
 from tests.support.paths import ROOT
-from tests.support.workers import SCRIPTED
 
 USED = ("ema", "atr")
 STATISTICS, TREND = "rooney/kernels/indicators/statistics.py", "rooney/kernels/indicators/trend.py"

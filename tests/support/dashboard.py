@@ -13,8 +13,10 @@ from rooney.market.messages import HubStatus
 from rooney.monitor.system import Looker, System
 from rooney.sim.traderspost import Fault
 from tests.support.hub import PrivateRedis, free_port, private_redis
-from tests.support.operate import BUY, ENTERED, LEAVE, QUIET, Bench, benches, closes
-from tests.support.workers import Forked, Zygote, wait_for
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, closes
+from tests.support.operate import Bench, benches
+from tests.support.waiting import until
+from tests.support.workers import Forked, Zygote
 
 
 class Site:
@@ -36,7 +38,7 @@ class Site:
         log = rig.directory / "dashboard.log"
         self.process = rig.zygote.start([*argv, "--clock", self._clock], log, rig.env)
         rig.started.append(self.process)
-        wait_for(lambda: self.answers(), 30.0, lambda: log.read_text()[-3000:])
+        until(lambda: self.answers(), 30.0, lambda: log.read_text()[-3000:])
         return self
 
     def answers(self) -> bool:

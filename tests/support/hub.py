@@ -6,7 +6,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,19 +30,12 @@ from rooney.secrets import Secret
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.processes import Part, python, start_redis
 from tests.support.paths import RECORDED_DATA
+from tests.support.waiting import until
 
 SHARED = RECORDED_DATA
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"recorded market data is not at {SHARED}")
 
 Root = tuple[str, str, str]
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0, what: Callable[[], object] = lambda: "") -> None:
-    """Wait for something that has to happen."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, what()
-        time.sleep(0.01)
 
 
 def free_port() -> int:

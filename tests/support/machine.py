@@ -64,15 +64,34 @@ class Machine:
         self._directory = Path(tempfile.mkdtemp(prefix="rooney-machine-", dir="/var/tmp"))
         self._console = (self._directory / "console").open("wb")
         self._nspawn = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "bash", "-c", _LAUNCH, "launch",
-             str(self._directory), uuid.uuid4().hex, self.name, str(REPOSITORY), str(lower),
-             "--resolv-conf=copy-host" if is_online else "--private-network"],
-            stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console,
-        )  # fmt: skip
+            [
+                "unshare",
+                "-m",
+                "--propagation",
+                "private",
+                "bash",
+                "-c",
+                _LAUNCH,
+                "launch",
+                str(self._directory),
+                uuid.uuid4().hex,
+                self.name,
+                str(REPOSITORY),
+                str(lower),
+                "--resolv-conf=copy-host" if is_online else "--private-network",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._console,
+            stderr=self._console,
+        )
         try:
             self.pid = self._init()
-            self.until(lambda: self.run("systemctl", "is-system-running", check=False).stdout.strip() in
-                       ("running", "degraded"), "the container's systemd is up")  # fmt: skip
+            self.until(
+                lambda: (
+                    self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+                ),
+                "the container's systemd is up",
+            )
         except BaseException:
             self.close()
             raise
@@ -117,9 +136,16 @@ class Machine:
         plain = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         command = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-C", "--", *argv]
         done = subprocess.run(
-            command, input=text, stdin=subprocess.DEVNULL if text is None else None, capture_output=True, text=True,
-            env=plain | dict(env or {}), timeout=timeout_s, check=False, errors="replace",
-        )  # fmt: skip
+            command,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            env=plain | dict(env or {}),
+            timeout=timeout_s,
+            check=False,
+            errors="replace",
+        )
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
@@ -182,3 +208,7 @@ class Machine:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+UNITS = REPOSITORY / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))

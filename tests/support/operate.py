@@ -16,36 +16,14 @@ import pytest
 
 from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.market.messages import Minute
-from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import State
 from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault, Running, running
-from tests.support.workers import (
-    BUY,
-    LEAVE,
-    QUIET,
-    ROOT,
-    Forked,
-    Rig,
-    Zygote,
-    bar,
-    chicago,
-    minute,
-    read_only,
-    wait_for,
-)
-
-START = chicago("2026-03-11 10:00")  # a Wednesday in session, 15:00 UTC
-
-
-def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minute]:
-    """One minute per price."""
-    return [
-        minute(start + k * MINUTE_NS, bar(symbol, start + k * MINUTE_NS, price)) for k, price in enumerate(prices, 1)
-    ]
-
-
-ENTERED = closes(QUIET, BUY, 104.0, 104.25)  # long 1 ES at 104.25: 104.0, and a tick of slippage
+from tests.support.minutes import ENTERED, START, closes
+from tests.support.paths import ROOT
+from tests.support.rigs import Rig
+from tests.support.waiting import until
+from tests.support.workers import Forked, Zygote
 
 
 class Bench:
@@ -80,9 +58,14 @@ class Bench:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("ROONEY_", "WEBHOOK_"))}
         return subprocess.run(
             [sys.executable, "-m", "rooney", *map(str, arguments)],
-            input=answer, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=ROOT,
             env=clean | self.rig.env | {"SUDO_USER": "ada", "ROONEY_CONFIG": str(self.rig.write())} | env,
-        )  # fmt: skip
+        )
 
     def json(self, *arguments: object, code: int | None = 0, **env: str) -> Any:
         """The same with --json, decoded."""
@@ -97,7 +80,7 @@ class Bench:
     def _finished(self, ts: int, name: str) -> None:
         """A mark is in the ledger before its orders are sent: wait for both."""
         self.rig.wait_position(ts, name)
-        wait_for(lambda: not self.on_their_way(name), said=lambda: str(self.on_their_way(name)))
+        until(lambda: not self.on_their_way(name), what=lambda: str(self.on_their_way(name)))
 
     def on_their_way(self, name: str = "a") -> list[str]:
         """Intents whose outcome is not known yet."""
@@ -105,7 +88,7 @@ class Bench:
 
     def obeyed(self, name: str = "a") -> None:
         """Wait until the worker has taken what was left for it."""
-        wait_for(lambda: not list((self.control / name / "commands").glob("*.json")))
+        until(lambda: not list((self.control / name / "commands").glob("*.json")))
 
     def more(self, *prices: float, name: str = "a") -> None:
         """Minutes that follow the last one, finished."""
@@ -183,6 +166,3 @@ def bench(
 def hang(worker: Forked) -> None:
     """Stop its process where it stands: it keeps its lock and makes no turn."""
     os.kill(worker.pid, signal.SIGSTOP)
-
-
-__all__ = ["BUY", "ENTERED", "LEAVE", "QUIET", "START", "Bench", "closes", "hang", "read_only", "wait_for"]

@@ -12,8 +12,9 @@ from rooney.config.schema import DataHub
 from rooney.secrets import Secret
 from rooney.sim.processes import Part, redis_server
 from tests.support.hosts import HERE, Host
-from tests.support.hub import free_port, until
+from tests.support.hub import free_port
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 EXAMPLE = ROOT / "systemd/redis/users.acl.example"
 PASSWORDS = {"hub": "h" * 40, "worker": "w" * 40, "replica": "r" * 40, "sentinel": "s" * 40}

@@ -23,8 +23,6 @@ TRADING = ("ibs", "breakout")
 LATER = ("third", "scripted", "hostile")  # strategies that come in the course of the tests
 CONFIG = "/etc/rooney/config.multi_alpha.yml"
 HUB = "rooney-hub.service"
-
-
 _QUERY = """
 import json, pathlib, sys
 from rooney.ledger.reader import opened
@@ -121,9 +119,17 @@ class World:
         """A part of the outside, listening."""
         ready = f"/run/sim/{name}.port"
         self.machine.run(
-            "systemd-run", "--quiet", f"--unit=sim-{name}", *(f"--setenv={key}={value}" for key, value in env.items()),
-            sys.executable, "-m", module, *options, "--ready-file", ready,
-        )  # fmt: skip
+            "systemd-run",
+            "--quiet",
+            f"--unit=sim-{name}",
+            *(f"--setenv={key}={value}" for key, value in env.items()),
+            sys.executable,
+            "-m",
+            module,
+            *options,
+            "--ready-file",
+            ready,
+        )
         self.machine.until(self.machine.path(ready).exists, f"the local {name} listens")
 
     # ── eyes ──

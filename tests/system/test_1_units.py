@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import REPOSITORY
+from tests.support.machine import SERVICES, UNITS
 
-UNITS = REPOSITORY / "systemd"
-SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 NO_NETWORK = {
     f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")
 }  # fmt: skip

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import REPOSITORY, Machine
+from tests.support.machine import REPOSITORY, SERVICES, Machine
 from tests.support.world import CONFIG
 from tests.system.conftest import Guide
-from tests.system.test_1_units import SERVICES
 
 
 def test_the_guide_installs(installed: list[str]) -> None:

@@ -12,9 +12,10 @@ from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from tests.support.machine import Machine
+from tests.support.minutes import BUY, LEAVE, bar
+from tests.support.minutes import minute as tape_entry
 from tests.support.paths import TESTS
-from tests.support.workers import BUY, LEAVE, bar, chicago
-from tests.support.workers import minute as tape_entry
+from tests.support.times import chicago
 from tests.support.world import HUB, World, worker
 
 UNIT = worker("scripted")

@@ -22,10 +22,10 @@ from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_s
 from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Fault
 from tests.support.alerts import routes, sender, service, turns
-from tests.support.workers import BUY, LEAVE, QUIET, Rig, bar, minute, read_only, wait_for
-from tests.worker.test_process import START, closes, place, redis, requests, rig, said, same, states  # noqa: F401
-
-# ruff: noqa: F811 - fixtures of test_worker
+from tests.support.ledgers import assert_same_contents, read_only
+from tests.support.minutes import BUY, LEAVE, QUIET, START, bar, closes, minute
+from tests.support.rigs import Rig, requests, states
+from tests.support.waiting import until
 
 
 def told(one: Rig, sql: str, name: str = "a") -> list[Any]:
@@ -45,7 +45,7 @@ def actions(one: Any) -> list[str]:
 def say(one: Rig, verb: Verb, ts_ns: int = 0, **fields: Any) -> None:
     """Give a command and wait until it was taken."""
     path = put_command(one.control, "a", Command(ts_ns or time.time_ns(), verb, "ann", "because", **fields))
-    wait_for(lambda: not path.exists(), said=lambda: said(one)[-2000:])
+    until(lambda: not path.exists(), what=lambda: one.said()[-2000:])
 
 
 class Stage:
@@ -56,7 +56,7 @@ class Stage:
         self.worker = one.begin([], fault=fault)
         self.minute(first)
         if first == BUY:
-            wait_for(lambda: states(one)[-1] not in ("planned", "sending"))
+            until(lambda: states(one)[-1] not in ("planned", "sending"))
 
     def minute(self, *prices: float) -> None:
         """Publish minutes and wait until they are finished."""
@@ -108,7 +108,7 @@ def test_stop_holds_back_exits_too_until_it_is_lifted(rig: Any) -> None:
     set_switch(one.control, "a", Level.STOP, "ann", "by hand")
     stage.minute(LEAVE, QUIET, QUIET)
     assert actions(one) == ["buy"]
-    assert "exit ESM2026 is held back by stop of a: by hand (ann)" in said(one)
+    assert "exit ESM2026 is held back by stop of a: by hand (ann)" in one.said()
     clear_switches(one.control, "a")
     stage.minute(QUIET, QUIET)
     assert actions(one) == ["buy", "exit"]
@@ -120,7 +120,7 @@ def test_flatten_closes_everything_and_takes_no_entries_until_resume(rig: Any) -
     stage = Stage(one, BUY)
     stage.minute(QUIET)
     set_switch(one.control, ALL, Level.FLATTEN, "ann", "out")
-    wait_for(lambda: actions(one) == ["buy", "exit"])
+    until(lambda: actions(one) == ["buy", "exit"])
     stage.minute(QUIET, QUIET, BUY, QUIET)
     found = stage.end()
     assert actions(one) == ["buy", "exit"]
@@ -139,7 +139,7 @@ def test_a_control_directory_that_cannot_be_read_stops_entries_and_no_exit(rig: 
     stage.end()
     assert actions(one) == ["buy", "exit"]
     assert drops(one) == [f"kill switch: halt of all: {one.control}/all cannot be read: Not a directory"]
-    assert said(one).count("cannot be read: Not a directory") == 3  # by itself, as a switch, with the entry
+    assert one.said().count("cannot be read: Not a directory") == 3  # by itself, as a switch, with the entry
 
 
 # ── Redis down ──
@@ -165,13 +165,13 @@ def test_flatten_with_redis_down_closes_at_once_and_the_step_hears_it_at_the_nex
         stage = Stage(one, BUY)
         stage.minute(QUIET)
         server.stop()
-        wait_for(lambda: "no new entries until it is back" in said(one))
+        until(lambda: "no new entries until it is back" in one.said())
         set_switch(one.control, "a", Level.FLATTEN, "ann", "Redis is gone")
-        wait_for(lambda: actions(one) == ["buy", "exit"])
+        until(lambda: actions(one) == ["buy", "exit"])
         assert told(one, "SELECT * FROM trade") == []
         again = start_redis(one.redis_socket.parent)
         try:
-            wait_for(lambda: "Redis is back" in said(one))
+            until(lambda: "Redis is back" in one.said())
             one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
             stage.minute(QUIET, QUIET)
             found = stage.end()
@@ -190,7 +190,7 @@ def test_a_worker_that_starts_without_redis_closes_what_its_ledger_holds(rig: An
         server.stop()
         set_switch(one.control, "a", Level.FLATTEN, "ann", "out")
         worker = one.start()
-        wait_for(lambda: actions(one) == ["buy", "exit"], said=lambda: said(one)[-2000:])
+        until(lambda: actions(one) == ["buy", "exit"], what=lambda: one.said()[-2000:])
         assert worker.kill(signal.SIGTERM) == 0
     assert states(one)[-3:] == ["planned", "sending", "acknowledged"]
 
@@ -226,7 +226,7 @@ def test_a_stated_position_ends_what_was_open_of_its_symbol(rig: Any) -> None:
     one = rig("a", faults=(Fault("close", at=(2,)),))
     stage = Stage(one, BUY)
     stage.minute(QUIET, LEAVE)
-    wait_for(lambda: "unconfirmed" in states(one))
+    until(lambda: "unconfirmed" in states(one))
     say(one, Verb.POSITION, symbol="ES", side=0, quantity=0, price=103.0)
     stage.minute(QUIET, QUIET, QUIET)
     found = stage.end()
@@ -259,7 +259,7 @@ def test_an_exit_of_unknown_fate_becomes_what_the_operator_found_out(rig: Any, o
     stage = Stage(one, BUY)
     stage.minute(QUIET, LEAVE)
     ((intent,),) = told(one, "SELECT id FROM intent WHERE role = 2")
-    wait_for(lambda: "unconfirmed" in states(one))
+    until(lambda: "unconfirmed" in states(one))
     say(one, Verb.RESOLVE, intent=intent, outcome=outcome)
     stage.minute(QUIET, LEAVE, QUIET, QUIET, QUIET)
     found = stage.end()
@@ -280,9 +280,9 @@ def test_what_cannot_be_obeyed_is_refused_and_changes_nothing(rig: Any) -> None:
     stage.end()
     assert told(one, "SELECT * FROM operator") == []
     assert len(list((one.control / "a" / "commands").glob("*.refused"))) == 4
-    assert "no intent is called 'nonesuch'; nothing was done" in said(one)
-    assert "entry cannot go from acknowledged to resolved" in said(one)
-    assert "GC: not traded here, which are ES, NQ" in said(one)
+    assert "no intent is called 'nonesuch'; nothing was done" in one.said()
+    assert "entry cannot go from acknowledged to resolved" in one.said()
+    assert "GC: not traded here, which are ES, NQ" in one.said()
 
 
 def test_flatten_by_command_closes_the_named_symbols_and_the_next_entry_may_come(rig: Any) -> None:
@@ -292,7 +292,7 @@ def test_flatten_by_command_closes_the_named_symbols_and_the_next_entry_may_come
     say(one, Verb.FLATTEN, symbols=("NQ",))
     assert actions(one) == ["buy"]
     say(one, Verb.FLATTEN, symbols=("ES",))
-    wait_for(lambda: actions(one) == ["buy", "exit"])
+    until(lambda: actions(one) == ["buy", "exit"])
     stage.minute(QUIET, QUIET, BUY, QUIET)
     assert len(stage.end()["trade"]) == 1
     assert actions(one) == ["buy", "exit", "buy"]
@@ -334,7 +334,7 @@ def test_on_stop_keep_leaves_the_position_and_says_so(rig: Any) -> None:
     stage.minute(QUIET)
     stage.end()
     assert actions(one) == ["buy"]
-    assert "stopping with a position: ESM6 +1" in said(one)
+    assert "stopping with a position: ESM6 +1" in one.said()
 
 
 def test_the_daily_loss_limit_is_told_once_when_it_is_reached_and_once_when_it_is_lifted(rig: Any) -> None:
@@ -345,7 +345,7 @@ def test_the_daily_loss_limit_is_told_once_when_it_is_reached_and_once_when_it_i
     say(one, Verb.RESUME)
     stage.minute(90.0, 90.0)
     stage.end()
-    lines = [line.split("  ", 1)[1] for line in said(one).splitlines() if "daily loss limit" in line]
+    lines = [line.split("  ", 1)[1] for line in one.said().splitlines() if "daily loss limit" in line]
     assert len(lines) == 2
     assert "daily loss limit reached, est. day -" in lines[0]
     assert "daily loss limit lifted" in lines[1]
@@ -416,7 +416,7 @@ def test_flatten_by_the_operator_cancels_the_stop(rig: Any) -> None:
     stage = protected(one)
     stage.minute(QUIET)
     say(one, Verb.FLATTEN)
-    wait_for(lambda: at_broker(one) == ({}, {}))
+    until(lambda: at_broker(one) == ({}, {}))
     stage.end()
     assert actions(one) == ["buy", "exit"]
 
@@ -437,7 +437,7 @@ def test_a_broker_stop_the_strategy_gives_no_price_for_means_no_entry(rig: Any) 
 def test_bug_7_an_order_leaves_on_its_decision_before_any_later_bar(rig: Any) -> None:
     one = rig("a")
     one.begin(closes(BUY))
-    wait_for(lambda: actions(one) == ["buy"])
+    until(lambda: actions(one) == ["buy"])
     assert one.position() == START + MINUTE_NS
     one.started[-1].kill()
 
@@ -480,16 +480,16 @@ def acted(one: Rig, label: str, fault: str = "") -> dict[str, list[Any]]:
     def alive() -> None:
         if stage.worker.code is None and Path(f"/proc/{stage.worker.pid}").exists():
             return
-        assert stage.worker.wait() == -signal.SIGKILL, said(one)[-2000:]
+        assert stage.worker.wait() == -signal.SIGKILL, one.said()[-2000:]
         stage.worker = one.start()
 
     def minute(*prices: float) -> None:
         stage.later(*prices)
-        wait_for(lambda: alive() or one.position() >= stage.now)  # type: ignore[func-returns-value]
+        until(lambda: alive() or one.position() >= stage.now)  # type: ignore[func-returns-value]
 
     def say(ts_ns: int, verb: Verb, **fields: Any) -> None:
         path = put_command(one.control, "a", Command(ts_ns, verb, "ann", "because", **fields))
-        wait_for(lambda: alive() or not path.exists())  # type: ignore[func-returns-value]
+        until(lambda: alive() or not path.exists())  # type: ignore[func-returns-value]
 
     minute(BUY, QUIET)
     say(1, Verb.CASH, usd=12.5)
@@ -500,7 +500,7 @@ def acted(one: Rig, label: str, fault: str = "") -> dict[str, list[Any]]:
     say(4, Verb.RESUME)
     say(5, Verb.POSITION, symbol="NQ", side=0, quantity=0, price=98.0)
     minute(QUIET, BUY, QUIET, LEAVE, QUIET)
-    wait_for(lambda: alive() or True)  # type: ignore[func-returns-value]
+    until(lambda: alive() or True)  # type: ignore[func-returns-value]
     return one.finish(stage.worker, stage.now)
 
 
@@ -517,5 +517,5 @@ def test_killed_around_the_operators_acts_the_ledger_is_the_same(rig: Any) -> No
         "in_mark_commit:6",
         "after_mark_commit:8",
     ):
-        same(acted(one, fault.replace(":", "-"), fault), wanted)
+        assert_same_contents(acted(one, fault.replace(":", "-"), fault), wanted)
     assert json.loads(wanted["operator"][0][7])["usd"] == 12.5

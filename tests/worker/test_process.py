@@ -1,7 +1,6 @@
 """Worker processes: a private Redis, a tape on it, a local TradersPost, and much that goes wrong."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -12,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,88 +21,25 @@ from rooney import failpoints as faults
 from rooney.bus.publisher import Publisher
 from rooney.config.schema import DataHub
 from rooney.errors import BusError
-from rooney.market.messages import Minute, encode
+from rooney.market.messages import encode
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.processes import Part, start_redis
-from rooney.sim.traderspost import Fault, running
-from tests.support.workers import (
-    BUY,
-    LEAVE,
-    QUIET,
-    ROOT,
-    Forked,
-    Rig,
-    Zygote,
-    bar,
-    chicago,
-    contents,
-    minute,
-    random_tape,
-    read_only,
-    wait_for,
-)
+from rooney.sim.traderspost import Fault
+from tests.support.ledgers import assert_same_contents, contents, read_only
+from tests.support.minutes import BUY, LEAVE, QUIET, START, bar, closes, minute, random_tape
+from tests.support.paths import ROOT
+from tests.support.rigs import Rig, requests, states
+from tests.support.times import chicago
+from tests.support.waiting import until
+from tests.support.workers import Forked
 
 SYMBOLS = ("ES", "NQ")
-START = chicago("2026-03-11 10:00")
 TAPE = random_tape(11, 110, SYMBOLS, gap=False)
 LAST = TAPE[-1].ts_close
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A short path: a unix socket's may have 107 characters."""
-    directory = Path(tempfile.mkdtemp(prefix="rw-"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def redis(place: Path) -> Iterator[Part]:
-    part = start_redis(place)
-    yield part
-    part.stop()
-
-
-@pytest.fixture
-def rig(place: Path, redis: Part, zygote: Zygote, tmp_path: Path) -> Iterator[Any]:
-    """Makes a rig with strategies by name and a webhook that misbehaves as told."""
-    with contextlib.ExitStack() as stack:
-
-        def make(*names: str, faults: tuple[Fault, ...] = ()) -> Rig:
-            one = Rig(tmp_path, place / "redis.sock", zygote, names or ("a",))
-            stack.callback(one.close)
-            log = tmp_path / f"webhooks{len(list(tmp_path.iterdir()))}.jsonl"
-            server = stack.enter_context(running(one.accounts, log=log, faults=faults, rate_limit=False))
-            one.webhook({account.name: server.url(account.name) for account in one.accounts})
-            one.requests = log  # type: ignore[attr-defined]
-            one.vendor = server  # type: ignore[attr-defined]
-            return one
-
-        yield make
-
-
-def requests(one: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in one.requests.read_text().splitlines()]
-
-
 def entries_per_intent(one: Any) -> Counter[str]:
     return Counter(r["payload"]["extras"]["intent"] for r in requests(one) if r["payload"]["action"] != "exit")
-
-
-said = Rig.said
-
-
-def closes(*prices: float, symbol: str = "ES", start: int = START) -> list[Minute]:
-    """One minute per price."""
-    return [
-        minute(start + (k + 1) * MINUTE_NS, bar(symbol, start + (k + 1) * MINUTE_NS, price))
-        for k, price in enumerate(prices)
-    ]
-
-
-def states(one: Rig, name: str = "a") -> list[str]:
-    with read_only(one.ledger(name)) as db:
-        return [state for (state,) in db.execute("SELECT state FROM event ORDER BY seq")]
 
 
 # ── several workers ──
@@ -136,7 +71,7 @@ def test_two_workers_finish_the_same_minutes_and_stopping_one_leaves_the_other_u
     os.kill(b.pid, 0)  # the same process still
     with_a, with_b = one.finish(a, LAST, "a"), one.finish(b, LAST, "b")
     assert with_a["decision"] == with_b["decision"]
-    same(with_b, alone)
+    assert_same_contents(with_b, alone)
 
 
 def test_a_stopped_worker_holds_up_nobody(rig: Any) -> None:
@@ -159,7 +94,7 @@ def test_two_strategies_with_one_webhook_the_second_does_not_start(rig: Any) -> 
     one.begin(TAPE[:2])
     one.wait_position(TAPE[1].ts_close)
     assert one.start("b").wait() == 78
-    assert "'b' would trade the account" in said(one, "b")
+    assert "'b' would trade the account" in one.said("b")
 
 
 def test_one_strategy_runs_once(rig: Any) -> None:
@@ -168,7 +103,7 @@ def test_one_strategy_runs_once(rig: Any) -> None:
     one.begin(TAPE[:2])
     one.wait_position(TAPE[1].ts_close)
     assert one.start("a").wait() == 78
-    assert "another process works with this ledger" in said(one)
+    assert "another process works with this ledger" in one.said()
 
 
 # ── crash equivalence ──
@@ -184,13 +119,8 @@ def whole(rig: Any) -> Any:
 
 def killed(one: Rig, fault: str) -> dict[str, list[Any]]:
     """Run into a fault, run on, and what the ledger holds then. The tape waits meanwhile."""
-    assert one.begin(TAPE, fault.replace(":", "-"), fault=fault).wait() == -signal.SIGKILL, said(one)
+    assert one.begin(TAPE, fault.replace(":", "-"), fault=fault).wait() == -signal.SIGKILL, one.said()
     return one.resume(LAST)
-
-
-def same(found: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> None:
-    for table in wanted:
-        assert found[table] == wanted[table], table
 
 
 def test_the_tape_of_these_tests_makes_orders_of_every_kind(whole: Any) -> None:
@@ -212,7 +142,7 @@ OUTSIDE = [
 def test_killed_outside_of_a_send_the_ledger_is_the_same(whole: Any) -> None:
     one, wanted, _ = whole
     for place_, nth in OUTSIDE:
-        same(killed(one, f"{place_}:{nth}"), wanted)
+        assert_same_contents(killed(one, f"{place_}:{nth}"), wanted)
     assert set(entries_per_intent(one).values()) == {1 + len(OUTSIDE)}  # once in each run
 
 
@@ -227,12 +157,12 @@ def test_killed_inside_a_send_it_is_one_unconfirmed_intent_more_and_its_policy(w
         assert counted["unconfirmed"] == 1
         for place_ in ("after_sending", "after_post"):
             found = killed(other, f"{place_}:{nth}")
-            same(found, unknown)
+            assert_same_contents(found, unknown)
             (lost,) = [i for _, i, state, *_ in found["event"] if state == "unconfirmed"]
             with read_only(other.ledger()) as db:
                 (detail,) = db.execute("SELECT detail FROM event WHERE state = 'unconfirmed'").fetchone()
             assert detail == "the process ended between sending and outcome"
-            assert f"unconfirmed {detail}" in said(other)
+            assert f"unconfirmed {detail}" in other.said()
             assert entries_per_intent(other)[lost] <= 2  # at most once a run: the hung up one and this one
         assert unknown != wanted
 
@@ -242,7 +172,7 @@ def test_killed_inside_a_send_it_is_one_unconfirmed_intent_more_and_its_policy(w
 def test_killed_at_every_point_outside_of_a_send_the_ledger_is_the_same(whole: Any, place_: str) -> None:
     one, wanted, sends = whole
     for nth in range(2 if place_ == "in_mark_commit" else 1, (len(TAPE) if "commit" in place_ else sends) + 1):
-        same(killed(one, f"{place_}:{nth}"), wanted)
+        assert_same_contents(killed(one, f"{place_}:{nth}"), wanted)
 
 
 def test_killed_whenever_no_entry_goes_out_twice_and_the_end_is_sound(rig: Any) -> None:
@@ -291,7 +221,7 @@ def test_a_changed_configuration_keeps_positions_by_symbol_as_they_are_at_the_la
     )
     one.publish(more)
     found = one.resume(more[-1].ts_close)
-    assert "code or configuration changed: warming up afresh, positions kept" in said(one)
+    assert "code or configuration changed: warming up afresh, positions kept" in one.said()
     assert [(row[2], row[3]) for row in found["trade"]] == [("NQ", "NQM6")]
     assert {(symbol, reason) for ts, symbol, reason, _ in found["decision"] if ts == START + 4 * MINUTE_NS} == {
         ("ES", "slots_full")
@@ -303,7 +233,7 @@ def test_an_instrument_with_a_position_cannot_be_taken_out(rig: Any) -> None:
     one.run(closes(BUY, QUIET, symbol="NQ"))
     one.blocks["a"]["instruments"] = ["ES"]
     assert one.start().wait() == 78
-    assert "NQ is no longer among the instruments" in said(one)
+    assert "NQ is no longer among the instruments" in one.said()
 
 
 def test_the_mode_cannot_change_with_a_position_open(rig: Any) -> None:
@@ -311,7 +241,7 @@ def test_the_mode_cannot_change_with_a_position_open(rig: Any) -> None:
     one.run(closes(BUY, QUIET))
     one.blocks["a"]["mode"] = "dry"
     assert one.start().wait() == 78
-    assert "strategies.a.mode: changed from paper to dry with positions or orders in ESM6" in said(one)
+    assert "strategies.a.mode: changed from paper to dry with positions or orders in ESM6" in one.said()
 
 
 def test_a_tape_that_was_trimmed_past_the_checkpoint_means_a_fresh_start_with_the_positions_kept(rig: Any) -> None:
@@ -323,8 +253,8 @@ def test_a_tape_that_was_trimmed_past_the_checkpoint_means_a_fresh_start_with_th
     one.wait_ready("a", starts=2)
     one.publish(closes(LEAVE, QUIET, start=START + 5 * MINUTE_NS))
     found = one.finish(worker, START + 7 * MINUTE_NS)
-    assert "the tape no longer reaches back to the checkpoint: warming up afresh" in said(one)
-    assert "minutes after 2026-03-11T15:02:00Z are lost" in said(one)
+    assert "the tape no longer reaches back to the checkpoint: warming up afresh" in one.said()
+    assert "minutes after 2026-03-11T15:02:00Z are lost" in one.said()
     assert len(found["trade"]) == 1
 
 
@@ -338,8 +268,8 @@ def test_a_tape_that_lost_its_end_is_waited_for_and_stepped_again(rig: Any) -> N
     worker = one.start()
     one.wait_ready("a", starts=2)
     one.publish(tape[3:])
-    same(one.finish(worker, tape[-1].ts_close), wanted)
-    assert "afresh" not in said(one)
+    assert_same_contents(one.finish(worker, tape[-1].ts_close), wanted)
+    assert "afresh" not in one.said()
 
 
 def _rewind(one: Rig, last: int) -> None:
@@ -361,7 +291,7 @@ def test_a_tape_that_was_lost_and_comes_back_with_a_hole_means_a_fresh_start(rig
     one.wait_ready("a", starts=2)
     one.publish(tape[again_from - 1 :])
     found = one.finish(worker, tape[-1].ts_close)
-    assert "the tape has lost minutes: warming up afresh, positions kept" in said(one)
+    assert "the tape has lost minutes: warming up afresh, positions kept" in one.said()
     assert len(found["trade"]) == 1
 
 
@@ -369,7 +299,7 @@ def test_a_worker_on_an_empty_redis_starts_and_takes_the_history_the_hub_brings(
     one = rig("a")
     one.blocks["a"] |= {"strategy": "ibs", "filters": {"pivot": {"enabled": False}}}
     worker = one.start()
-    wait_for(lambda: "ready: paper mode, 0 of 2 instruments warm, tape position 1970" in said(one))
+    until(lambda: "ready: paper mode, 0 of 2 instruments warm, tape position 1970" in one.said())
     hours = [chicago("2026-03-10 17:00"), chicago("2026-03-11 09:00")]
     for symbol in SYMBOLS:
         one.bus.add_history([bar(symbol, ts, 100.0, 110.0, timeframe="hourly") for ts in hours])
@@ -390,13 +320,13 @@ def test_redis_restarted_in_mid_run_costs_nothing(rig: Any) -> None:
         worker = one.begin(TAPE[:40], "restarted")
         one.wait_position(TAPE[39].ts_close)
         server.stop()
-        wait_for(lambda: "no new entries until it is back" in said(one))
+        until(lambda: "no new entries until it is back" in one.said())
         server = start_redis(own)
-        wait_for(lambda: "Redis is back" in said(one))
+        until(lambda: "Redis is back" in one.said())
         with contextlib.suppress(BusError):  # its connection is the old one
             one.bus.ping()
         one.publish(TAPE[40:])
-        same(one.finish(worker, LAST), wanted)
+        assert_same_contents(one.finish(worker, LAST), wanted)
     finally:
         server.stop()
         shutil.rmtree(own)
@@ -407,7 +337,7 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(rig: Any) -> None:
     own = Path(tempfile.mkdtemp(prefix="rr-"))
     one.redis_socket = own / "redis.sock"
     worker = one.start()
-    wait_for(lambda: "waiting for it" in said(one))
+    until(lambda: "waiting for it" in one.said())
     server = start_redis(own)
     try:
         one.wait_ready("a")
@@ -439,7 +369,7 @@ def test_entries_that_cannot_be_read_are_gaps_and_the_worker_goes_on(rig: Any) -
         one.publish_raw(good.ts_close, data)
         one.publish(closes(BUY, QUIET, start=START + MINUTE_NS))
         found = one.finish(worker, START + 3 * MINUTE_NS)
-        assert "tape entry 2026-03-11T15:01:00Z cannot be read" in said(one), label
+        assert "tape entry 2026-03-11T15:01:00Z cannot be read" in one.said(), label
         assert [reason for _, _, reason, _ in found["decision"]] == ["gap", "no_signal"], label
 
 
@@ -487,8 +417,8 @@ def test_a_wrong_configuration_or_credential_is_exit_78(rig: Any, change: Any, e
     one.blocks["a"] |= change
     one.env |= env
     assert one.start().wait() == 78
-    assert said_ in said(one)
-    assert "SECRET" not in said(one)
+    assert said_ in one.said()
+    assert "SECRET" not in one.said()
 
 
 def test_a_ledger_that_cannot_be_trusted_is_exit_78(rig: Any) -> None:
@@ -496,14 +426,14 @@ def test_a_ledger_that_cannot_be_trusted_is_exit_78(rig: Any) -> None:
     one.state().mkdir(parents=True)
     one.ledger().write_text("no ledger")
     assert one.start().wait() == 78
-    assert "not a SQLite file; left untouched" in said(one)
+    assert "not a SQLite file; left untouched" in one.said()
     assert one.ledger().read_text() == "no ledger"
 
 
 def test_a_term_with_a_send_in_flight_ends_in_time_and_has_its_outcome(rig: Any) -> None:
     one = rig("a", faults=(Fault("delay", at=(1,), seconds=1.5),))
     worker = one.begin(closes(BUY, QUIET))
-    wait_for(lambda: "sending" in states(one))
+    until(lambda: "sending" in states(one))
     began = time.monotonic()
     assert worker.kill(signal.SIGTERM) == 0
     assert 0.5 < time.monotonic() - began < 5
@@ -525,7 +455,7 @@ def test_hooks_are_told_after_the_commit_and_their_errors_hurt_nobody(rig: Any, 
     one.blocks["a"]["strategy"] = str(tmp_path / "hooked.py")
     found = one.run(closes(BUY, LEAVE, QUIET))
     assert len(found["trade"]) == 1
-    assert "Scripted.on_order failed: RuntimeError: a bug of a researcher" in said(one)
+    assert "Scripted.on_order failed: RuntimeError: a bug of a researcher" in one.said()
 
 
 class Manager:
@@ -549,15 +479,15 @@ class Manager:
         return [at for at, line in self.said if line.startswith(start)]
 
 
-def test_systemd_is_told_ready_after_the_warm_up_then_the_watchdog_and_stopping(rig: Any, place: Path) -> None:
+def test_systemd_is_told_ready_after_the_warm_up_then_the_watchdog_and_stopping(rig: Any, rig_place: Path) -> None:
     one = rig("a")
-    manager = Manager(place / "notify")
+    manager = Manager(rig_place / "notify")
     one.publish(closes(QUIET, QUIET))
     worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="300000")
-    wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 5)
+    until(lambda: len(manager.times("WATCHDOG=1")) >= 5)
     one.publish(closes(BUY, QUIET, start=START + 2 * MINUTE_NS))
     one.wait_position(START + 4 * MINUTE_NS)
-    wait_for(lambda: any("ES +1" in line for _, line in manager.said))
+    until(lambda: any("ES +1" in line for _, line in manager.said))
     assert worker.kill(signal.SIGTERM) == 0
     (ready,) = manager.times("READY=1")
     (stopping,) = manager.times("STOPPING=1")
@@ -569,12 +499,12 @@ def test_systemd_is_told_ready_after_the_warm_up_then_the_watchdog_and_stopping(
         assert db.execute("SELECT min(ts_mark) FROM checkpoint").fetchone()[0] == START + 2 * MINUTE_NS
 
 
-def test_a_blocked_loop_pings_no_more(rig: Any, place: Path) -> None:
+def test_a_blocked_loop_pings_no_more(rig: Any, rig_place: Path) -> None:
     one = rig("a")
-    manager = Manager(place / "notify2")
+    manager = Manager(rig_place / "notify2")
     one.publish(closes(QUIET))
     worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="150000")
-    wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 3)
+    until(lambda: len(manager.times("WATCHDOG=1")) >= 3)
     os.kill(worker.pid, signal.SIGSTOP)
     time.sleep(0.2)
     before = len(manager.said)
@@ -582,10 +512,10 @@ def test_a_blocked_loop_pings_no_more(rig: Any, place: Path) -> None:
     assert len(manager.said) == before
 
 
-def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: Any, place: Path) -> None:
+def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: Any, rig_place: Path) -> None:
     """Connected, silent: a call takes its time limit, and the loop has turned all the same."""
     one = rig("a")
-    manager = Manager(place / "notify3")
+    manager = Manager(rig_place / "notify3")
     own = Path(tempfile.mkdtemp(prefix="rr-"))
     server = start_redis(own)
     try:
@@ -593,13 +523,13 @@ def test_a_redis_that_hangs_is_said_in_status_and_the_loop_goes_on_turning(rig: 
         one.bus = Publisher(DataHub(redis_socket=str(one.redis_socket)))
         one.publish(closes(QUIET))
         worker = one.start(NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="1500000")
-        wait_for(lambda: len(manager.times("WATCHDOG=1")) >= 2)
+        until(lambda: len(manager.times("WATCHDOG=1")) >= 2)
         os.kill(server.process.pid, signal.SIGSTOP)
         hung = time.monotonic()
-        wait_for(lambda: len([at for at in manager.times("WATCHDOG=1") if at > hung + 2.0]) >= 2)
+        until(lambda: len([at for at in manager.times("WATCHDOG=1") if at > hung + 2.0]) >= 2)
         assert any("ATTENTION Redis away" in line for at, line in manager.said if at > hung)
         os.kill(server.process.pid, signal.SIGCONT)
-        wait_for(lambda: "Redis is back" in said(one))
+        until(lambda: "Redis is back" in one.said())
         one.publish(closes(QUIET, QUIET, start=START + 2 * MINUTE_NS))
         one.wait_position(START + 4 * MINUTE_NS)
         assert worker.kill(signal.SIGTERM) == 0
@@ -678,7 +608,7 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
     one.wait_position(START + MINUTE_NS)
     one.publish(closes(QUIET, QUIET))
     one.wait_position(START + 2 * MINUTE_NS)
-    wait_for(lambda: any(text.startswith("ATTENTION clock 4") for text in said), 10, lambda: said)
+    until(lambda: any(text.startswith("ATTENTION clock 4") for text in said), 10, lambda: said)
     process.stop()
     thread.join(20)
     assert "behind the exchange's" in caplog.text
@@ -703,13 +633,13 @@ def test_a_redis_that_stays_away_is_an_alert_said_once(
         monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
         thread = threading.Thread(target=process.run, daemon=True)
         thread.start()
-        wait_for(lambda: any(text.startswith("paper flat") for text in said), 60, lambda: said)
+        until(lambda: any(text.startswith("paper flat") for text in said), 60, lambda: said)
         server.stop()
-        wait_for(lambda: said[-1].startswith("ALERT Redis away"), 20, lambda: said)
+        until(lambda: said[-1].startswith("ALERT Redis away"), 20, lambda: said)
         away = len(said)
-        wait_for(lambda: len(said) >= away + 2, 20)
+        until(lambda: len(said) >= away + 2, 20)
         server = start_redis(own)
-        wait_for(lambda: said[-1].startswith("paper flat"), 20, lambda: said)
+        until(lambda: said[-1].startswith("paper flat"), 20, lambda: said)
         process.stop()
         thread.join(20)
     finally:
@@ -719,7 +649,7 @@ def test_a_redis_that_stays_away_is_an_alert_said_once(
     assert [one.levelname for one in caplog.records if "has been away for" in one.message] == ["CRITICAL"]
 
 
-def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, rig_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker in this process, its clock running and set into a session."""
     from rooney.clock import Clock
     from rooney.config.loader import load_config
@@ -741,14 +671,14 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, place: Path, monkeypatch: 
     thread.start()
     one.wait_position(START + MINUTE_NS)  # a first start begins at the tape's end
     one.publish(closes(BUY, start=START + MINUTE_NS))
-    wait_for(lambda: "sending" in states(one))
+    until(lambda: "sending" in states(one))
     began = time.monotonic()
     for k in range(2, 12):
         one.publish(closes(QUIET, start=START + k * MINUTE_NS))
         one.wait_position(START + (k + 1) * MINUTE_NS, timeout_s=2)
     assert time.monotonic() - began < 8  # ten minutes were finished while the order hung
     assert states(one) == ["planned", "sending"]
-    wait_for(lambda: "unconfirmed" in states(one))
+    until(lambda: "unconfirmed" in states(one))
     process.stop()
     thread.join(20)
     assert not thread.is_alive()

@@ -4,12 +4,10 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,92 +15,22 @@ from hypothesis import strategies as st
 
 from research.backtest import backtest
 from research.history.history import History
-from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
-from rooney.kernels.codes import OutcomeKind
 from rooney.market import sessions
-from rooney.market.bars import ClosedMinute, ContractMinute
-from rooney.market.instruments import PRODUCTS, Contract, group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.market.tape import MinuteAssembler, Published
-from rooney.orders.decisions import Outcome, Trade
+from rooney.orders.decisions import Trade
 from rooney.orders.intents import Intent, Role
 from rooney.strategy.base import Strategy
 from rooney.strategy.loader import load
+from tests.support.backtests import DAY, ROOTS, configured_strategy, live_trades, random_minutes
+from tests.support.engines import ALLOCATING, engine
 from tests.support.paths import ROOT
-from tests.support.workers import ALLOCATING, engine
 
 DATA = ROOT.parent / "shared" / "data"
-ROOTS = ["ES", "GC", "ZC"]
-DAY = date(2026, 3, 10)
 BEFORE_A_HOLIDAY = date(2026, 2, 13)  # the Friday before Presidents' Day, whose session belongs to Tuesday
 _PRICES = ("open", "high", "low", "close")
-PARAMS = [
-    "strategies.ibs.strategy_params={time_stop_bars: 3}",
-    "strategies.breakout.strategy_params={breakout_lookback: 3, exit_lookback: 2, min_channel_atr: 0}",
-]
-
-
-def _strategy(name: str, roots: list[str] = ROOTS) -> Any:
-    overrides = [f"strategies.{name}.instruments=[{', '.join(roots)}]", "strategies.ibs.daily_stop_loss=800", *PARAMS]
-    return load_config(ROOT / "config.multi_alpha.yml", overrides).strategy(name)
-
-
-def random_minutes(seed: int, roots: list[str], days: int = 2, first: date = DAY) -> pl.DataFrame:
-    """One-minute bars of some sessions; thin, with quiet hours, so that nothing is regular."""
-    generator = np.random.default_rng(seed)
-    start = sessions.session_open_ns("fx", first)
-    rows = []
-    for root in roots:
-        tick, price = PRODUCTS[root].tick_size, 4000
-        for ts in range(start, start + days * 24 * sessions.HOUR_NS, MINUTE_NS):
-            if sessions.window_at(group_of(root), ts) is None or generator.random() < 0.8:
-                continue
-            o = price + int(generator.integers(-3, 4))
-            c = o + int(generator.integers(-8, 9))
-            h, low = max(o, c) + int(generator.integers(0, 3)), min(o, c) - int(generator.integers(0, 3))
-            price = c
-            # As the hub makes them: an integer of 1e-9 over 1e9.
-            prices = [round(x * tick * 1e9) / 1e9 for x in (o, h, low, c)]
-            rows.append((root, f"{root}{'J' if root == 'GC' else 'K' if root == 'ZC' else 'H'}6", ts, *prices, 5))
-    names = ["root", "contract", "ts_open", "open", "high", "low", "close", "volume"]
-    frame = pl.DataFrame(rows, schema=names, orient="row")
-    return frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).sort("ts_open")
-
-
-def assembled(bars: pl.DataFrame, roots: list[str]) -> Iterator[Published]:
-    """What the hub's assembler makes of those bars: every minute of a session, and those in which something traded."""
-    assembler = MinuteAssembler((root, group_of(root), False) for root in roots)
-    by_minute: dict[int, list[ContractMinute]] = {}
-    for row in bars.with_columns(pl.col("ts_open").dt.timestamp("ns")).iter_rows(named=True):
-        month = "FGHJKMNQUVXZ".index(row["contract"][-2]) + 1
-        contract = Contract(row["root"], 2026, month)
-        assembler.list_contract(contract)
-        prices = [round(row[name] * 1e9) for name in ("open", "high", "low", "close")]
-        minute = ContractMinute(contract, *prices, int(row["volume"]), 1)
-        by_minute.setdefault(row["ts_open"], []).append(minute)
-    groups = {group_of(root) for root in roots}
-    for ts in range(min(by_minute), max(by_minute) + MINUTE_NS, MINUTE_NS):
-        if ts in by_minute or any(sessions.window_at(group, ts) for group in groups):
-            closed = ClosedMinute(ts + MINUTE_NS, by_minute.get(ts, []), 0)
-            yield assembler.assemble(closed, lambda: 0)
-
-
-def _live(engine: Engine, bars: pl.DataFrame) -> list[Trade]:
-    """The hub's assembler and the worker's engine, minute by minute; every intent acknowledged."""
-    trades: list[Trade] = []
-    outcomes: list[Outcome] = []
-    for published in assembled(bars, [instrument.symbol for instrument in engine.instruments]):
-        minute = published.minute
-        decisions = engine.on_minute(minute, outcomes)
-        trades += decisions.trades
-        outcomes = [
-            Outcome(intent.symbol, intent.role, minute.ts_close, OutcomeKind.ACKNOWLEDGED, minute.ts_close)
-            for intent in decisions.intents
-        ]
-    return trades
 
 
 @pytest.mark.parametrize("name", ["ibs", "breakout"])
@@ -121,7 +49,7 @@ def test_live_stepping_equals_the_backtest_scan_over_a_holiday(name: str, tmp_pa
 
 
 def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> None:
-    strategy = _strategy(name)
+    strategy = configured_strategy(name)
     _assert_equal(build_engine(strategy), build_engine(strategy), bars, tmp_path)
 
 
@@ -133,7 +61,7 @@ def test_a_rule_may_make_arrays_lists_and_texts_and_call_a_helper_that_does(tmp_
 
 def _assert_equal(live: Engine, scanned: Engine, bars: pl.DataFrame, tmp_path: Path) -> pl.DataFrame:
     bars.write_parquet(tmp_path / "bars.parquet")
-    trades = _live(live, bars)
+    trades = live_trades(live, bars)
     history = History(tmp_path / "bars.parquet", ROOTS)
     scan = backtest.Scan(scanned, history)
     for chunk in history.chunks():
@@ -149,7 +77,7 @@ def _assert_equal(live: Engine, scanned: Engine, bars: pl.DataFrame, tmp_path: P
 @pytest.mark.parametrize("name", ["ibs", "breakout"])
 def test_the_random_market_makes_trades_to_compare(name: str, tmp_path: Path) -> None:
     random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
-    result = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS))
+    result = backtest.run(configured_strategy(name), History(tmp_path / "bars.parquet", ROOTS))
     assert len(result.trades) >= 2
 
 
@@ -158,10 +86,10 @@ def test_cutting_the_history_anywhere_changes_no_earlier_trade(name: str, tmp_pa
     """No look-ahead: what is not there yet cannot matter."""
     bars = random_minutes(3, ROOTS)
     bars.write_parquet(tmp_path / "bars.parquet")
-    whole = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS)).trades
+    whole = backtest.run(configured_strategy(name), History(tmp_path / "bars.parquet", ROOTS)).trades
     for share in (0.3, 0.5, 0.8):
         cut = bars["ts_open"][int(len(bars) * share)]
-        part = backtest.run(_strategy(name), History(tmp_path / "bars.parquet", ROOTS, end=cut)).trades
+        part = backtest.run(configured_strategy(name), History(tmp_path / "bars.parquet", ROOTS, end=cut)).trades
         assert part.equals(whole.filter(pl.col("exit_ts") < cut).head(len(part)))
 
 
@@ -169,7 +97,7 @@ def test_the_decision_digest_is_the_same_for_the_same_data_and_differs_for_other
     random_minutes(1, ROOTS).write_parquet(tmp_path / "a.parquet")
     random_minutes(2, ROOTS).write_parquet(tmp_path / "b.parquet")
     first, again, other = (
-        backtest.run(_strategy("ibs"), History(tmp_path / name, ROOTS)).digest
+        backtest.run(configured_strategy("ibs"), History(tmp_path / name, ROOTS)).digest
         for name in ("a.parquet", "a.parquet", "b.parquet")
     )
     assert first == again != other
@@ -180,7 +108,7 @@ def test_hooks_are_told_of_every_intent_and_trade_and_change_nothing(
 ) -> None:
     random_minutes(1, ROOTS).write_parquet(tmp_path / "bars.parquet")
     history = History(tmp_path / "bars.parquet", ROOTS)
-    quiet = backtest.run(_strategy("ibs"), history)
+    quiet = backtest.run(configured_strategy("ibs"), history)
     told: list[Any] = []
 
     def on_trade(self: Strategy, trade: Trade) -> None:
@@ -189,7 +117,7 @@ def test_hooks_are_told_of_every_intent_and_trade_and_change_nothing(
 
     monkeypatch.setattr(load("ibs"), "on_order", lambda self, intent: told.append(intent))
     monkeypatch.setattr(load("ibs"), "on_trade", on_trade)
-    result = backtest.run(_strategy("ibs"), history)
+    result = backtest.run(configured_strategy("ibs"), history)
     assert (result.digest, result.marks) == (quiet.digest, quiet.marks)
     assert result.trades.equals(quiet.trades)
     trades = [one for one in told if isinstance(one, Trade)]

@@ -20,14 +20,13 @@ from research.backtest.backtest import Scan
 from research.history.history import History
 from research.models import dataset as training
 from rooney.config.loader import load_config
-from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.veto import model_field
 from rooney.features import Feature, catalogue, is_research_only, names
 from tests.support.paths import ROOT
+from tests.support.shipped_strategies import ROOTS, configured
 
 KEPT = ROOT / "tests" / "golden" / "backtests.json"
-ROOTS = ["CL", "ES", "ZC"]
 ACCEPT = "rooney backtest --all --golden tests/golden/backtests.json --update"
 EVERY = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 
@@ -35,14 +34,6 @@ EVERY = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return golden.write_market(tmp_path_factory.mktemp("market"), ROOTS)
-
-
-def configured(name: str, roots: Sequence[str] = ROOTS) -> StrategyConfig:
-    """What the configuration says of a strategy file, or nothing, on some instruments."""
-    every = golden.strategies_of(load_config(ROOT / "config.multi_alpha.yml"))
-    strategy = next(one for one in every if Path(one.strategy).stem == name)
-    traded = {root: strategy.instruments[root] for root in roots}
-    return msgspec.structs.replace(strategy, traded=traded)
 
 
 # ── golden decisions ──
@@ -90,7 +81,8 @@ def test_the_market_is_the_same_bits_in_every_run_and_rolls(tmp_path: Path, mark
 DIGESTS = """
 import sys, tempfile
 from pathlib import Path
-from tests.research.backtest.test_lookahead import configured, golden
+from research.backtest import golden
+from tests.support.shipped_strategies import configured
 name, sessions, roots = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(",")
 data = golden.write_market(Path(tempfile.mkdtemp()), roots, sessions)
 print(golden.run_all([configured(name, roots)], data))

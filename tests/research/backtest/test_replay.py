@@ -38,11 +38,12 @@ from rooney.ops.tape_export import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
 from rooney.worker import recovery
-from tests.research.backtest.test_backtest import PARAMS, ROOTS, assembled, random_minutes
-from tests.support.workers import ROOT, Forked, Rig, read_only, wait_for
-from tests.worker.test_process import place, redis, said  # noqa: F401 - fixtures
-
-# ruff: noqa: F811 - fixtures of test_worker
+from tests.support.backtests import PARAMS, ROOTS, assembled, random_minutes
+from tests.support.ledgers import read_only
+from tests.support.paths import ROOT
+from tests.support.rigs import Rig
+from tests.support.waiting import until
+from tests.support.workers import Forked
 
 DAYS = 4
 BEGIN = datetime(2026, 3, 10, 16, 37, tzinfo=UTC)  # of the live run: the 17th hour of four days
@@ -56,7 +57,7 @@ class Live:
 
     def __init__(self, one: Rig, bars: Path) -> None:
         self.rig = one
-        self.ledger, self.bars, self.said = one.ledger(), bars, said(one)
+        self.ledger, self.bars, self.said = one.ledger(), bars, one.said()
         self.config = one.directory / "config.yml"
         self.whole = cache(self.replayed)
 
@@ -101,13 +102,13 @@ def market() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def live(place: Path, redis: Any, zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(rig_place: Path, rig_redis: Any, zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One run for all tests."""
     folder = tmp_path_factory.mktemp("live")
     bars = market()
     bars.write_parquet(folder / "bars.parquet")
     tape = list(assembled(bars, ROOTS))
-    one = _Rig(folder, place / "redis.sock", zygote)
+    one = _Rig(folder, rig_place / "redis.sock", zygote)
     one.blocks["a"] |= {"strategy": "breakout", "instruments": ROOTS, "max_positions": 3, "settle_s": 0}
     one.blocks["a"]["strategy_params"] = yaml.safe_load(PARAMS[1].partition("=")[2])
     with running(one.accounts, log=folder / "webhooks.jsonl", faults=FAULTS, rate_limit=False) as server:
@@ -126,7 +127,7 @@ def live(place: Path, redis: Any, zygote: Any, tmp_path_factory: pytest.TempPath
             last = tape[b - 1].minute.ts_close
             _until_dead_or_at(one, running_worker, last)
             if one.position() < last:
-                assert running_worker.wait() == -signal.SIGKILL, said(one)
+                assert running_worker.wait() == -signal.SIGKILL, one.said()
                 running_worker = one.start()
                 _until_dead_or_at(one, running_worker, last)
             running_worker.kill(signal.SIGKILL if b < len(tape) else signal.SIGTERM)
@@ -135,7 +136,7 @@ def live(place: Path, redis: Any, zygote: Any, tmp_path_factory: pytest.TempPath
 
 
 def _until_dead_or_at(one: Rig, forked: Forked, ts: int) -> None:
-    wait_for(lambda: not Path(f"/proc/{forked.pid}").exists() or one.position() >= ts, 60.0, lambda: said(one))
+    until(lambda: not Path(f"/proc/{forked.pid}").exists() or one.position() >= ts, 60.0, lambda: one.said())
 
 
 def _operate(one: Rig, number: int) -> None:
@@ -156,7 +157,7 @@ def _operate(one: Rig, number: int) -> None:
     given = commands.get(number, [])
     for command in given:
         put_command(one.control, "a", command)
-    wait_for(lambda: _known(one.ledger(), given), 60.0, lambda: said(one))
+    until(lambda: _known(one.ledger(), given), 60.0, lambda: one.said())
 
 
 def _known(ledger: Path, given: list[Command]) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from research.backtest import backtest
 from research.history.history import History
-from tests.research.backtest.test_backtest import ROOTS, _strategy, random_minutes
+from tests.support.backtests import ROOTS, configured_strategy, random_minutes
 
 CHROMIUM = shutil.which("chromium")
 
@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out: Path = tmp_path_factory.mktemp("report")
     random_minutes(1, ROOTS).write_parquet(out / "bars.parquet")
-    strategy = _strategy("breakout")
+    strategy = configured_strategy("breakout")
     history = History(out / "bars.parquet", ROOTS)
     result = backtest.run(strategy, history)
     summary = backtest.summary(result, strategy, history)

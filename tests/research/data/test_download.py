@@ -27,13 +27,10 @@ from rooney.market.instruments import group_of, parse_contract
 from rooney.market.sessions import MINUTE_NS, session_open_ns
 from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.historical import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
-from rooney.sim.market import Market
-from tests.support.hub import until
+from tests.support.archive_market import FIRST, MARKET, ROOTS
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
-ROOTS = ["ES", "GC"]
-FIRST = date(2026, 2, 26)  # three trade dates, the last of which begins on Sunday, the first of March
-MARKET = Market(5, FIRST, 3, trades_per_minute=20.0, roots=ROOTS)
 SPAN = ("--start", "2026-02-25", "--end", "2026-03-03")
 
 

@@ -32,8 +32,10 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
 from rooney.sim.market import Market
 from tests.support.hub import PrivateRedis, plain, private_redis
+from tests.support.ledgers import read_only
 from tests.support.paths import ROOT
-from tests.support.workers import Zygote, read_only, wait_for
+from tests.support.waiting import until
+from tests.support.workers import Zygote
 
 ROOTS = ["ES", "6A", "GC", "ZC"]
 FIRST = date(2026, 3, 9)
@@ -284,13 +286,13 @@ def test_a_worker_on_a_filled_redis_decides_as_one_that_followed_the_hub_all_alo
                     env = {"ROONEY_RUNTIME_DIRECTORY": str(tmp_path / case)}
                     workers[name] = zygote.start(argv, log, env), state / "ledger.sqlite", log
                 for _, _, log in workers.values():
-                    wait_for(lambda log=log: log.exists() and "ready:" in log.read_text(), 60)  # type: ignore[misc]
+                    until(lambda log=log: log.exists() and "ready:" in log.read_text(), 60)  # type: ignore[misc]
                 for published in before + after if case == "followed" else after:
                     bus.publish(published, channels=False)
                 for name, (forked, ledger, log) in workers.items():
                     if case != "cold":
                         assert ("4 of 4 instruments warm" in log.read_text()) is (case == "filled")
-                    wait_for(lambda path=ledger: position(path) >= after[-1].minute.ts_close, 60)  # type: ignore[misc]
+                    until(lambda path=ledger: position(path) >= after[-1].minute.ts_close, 60)  # type: ignore[misc]
                     assert forked.kill(signal.SIGTERM) == 0
                     decided[case, name] = decisions(ledger)
     finally:

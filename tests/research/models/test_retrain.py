@@ -21,7 +21,8 @@ from rooney.kernels.dtypes import NODE
 from rooney.models import bundle
 from rooney.models.forest import Model
 from rooney.strategy.digest import code_digests
-from tests.models.test_bundle import FEATURES, SCRIPTED, config, promoted, training
+from tests.support.bundles import FEATURES, config, promoted, training
+from tests.support.engines import SCRIPTED
 
 DAY_NS = 86_400_000_000_000
 LAST_NS = 100 * DAY_NS  # what either model was fitted to ends here

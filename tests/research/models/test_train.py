@@ -16,22 +16,10 @@ from research.models.train import SHARES, Plan, Verdict, train
 from research.validation import sharpe as selection
 from rooney.config.schema import Gates
 from rooney.models.forest import from_bytes, to_bytes
+from tests.support.training_sets import NAMES, samples
 
-HOUR_NS = 3_600_000_000_000
-NAMES = ("ibs", "atrz", "weekday", "rsi")
 QUICK = Plan(trials=3, trees=20, min_trades=100, min_final_trades=30)
 BRIEF = Plan(trials=1, trees=5)
-
-
-def samples(seed: int, edge_usd: float, n: int = 1_600) -> TrainingSet:
-    """Trades of three years, some at the same time. With an edge, two features say which ones earn."""
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(n, len(NAMES)))
-    start = 1_600_000_000_000_000_000 + np.sort(rng.integers(0, 26_000, n)) * HOUR_NS
-    end = start + rng.integers(1, 10, n) * HOUR_NS
-    good = (rows[:, 0] > 0) & (rows[:, 1] < 0.7)
-    pnl = rng.normal(-5.0, 200.0, n) + np.where(good, edge_usd, -edge_usd)
-    return TrainingSet("ES", NAMES, rows, start, end, pnl)
 
 
 def trained(seed: int, edge_usd: float, plan: Plan = QUICK, **named: Any) -> Verdict:

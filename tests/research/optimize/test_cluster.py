@@ -18,9 +18,9 @@ from research.optimize.cluster import joblib_on
 from research.optimize.search import Workers, search_parameters
 from rooney.errors import ConfigError
 from rooney.models.forest import to_bytes
-from tests.research.models.test_train import samples
 from tests.support.searches import breakout, write_closes
-from tests.support.workers import wait_for
+from tests.support.training_sets import samples
+from tests.support.waiting import until
 
 RAY_PORT = 10_001
 
@@ -40,7 +40,7 @@ def ray() -> Iterator[str]:
     command = [sys.executable, "-m", "ray.scripts.scripts"]
     start = ["start", "--head", f"--ray-client-server-port={RAY_PORT}", "--num-cpus=2", "--include-dashboard=false"]
     subprocess.run([*command, *start], check=True)
-    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", RAY_PORT)) == 0, 60.0)
+    until(lambda: socket.socket().connect_ex(("127.0.0.1", RAY_PORT)) == 0, 60.0)
     try:
         yield f"ray://127.0.0.1:{RAY_PORT}"
     finally:

@@ -20,7 +20,6 @@ from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.execution.traderspost import TradersPost
 from rooney.orders.intents import State
 from rooney.sim.traderspost import Account, Book, Fault, Running, check, read_accounts, running
-from tests.execution.test_traderspost import certificate  # noqa: F401 - a fixture
 
 IBS = Account("ibs", "11111111-2222-3333-4444-55556666abcd", "pw-one")
 BREAKOUT = Account("breakout", "99999999-8888-7777-6666-55554444ef01", "pw-two")
@@ -486,7 +485,7 @@ def test_a_fault_for_an_account_nobody_has_is_refused() -> None:
         pass
 
 
-def test_a_handshake_or_a_name_that_fails_reaches_no_book(certificate: Any) -> None:  # noqa: F811
+def test_a_handshake_or_a_name_that_fails_reaches_no_book(certificate: Any) -> None:
     cert, context = certificate
     with running([IBS], tls=context, faults=[Fault("html500", at=(2,))]) as vendor:
         assert TradersPost(vendor.url("ibs")).send(BUY).state is State.PLANNED  # a certificate it does not trust
