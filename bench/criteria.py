@@ -55,7 +55,7 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
         ),
         Criterion(
             "Test consumer can read bars from Redis",
-            ("bus/test_client.py::test_history_latest_channels_volumes_and_fronts_agree_with_the_tape",),
+            ("bus/test_bus.py::test_history_latest_channels_volumes_and_fronts_agree_with_the_tape",),
             ("publish → worker",),
         ),
         Criterion("Handles contract rolls correctly", ("market/test_rolls.py", "processes/test_roll_day.py")),
@@ -72,7 +72,8 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             "`BaseStrategy` defines clear interface", ("strategy/test_compiler.py", "research/test_new_strategy.py")
         ),
         Criterion(
-            "Feature engineering library works independently", ("features/test_features.py", "features/test_talib.py")
+            "Feature engineering library works independently",
+            ("kernels/test_indicators.py", "kernels/test_indicators_talib.py"),
         ),
         Criterion(
             "Strategy factory can load strategies from config",
@@ -294,7 +295,7 @@ CRITERIA: dict[str, tuple[Criterion, ...]] = {
             "Zero-coupling: no inter-strategy communication",
             (
                 "system/test_5_sandbox.py",
-                "processes/test_beyond_one_host.py::test_a_worker_s_user_writes_nowhere_and_reads_nothing_else",
+                "processes/test_redis_over_network.py::test_a_worker_s_user_writes_nowhere_and_reads_nothing_else",
             ),
         ),
     ),

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import settings
 
 from tests.support.certificates import certificate
+from tests.support.command_line import bench, operate_place, operate_redis, operate_zygote
 from tests.support.deliveries import new_delivery, webhook
-from tests.support.hub import PrivateRedis, private_redis
 from tests.support.hub_day import undisturbed
 from tests.support.journal import journal, restored
 from tests.support.ledgers import ledger
-from tests.support.operate import bench, operate_place, operate_redis, operate_zygote
 from tests.support.paths import TESTS
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.rigs import rig, rig_place, rig_redis
 from tests.support.workers import Zygote
 

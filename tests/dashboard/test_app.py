@@ -20,9 +20,9 @@ from rooney.dashboard import charts
 from rooney.dashboard.pages import settings as shown_settings
 from rooney.dashboard.query import Query
 from rooney.secrets import Secret
+from tests.support.command_line import Bench
 from tests.support.dashboard import Site, standing, two_strategies
 from tests.support.minutes import ENTERED, LEAVE
-from tests.support.operate import Bench
 from tests.support.waiting import until
 from tests.support.workers import Zygote
 

@@ -21,9 +21,9 @@ from rooney.dashboard import charts
 from rooney.errors import BusError
 from rooney.market.sessions import MINUTE_NS
 from rooney.performance.sources import of_ledger
+from tests.support.compared_runs import backtest_of
 from tests.support.dashboard import Site, rooney, say_live, standing
-from tests.support.hub import PrivateRedis
-from tests.support.runs import backtest_of
+from tests.support.private_redis import PrivateRedis
 from tests.support.workers import Zygote
 
 CHROMIUM = shutil.which("chromium")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rooney.market.sessions import MINUTE_NS
+from tests.support.command_line import Bench
 from tests.support.dashboard import Site
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
-from tests.support.operate import Bench
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 

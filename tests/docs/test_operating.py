@@ -14,10 +14,10 @@ from rooney.models.bundle import before, in_force
 from rooney.sim.traderspost import Fault
 from tests.support.broker_exports import BOUGHT, tradovate
 from tests.support.bundles import config, promoted, training
+from tests.support.command_line import Bench, hang
+from tests.support.compared_runs import old_database
 from tests.support.minutes import BUY, ENTERED, LEAVE
-from tests.support.operate import Bench, hang
 from tests.support.paths import ROOT
-from tests.support.runs import old_database
 from tests.support.waiting import until
 
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from rooney.errors import StrategyError
 from rooney.features import ALIASES, KERNELS, PAIRS, Feature, catalogue, is_research_only, names
-from tests.support.parity import PARITY, needs_parity
+from tests.support.old_system_bars import PARITY, needs_parity
 
 EVERY = [name + old for name in (*names(), *ALIASES) for old in ("", "_v1")]
 

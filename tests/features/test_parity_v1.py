@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rooney.features import PAIRS, Feature, catalogue
 from rooney.features.catalogue import PERCENTILE_V1_KEPT
-from tests.support.parity import PARITY, TRADED, needs_parity, newest, read, stamps
+from tests.support.old_system_bars import PARITY, TRADED, needs_parity, newest, read, stamps
 
 pytestmark = needs_parity
 

@@ -26,7 +26,8 @@ from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.historical import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import hub_thread, new_feed, parents, plain_minutes, private_redis
+from tests.support.hub import hub_thread, new_feed, parents, plain_minutes
+from tests.support.private_redis import private_redis
 from tests.support.waiting import until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

@@ -21,7 +21,9 @@ from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import SHARED, HubThread, hub_thread, needs_shared, new_feed, parents, private_redis
+from tests.support.hub import HubThread, hub_thread, new_feed, parents
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
+from tests.support.private_redis import private_redis
 from tests.support.waiting import until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)
@@ -52,8 +54,8 @@ def test_the_definitions_of_all_eighteen_products_agree_with_the_table() -> None
         assert difference(one, product.tick_size, product.point_value) is None
 
 
-@needs_shared
-@pytest.mark.parametrize("path", sorted(SHARED.glob("dbn/*definition*.zst")), ids=lambda path: path.name)
+@needs_recorded_data
+@pytest.mark.parametrize("path", sorted(RECORDED_DATA.glob("dbn/*definition*.zst")), ids=lambda path: path.name)
 def test_recorded_definitions_of_outrights_agree_with_the_table(path: Any) -> None:
     for record in databento.DBNStore.from_file(path):
         if record.instrument_class != "F":

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
 from tests.support.hub import new_feed, plain_minutes
+from tests.support.private_redis import free_port
 from tests.support.waiting import until
 
 SECOND = 1_000_000_000
@@ -120,12 +120,6 @@ def undisturbed() -> list[ClosedMinute]:
     assert len(made.minutes()) == 120
     assert made.feed.sessions == 1
     return made.minutes()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,11 @@ from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until, read
 from rooney.sim.market import Market
-from tests.support.hub import (
-    SHARED,
-    HubThread,
-    PrivateRedis,
-    hub_process,
-    hub_thread,
-    needs_shared,
-    parents,
-    plain,
-    plain_tape,
-    private_redis,
-)
+from tests.support.hub import HubThread, hub_process, hub_thread, parents, plain, plain_tape
 from tests.support.hub_by_hand import OPEN, ByHand, Stub, redis_tape
 from tests.support.hub_day import AFTERNOON, DAY_PART, MARKET, MORNING, ROOTS, Result, assert_same_result
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.times import chicago
 from tests.support.waiting import until
 
@@ -238,7 +229,7 @@ def replay(redis: PrivateRedis, source: Any, roots: list[tuple[str, str, str]]) 
     return hub
 
 
-GOLD = SHARED / "trades/GC_lean_2013-10-07_08.parquet"
+GOLD = RECORDED_DATA / "trades/GC_lean_2013-10-07_08.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +238,7 @@ def gold() -> tuple[Any, Any]:
     return read([GOLD]), pl.read_parquet(GOLD)
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("product", ["GC.FUT", "GC.v.0", "GCZ3"])
 def test_every_field_of_every_minute_of_two_days_of_gold_equals_a_group_by_of_the_file(
     redis: PrivateRedis, gold: tuple[Any, Any], product: str
@@ -263,7 +254,7 @@ def test_every_field_of_every_minute_of_two_days_of_gold_equals_a_group_by_of_th
         assert sum(sum(of_day.values()) for of_day in volumes) == table["size"].sum()
 
 
-@needs_shared
+@needs_recorded_data
 def test_every_other_contract_of_gold_equals_its_own_group_by(redis: PrivateRedis, gold: tuple[Any, Any]) -> None:
     source, table = gold
     others = [raw for raw in table["symbol"].unique().to_list() if raw != "GCZ3"]
@@ -274,21 +265,21 @@ def test_every_other_contract_of_gold_equals_its_own_group_by(redis: PrivateRedi
         assert tape_bars(hub.bus) == recorded_bars(table, raw), raw
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize(
     "name", ["trades/ESH4_databento_2023-12-25.parquet", "dbn/nt_esh4-glbx-mdp3-20231225.mbo.dbn.zst"]
 )
 def test_the_first_hour_after_christmas_equals_a_group_by_of_its_trades(redis: PrivateRedis, name: str) -> None:
     pl = pytest.importorskip("polars")
-    table = pl.read_parquet(SHARED / "trades/ESH4_databento_2023-12-25.parquet")
-    hub = replay(redis, read([SHARED / name]), [("ES", "equity", "ES.FUT")])
+    table = pl.read_parquet(RECORDED_DATA / "trades/ESH4_databento_2023-12-25.parquet")
+    hub = replay(redis, read([RECORDED_DATA / name]), [("ES", "equity", "ES.FUT")])
     assert tape_bars(hub.bus) == recorded_bars(table, "ESH4")
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("name", ["glbx_test_data.trades", "glbx_test_data.tbbo", "test_data.live"])
 def test_databentos_own_files_with_trades_go_through(redis: PrivateRedis, name: str) -> None:
-    source = read([SHARED / f"dbn/dbpy_{name}.dbn.zst"])
+    source = read([RECORDED_DATA / f"dbn/dbpy_{name}.dbn.zst"])
     raw = source.instruments[0].raw
     hub = replay(redis, source, [("ES", "equity", raw)])
     assert sum(row[-1] for row in tape_bars(hub.bus)) == len(source.trades) > 0

@@ -39,8 +39,8 @@ from rooney.market.sessions import (
 from rooney.market.tape import MinuteAssembler
 from rooney.orders.intents import Role
 from tests.support.engines import Driver, engine
-from tests.support.hub import SHARED, needs_shared
 from tests.support.minutes import BUY, LEAVE, QUIET
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
 from tests.support.times import chicago
 
 LAST = sessions.table().last
@@ -466,21 +466,21 @@ def test_reading_the_table_and_asking_it_are_fast() -> None:
 # ── real bars ──
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("name", ["ES_lean_2013", "GC_lean_2013", "6EH4_2024-01a", "ES_NQ_databento"])
 def test_every_recorded_minute_lies_in_a_session(name: str) -> None:
     pl = pytest.importorskip("polars")
-    table = pl.read_parquet(SHARED / "bars_1m" / f"{name}.parquet")
+    table = pl.read_parquet(RECORDED_DATA / "bars_1m" / f"{name}.parquet")
     rows = table.select(pl.col("ts_event").cast(pl.Int64), "root").unique().rows()
     assert rows
     assert [row for row in rows if window_at(group_of(row[1]), row[0]) is None] == []
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_recorded_es_of_2013_touches_both_edges_of_halt_and_close() -> None:
     """Our hours are not merely wide enough: trading goes up to each edge."""
     pl = pytest.importorskip("polars")
-    table = pl.read_parquet(SHARED / "bars_1m" / "ES_lean_2013.parquet")
+    table = pl.read_parquet(RECORDED_DATA / "bars_1m" / "ES_lean_2013.parquet")
     stamps = set(table["ts_event"].cast(pl.Int64).to_list())
     for text in ("2013-10-06 17:00", "2013-10-07 15:14", "2013-10-07 15:30", "2013-10-07 16:14", "2013-10-07 17:00"):
         assert chicago(text) in stamps, text
@@ -489,7 +489,7 @@ def test_the_recorded_es_of_2013_touches_both_edges_of_halt_and_close() -> None:
 def hub_bars(root: str, symbol: str, name: str) -> list[Bar]:
     """Hours and days as the hub folds them from recorded minutes of one contract; bars carry open times."""
     pl = pytest.importorskip("polars")
-    rows = pl.read_parquet(SHARED / "bars_1m" / name).filter(pl.col("symbol") == symbol).sort("ts_event")
+    rows = pl.read_parquet(RECORDED_DATA / "bars_1m" / name).filter(pl.col("symbol") == symbol).sort("ts_event")
     coarse = Coarse(group_of(root))
     found: list[Bar] = []
     columns = rows.select(pl.col("ts_event").cast(pl.Int64), "open", "high", "low", "close", "volume")
@@ -502,7 +502,7 @@ def hub_bars(root: str, symbol: str, name: str) -> list[Bar]:
 
 def recorded(folder: str, root: str, symbol: str) -> dict[int, tuple[float, ...]]:
     pl = pytest.importorskip("polars")
-    rows = pl.read_parquet(SHARED / folder / "ES_GC_lean.parquet").filter(pl.col("symbol") == symbol)
+    rows = pl.read_parquet(RECORDED_DATA / folder / "ES_GC_lean.parquet").filter(pl.col("symbol") == symbol)
     columns = rows.select(pl.col("ts_event").cast(pl.Int64), "open", "high", "low", "close", "volume")
     return {row[0]: row[1:] for row in columns.iter_rows()}
 
@@ -517,7 +517,7 @@ REAL = [("ES", "ESZ3", "ES_lean_2013.parquet"), ("ES", "ESH4", "ES_lean_2013.par
 REAL += [("GC", "GCZ3", "GC_lean_2013.parquet"), ("GC", "GCV3", "GC_lean_2013.parquet")]
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize(("root", "symbol", "name"), REAL, ids=[symbol for _, symbol, _ in REAL])
 def test_hours_folded_from_real_minutes_are_the_recorded_hours(root: str, symbol: str, name: str) -> None:
     """All five columns of every hour. The source leaves out the last 15 minutes of a day, from 16:00 Chicago."""
@@ -530,7 +530,7 @@ def test_hours_folded_from_real_minutes_are_the_recorded_hours(root: str, symbol
     assert {datetime.fromtimestamp(ts // 10**9, CHICAGO).hour for ts in missing} <= {16}
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize(("root", "symbol", "name"), REAL, ids=[symbol for _, symbol, _ in REAL])
 def test_days_folded_from_real_minutes_are_the_hours_of_their_trade_date(root: str, symbol: str, name: str) -> None:
     bars = hub_bars(root, symbol, name)
@@ -542,7 +542,7 @@ def test_days_folded_from_real_minutes_are_the_hours_of_their_trade_date(root: s
         assert {trade_date(bar.ts_open) for bar in hours} == {trade_date(day.ts_open)}
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_recorded_days_of_gold_are_the_same_hours_cut_at_midnight_utc() -> None:
     """The source's day is the UTC day, which no session is, without the last 15 minutes of the trade date."""
     hours = [bar for bar in hub_bars("GC", "GCZ3", "GC_lean_2013.parquet") if bar.timeframe == "hourly"]
@@ -552,7 +552,7 @@ def test_the_recorded_days_of_gold_are_the_same_hours_cut_at_midnight_utc() -> N
         assert prices_of(own) == wanted
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_recorded_days_of_es_open_with_the_pit_and_lie_within_our_trade_dates() -> None:
     """The source's ES day begins 08:30 and ends with the settlement; its volume is another feed's. Sunday is apart."""
     days = {
@@ -561,7 +561,7 @@ def test_the_recorded_days_of_es_open_with_the_pit_and_lie_within_our_trade_date
         if bar.timeframe == "daily"
     }
     pl = pytest.importorskip("polars")
-    minutes = pl.read_parquet(SHARED / "bars_1m" / "ES_lean_2013.parquet").filter(pl.col("symbol") == "ESZ3")
+    minutes = pl.read_parquet(RECORDED_DATA / "bars_1m" / "ES_lean_2013.parquet").filter(pl.col("symbol") == "ESZ3")
     opens = dict(minutes.select(pl.col("ts_event").cast(pl.Int64), "open").rows())
     checked = 0
     for ts, (first, high, low, last, _) in recorded("bars_1d", "ES", "ESZ3").items():

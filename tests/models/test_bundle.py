@@ -25,9 +25,9 @@ from rooney.models.forest import Model, NoModel
 from rooney.ops import backup, flatten
 from rooney.ops.check import findings
 from tests.support.bundles import GOOD, config, promoted, training
+from tests.support.command_line import Bench
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, bar, closes
-from tests.support.operate import Bench
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ from rooney.performance.measures import daily, sharpe
 from rooney.performance.runs import Kind, Run
 from rooney.performance.store import DIRECTORY
 from rooney.performance.verdict import Verdict
+from tests.support.command_line import Bench
+from tests.support.compared_runs import backtest_of, trade
 from tests.support.dashboard import look, rooney
 from tests.support.minutes import BUY, LEAVE, START
-from tests.support.operate import Bench
-from tests.support.runs import backtest_of, trade
 
 Make = Callable[..., Bench]
 FRIDAY = START + 2 * 24 * HOUR_NS + 7 * HOUR_NS  # 22:00 UTC; START is a Wednesday, 15:00 UTC

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rooney.ops import backup
 from rooney.ops.backup import BackupError, Item
+from tests.support.command_line import Bench
 from tests.support.ledgers import contents
 from tests.support.minutes import ENTERED, LEAVE, QUIET, closes
-from tests.support.operate import Bench
 
 Make = Callable[..., Bench]
 NAMES = st.text(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rooney.market.instruments import Contract
 from rooney.ops.broker_fills import Fill, StatementError, parse_statement, read_statement
 from tests.support.broker_exports import BOUGHT, CHICAGO, tradovate
+from tests.support.command_line import Bench
 from tests.support.minutes import ENTERED, LEAVE, QUIET, closes
-from tests.support.operate import Bench
 
 Make = Callable[..., Bench]
 ORDERS_HEADER = (

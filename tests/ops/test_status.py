@@ -26,10 +26,10 @@ from rooney.ops import why
 from rooney.sim.traderspost import Fault
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
+from tests.support.command_line import Bench
 from tests.support.dashboard import rooney, say_live
 from tests.support.engines import SCRIPTED, engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
-from tests.support.operate import Bench
 from tests.support.paths import GOLDEN
 
 GOLDEN = GOLDEN / "why"

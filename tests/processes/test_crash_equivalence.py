@@ -25,9 +25,10 @@ from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.traderspost import Account
 from rooney.sim.traderspost import running as running_webhook
-from tests.support.hub import PrivateRedis, hub_process, parents, private_redis
+from tests.support.hub import hub_process, parents
 from tests.support.ledgers import contents
 from tests.support.paths import ROOT
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.times import chicago
 from tests.support.workers import Zygote
 

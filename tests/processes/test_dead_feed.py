@@ -13,9 +13,10 @@ from rooney.orders.intents import Role
 from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Recorded
-from tests.support.hub import PrivateRedis, hub_thread, parents
+from tests.support.hub import hub_thread, parents
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, bar
+from tests.support.private_redis import PrivateRedis
 from tests.support.rigs import Rig
 from tests.support.times import chicago
 from tests.support.two_instruments import END, SECOND, SPEED, START, market

@@ -22,10 +22,11 @@ from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.processes import Part, redis_server
-from tests.support.hub import HubThread, PrivateRedis, free_port, hub_thread, parents, plain
+from tests.support.hub import HubThread, hub_thread, parents, plain
 from tests.support.hub_by_hand import ByHand, redis_tape
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE
+from tests.support.private_redis import PrivateRedis, free_port
 from tests.support.rigs import Rig
 from tests.support.two_instruments import END, SPEED, START, market
 from tests.support.waiting import until
@@ -196,7 +197,7 @@ class Faltering(Publisher):
 
 
 def test_a_start_that_redis_interrupts_counts_nothing_twice(redis: PrivateRedis) -> None:
-    """Found by the machine of test_hub_machine: the hour in progress was folded once per attempt."""
+    """Found by the machine of test_hub_random_failures: the hour in progress was folded once per attempt."""
     begin = sessions.session_open_ns("equity", FIRST_SESSION)
     source = Until(Market(roots=["ES", "6N"], trades_per_minute=200), begin + 70 * MINUTE_NS)
     roots = parents("ES", "6N")

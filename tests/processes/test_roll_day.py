@@ -17,9 +17,11 @@ from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
 from rooney.sim.market import Market
-from tests.support.hub import SHARED, PrivateRedis, hub_thread, needs_shared, parents
+from tests.support.hub import hub_thread, parents
 from tests.support.ledgers import read_only
 from tests.support.minutes import bar, minute
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
+from tests.support.private_redis import PrivateRedis
 from tests.support.rigs import Rig
 from tests.support.workers import Zygote
 
@@ -83,7 +85,7 @@ class Day:
         assert (entered, left) == (old_last + TICK, old_last - TICK)  # a tick of slippage on either side
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_real_roll_of_december_2013_closes_the_old_contract_and_goes_on_in_the_new(
     redis: PrivateRedis, zygote: Zygote, tmp_path: Path
 ) -> None:
@@ -93,7 +95,7 @@ def test_the_real_roll_of_december_2013_closes_the_old_contract_and_goes_on_in_t
     is in Sunday's first entry, two sessions of which nothing is recorded follow, and then Wednesday's bars.
     """
     pl: Any = pytest.importorskip("polars")
-    table = pl.read_parquet(SHARED / "bars_1m/ES_lean_2013.parquet").filter(
+    table = pl.read_parquet(RECORDED_DATA / "bars_1m/ES_lean_2013.parquet").filter(
         pl.col("ts_event").dt.date() == date(2013, 12, 18)
     )
     raws = sorted(table["symbol"].unique().to_list())

@@ -22,10 +22,10 @@ import yaml
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.processes import Part, python
-from tests.support.hosts import Host, Network, network
 from tests.support.hub import latest_agree
 from tests.support.hub_day import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, assert_same_result
 from tests.support.ledgers import read_only
+from tests.support.network_hosts import Host, Network, network
 from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node
 from tests.support.waiting import until
 

@@ -28,9 +28,9 @@ from rooney.strategy import aot as ahead
 from rooney.strategy.aot import NotCompiledError
 from tests.support.engines import ALLOCATING, SCRIPTED, Driver, engine, run_random, warmed
 from tests.support.hourly_walks import START, SYMBOLS, WARM_HOURS, hour_tape, ibs, random_hours, walk_digest, warm
-from tests.support.hub import PrivateRedis, private_redis
 from tests.support.minutes import bar, minute, random_tape
 from tests.support.paths import CONFIG, ROOT
+from tests.support.private_redis import PrivateRedis, private_redis
 
 SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 

@@ -1,4 +1,4 @@
-"""What the tests of everything that looks share: a real dashboard process over real ledgers and a real Redis."""
+"""A real dashboard process over real ledgers and a real Redis, and what else looks at them."""
 
 import contextlib
 import http.client
@@ -12,9 +12,9 @@ from typing import Any
 from rooney.market.messages import HubStatus
 from rooney.monitor.system import Looker, System
 from rooney.sim.traderspost import Fault
-from tests.support.hub import PrivateRedis, free_port, private_redis
+from tests.support.command_line import Bench, benches
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, closes
-from tests.support.operate import Bench, benches
+from tests.support.private_redis import PrivateRedis, free_port, private_redis
 from tests.support.waiting import until
 from tests.support.workers import Forked, Zygote
 

@@ -1,18 +1,13 @@
-"""What tests of the hub's side share: a private Redis, a hub in a thread or a process, recorded market data."""
+"""Hubs and feeds from a local gateway, in a thread or a process, and what they leave on Redis."""
 
 import contextlib
-import shutil
-import socket
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 import yaml
 
 from rooney.bus.keys import market_key
@@ -28,58 +23,11 @@ from rooney.market.instruments import group_of
 from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute, decode_bar
 from rooney.secrets import Secret
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
-from rooney.sim.processes import Part, python, start_redis
-from tests.support.paths import RECORDED_DATA
+from rooney.sim.processes import Part, python
+from tests.support.private_redis import PrivateRedis
 from tests.support.waiting import until
 
-SHARED = RECORDED_DATA
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"recorded market data is not at {SHARED}")
-
 Root = tuple[str, str, str]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class PrivateRedis:
-    """A Redis of our own in a directory short enough for a unix socket; it can be killed and started again."""
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="rooney-t-"))
-        self.socket = str(self.directory / "redis.sock")
-        self.part = start_redis(self.directory)
-
-    def bus(self, timeout_s: float = 3.0) -> Publisher:
-        return Publisher(DataHub(redis_socket=self.socket), timeout_s=timeout_s)
-
-    def clear(self) -> None:
-        with contextlib.closing(self.bus()) as bus:
-            bus._redis.flushall()
-
-    def start(self) -> None:
-        self.part = start_redis(self.directory)
-
-    def stop(self, *, kill: bool = False) -> None:
-        if kill:
-            self.part.process.kill()
-        self.part.stop()
-
-    def close(self) -> None:
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def private_redis() -> Iterator[PrivateRedis]:
-    redis = PrivateRedis()
-    try:
-        yield redis
-    finally:
-        redis.close()
 
 
 def new_feed(

@@ -14,7 +14,8 @@ from rooney.market.instruments import Contract
 from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from tests.support.hub import PrivateRedis, parents, plain_tape
+from tests.support.hub import parents, plain_tape
+from tests.support.private_redis import PrivateRedis
 from tests.support.waiting import until
 
 OPEN = sessions.session_open_ns("equity", FIRST_SESSION)

@@ -9,7 +9,8 @@ from rooney.sim.characters import FIRST_SESSION
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import hub_thread, parents, plain, plain_tape, private_redis
+from tests.support.hub import hub_thread, parents, plain, plain_tape
+from tests.support.private_redis import private_redis
 from tests.support.times import chicago
 
 ROOTS = parents("ES", "6N", "ZC")

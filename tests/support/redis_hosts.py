@@ -11,9 +11,9 @@ from rooney.bus.publisher import Publisher
 from rooney.config.schema import DataHub
 from rooney.secrets import Secret
 from rooney.sim.processes import Part, redis_server
-from tests.support.hosts import HERE, Host
-from tests.support.hub import free_port
+from tests.support.network_hosts import HERE, Host
 from tests.support.paths import ROOT
+from tests.support.private_redis import free_port
 from tests.support.waiting import until
 
 EXAMPLE = ROOT / "systemd/redis/users.acl.example"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rooney.install.build import EXTRAS
-from tests.support.machine import REPOSITORY, Machine, why_not
-from tests.support.world import World
+from tests.support.installed_system import World
+from tests.support.systemd_machine import REPOSITORY, Machine, why_not
 
 PYTHON = "/usr/bin/python3"
 

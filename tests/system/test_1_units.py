@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import SERVICES, UNITS
+from tests.support.systemd_machine import SERVICES, UNITS
 
 NO_NETWORK = {
     f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import REPOSITORY, SERVICES, Machine
-from tests.support.world import CONFIG
+from tests.support.installed_system import CONFIG
+from tests.support.systemd_machine import REPOSITORY, SERVICES, Machine
 from tests.system.conftest import Guide
 
 

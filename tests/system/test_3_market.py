@@ -11,8 +11,8 @@ import pytest
 from rooney.install.layout import SHIPPED
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.demo_summary import is_dense
-from tests.support.machine import REPOSITORY, Machine
-from tests.support.world import HUB, TRADING, World, worker
+from tests.support.installed_system import HUB, TRADING, World, worker
+from tests.support.systemd_machine import REPOSITORY, Machine
 from tests.system.conftest import Guide
 
 HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ import pytest
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
-from tests.support.machine import Machine
+from tests.support.installed_system import HUB, World, worker
 from tests.support.minutes import BUY, LEAVE, bar
 from tests.support.minutes import minute as tape_entry
 from tests.support.paths import TESTS
+from tests.support.systemd_machine import Machine
 from tests.support.times import chicago
-from tests.support.world import HUB, World, worker
 
 UNIT = worker("scripted")
 ALERT = "rooney-alert@rooney-worker@scripted.service"

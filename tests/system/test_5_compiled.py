@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from rooney.strategy.aot import DROP_IN
-from tests.support.machine import REPOSITORY, Machine
-from tests.support.world import CONFIG, World, worker
+from tests.support.installed_system import CONFIG, World, worker
+from tests.support.systemd_machine import REPOSITORY, Machine
 from tests.system.conftest import Guide
 
 UNIT = worker("ibs")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import REPOSITORY
-from tests.support.world import World, worker
+from tests.support.installed_system import World, worker
+from tests.support.systemd_machine import REPOSITORY
 
 SOURCE = Path(__file__).parent / "strategies/hostile.py"
 

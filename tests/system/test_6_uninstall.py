@@ -1,6 +1,6 @@
 """Removing it: nothing of ours runs or is left, and everything that cannot be made again is."""
 
-from tests.support.world import CONFIG, World
+from tests.support.installed_system import CONFIG, World
 from tests.system.conftest import Guide
 
 

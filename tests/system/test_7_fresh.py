@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import REPOSITORY, Machine, why_not
-from tests.support.world import World
+from tests.support.installed_system import World
+from tests.support.systemd_machine import REPOSITORY, Machine, why_not
 from tests.system.conftest import Guide
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
@@ -23,9 +23,7 @@ SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates,git,python3,python3-pip,python3-venv"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CHECKOUT = Path("/root/rooney")
-SELECTION = (
-    "tests/market/test_rolls.py tests/market/test_bars.py tests/bus/test_client.py tests/strategy/test_compiler.py"
-)
+SELECTION = "tests/market/test_rolls.py tests/market/test_bars.py tests/bus/test_bus.py tests/strategy/test_compiler.py"
 # how this machine reaches its package index
 NETWORK = re.compile(r"(?i)(SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_\w+|UV_(INDEX|DEFAULT)\w*|\w+_proxy)")
 

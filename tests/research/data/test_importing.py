@@ -29,7 +29,7 @@ from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.sessions import MINUTE_NS
-from tests.support.hub import SHARED, needs_shared
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
 
 OPENS = datetime(2026, 3, 9, 22, 0, tzinfo=UTC)  # of the trade date 2026-03-10
 COLUMNS = "ts_open,symbol,open,high,low,close,volume"
@@ -298,7 +298,7 @@ def test_two_columns_of_one_meaning_are_refused(tmp_path: Path) -> None:
 
 def dbn_of(records: int) -> bytes:
     """A DBN file of Databento's own, its first bar repeated so often, a minute apart."""
-    packed = (SHARED / "dbn/dbpy_glbx_test_data.ohlcv-1m.dbn.zst").read_bytes()
+    packed = (RECORDED_DATA / "dbn/dbpy_glbx_test_data.ohlcv-1m.dbn.zst").read_bytes()
     data = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
     begin = 8 + int.from_bytes(data[4:8], "little")
     first = data[begin : begin + 56]
@@ -307,7 +307,7 @@ def dbn_of(records: int) -> bytes:
     return data[:begin] + b"".join(first[:8] + stamp + first[16:] for stamp in stamps)
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("taken", ["half the frame", "the frame but for a byte", "half a record", "its header alone"])
 def test_a_dbn_file_that_ends_too_early_is_refused_whole(tmp_path: Path, taken: str) -> None:
     """A download that was cut off would be a shorter history, and nothing would say so."""
@@ -445,36 +445,36 @@ def test_a_reader_sees_a_whole_file_or_none(tmp_path: Path) -> None:
 # ── real data ──
 
 
-@needs_shared
+@needs_recorded_data
 def test_real_minutes_are_taken_whole_and_come_out_as_they_went_in(tmp_path: Path) -> None:
-    code, said = rooney("import", SHARED / "bars_1m", "--to", tmp_path / "s")
+    code, said = rooney("import", RECORDED_DATA / "bars_1m", "--to", tmp_path / "s")
     kinds = {one["kind"] for one in said["findings"]}
     assert (code, kinds) == (0, {"no_trade", "zero_volume", "gap"})
     assert said["new"] == 14_739 + 3_037 + 14_899 + 30 - 41 - 45
-    file = SHARED / "bars_1m/6EH4_2024-01a.parquet"
+    file = RECORDED_DATA / "bars_1m/6EH4_2024-01a.parquet"
     before, after = pl.read_parquet(file), Store(tmp_path / "s").read(Part("6E", "1min", 2024))
     assert after["ts_open"].equals(before["ts_event"].rename("ts_open"))
     for name in ("open", "high", "low", "close", "volume"):
         assert after[name].to_list() == before[name].to_list()
-    assert rooney("import", SHARED / "bars_1m", "--to", tmp_path / "s")[1]["new"] == 0
+    assert rooney("import", RECORDED_DATA / "bars_1m", "--to", tmp_path / "s")[1]["new"] == 0
 
 
-@needs_shared
+@needs_recorded_data
 def test_real_minutes_stamped_at_their_close_are_noticed(tmp_path: Path) -> None:
-    frame = read(SHARED / "bars_1m/6EH4_2024-01a.parquet", Reading())
+    frame = read(RECORDED_DATA / "bars_1m/6EH4_2024-01a.parquet", Reading())
     moved = frame.with_columns(pl.col("ts_open") + timedelta(minutes=1))
     assert "close_stamped" not in found(frame)
     assert "close_stamped" in found(moved)
 
 
-@needs_shared
+@needs_recorded_data
 def test_real_dbn_bars_equal_the_published_ones_and_other_schemas_are_refused_by_name(tmp_path: Path) -> None:
-    code, said = rooney("import", SHARED / "dbn", "--to", tmp_path / "s")
+    code, said = rooney("import", RECORDED_DATA / "dbn", "--to", tmp_path / "s")
     assert code == 1
     refused = [one for one in said["findings"] if one["kind"] == "refused"]
-    assert len(refused) == len(list((SHARED / "dbn").iterdir())) - 4
+    assert len(refused) == len(list((RECORDED_DATA / "dbn").iterdir())) - 4
     assert any("bars per UTC day" in one["examples"][0]["value"] for one in refused)
-    expected = pl.read_parquet(SHARED / "bars_1m/ES_NQ_databento.parquet")
+    expected = pl.read_parquet(RECORDED_DATA / "bars_1m/ES_NQ_databento.parquet")
     for root, year in (("ES", 2024), ("NQ", 2024), ("ES", 2026)):
         mine = expected.filter(pl.col("root") == root, pl.col("ts_event").dt.year() == year)
         stored = Store(tmp_path / "s").read(Part(root, "1min", year))
@@ -485,12 +485,12 @@ def test_real_dbn_bars_equal_the_published_ones_and_other_schemas_are_refused_by
         assert stored["contract"].to_list() == mine["symbol"].to_list()
 
 
-@needs_shared
+@needs_recorded_data
 def test_a_backtest_reads_the_store_as_it_reads_the_files_and_leaves_raw_alone(tmp_path: Path) -> None:
-    rooney("import", SHARED / "bars_1m/ES_lean_2013.parquet", "--to", tmp_path / "s")
+    rooney("import", RECORDED_DATA / "bars_1m/ES_lean_2013.parquet", "--to", tmp_path / "s")
     (tmp_path / "s/raw").mkdir()
-    pl.read_parquet(SHARED / "bars_1m/ES_lean_2013.parquet").write_parquet(tmp_path / "s/raw/twice.parquet")
-    stored, direct = History(tmp_path / "s", ["ES"]), History(SHARED / "bars_1m/ES_lean_2013.parquet", ["ES"])
+    pl.read_parquet(RECORDED_DATA / "bars_1m/ES_lean_2013.parquet").write_parquet(tmp_path / "s/raw/twice.parquet")
+    stored, direct = History(tmp_path / "s", ["ES"]), History(RECORDED_DATA / "bars_1m/ES_lean_2013.parquet", ["ES"])
     assert stored.events == direct.events
     mine, theirs = (np.concatenate(list(history.chunks())) for history in (stored, direct))
     real = theirs[(theirs["volume"] > 0) | (theirs["high"] != theirs["low"])]

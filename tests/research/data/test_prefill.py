@@ -31,9 +31,10 @@ from rooney.market.messages import TIMEFRAMES, decode_bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
 from rooney.sim.market import Market
-from tests.support.hub import PrivateRedis, plain, private_redis
+from tests.support.hub import plain
 from tests.support.ledgers import read_only
 from tests.support.paths import ROOT
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.waiting import until
 from tests.support.workers import Zygote
 

@@ -14,7 +14,7 @@ from research.data import session_table
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO, GROUPS, HOUR_NS, TABLE, hours_on, is_trade_date, next_window, window_at
-from tests.support.hub import SHARED, needs_shared
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
 
 LONDON = ZoneInfo("Europe/London")
 ALWAYS = date(2020, 1, 1)
@@ -79,7 +79,7 @@ def test_every_year_has_its_holidays() -> None:
 def instants(root: str) -> list[int]:
     """Starts of the recorded hours, UTC ns, with the source's summer stamps put right."""
     pl = pytest.importorskip("polars")
-    rows = pl.read_parquet(SHARED / "close_1h" / f"{root}.parquet").filter(pl.col("kind") == "hour")
+    rows = pl.read_parquet(RECORDED_DATA / "close_1h" / f"{root}.parquet").filter(pl.col("kind") == "hour")
     until = SUMMER_EARLY_UNTIL.get(root, NEVER)
     found = []
     for ts in rows["ts_event"].cast(pl.Int64).to_list():
@@ -101,7 +101,7 @@ def between_clock_changes(at: datetime) -> bool:
 ROOTS = [*SUMMER_EARLY_UNTIL, "6A", "6B", "6M", "6N", "GC", "NG", "ZC"]
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_recorded_hour_lies_in_a_session(root: str) -> None:
     group = group_of(root)
@@ -127,7 +127,7 @@ def _is_snapshot_after_close(group: str, at: datetime) -> bool:
     return at.hour == 16 and all(window_at(group, _ns(at) - k * HOUR_NS) is not None for k in (1, 2, 3))
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("root", ["6C", "6S", "GC", "HG", "NG", "SI", "YM", "ZC"])
 def test_every_trade_date_of_the_table_has_recorded_hours(root: str) -> None:
     """The other direction: a day the table calls open was traded. These series have no gap of a whole day."""
@@ -139,7 +139,7 @@ def test_every_trade_date_of_the_table_has_recorded_hours(root: str) -> None:
     assert [day for day in days if hours_on(group, day) and day not in traded] == []
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize("root", ["6C", "6S", "SI", "YM"])
 def test_early_closes_are_the_recorded_ones_to_the_hour(root: str) -> None:
     """On every day with an early close the last recorded hour is the one that holds the table's close."""

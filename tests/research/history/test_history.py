@@ -17,7 +17,7 @@ from research.history.history import History, session_windows
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import group_of
-from tests.support.hub import SHARED, needs_shared
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
 
 MINUTE = sessions.MINUTE_NS
 HOUR = sessions.HOUR_NS
@@ -232,9 +232,9 @@ def test_closes_alone_are_hours_known_an_hour_later_and_say_so(tmp_path: Path) -
     assert (event.ts, event.contract, event.old_last, event.new_last) == (OPEN + 2 * HOUR, 202606, 100.0, 102.0)
 
 
-@needs_shared
+@needs_recorded_data
 def test_years_of_real_closes_are_read_with_their_rolls() -> None:
-    history = History(SHARED / "close_1h", ["ES", "6C"])
+    history = History(RECORDED_DATA / "close_1h", ["ES", "6C"])
     assert history.closes_only
     assert history.missing == []
     assert sum(len(chunk) for chunk in history.chunks()) == history.bars > 60_000
@@ -256,9 +256,11 @@ def test_a_root_that_has_adjusted_closes_alone_is_one_contract_of_them(tmp_path:
     assert [event.root for event in history.events] == ["ES"]
 
 
-@needs_shared
+@needs_recorded_data
 def test_real_hours_of_several_contracts_are_chosen_by_the_hubs_rule(tmp_path: Path) -> None:
-    frame = pl.read_parquet(SHARED / "bars_1h" / "ES_GC_lean.parquet").with_columns(pl.lit("1h").alias("timeframe"))
+    frame = pl.read_parquet(RECORDED_DATA / "bars_1h" / "ES_GC_lean.parquet").with_columns(
+        pl.lit("1h").alias("timeframe")
+    )
     frame.write_parquet(tmp_path / "hours.parquet")
     found = read(tmp_path / "hours.parquet", ["ES"])
     front = frame.filter(pl.col("symbol") == "ESZ3")
@@ -266,10 +268,10 @@ def test_real_hours_of_several_contracts_are_chosen_by_the_hubs_rule(tmp_path: P
     assert found["close"].tolist() == front.sort("ts_event")["close"].to_list()
 
 
-DBN = SHARED / "dbn"
+DBN = RECORDED_DATA / "dbn"
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize(("schema", "finest"), [("ohlcv-1m", "1min"), ("ohlcv-1h", "hourly"), ("ohlcv-1d", "daily")])
 def test_databento_bars_are_those_of_its_own_reader(schema: str, finest: str) -> None:
     import databento
@@ -284,7 +286,7 @@ def test_databento_bars_are_those_of_its_own_reader(schema: str, finest: str) ->
     assert set(found["contract"].tolist()) == {202103}
 
 
-@needs_shared
+@needs_recorded_data
 def test_databento_trades_are_folded_into_minutes_of_their_arrival() -> None:
     import databento
 
@@ -296,7 +298,7 @@ def test_databento_trades_are_folded_into_minutes_of_their_arrival() -> None:
     assert (found["high"].max(), found["low"].min()) == (frame["price"].max(), frame["price"].min())
 
 
-@needs_shared
+@needs_recorded_data
 def test_a_schema_without_bars_or_trades_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"mbp-1.*a backtest reads ohlcv-1m"):
         History(DBN / "dbpy_glbx_test_data.mbp-1.dbn.zst", ["ES"])

@@ -18,7 +18,7 @@ from research.optimize.cluster import joblib_on
 from research.optimize.search import Workers, search_parameters
 from rooney.errors import ConfigError
 from rooney.models.forest import to_bytes
-from tests.support.searches import breakout, write_closes
+from tests.support.breakout_market import breakout, write_closes
 from tests.support.training_sets import samples
 from tests.support.waiting import until
 

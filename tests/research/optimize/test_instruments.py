@@ -17,7 +17,7 @@ from research.validation.daily_pnl import Days
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
-from tests.support.searches import CONFIG, write_closes
+from tests.support.breakout_market import CONFIG, write_closes
 
 DAY_NS = 86_400_000_000_000
 N_DAYS = 400

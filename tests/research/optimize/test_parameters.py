@@ -22,7 +22,7 @@ from rooney.config.loader import load_config
 from rooney.engine.build import open_lengths
 from rooney.errors import ConfigError
 from rooney.sim.processes import start_redis
-from tests.support.searches import CONFIG, breakout, write_closes
+from tests.support.breakout_market import CONFIG, breakout, write_closes
 
 RANGES = {"breakout_lookback": (10.0, 60.0), "exit_lookback": (5.0, 40.0), "stop_atr": (1.0, 6.0)}
 PLAN = optimize.Plan(trials=6, min_trades=20, min_final_trades=5)

@@ -44,12 +44,14 @@ from rooney.sim.market import Market
 from tests.support.paths import RECORDED_DATA, TESTS
 
 SECOND_NS = 1_000_000_000
-SHARED = RECORDED_DATA
+RECORDED_DATA = RECORDED_DATA
 MARKET = Market(roots=["ES", "6N"], trades_per_minute=60)
 ALL = np.concatenate(list(MARKET.batches(0)))
 MARKET_OPEN_NS = int(ALL["ts_recv"][0]) // MINUTE_NS * MINUTE_NS
 ROOT = {instrument.instrument_id: instrument.root for instrument in MARKET.instruments}
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"recorded market data is not at {SHARED}")
+needs_recorded_data = pytest.mark.skipif(
+    not RECORDED_DATA.is_dir(), reason=f"recorded market data is not at {RECORDED_DATA}"
+)
 
 
 class Client:
@@ -693,11 +695,11 @@ def test_faults_strike_in_the_order_of_the_script_each_once() -> None:
 # -- recorded files
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_recorded_gold_trades_are_delivered_one_and_all_in_their_order() -> None:
     import polars as pl
 
-    path = SHARED / "trades/GC_lean_2013-10-07_08.parquet"
+    path = RECORDED_DATA / "trades/GC_lean_2013-10-07_08.parquet"
     table = pl.read_parquet(path)
     with serve(read([path])) as gateway, connected(gateway, "GC.FUT") as client:
         client.until_finished()
@@ -710,37 +712,37 @@ def test_the_recorded_gold_trades_are_delivered_one_and_all_in_their_order() -> 
         assert [names[trade.instrument_id] for trade in trades] == table["symbol"].to_list()
 
 
-@needs_shared
+@needs_recorded_data
 def test_the_recorded_es_trades_are_the_same_from_parquet_and_from_the_order_book_file() -> None:
-    parquet = read([SHARED / "trades/ESH4_databento_2023-12-25.parquet"])
-    book = read([SHARED / "dbn/nt_esh4-glbx-mdp3-20231225.mbo.dbn.zst"])
+    parquet = read([RECORDED_DATA / "trades/ESH4_databento_2023-12-25.parquet"])
+    book = read([RECORDED_DATA / "dbn/nt_esh4-glbx-mdp3-20231225.mbo.dbn.zst"])
     assert len(parquet.trades) == 2_973
     assert parquet.instruments == book.instruments == [Instrument(17077, "ESH4", "ES")]
     for field in ("instrument_id", "ts_event", "ts_recv", "price", "size", "side", "flags", "sequence"):
         assert (parquet.trades[field] == book.trades[field]).all()
 
 
-@needs_shared
+@needs_recorded_data
 @pytest.mark.parametrize(("schema", "count"), [("trades", 4), ("tbbo", 4)])
 def test_databentos_own_files_with_trades_are_read(schema: str, count: int) -> None:
-    source = read([SHARED / f"dbn/dbpy_glbx_test_data.{schema}.dbn.zst"])
+    source = read([RECORDED_DATA / f"dbn/dbpy_glbx_test_data.{schema}.dbn.zst"])
     assert len(source.trades) == count
     assert source.instruments == [Instrument(5482, "ESH1", "ES")]
 
 
-@needs_shared
+@needs_recorded_data
 def test_a_recorded_live_session_with_many_schemas_gives_each_trade_once() -> None:
-    source = read([SHARED / "dbn/dbpy_test_data.live.dbn.zst"])
+    source = read([RECORDED_DATA / "dbn/dbpy_test_data.live.dbn.zst"])
     assert len(source.trades) == 2
     assert source.instruments == [Instrument(183748, "ESZ4", "ES")]
 
 
-@needs_shared
+@needs_recorded_data
 def test_a_file_without_trades_is_an_error_that_names_it() -> None:
     with pytest.raises(ConfigError, match=r"ohlcv-1m\.dbn\.zst: no trades"):
-        read([SHARED / "dbn/dbpy_glbx_test_data.ohlcv-1m.dbn.zst"])
+        read([RECORDED_DATA / "dbn/dbpy_glbx_test_data.ohlcv-1m.dbn.zst"])
     with pytest.raises(ConfigError, match=r"GC_lean_2013\.parquet: no trades"):
-        read([SHARED / "bars_1m/GC_lean_2013.parquet"])
+        read([RECORDED_DATA / "bars_1m/GC_lean_2013.parquet"])
 
 
 def trade(instrument_id: int, ts_recv: int) -> TradeMsg:

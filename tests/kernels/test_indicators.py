@@ -28,7 +28,7 @@ from rooney.features import (
 )
 from rooney.features.arrays import FAST, over_series
 from rooney.features.registry import Kernel
-from tests.support.kernels import F64, digests, length, run, walk
+from tests.support.indicators import F64, digests, length, run, walk
 
 # StockCharts ChartSchool, "Relative Strength Index (RSI)", its spreadsheet cs-rsi: QQQQ closes and 14-day RSI.
 CHARTSCHOOL_CLOSES = [
@@ -252,7 +252,7 @@ def test_results_do_not_hang_on_how_long_a_window_has_been_running(name: str) ->
 def test_every_kernel_gives_the_same_bits_however_it_is_run(setting: dict[str, str], tmp_path: Path) -> None:
     environment = os.environ | setting | {"NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.kernels"], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tests.support.indicators"], env=environment, capture_output=True, text=True, check=True
     )
     assert dict(line.split() for line in done.stdout.splitlines()) == digests()
 

@@ -1,4 +1,4 @@
-"""What the tests of the operator's commands share: a real worker with a real ledger, and the real command line."""
+"""The real command line beside a real worker with a real ledger."""
 
 import contextlib
 import json

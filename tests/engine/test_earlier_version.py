@@ -25,8 +25,8 @@ from rooney.market.messages import Minute
 from rooney.models.forest import Model
 from rooney.orders.decisions import Outcome
 from rooney.strategy import digest
+from tests.support.command_line import Bench
 from tests.support.engines import outcome
-from tests.support.operate import Bench
 from tests.support.paths import ROOT
 
 DATA = ROOT / "tests/data/f209ce1"

@@ -32,7 +32,8 @@ from rooney.sim.databento import faults
 from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
-from tests.support.hub import HubThread, PrivateRedis, hub_thread, latest_agree, parents, plain, private_redis
+from tests.support.hub import HubThread, hub_thread, latest_agree, parents, plain
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.waiting import until
 
 ROOTS = parents("ES", "6N")

@@ -20,7 +20,7 @@ from rooney.features import (
     calculate_stdev,
     calculate_true_range,
 )
-from tests.support.kernels import F64, walk
+from tests.support.indicators import F64, walk
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = walk(20_000)
 BOTH: dict[str, tuple[Callable[[int], F64], Callable[[int], F64]]] = {

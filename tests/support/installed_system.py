@@ -15,7 +15,7 @@ from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.demo import load_history
 from rooney.sim.demo_plan import Options, Plan, plan
 from rooney.sim.demo_summary import held_at_webhook
-from tests.support.machine import Machine
+from tests.support.systemd_machine import Machine
 
 GATEWAY_PORT, WEBHOOK_PORT = 13_000, 8_181
 SPEED = 200  # market seconds per second: slow enough for all that has to happen on this day; its rest goes faster

@@ -22,9 +22,9 @@ from rooney.market.messages import Bar
 from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.sources import read
-from tests.support.hub import SHARED, needs_shared
+from tests.support.paths import RECORDED_DATA, needs_recorded_data
 
-pytestmark = needs_shared
+pytestmark = needs_recorded_data
 SECOND_NS = 1_000_000_000
 DAY_NS = 24 * 60 * MINUTE_NS
 LENGTH_NS = {"ohlcv-1s": SECOND_NS, "ohlcv-1m": MINUTE_NS, "ohlcv-1h": 60 * MINUTE_NS, "ohlcv-1d": DAY_NS}
@@ -68,7 +68,7 @@ def begins(part: Prices, whole: Prices) -> bool:
 
 
 def gold_trades() -> list[Trade]:
-    source = read([SHARED / "trades/GC_lean_2013-10-07_08.parquet"])
+    source = read([RECORDED_DATA / "trades/GC_lean_2013-10-07_08.parquet"])
     raws = {one.instrument_id: one.raw for one in source.instruments}
     columns = source.trades[["instrument_id", "ts_recv", "price", "size"]].tolist()
     return [(raws[number], ts, price, size) for number, ts, price, size in columns]
@@ -78,7 +78,9 @@ def test_every_minute_of_all_eleven_gold_contracts_is_the_published_one_but_for_
     """All five fields of 3,037 bars. The source closes its files at midnight UTC and loses trades of what is open then:
     thirteen bars, each the last one of its contract on its day, and each a beginning of the true one."""
     pl = pytest.importorskip("polars")
-    table = pl.read_parquet(SHARED / "bars_1m/GC_lean_2013.parquet").with_columns(pl.col("ts_event").cast(pl.Int64))
+    table = pl.read_parquet(RECORDED_DATA / "bars_1m/GC_lean_2013.parquet").with_columns(
+        pl.col("ts_event").cast(pl.Int64)
+    )
     published: dict[tuple[str, int], Prices] = {
         (row["symbol"], row["ts_event"]): (row["open"], row["high"], row["low"], row["close"], row["volume"])
         for row in table.iter_rows(named=True)
@@ -99,7 +101,7 @@ def test_every_minute_of_all_eleven_gold_contracts_is_the_published_one_but_for_
 
 
 def stored(schema: str) -> Iterator[tuple[Path, Any]]:
-    for path in sorted((SHARED / "dbn").glob("*.dbn.zst")):
+    for path in sorted((RECORDED_DATA / "dbn").glob("*.dbn.zst")):
         store = databento.DBNStore.from_file(path)
         if str(store.schema) == schema:
             yield path, store
@@ -156,7 +158,7 @@ def test_the_last_trade_of_a_minute_makes_the_close_of_databento_s_own_bar(name:
     """A bbo-1m record holds the last trade before its minute's end: put into minutes as the hub does, by event time."""
     published, checked = bars("ohlcv-1m"), 0
     by_id: dict[int, list[Trade]] = defaultdict(list)
-    for record in databento.DBNStore.from_file(SHARED / "dbn" / f"{name}.dbn.zst"):
+    for record in databento.DBNStore.from_file(RECORDED_DATA / "dbn" / f"{name}.dbn.zst"):
         # No raw symbols in these files: any contract of the root's own scale does, the number tells them apart.
         by_id[record.instrument_id].append(("ESM4", record.ts_event, record.price, record.size))
     for number, trades in by_id.items():

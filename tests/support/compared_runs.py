@@ -12,8 +12,8 @@ import polars as pl
 
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.decisions import Trade
+from tests.support.command_line import Bench
 from tests.support.minutes import START
-from tests.support.operate import Bench
 
 
 def trade(at: int, price: float = 100.0, gain: float = 1.0, **more: Any) -> Trade:

@@ -16,7 +16,7 @@ from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
 from rooney.market.messages import Bar, HubStatus, Roll, decode_bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
-from tests.support.hub import PrivateRedis, private_redis
+from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.published import DAY, OPEN, bar, published
 from tests.support.waiting import until
 

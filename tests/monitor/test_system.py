@@ -35,10 +35,10 @@ from rooney.orders.intents import Said, Side
 from rooney.performance.measures import correlation, curve, daily, measure, sharpe
 from rooney.sim.traderspost import Fault
 from rooney.systemd import UnitsView
+from tests.support.command_line import Bench
 from tests.support.dashboard import look, looker
 from tests.support.engines import engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, bar, closes
-from tests.support.operate import Bench
 from tests.support.paths import GOLDEN
 from tests.support.times import chicago
 
