@@ -111,8 +111,10 @@ def test_end_to_end(benchmark: Any, redis_socket: str, tmp_path: Path, positions
     rate = PER_MINUTE / median_of(runs, lambda run: run.minute_s)
     rows = [
         Row(
-            f"end to end, {positions} orders a mark, every bar right at", f"{rate:,.0f} trades/s",
-            f"≥ {0.98 * RATE:,.0f}", rate > 0.98 * RATE,
+            f"end to end, {positions} orders a mark, every bar right at",
+            f"{rate:,.0f} trades/s",
+            f"≥ {0.98 * RATE:,.0f}",
+            rate > 0.98 * RATE,
         ),
         Row("closing record → webhook, first order, p50 / p99 / max", _text(_cells(runs, _total))),
         Row("… of it the journal's commits", _text(_cells(runs, lambda order: order.synced_ns / 1e6))),
@@ -126,13 +128,14 @@ def test_end_to_end(benchmark: Any, redis_socket: str, tmp_path: Path, positions
             " / ".join(
                 f"{cell / percentile(chain, share):.1f}"
                 for cell, share in zip(_cells(runs, _net), (0.50, 0.99), strict=False)
-            ) + " ×",
+            )
+            + " ×",
             f"< {P50_CHAINS:g} / {P99_CHAINS:g} ×",
             _in_proportion(runs, chain),
         ),
         Row("… all orders", _text(_cells(runs, _total, first_only=False))),
         Row("… all orders, without the commits", _text(_cells(runs, _net, first_only=False))),
-    ]  # fmt: skip
+    ]
     rows += [
         Row(f"… first order, {begin} → {end}", _text(_cells(runs, _stage(begin, end))))
         for begin, end in pairwise(STAGES)

@@ -73,10 +73,12 @@ def test_minute_to_intents(benchmark: Any) -> None:
         middle, high = median_of(found, lambda one: one[0]), median_of(found, lambda one: one[1])
         rows.append(
             Row(
-                f"minute → decisions, {name}, 18 instruments, p50 / p99", f"{middle:.0f} / {high:.0f} µs",
-                f"≤ {P50_US:.0f} / {P99_US:.0f} µs", met(found),
+                f"minute → decisions, {name}, 18 instruments, p50 / p99",
+                f"{middle:.0f} / {high:.0f} µs",
+                f"≤ {P50_US:.0f} / {P99_US:.0f} µs",
+                met(found),
             )
-        )  # fmt: skip
+        )
     engine = _engine("ibs")
     benchmark.pedantic(engine.on_minute, args=(minutes[0],), rounds=100, iterations=1)
     report(benchmark, rows)

@@ -141,11 +141,13 @@ def test_sustained_rate(benchmark: Any) -> None:
         [
             Row("socket → bars, sustained", f"{ours:,.0f} trades/s", f"≥ {MIN_SUSTAINED:,.0f}", ours >= MIN_SUSTAINED),
             Row(
-                f"… of the client's own {ceiling:,.0f} trades/s with an empty callback", f"{share:.0%}",
-                f"≥ {MIN_SHARE:.0%}", share >= MIN_SHARE,
+                f"… of the client's own {ceiling:,.0f} trades/s with an empty callback",
+                f"{share:.0%}",
+                f"≥ {MIN_SHARE:.0%}",
+                share >= MIN_SHARE,
             ),
         ],
-    )  # fmt: skip
+    )
 
 
 class _Paced(msgspec.Struct, frozen=True):
@@ -283,12 +285,18 @@ def test_the_whole_hub(benchmark: Any) -> None:
         benchmark,
         [
             Row(
-                f"hub process, {minutes * 60 / SPEED:.0f} s, every bar right at", f"{found.per_s:,.0f} trades/s",
-                f"≥ {RATE * 0.98:,.0f}", found.per_s > 0.98 * RATE,
+                f"hub process, {minutes * 60 / SPEED:.0f} s, every bar right at",
+                f"{found.per_s:,.0f} trades/s",
+                f"≥ {RATE * 0.98:,.0f}",
+                found.per_s > 0.98 * RATE,
             ),
             Row("… closing record → handed to Redis, p50 / p99 / max", f"{p50:.2f} / {p99:.2f} / {worst:.2f} ms"),
             Row("… CPU of one core", f"{found.cpu:.0%}"),
-            Row("… after a burst of 20,000, the minute's end is late by", f"{found.drained_ms:.0f} ms", "≤ 1,000 ms",
-                found.drained_ms <= 1_000),
+            Row(
+                "… after a burst of 20,000, the minute's end is late by",
+                f"{found.drained_ms:.0f} ms",
+                "≤ 1,000 ms",
+                found.drained_ms <= 1_000,
+            ),
         ],
-    )  # fmt: skip
+    )

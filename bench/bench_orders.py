@@ -74,9 +74,20 @@ class _Bench(msgspec.Struct):
         contract = contract_from_number(root, 202606)
         ts_mark = self.clock.now_ns()
         one = Intent(
-            intent_id("bench", "paper", contract.raw, role, ts_mark, n), "bench", "paper", root, contract.raw,
-            contract.ticker, role, Side.LONG, 1, "rule", 100.0, ts_mark, self.ledger.next_seq(),
-        )  # fmt: skip
+            intent_id("bench", "paper", contract.raw, role, ts_mark, n),
+            "bench",
+            "paper",
+            root,
+            contract.raw,
+            contract.ticker,
+            role,
+            Side.LONG,
+            1,
+            "rule",
+            100.0,
+            ts_mark,
+            self.ledger.next_seq(),
+        )
         planned = self.ledger.commit_mark(ts_mark, [one], [], [], [], n, 0, {}, Book("{}", b""))
         self.delivery.add(one, planned)
         return one
@@ -139,11 +150,13 @@ def test_decision_to_first_byte(benchmark: Any) -> None:
                 f"{percentile(total, 0.5):.2f} / {percentile(total, 0.99):.2f} ms, {shares:.0%} of it the journal",
             ),
             Row(
-                "… without the journal, p50 / p99", f"{p50:.2f} / {p99:.2f} ms", f"≤ {P50_MS:g} / {P99_MS:g} ms",
+                "… without the journal, p50 / p99",
+                f"{p50:.2f} / {p99:.2f} ms",
+                f"≤ {P50_MS:g} / {P99_MS:g} ms",
                 p50 <= P50_MS and p99 <= P99_MS,
             ),
         ],
-    )  # fmt: skip
+    )
 
 
 def _flatten() -> tuple[float, list[dict[str, Any]]]:

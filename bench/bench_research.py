@@ -28,8 +28,25 @@ from bench.measure import Row, report, rounds
 
 CONFIG = Path(__file__).parents[1] / "config.multi_alpha.yml"
 ROOTS = (
-    "ES", "NQ", "RTY", "YM", "CL", "NG", "6A", "6B", "6C", "6M", "6N", "6S", "HG", "SI", "GC", "ZC", "ZS", "ZW",
-)  # fmt: skip
+    "ES",
+    "NQ",
+    "RTY",
+    "YM",
+    "CL",
+    "NG",
+    "6A",
+    "6B",
+    "6C",
+    "6M",
+    "6N",
+    "6S",
+    "HG",
+    "SI",
+    "GC",
+    "ZC",
+    "ZS",
+    "ZW",
+)
 FEW = ROOTS[:6]
 STRATEGIES = ("ibs", "breakout")
 ENGINE_PER_S, WHOLE_PER_S, MOST_MIB = 10e6, 5e6, 4_096.0
@@ -106,11 +123,13 @@ def _rows(name: str, years: int, found: list[Ran]) -> list[Row]:
     return [
         Row(f"{size}: engine", f"{engine / 1e6:.1f} M bars/s", f"≥ {ENGINE_PER_S / 1e6:.0f} M", engine >= ENGINE_PER_S),
         Row(
-            "… Parquet → summary", f"{whole / 1e6:.1f} M bars/s, {share:.0%} of it loading",
-            f"≥ {WHOLE_PER_S / 1e6:.0f} M", whole >= WHOLE_PER_S,
+            "… Parquet → summary",
+            f"{whole / 1e6:.1f} M bars/s, {share:.0%} of it loading",
+            f"≥ {WHOLE_PER_S / 1e6:.0f} M",
+            whole >= WHOLE_PER_S,
         ),
         Row("… peak memory", f"{peak:,.0f} MiB", f"< {MOST_MIB:,.0f} MiB", peak < MOST_MIB),
-    ]  # fmt: skip
+    ]
 
 
 def _growth(what: str, small: list[Ran], large: list[Ran]) -> Row:

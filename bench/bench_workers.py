@@ -44,9 +44,15 @@ def _name(number: int) -> str:
 
 def _configuration(directory: Path, workers: int) -> dict[str, object]:
     block = {
-        "strategy": str(STRATEGY), "mode": "dry", "broker_account": "${UNUSED:-}", "instruments": list(data.ROOTS),
-        "max_positions": 2, "daily_stop_loss": 1e12, "starting_cash": 1e12, "reentry_wait_s": 0,
-    }  # fmt: skip
+        "strategy": str(STRATEGY),
+        "mode": "dry",
+        "broker_account": "${UNUSED:-}",
+        "instruments": list(data.ROOTS),
+        "max_positions": 2,
+        "daily_stop_loss": 1e12,
+        "starting_cash": 1e12,
+        "reentry_wait_s": 0,
+    }
     return {
         "data_hub": {"redis_socket": str(directory / "redis.sock")},
         "instruments": {root: {} for root in data.ROOTS},

@@ -126,9 +126,20 @@ def _bar(root: str, timeframe: str, opened: int, close: int, level: dict[str, fl
     level[root] = d
     numbers = random.integers(1, 5_000, 2)
     return Bar(
-        root, fronts()[root], timeframe, opened, close, a, max(a, b, c, d), min(a, b, c, d), d,
-        int(numbers.max()), int(numbers.min()), 0, close + 50_000_000,
-    )  # fmt: skip
+        root,
+        fronts()[root],
+        timeframe,
+        opened,
+        close,
+        a,
+        max(a, b, c, d),
+        min(a, b, c, d),
+        d,
+        int(numbers.max()),
+        int(numbers.min()),
+        0,
+        close + 50_000_000,
+    )
 
 
 def prices(count: int) -> tuple[FloatArray, FloatArray, FloatArray]:

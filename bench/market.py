@@ -60,9 +60,17 @@ def _bars(root: str, years: int) -> pl.DataFrame:
 
 
 def _frame(
-    root: str, contract: Contract, opens: Any, open_: Any, close: Any, high: Any, low: Any, volume: Any, at: slice,
+    root: str,
+    contract: Contract,
+    opens: Any,
+    open_: Any,
+    close: Any,
+    high: Any,
+    low: Any,
+    volume: Any,
+    at: slice,
     share: Any,
-) -> pl.DataFrame:  # fmt: skip
+) -> pl.DataFrame:
     tick_e9 = round(PRODUCTS[root].tick_size * 1e9)
     offset = contract.number % 100  # contracts differ in price
     prices = {

@@ -57,8 +57,9 @@ def main(path: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="r") as folder:
         demo = subprocess.Popen(
             [sys.executable, "-m", "rooney", "demo", "--speed", str(SPEED)],
-            env=os.environ | {"TMPDIR": folder}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            env=os.environ | {"TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
+        )
         try:
             end = time.monotonic() + LOOKS_S
             while demo.poll() is None and time.monotonic() < end:

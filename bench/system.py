@@ -153,10 +153,17 @@ def _run(directory: Path, parts: list[Part], source: gateway.Gateway, load: Load
 
 def _configuration(directory: Path, gateway_port: int, positions: int) -> dict[str, object]:
     block = {
-        "strategy": str(STRATEGY), "mode": "paper", "broker_account": "${WEBHOOK}", "instruments": list(data.ROOTS),
-        "max_positions": positions, "daily_stop_loss": 1e12, "starting_cash": 1e12, "reentry_wait_s": 0,
-        "requests_per_minute": 10**6, "requests_per_hour": 10**6,
-    }  # fmt: skip
+        "strategy": str(STRATEGY),
+        "mode": "paper",
+        "broker_account": "${WEBHOOK}",
+        "instruments": list(data.ROOTS),
+        "max_positions": positions,
+        "daily_stop_loss": 1e12,
+        "starting_cash": 1e12,
+        "reentry_wait_s": 0,
+        "requests_per_minute": 10**6,
+        "requests_per_hour": 10**6,
+    }
     return {
         "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": gateway_port},
         "data_hub": {"redis_socket": str(directory / "redis.sock")},
@@ -203,9 +210,18 @@ def _orders(directory: Path, tape: list[Minute], written: dict[int, int]) -> lis
         done, took = life["acknowledged"]
         found.append(
             Order(
-                mark, numbers[mark], written[mark], minute.ts_hub_ns, minute.ts_sent_ns,
-                minute.ts_hub_ns + latency[mark], life["planned"][0], life["sending"][0], done - took, received, synced,
+                mark,
+                numbers[mark],
+                written[mark],
+                minute.ts_hub_ns,
+                minute.ts_sent_ns,
+                minute.ts_hub_ns + latency[mark],
+                life["planned"][0],
+                life["sending"][0],
+                done - took,
+                received,
+                synced,
             )
-        )  # fmt: skip
+        )
         numbers[mark] += 1
     return found

@@ -61,9 +61,15 @@ def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0
         return Verdict(strategy.name, "audit", now_ns, limit, 0.0, 0, (), (), {}, trouble=str(error))
     live = msgspec.structs.replace(of_ledger(ledger, strategy.name), begin_ns=found.start_ns)
     again = Run(
-        "tape again", Kind.BACKTEST, _trades(found.replayed), found.start_ns, found.end_ns, live.timeframe,
-        live.start_usd, witness=_Rows(found.replayed["decisions"]),
-    )  # fmt: skip
+        "tape again",
+        Kind.BACKTEST,
+        _trades(found.replayed),
+        found.start_ns,
+        found.end_ns,
+        live.timeframe,
+        live.start_usd,
+        witness=_Rows(found.replayed["decisions"]),
+    )
     made = compare_all([live, again], limit, now_ns, None, None, None, "audit")
     day = sessions.trade_date(found.end_ns - 1)
     of_all = _matched(found.recorded, found.replayed, None)

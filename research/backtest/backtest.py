@@ -131,9 +131,7 @@ class Scan:
         self._group_of = np.array([groups.index(group_of(symbol)) for symbol in symbols], np.int64)
         self._events = np.zeros(len(history.events), dtypes.ROLL_EVENT)
         for k, event in enumerate(history.events):
-            self._events[k] = (
-                event.ts, symbols.index(event.root), event.contract, event.old_last, event.new_last
-            )  # fmt: skip
+            self._events[k] = (event.ts, symbols.index(event.root), event.contract, event.old_last, event.new_last)
         self._recorded = recorded if recorded is not None else np.zeros(0, dtypes.RECORDED)
         self._hours = np.zeros(n, dtypes.SPAN)
         self._days = engine.days_in_progress()
@@ -230,8 +228,10 @@ class Scan:
         rows = self.closed()
         symbols = [instrument.symbol for instrument in self._engine.instruments]
         symbol = [symbols[i] for i in rows["instrument"].tolist()]
-        raw = [contract_from_number(root, number).raw if number else root
-               for root, number in zip(symbol, rows["contract"].tolist(), strict=True)]  # fmt: skip
+        raw = [
+            contract_from_number(root, number).raw if number else root
+            for root, number in zip(symbol, rows["contract"].tolist(), strict=True)
+        ]
         return pl.DataFrame(
             {
                 "symbol": pl.Series(symbol, dtype=pl.String),

@@ -20,10 +20,22 @@ COLUMNS = {
     "intents": ("ts_mark", "symbol", "contract", "role", "side", "quantity", "cause", "signal_price", "stop_price"),
     "decisions": ("ts_mark", "symbol", "reason", "features", "score"),
     "trades": (
-        "ts_mark", "symbol", "contract", "side", "quantity", "entry_ts", "entry_price", "exit_ts", "exit_price",
-        "cause", "pnl_usd", "costs_usd", "bars_held", "score",
+        "ts_mark",
+        "symbol",
+        "contract",
+        "side",
+        "quantity",
+        "entry_ts",
+        "entry_price",
+        "exit_ts",
+        "exit_price",
+        "cause",
+        "pnl_usd",
+        "costs_usd",
+        "bars_held",
+        "score",
     ),
-}  # fmt: skip
+}
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -76,13 +88,17 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
             heard += [(ts_mark, outcome) for outcome in of_act(act, symbols)]
         heard.sort(key=lambda item: item[0])  # stable
         digest = ask.digest()
-        selected = {"intents": ("intent", f"cause != '{BY_OPERATOR}'", "seq"), "trades": ("trade", "1", "seq"),
-                    "decisions": ("decision", "1", "ts_mark, symbol")}  # fmt: skip
+        selected = {
+            "intents": ("intent", f"cause != '{BY_OPERATOR}'", "seq"),
+            "trades": ("trade", "1", "seq"),
+            "decisions": ("decision", "1", "ts_mark, symbol"),
+        }
         rows = {
-            table: db.execute(f"SELECT {', '.join(COLUMNS[table])} FROM {source} WHERE {where} ORDER BY {order}")
-            .fetchall()
+            table: db.execute(
+                f"SELECT {', '.join(COLUMNS[table])} FROM {source} WHERE {where} ORDER BY {order}"
+            ).fetchall()
             for table, (source, where, order) in selected.items()
-        }  # fmt: skip
+        }
     return Recording(path, finished.ts_mark, finished.marks, finished.book, heard, rows, digest)
 
 
@@ -94,14 +110,21 @@ def rows_of(decisions: Sequence[Decisions], order_root: dict[str, str]) -> Rows:
             contract = msgspec.structs.replace(one.contract, root=order_root[one.symbol]).raw
             cause = one.cause.name.lower()
             rows["intents"].append(
-                (mark.ts_mark, one.symbol, contract, int(one.role), int(one.side), one.quantity, cause,
-                 _kept(one.price), _kept(one.stop_price))
-            )  # fmt: skip
+                (
+                    mark.ts_mark,
+                    one.symbol,
+                    contract,
+                    int(one.role),
+                    int(one.side),
+                    one.quantity,
+                    cause,
+                    _kept(one.price),
+                    _kept(one.stop_price),
+                )
+            )
         for each in sorted(mark.evaluated, key=lambda item: item.symbol):
             features = msgspec.json.encode(each.features).decode()
-            rows["decisions"].append(
-                (mark.ts_mark, each.symbol, each.reason.name.lower(), features, _kept(each.score))
-            )  # fmt: skip
+            rows["decisions"].append((mark.ts_mark, each.symbol, each.reason.name.lower(), features, _kept(each.score)))
         for trade in mark.trades:
             rows["trades"].append((mark.ts_mark, *map(_kept, msgspec.structs.astuple(trade))))
     return rows

@@ -173,8 +173,15 @@ def _told(recorded: Recording, roots: list[str]) -> Records:
     for k, (ts_mark, one) in enumerate(recorded.heard):
         told[k]["ts_applied"] = ts_mark
         told[k]["outcome"] = (
-            roots.index(one.symbol), one.role, one.ts_mark, one.kind, one.ts, one.side, one.quantity, one.price
-        )  # fmt: skip
+            roots.index(one.symbol),
+            one.role,
+            one.ts_mark,
+            one.kind,
+            one.ts,
+            one.side,
+            one.quantity,
+            one.price,
+        )
     told[-1]["ts_applied"] = _AFTER_ALL_NS
     return told
 

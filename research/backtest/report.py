@@ -57,12 +57,23 @@ function look() {
 dark.addEventListener("change", look); look();
 """
 _TILES = (
-    ("net_pnl_usd", "net P&L, USD"), ("cagr", "CAGR"), ("sharpe", "Sharpe"), ("sortino", "Sortino"),
-    ("max_drawdown_usd", "max drawdown, USD"), ("max_drawdown_days", "… longest, trade dates"), ("calmar", "Calmar"),
-    ("volatility", "volatility"), ("trades", "trades"), ("win_rate", "win rate"), ("profit_factor", "profit factor"),
-    ("expectancy_usd", "expectancy, USD"), ("exposure", "exposure"), ("average_bars_held", "bars held, mean"),
-    ("turnover_contracts_per_day", "contracts a day"), ("costs_usd", "costs, USD"),
-)  # fmt: skip
+    ("net_pnl_usd", "net P&L, USD"),
+    ("cagr", "CAGR"),
+    ("sharpe", "Sharpe"),
+    ("sortino", "Sortino"),
+    ("max_drawdown_usd", "max drawdown, USD"),
+    ("max_drawdown_days", "… longest, trade dates"),
+    ("calmar", "Calmar"),
+    ("volatility", "volatility"),
+    ("trades", "trades"),
+    ("win_rate", "win rate"),
+    ("profit_factor", "profit factor"),
+    ("expectancy_usd", "expectancy, USD"),
+    ("exposure", "exposure"),
+    ("average_bars_held", "bars held, mean"),
+    ("turnover_contracts_per_day", "contracts a day"),
+    ("costs_usd", "costs, USD"),
+)
 _SHARES = {"cagr", "volatility", "win_rate", "exposure"}
 
 

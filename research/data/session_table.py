@@ -34,8 +34,14 @@ BUSINESS_DAYS = "CME_TradeDate"
 
 # (since, group, hours, hours of Fridays if others, reason)
 REGULAR = [
-    (FIRST, "equity", "17:00-15:15 15:30-16:30", "17:00-15:15", "until 2012 the next trade date began at 15:30; it is"
-     " counted to the day here, so that trade dates change at 17:00 for all"),
+    (
+        FIRST,
+        "equity",
+        "17:00-15:15 15:30-16:30",
+        "17:00-15:15",
+        "until 2012 the next trade date began at 15:30; it is"
+        " counted to the day here, so that trade dates change at 17:00 for all",
+    ),
     (date(2012, 11, 19), "equity", "17:00-15:15 15:30-16:15", "", "the day ends 16:15, on Fridays too"),
     (date(2015, 9, 21), "equity", "17:00-15:15 15:30-16:00", "", "maintenance begins 16:00"),
     (date(2021, 6, 28), "equity", "17:00-16:00", "", "the halt at 15:15 is abolished"),
@@ -49,7 +55,7 @@ REGULAR = [
     (date(2012, 5, 21), "grains", "17:00-14:00", "", "extended to 21 hours"),
     (date(2013, 4, 8), "grains", "19:00-07:45 08:30-13:15", "", "night and day again"),
     (date(2015, 7, 6), "grains", "19:00-07:45 08:30-13:20", "", "the day ends 13:20"),
-]  # fmt: skip
+]
 
 BUSH = "National Day of Mourning for George H. W. Bush (exchange notice of 2018-12-02)"
 CARTER = "National Day of Mourning for Jimmy Carter (exchange notice of 2024-12-30)"
@@ -89,8 +95,11 @@ GRAIN_EARLY_CLOSE_MOVED = date(2015, 7, 1)
 # Days before a holiday on which grains closed early, beyond Christmas Eve and the Friday after Thanksgiving.
 GRAIN_EARLY_CLOSES = [
     *(date(year, 7, 3) for year in (2013, 2014, 2017, 2018, 2019, 2023, 2024, 2025, 2028)),
-    date(2015, 7, 2), date(2016, 12, 23), date(2017, 12, 22), date(2020, 7, 2),
-]  # fmt: skip
+    date(2015, 7, 2),
+    date(2016, 12, 23),
+    date(2017, 12, 22),
+    date(2020, 7, 2),
+]
 GRAIN_LATE_OPENS = [date(2014, 7, 7)]  # after a Friday, 4 July, there was no Sunday night either
 
 Day = tuple[Hours, str]

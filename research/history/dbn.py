@@ -175,5 +175,10 @@ def _finished(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(
         pl.col("ts_open").cast(pl.Datetime("ns", "UTC")),
         pl.col("symbol").alias("contract"),
-        "timeframe", "open", "high", "low", "close", "volume",
-    )  # fmt: skip
+        "timeframe",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+    )

@@ -78,8 +78,9 @@ class History:
         self._scratch = tempfile.TemporaryDirectory(prefix="rooney-history-")  # goes with this object
         registry = Registry()
         folder = Path(self._scratch.name)
-        parquet = [file if file.suffix == ".parquet" else dbn.unpack(file, folder)
-                   for file in self.files if file not in alone]  # fmt: skip
+        parquet = [
+            file if file.suffix == ".parquet" else dbn.unpack(file, folder) for file in self.files if file not in alone
+        ]
         counted = count([Source(file, roots, registry, span) for file in parquet], span, folder)
         self._table = Table(registry, self.roots, [item.days for item in counted])
         self._runs = [run for item in counted for run in item.runs]
@@ -221,10 +222,21 @@ class _Reading:
                 if count + len(batch.ts) > len(self._staged):
                     self._staged = np.resize(self._staged, 2 * (count + len(batch.ts)))
                 count, twice, hollow = runs.stage(
-                    batch.ts, batch.keys, batch.series_of, table.instrument_of, table.numbers, table.first_day,
-                    *calendar.trade_dates(), *(batch.prices[name] for name in PRICES), self._start_ns, begin_ns, n,
-                    row_at, self._staged, count,
-                )  # fmt: skip
+                    batch.ts,
+                    batch.keys,
+                    batch.series_of,
+                    table.instrument_of,
+                    table.numbers,
+                    table.first_day,
+                    *calendar.trade_dates(),
+                    *(batch.prices[name] for name in PRICES),
+                    self._start_ns,
+                    begin_ns,
+                    n,
+                    row_at,
+                    self._staged,
+                    count,
+                )
                 if twice >= 0:
                     raise _twice(run.source.file, table.name(batch, twice), int(batch.ts[twice]))
                 if hollow >= 0:

@@ -68,9 +68,17 @@ def _part(source: Source, groups: range, span: tuple[int, int]) -> _Part:
         ts = batch.ts
         found, back = np.empty(len(ts), runs.DAY_STATS), np.empty(len(ts), np.int64)
         n_found, n_back = runs.count_days(
-            ts, batch.keys, batch.series_of, batch.prices["close"], batch.prices["volume"], *span, turns, labels,
-            found, back,
-        )  # fmt: skip
+            ts,
+            batch.keys,
+            batch.series_of,
+            batch.prices["close"],
+            batch.prices["volume"],
+            *span,
+            turns,
+            labels,
+            found,
+            back,
+        )
         if n_found == runs.OUT_OF_RANGE:
             raise ConfigError(f"{source.file}: {source.time_column} {ts[n_back]} is no time in UTC ns")
         days.append(found[:n_found].copy())

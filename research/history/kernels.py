@@ -48,9 +48,18 @@ def mark_present(keys: Any, present: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def count_days(
-    ts: Any, keys: Any, series_of: Any, close: Any, volume: Any, start_ns: int, end_ns: int, turns: Any, labels: Any,
-    found: Any, breaks: Any,
-) -> tuple[int, int]:  # fmt: skip
+    ts: Any,
+    keys: Any,
+    series_of: Any,
+    close: Any,
+    volume: Any,
+    start_ns: int,
+    end_ns: int,
+    turns: Any,
+    labels: Any,
+    found: Any,
+    breaks: Any,
+) -> tuple[int, int]:
     """Bars, volume, last close, first and last time per series and trade date of a batch; and where time goes back.
 
     ts:        int64[row]; close, volume: float64[row]; rows without a close count for nothing
@@ -103,10 +112,26 @@ def count_days(
 
 @njit(cache=True, nogil=True)
 def stage(
-    ts: Any, keys: Any, series_of: Any, instrument_of: Any, numbers: Any, first_day: int, turns: Any, labels: Any,
-    open_: Any, high: Any, low: Any, close: Any, volume: Any, start_ns: int, begin_ns: int, n: int, row_at: Any,
-    staged: Any, n_staged: int,
-) -> tuple[int, int, int]:  # fmt: skip
+    ts: Any,
+    keys: Any,
+    series_of: Any,
+    instrument_of: Any,
+    numbers: Any,
+    first_day: int,
+    turns: Any,
+    labels: Any,
+    open_: Any,
+    high: Any,
+    low: Any,
+    close: Any,
+    volume: Any,
+    start_ns: int,
+    begin_ns: int,
+    n: int,
+    row_at: Any,
+    staged: Any,
+    n_staged: int,
+) -> tuple[int, int, int]:
     """Append the chosen bars of a piece to the HISTORY records `staged` and note which row is at which slot.
 
     instrument_of: int64[series], -1 for a series that is not one of minutes

@@ -205,9 +205,14 @@ class Harness:
         return dict(zip(names, old_names(names, self.folder / "ml_models.json"), strict=True))
 
     def engine(
-        self, compiled: Compiled, symbol: str, translation: Translation, fill: str = "next_open", ticks: float = 0.0,
+        self,
+        compiled: Compiled,
+        symbol: str,
+        translation: Translation,
+        fill: str = "next_open",
+        ticks: float = 0.0,
         veto: Logistic | None = None,
-    ) -> Engine:  # fmt: skip
+    ) -> Engine:
         """One instrument alone, as the old runs were made; the others are there to be read."""
         cls = load("ibs")
         params = {name: param.default for name, param in cls.declared().items()} | translation.params

@@ -18,10 +18,26 @@ Old = Mapping[str, Any]
 _MOST = 1e300
 PIVOT_V1 = (5, 5, "first_bar")
 TICKS = {  # old system §7: several were a whole pip where the exchange's minimum is smaller
-    "ES": 0.25, "NQ": 0.25, "RTY": 0.1, "YM": 1.0, "GC": 0.1, "SI": 0.005, "HG": 0.0005, "PL": 0.1, "CL": 0.01,
-    "NG": 0.001, "6A": 0.0001, "6B": 0.0001, "6C": 0.0001, "6E": 0.00005, "6J": 0.0000005, "6M": 0.00005,
-    "6N": 0.0001, "6S": 0.0001, "TLT": 0.01,
-}  # fmt: skip
+    "ES": 0.25,
+    "NQ": 0.25,
+    "RTY": 0.1,
+    "YM": 1.0,
+    "GC": 0.1,
+    "SI": 0.005,
+    "HG": 0.0005,
+    "PL": 0.1,
+    "CL": 0.01,
+    "NG": 0.001,
+    "6A": 0.0001,
+    "6B": 0.0001,
+    "6C": 0.0001,
+    "6E": 0.00005,
+    "6J": 0.0000005,
+    "6M": 0.00005,
+    "6N": 0.0001,
+    "6S": 0.0001,
+    "TLT": 0.01,
+}
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -210,8 +226,10 @@ def _cross(switch: str, old: Old) -> Filter | None:
             if switch.startswith("enable") and switch.endswith(suffix):
                 root = switch.removeprefix("enable").removesuffix(suffix)
                 key = root[:1].lower() + root[1:].lower()
-                bounds = [float(old.get(f"{key}{stem}{end}{span}", sign * limit)) for end, sign in
-                          (("Low", -1.0), ("High", 1.0))]  # fmt: skip
+                bounds = [
+                    float(old.get(f"{key}{stem}{end}{span}", sign * limit))
+                    for end, sign in (("Low", -1.0), ("High", 1.0))
+                ]
                 return Filter(_v1(f"{root}_{timeframe}_{name}"), low=bounds[0], high=bounds[1])
     return None
 
@@ -228,11 +246,33 @@ def _pivot(old: Old) -> dict[str, Filter]:
 
 
 _STRATEGY_KEYS = {
-    "entry_setting", "signal_tf", "enable_stop", "stop_type", "stop_perc", "stop_atr_mult", "enable_tp", "tp_type",
-    "tp_perc", "tp_atr_mult", "enable_ibs_entry", "ibs_entry_low", "ibs_entry_high", "enable_ibs_exit", "ibs_exit_low",
-    "ibs_exit_high", "enable_bar_stop", "bar_stop_bars", "enable_auto_close", "auto_close_time", "use_window1",
-    "start_time1", "end_time1", "use_window2", "start_time2", "end_time2",
-}  # fmt: skip
+    "entry_setting",
+    "signal_tf",
+    "enable_stop",
+    "stop_type",
+    "stop_perc",
+    "stop_atr_mult",
+    "enable_tp",
+    "tp_type",
+    "tp_perc",
+    "tp_atr_mult",
+    "enable_ibs_entry",
+    "ibs_entry_low",
+    "ibs_entry_high",
+    "enable_ibs_exit",
+    "ibs_exit_low",
+    "ibs_exit_high",
+    "enable_bar_stop",
+    "bar_stop_bars",
+    "enable_auto_close",
+    "auto_close_time",
+    "use_window1",
+    "start_time1",
+    "end_time1",
+    "use_window2",
+    "start_time2",
+    "end_time2",
+}
 NO_IBS_EXIT = 2.0  # above any IBS
 
 

@@ -40,9 +40,16 @@ def recorded(folder: Path) -> dict[tuple[str, str], list[ListedTrade]]:
             for name in ("entry_signal_time", "entry_time", "exit_signal_time", "exit_time")
         ]
         rows = frame.with_columns(stamps).select(
-            "variant", "symbol", "entry_signal_time", "entry_time", "entry_price", "exit_signal_time", "exit_reason",
-            "exit_time", "exit_price",
-        )  # fmt: skip
+            "variant",
+            "symbol",
+            "entry_signal_time",
+            "entry_time",
+            "entry_price",
+            "exit_signal_time",
+            "exit_reason",
+            "exit_time",
+            "exit_price",
+        )
         for variant, symbol, *trade in rows.iter_rows():
             found.setdefault((variant, symbol), []).append(ListedTrade(*trade))
     return found
@@ -73,8 +80,11 @@ def _same(one: ListedTrade, other: ListedTrade | None) -> bool:
     if other is None:
         return False
     stamps = (one.entry, one.exit_signal, one.reason, one.exit) == (
-        other.entry, other.exit_signal, other.reason, other.exit,
-    )  # fmt: skip
+        other.entry,
+        other.exit_signal,
+        other.reason,
+        other.exit,
+    )
     prices = ((one.entry_price, other.entry_price), (one.exit_price, other.exit_price))
     return stamps and all(math.isclose(a, b, rel_tol=PRICE_TOLERANCE) for a, b in prices)
 

@@ -111,8 +111,18 @@ def convert(data: Path, to: Path) -> list[Span]:
         for (symbol,), part in frame.group_by("symbol", maintain_order=True):
             zone = "America/New_York" if group_of(str(symbol)) in NEW_YORK_GROUPS else "America/Chicago"
             at = pl.col("datetime").dt.replace_time_zone(zone).dt.convert_time_zone("UTC").alias("ts_open")
-            parts.append(part.select(at, pl.col("symbol").alias("root"), pl.lit(timeframe).alias("timeframe"),
-                                     "open", "high", "low", "close", "volume"))  # fmt: skip
+            parts.append(
+                part.select(
+                    at,
+                    pl.col("symbol").alias("root"),
+                    pl.lit(timeframe).alias("timeframe"),
+                    "open",
+                    "high",
+                    "low",
+                    "close",
+                    "volume",
+                )
+            )
         bars = pl.concat(parts).sort("ts_open", "root", maintain_order=True)
         bars.write_parquet(to / name)
         if timeframe == "1min":

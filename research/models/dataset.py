@@ -32,10 +32,27 @@ _NO_LIMIT_USD = 1e15
 
 # Of the instrument itself, standard definitions, no price level: what is alike in every year and needs no other feed.
 DEFAULT_FEATURES = (
-    "ibs", "prev_ibs", "daily_ibs", "prev_bar_pct", "prev_day_pct", "return_4", "rsi", "rsi_len14", "daily_rsi",
-    "atrz", "volz", "z_score", "dist_z", "tratr", "hourly_atr_percentile", "bb", "adx_value",
-    "spiral_efficiency_ratio", "weekday", "hhmm",
-)  # fmt: skip
+    "ibs",
+    "prev_ibs",
+    "daily_ibs",
+    "prev_bar_pct",
+    "prev_day_pct",
+    "return_4",
+    "rsi",
+    "rsi_len14",
+    "daily_rsi",
+    "atrz",
+    "volz",
+    "z_score",
+    "dist_z",
+    "tratr",
+    "hourly_atr_percentile",
+    "bb",
+    "adx_value",
+    "spiral_efficiency_ratio",
+    "weekday",
+    "hhmm",
+)
 
 
 class TrainingSet(msgspec.Struct, frozen=True):

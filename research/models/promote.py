@@ -95,11 +95,14 @@ def missed_gates(trained: Trained, gates: Gates) -> list[str]:
         *least("path_share", "share of paths with an excess", gates.min_path_share, ".2f"),
         *least("kept_trades", "trades kept on the path that keeps fewest:", gates.min_trades),
         *least("deflated_sharpe", "deflated Sharpe ratio", gates.min_deflated_sharpe, ".3f"),
-        *([] if overfitting <= gates.max_overfitting
-          else [f"probability of overfitting {overfitting:.2f} (most {gates.max_overfitting:.2f})"]),
+        *(
+            []
+            if overfitting <= gates.max_overfitting
+            else [f"probability of overfitting {overfitting:.2f} (most {gates.max_overfitting:.2f})"]
+        ),
         *least("final_kept", "trades kept in the final period:", gates.min_final_trades),
         *least("final_sharpe_probability", "probability of an excess there", gates.min_final_sharpe, ".2f"),
-    ]  # fmt: skip
+    ]
 
 
 def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], despite: str) -> Judged:

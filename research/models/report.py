@@ -13,23 +13,34 @@ from research.models.train import DAY_NS, Verdict
 
 _GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
 _SHOWN = (
-    ("search_trades", "trades searched"), ("final_trades", "trades put away"), ("trials", "trials"),
-    ("kept_trades", "kept, least of a path"), ("paths", "paths"), ("path_share", "… with an excess, share"),
+    ("search_trades", "trades searched"),
+    ("final_trades", "trades put away"),
+    ("trials", "trials"),
+    ("kept_trades", "kept, least of a path"),
+    ("paths", "paths"),
+    ("path_share", "… with an excess, share"),
     ("sharpe", "Sharpe of the excess, per day"),
-    ("sharpe_worst_path", "… of the worst path"), ("deflated_sharpe", "deflated Sharpe (probability)"),
-    ("overfitting", "probability of overfitting"), ("pnl_usd", "P&L kept, USD"), ("all_pnl_usd", "… of all, USD"),
-    ("final_kept", "final: kept"), ("final_pnl_usd", "final: P&L kept, USD"),
+    ("sharpe_worst_path", "… of the worst path"),
+    ("deflated_sharpe", "deflated Sharpe (probability)"),
+    ("overfitting", "probability of overfitting"),
+    ("pnl_usd", "P&L kept, USD"),
+    ("all_pnl_usd", "… of all, USD"),
+    ("final_kept", "final: kept"),
+    ("final_pnl_usd", "final: P&L kept, USD"),
     ("final_all_pnl_usd", "final: … of all, USD"),
     ("final_sharpe_probability", "final: probability of an excess"),
-)  # fmt: skip
+)
 
 
 def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any], beside: Sequence[str] = ()) -> str:
     """The page as text. summary: as in `training.json`, which the page carries along; beside: of `comparison`."""
     begin, end = (str(at)[:10] for at in summary["span"])
     parts = [f"<h1>{escape(name)}</h1><p class=soft>models, trained on {begin} to {end}</p>"]
-    facts = {"features": ", ".join(summary["features"]), "data": summary["data_sha256"],
-             "plan": ", ".join(f"{key} {value}" for key, value in summary["plan"].items())}  # fmt: skip
+    facts = {
+        "features": ", ".join(summary["features"]),
+        "data": summary["data_sha256"],
+        "plan": ", ".join(f"{key} {value}" for key, value in summary["plan"].items()),
+    }
     listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     parts.append(f"<dl class=facts>{listed}</dl><h2>Instruments</h2>")
     rows = [(v.symbol, "confirmed" if v.model else "; ".join(v.reasons)) for v in verdicts]
@@ -46,8 +57,12 @@ def comparison(told: dict[str, Any], days: Any, difference: Any) -> list[str]:
     rows = [(symbol, *(f"{one[key]:,.0f}" for key in keys)) for symbol, one in told["instruments"].items()]
     titles = ("", "trades", "new: kept", "P&L, USD", "in force: kept", "P&L, USD")
     line = go.Scatter(x=_dates(days * DAY_NS), y=np.cumsum(difference).round(2).tolist(), line={"color": _LINE})
-    return [f"<h2>Beside the bundle in force</h2><p>{escape(told['verdict'])}</p>", table(titles, rows),
-            "<p class=soft>New less in force, USD, trades neither was fitted to</p>", plot([line], 260)]  # fmt: skip
+    return [
+        f"<h2>Beside the bundle in force</h2><p>{escape(told['verdict'])}</p>",
+        table(titles, rows),
+        "<p class=soft>New less in force, USD, trades neither was fitted to</p>",
+        plot([line], 260),
+    ]
 
 
 def _instrument(verdict: Verdict) -> list[str]:
@@ -68,14 +83,18 @@ def _trials(verdict: Verdict) -> str:
     shown = [(k, trial.sharpe) for k, trial in enumerate(verdict.trials) if trial.sharpe == trial.sharpe]
     best = verdict.trials.index(verdict.best) if verdict.best is not None else -1
     colors = [_GAIN if k == best else _SOFT for k, _ in shown]
-    dots = go.Scatter(x=[k for k, _ in shown], y=[round(ratio, 5) for _, ratio in shown], mode="markers",
-                      marker={"color": colors})  # fmt: skip
+    dots = go.Scatter(
+        x=[k for k, _ in shown], y=[round(ratio, 5) for _, ratio in shown], mode="markers", marker={"color": colors}
+    )
     return plot([dots], 280, xaxis={"title": {"text": "trial"}})
 
 
 def _excess(verdict: Verdict) -> str:
-    line = go.Scatter(x=_dates(verdict.days * DAY_NS), y=np.cumsum(verdict.excess).round(2).tolist(),
-                      line={"width": 1.4, "color": _LINE})  # fmt: skip
+    line = go.Scatter(
+        x=_dates(verdict.days * DAY_NS),
+        y=np.cumsum(verdict.excess).round(2).tolist(),
+        line={"width": 1.4, "color": _LINE},
+    )
     return plot([line], 260, yaxis={"tickformat": ",.0f"})
 
 

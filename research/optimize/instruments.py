@@ -331,10 +331,15 @@ def _members(
         late = own & (records["entry_mark"] >= runs.cut_ns)
         early = own & ~late
         found[symbol] = Member(
-            i in chosen, float(frequency[i]),
-            int(early.sum()), float(records["pnl_usd"][early].sum()), per_year(daily[:n_days, i]),
-            int(late.sum()), float(records["pnl_usd"][late].sum()), per_year(daily[n_days:, i]),
-        )  # fmt: skip
+            i in chosen,
+            float(frequency[i]),
+            int(early.sum()),
+            float(records["pnl_usd"][early].sum()),
+            per_year(daily[:n_days, i]),
+            int(late.sum()),
+            float(records["pnl_usd"][late].sum()),
+            per_year(daily[n_days:, i]),
+        )
     return found
 
 
@@ -344,11 +349,15 @@ def _reasons(way: Way, facts: Mapping[str, Any], plan: Plan, is_any: bool) -> li
         return ["no instrument earned on the history that may be searched, within the drawdown allowed"]
     judged = [
         ((way.path_sharpe or 0.0) > 0, f"mean Sharpe ratio of the held-out paths {way.path_sharpe or 0.0:.2f}"),
-        (facts["final_trades"] >= plan.min_final_trades,
-         f"{facts['final_trades']:.0f} trades in the final period (least {plan.min_final_trades})"),
+        (
+            facts["final_trades"] >= plan.min_final_trades,
+            f"{facts['final_trades']:.0f} trades in the final period (least {plan.min_final_trades})",
+        ),
         (way.final_pnl_usd > 0, f"the final period lost {-way.final_pnl_usd:,.0f} USD"),
-        (facts["final_sharpe_probability"] >= plan.min_final_sharpe,
-         f"the final period confirms a profit with probability {facts['final_sharpe_probability']:.2f} (least "
-         f"{plan.min_final_sharpe})"),
-    ]  # fmt: skip
+        (
+            facts["final_sharpe_probability"] >= plan.min_final_sharpe,
+            f"the final period confirms a profit with probability {facts['final_sharpe_probability']:.2f} (least "
+            f"{plan.min_final_sharpe})",
+        ),
+    ]
     return [reason for holds, reason in judged if not holds]

@@ -335,18 +335,28 @@ def _tried(trial: Any) -> Tried:
 def _reasons(facts: Mapping[str, float], plan: Plan) -> list[str]:
     """Why it is not confirmed; none if it is. NaN holds nothing."""
     judged = [
-        (facts["deflated_sharpe"] >= plan.min_deflated_sharpe,
-         f"deflated Sharpe ratio {facts['deflated_sharpe']:.3f} (least {plan.min_deflated_sharpe}): the best of "
-         f"{facts['trials']:.0f} trials looks like luck"),
-        (facts["overfitting"] <= plan.max_overfitting,
-         f"probability of overfitting {facts['overfitting']:.2f} (most {plan.max_overfitting})"),
-        (facts["path_sharpe"] > 0,
-         f"choosing parameters on what was known has a mean Sharpe ratio of {facts['path_sharpe']:.2f} on the paths"),
-        (facts["final_trades"] >= plan.min_final_trades,
-         f"{facts['final_trades']:.0f} trades in the final period (least {plan.min_final_trades})"),
+        (
+            facts["deflated_sharpe"] >= plan.min_deflated_sharpe,
+            f"deflated Sharpe ratio {facts['deflated_sharpe']:.3f} (least {plan.min_deflated_sharpe}): the best of "
+            f"{facts['trials']:.0f} trials looks like luck",
+        ),
+        (
+            facts["overfitting"] <= plan.max_overfitting,
+            f"probability of overfitting {facts['overfitting']:.2f} (most {plan.max_overfitting})",
+        ),
+        (
+            facts["path_sharpe"] > 0,
+            f"choosing parameters on what was known has a mean Sharpe ratio of {facts['path_sharpe']:.2f} on the paths",
+        ),
+        (
+            facts["final_trades"] >= plan.min_final_trades,
+            f"{facts['final_trades']:.0f} trades in the final period (least {plan.min_final_trades})",
+        ),
         (facts["final_pnl_usd"] > 0, f"the final period lost {-facts['final_pnl_usd']:,.0f} USD"),
-        (facts["final_sharpe_probability"] >= plan.min_final_sharpe,
-         f"the final period confirms a profit with probability {facts['final_sharpe_probability']:.2f} (least "
-         f"{plan.min_final_sharpe})"),
-    ]  # fmt: skip
+        (
+            facts["final_sharpe_probability"] >= plan.min_final_sharpe,
+            f"the final period confirms a profit with probability {facts['final_sharpe_probability']:.2f} (least "
+            f"{plan.min_final_sharpe})",
+        ),
+    ]
     return [reason for holds, reason in judged if not holds]

@@ -153,8 +153,11 @@ def _alone(chosen: dict[str, portfolio.Portfolio], final_from: str) -> str:
 
 
 def _choices(chosen: dict[str, portfolio.Portfolio]) -> str:
-    lines = ["\nChoosing instruments (`rooney portfolio`), Sharpe on held-out paths and in the period put away:\n",
-             "| parameters | way | paths | worst path | final |", "|---|---|---:|---:|---:|"]  # fmt: skip
+    lines = [
+        "\nChoosing instruments (`rooney portfolio`), Sharpe on held-out paths and in the period put away:\n",
+        "| parameters | way | paths | worst path | final |",
+        "|---|---|---:|---:|---:|",
+    ]
     for how, each in chosen.items():
         for name, way in each.ways.items():
             ratios = " | ".join(ratio(x) for x in (way.path_sharpe, way.path_sharpe_worst, way.final_sharpe))

@@ -19,27 +19,49 @@ def optimized(found: Optimized) -> str:
     """The page as text; it carries `optimize.json` along."""
     parts = [_head(found, f"{found.strategy}: parameters", _verdict(found.confirmed, found.reasons))]
     m = found.measures
-    parts.append(_tiles((
-        (ratio(m.get("sharpe")), "Sharpe, searched"), (ratio(m.get("path_sharpe")), "… of choosing, mean of the paths"),
-        (ratio(m.get("final_sharpe")), "… in the final period"), (share(m.get("deflated_sharpe")), "deflated Sharpe"),
-        (share(m.get("overfitting")), "probability of overfitting"), (usd(m.get("final_pnl_usd")), "final P&L, USD"),
-        (f"{m['trials']:.0f}", "trials"), (f"{m['final_trades']:.0f}", "trades in the final period"),
-    )))  # fmt: skip
-    rows = [(key, value(found.configured[key]), value(found.strategy_params[key]), f"{low:g} to {high:g}")
-            for key, (low, high) in found.search.items()]  # fmt: skip
+    parts.append(
+        _tiles(
+            (
+                (ratio(m.get("sharpe")), "Sharpe, searched"),
+                (ratio(m.get("path_sharpe")), "… of choosing, mean of the paths"),
+                (ratio(m.get("final_sharpe")), "… in the final period"),
+                (share(m.get("deflated_sharpe")), "deflated Sharpe"),
+                (share(m.get("overfitting")), "probability of overfitting"),
+                (usd(m.get("final_pnl_usd")), "final P&L, USD"),
+                (f"{m['trials']:.0f}", "trials"),
+                (f"{m['final_trades']:.0f}", "trades in the final period"),
+            )
+        )
+    )
+    rows = [
+        (key, value(found.configured[key]), value(found.strategy_params[key]), f"{low:g} to {high:g}")
+        for key, (low, high) in found.search.items()
+    ]
     parts += ["<h2>Parameters</h2>", table(("", "configured", "found", "searched"), rows)]
     parts += [f"<h2>P&amp;L so far, USD</h2>{_key('found', 'configured')}"]
     parts.append(_curves(found.curve, found.final_from))
     note = "Right of the line: the period put away, looked at once. Nothing but rules and filters held an entry back; "
     parts.append(f"<p class=soft>{note}<code>rooney backtest</code> shows what slots and limits leave.</p>")
-    lines = [(label, usd(m.get(f"{key}_pnl_usd")), ratio(m.get(f"{key}_sharpe")),
-              share(m.get(f"{key}_sharpe_probability")), f"{m[f'{key}_trades']:,.0f}")
-             for key, label in (("final", "found"), ("configured_final", "configured"))]  # fmt: skip
+    lines = [
+        (
+            label,
+            usd(m.get(f"{key}_pnl_usd")),
+            ratio(m.get(f"{key}_sharpe")),
+            share(m.get(f"{key}_sharpe_probability")),
+            f"{m[f'{key}_trades']:,.0f}",
+        )
+        for key, label in (("final", "found"), ("configured_final", "configured"))
+    ]
     head = ("", "P&L, USD", "Sharpe", "probability of a profit", "trades")
     parts += [f"<h2>The final period, from {found.final_from}</h2>", table(head, lines, signed=True)]
-    parts += ["<div class=pair><div><h2>Trials</h2><p class=soft>Sharpe of what each saw; pruned ones hollow, the "
-              "chosen one filled green</p>", _trials(found), "</div><div><h2>Paths</h2><p class=soft>Sharpe of "
-              "choosing on what was known, per path</p>", _bars(found.path_sharpes), "</div></div>"]  # fmt: skip
+    parts += [
+        "<div class=pair><div><h2>Trials</h2><p class=soft>Sharpe of what each saw; pruned ones hollow, the "
+        "chosen one filled green</p>",
+        _trials(found),
+        "</div><div><h2>Paths</h2><p class=soft>Sharpe of choosing on what was known, per path</p>",
+        _bars(found.path_sharpes),
+        "</div></div>",
+    ]
     parts += ["<h2>Each parameter</h2><p class=soft>Mean Sharpe of the tested part of the splits, by value</p>"]
     parts += ["<div class=pair>", *(_slice(found, key) for key in found.search), "</div>"]
     parts += ["<h2>Instruments</h2>", _instruments(found.per_instrument)]
@@ -51,16 +73,32 @@ def chosen(found: Portfolio) -> str:
     """The page as text; it carries `portfolio.json` along."""
     parts = [_head(found, f"{found.strategy}: instruments", _verdict(found.confirmed, found.reasons))]
     way, m = found.ways["selection"], found.measures
-    parts.append(_tiles((
-        (str(len(found.selected)), "instruments chosen"), (ratio(way.path_sharpe), "Sharpe of choosing, mean of paths"),
-        (ratio(way.path_sharpe_worst), "… of the worst path"), (ratio(way.final_sharpe), "… in the final period"),
-        (usd(way.final_pnl_usd), "final P&L, USD"), (f"{way.final_drawdown_usd:,.0f}", "final drawdown, USD"),
-        (f"{m['final_trades']:.0f}", "trades in the final period"),
-        (share(m.get("final_sharpe_probability")), "probability of a profit"),
-    )))  # fmt: skip
+    parts.append(
+        _tiles(
+            (
+                (str(len(found.selected)), "instruments chosen"),
+                (ratio(way.path_sharpe), "Sharpe of choosing, mean of paths"),
+                (ratio(way.path_sharpe_worst), "… of the worst path"),
+                (ratio(way.final_sharpe), "… in the final period"),
+                (usd(way.final_pnl_usd), "final P&L, USD"),
+                (f"{way.final_drawdown_usd:,.0f}", "final drawdown, USD"),
+                (f"{m['final_trades']:.0f}", "trades in the final period"),
+                (share(m.get("final_sharpe_probability")), "probability of a profit"),
+            )
+        )
+    )
     head = ("", "paths: Sharpe", "worst", "final: Sharpe", "P&L, USD", "drawdown, USD")
-    rows = [(name, ratio(w.path_sharpe), ratio(w.path_sharpe_worst), ratio(w.final_sharpe), usd(w.final_pnl_usd),
-             f"{w.final_drawdown_usd:,.0f}") for name, w in found.ways.items()]  # fmt: skip
+    rows = [
+        (
+            name,
+            ratio(w.path_sharpe),
+            ratio(w.path_sharpe_worst),
+            ratio(w.final_sharpe),
+            usd(w.final_pnl_usd),
+            f"{w.final_drawdown_usd:,.0f}",
+        )
+        for name, w in found.ways.items()
+    ]
     parts += ["<h2>Against what needs no choice</h2>", table(head, rows, signed=True)]
     note = (
         "Selection and all trade under the limits of the configuration. Equal risk and HRP hold every instrument at "
@@ -68,8 +106,9 @@ def chosen(found: Portfolio) -> str:
     )
     parts.append(f"<p class=soft>{note}</p>")
     parts += [f"<h2>P&amp;L in the final period, USD</h2>{_key('selection', 'all')}", _curves(found.curve)]
-    lines = [(str(k + 1), step.symbol, ratio(step.sharpe), f"{step.drawdown_usd:,.0f}")
-             for k, step in enumerate(found.steps)]  # fmt: skip
+    lines = [
+        (str(k + 1), step.symbol, ratio(step.sharpe), f"{step.drawdown_usd:,.0f}") for k, step in enumerate(found.steps)
+    ]
     if lines:
         parts += ["<h2>In which order</h2>", table(("", "added", "Sharpe of all so far", "drawdown, USD"), lines)]
     frequency = {symbol: member.frequency for symbol, member in found.members.items()}
@@ -129,8 +168,10 @@ def _plan(found: Optimized | Portfolio) -> dict[str, str]:
 
 
 def _key(first: str, second: str) -> str:
-    return (f"<p class=soft><span style='color:{_LINE}'>━</span> {escape(first)} "
-            f"<span style='color:{_SOFT}'>━</span> {escape(second)}</p>")  # fmt: skip
+    return (
+        f"<p class=soft><span style='color:{_LINE}'>━</span> {escape(first)} "
+        f"<span style='color:{_SOFT}'>━</span> {escape(second)}</p>"
+    )
 
 
 def _curves(curve: Sequence[tuple[str, float, float]], final_from: str = "") -> str:
@@ -141,8 +182,17 @@ def _curves(curve: Sequence[tuple[str, float, float]], final_from: str = "") -> 
     ]
     shapes = []
     if final_from:
-        shapes = [{"type": "line", "x0": final_from, "x1": final_from, "yref": "paper", "y0": 0, "y1": 1,
-                   "line": {"color": _SOFT, "dash": "dot", "width": 1}}]  # fmt: skip
+        shapes = [
+            {
+                "type": "line",
+                "x0": final_from,
+                "x1": final_from,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": _SOFT, "dash": "dot", "width": 1},
+            }
+        ]
     return plot(lines, 320, yaxis={"tickformat": ",.0f"}, shapes=shapes)
 
 
@@ -151,8 +201,12 @@ def _trials(found: Optimized) -> str:
     best = max((trial.value for trial in shown if trial.value is not None), default=None)
     colors = [_GAIN if trial.value is not None and trial.value == best else _SOFT for trial in shown]
     symbols = ["circle-open" if trial.value is None else "circle" for trial in shown]
-    dots = go.Scatter(x=[trial.number for trial in shown], y=[trial.sharpe for trial in shown], mode="markers",
-                      marker={"color": colors, "symbol": symbols, "size": 8})  # fmt: skip
+    dots = go.Scatter(
+        x=[trial.number for trial in shown],
+        y=[trial.sharpe for trial in shown],
+        mode="markers",
+        marker={"color": colors, "symbol": symbols, "size": 8},
+    )
     return plot([dots], 280, xaxis={"title": {"text": "trial"}})
 
 
@@ -164,8 +218,12 @@ def _bars(ratios: Sequence[float]) -> str:
 
 def _slice(found: Optimized, key: str) -> str:
     shown = [trial for trial in found.trials if trial.value is not None]
-    dots = go.Scatter(x=[trial.params[key] for trial in shown], y=[trial.value for trial in shown], mode="markers",
-                      marker={"color": _LINE, "size": 6})  # fmt: skip
+    dots = go.Scatter(
+        x=[trial.params[key] for trial in shown],
+        y=[trial.value for trial in shown],
+        mode="markers",
+        marker={"color": _LINE, "size": 6},
+    )
     return f"<div>{plot([dots], 240, xaxis={'title': {'text': key}})}</div>"
 
 
@@ -180,8 +238,15 @@ def _frequency(shares: Mapping[str, float], selected: Sequence[str]) -> str:
 def _instruments(parts: Mapping[str, Any]) -> str:
     head = ("", "trades", "P&L, USD", "Sharpe", "final: trades", "P&L, USD", "Sharpe")
     rows = [
-        (symbol, f"{part.trades:,}", usd(part.pnl_usd), ratio(part.sharpe), f"{part.final_trades:,}",
-         usd(part.final_pnl_usd), ratio(part.final_sharpe))
+        (
+            symbol,
+            f"{part.trades:,}",
+            usd(part.pnl_usd),
+            ratio(part.sharpe),
+            f"{part.final_trades:,}",
+            usd(part.final_pnl_usd),
+            ratio(part.final_sharpe),
+        )
         for symbol, part in parts.items()
-    ]  # fmt: skip
+    ]
     return table(head, rows, signed=True)

@@ -67,9 +67,13 @@ def open_study(storage: str, name: str, seed: int, n_startup: int) -> Any:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             journal = JournalStorage(_backend(storage))
             return optuna.create_study(
-                storage=journal, study_name=name, direction="maximize", load_if_exists=True,
-                sampler=Seeded(seed, n_startup), pruner=pruner,
-            )  # fmt: skip
+                storage=journal,
+                study_name=name,
+                direction="maximize",
+                load_if_exists=True,
+                sampler=Seeded(seed, n_startup),
+                pruner=pruner,
+            )
     except (OSError, _redis_error()) as error:
         raise ConfigError(f"--storage: {storage} cannot be used: {error}; nothing was searched") from error
 

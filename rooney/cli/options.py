@@ -176,18 +176,26 @@ _OPTIONS = {
     ),
     "env-file": (_shared("--env-file", type=PATH, help="Variables for a terminal session."),),
     "state": (
-        _shared("--state-directory", "state", type=PATH,
-            help="Directory with a folder per strategy [$ROONEY_STATE_DIRECTORY, /var/lib/rooney]."),
+        _shared(
+            "--state-directory",
+            "state",
+            type=PATH,
+            help="Directory with a folder per strategy [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
+        ),
     ),
     "credentials": (_shared("--credentials", type=PATH, help="Their directory [/etc/rooney/credentials]."),),
     "clock": (
-        _shared("--clock", "clock_name", type=click.Choice(["live", "replay"]),
-                help="Time: the wall's or the tape's [live]."),
+        _shared(
+            "--clock",
+            "clock_name",
+            type=click.Choice(["live", "replay"]),
+            help="Time: the wall's or the tape's [live].",
+        ),
     ),
     "reason": (_shared("--reason", help="Why; goes into the ledger. Asked for if left out."),),
     "yes": (_shared("--yes", "is_sure", is_flag=True, help="Do not ask before doing it."),),
     "json": (_shared("--json", "as_json", is_flag=True, help="Print the result as JSON."),),
-}  # fmt: skip
+}
 ACTS = ("state", "reason", "yes", "json")  # of a verb that changes something
 
 

@@ -5,22 +5,18 @@ the script.
 """
 
 import math
-import platform
-import shutil
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from functools import lru_cache
-from pathlib import Path
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
-from rooney import __version__
 from rooney.config.loader import Config
-from rooney.config.schema import Dashboard, StrategyBlock
+from rooney.config.schema import Dashboard
 from rooney.dashboard import charts
 from rooney.dashboard import comparison as comparing
 from rooney.dashboard.charts import Curve
+from rooney.dashboard.facts import clock, clock_off_s, disk, settings, versions
 from rooney.dashboard.query import Query
 from rooney.ledger.records import Decision, TradeRow
 from rooney.ledger.snapshot import Snapshot
@@ -42,7 +38,6 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
-from rooney.secrets import Secret
 from rooney.systemd import unit_of
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
@@ -97,9 +92,14 @@ class Pages:
         """The whole page."""
         parts = self.parts(tab, query, system)
         return self._environment.get_template("page.html").render(
-            tab=tab, tabs=self.tabs(), query=query, parts=parts, assets=self.assets, system=system,
+            tab=tab,
+            tabs=self.tabs(),
+            query=query,
+            parts=parts,
+            assets=self.assets,
+            system=system,
             events=query.link("", page=tab.path),
-        )  # fmt: skip
+        )
 
     # ── what templates see ──
 
@@ -111,13 +111,23 @@ class Pages:
             return charts.stamp(ts_ns, query.zone, form)
 
         given: dict[str, Any] = {
-            "tab": tab, "query": query, "system": system, "market": system.market, "conditions": found,
-            "severity": worst(found), "Severity": Severity, "faces": faces, "stamp": stamp, "charts": charts,
-            "nan": math.nan, "day_usd": sum(face.measures.day_usd for face in faces if face.measures),
-            "clock": clock(system), "modes": sorted({str(face.one.block.mode) for face in faces if face.one.block}),
+            "tab": tab,
+            "query": query,
+            "system": system,
+            "market": system.market,
+            "conditions": found,
+            "severity": worst(found),
+            "Severity": Severity,
+            "faces": faces,
+            "stamp": stamp,
+            "charts": charts,
+            "nan": math.nan,
+            "day_usd": sum(face.measures.day_usd for face in faces if face.measures),
+            "clock": clock(system),
+            "modes": sorted({str(face.one.block.mode) for face in faces if face.one.block}),
             "unknown": sum(order.needs_person for face in faces for order in face.orders),
             "positions": sum(len(face.one.snapshot.open) for face in faces if face.one.snapshot),
-        }  # fmt: skip
+        }
         more = _PARTS.get(tab.path.split("/")[1])
         return given | more(self, tab, query, system, faces) if more is not None else given
 
@@ -148,8 +158,13 @@ class Pages:
             (a.one.name, b.one.name, *correlation(a.days, b.days)) for i, a in enumerate(faces) for b in faces[i + 1 :]
         ]
         label = "P&L since the start per strategy, USD, estimated"
-        return {"plot": charts.plot(curves, label, query.zone), "curves": curves, "pairs": pairs,
-                "need_days": CORRELATION_DAYS, "total": _total(faces)}  # fmt: skip
+        return {
+            "plot": charts.plot(curves, label, query.zone),
+            "curves": curves,
+            "pairs": pairs,
+            "need_days": CORRELATION_DAYS,
+            "total": _total(faces),
+        }
 
     def comparison(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """The overview's curves, what all are together, and every comparison that was kept."""
@@ -174,15 +189,22 @@ class Pages:
         under = [(point.ts, -point.drawdown_usd) for point in face.points]
         ticks = {symbol: tick for symbol, (_, tick) in one.traded.items()}
         return {
-            "face": face, "snapshot": snapshot, "intents": intents, "trades": trades[:TRADES_SHOWN],
-            "n_trades": len(trades), "ticks": ticks, "need_days": SHARPE_DAYS,
+            "face": face,
+            "snapshot": snapshot,
+            "intents": intents,
+            "trades": trades[:TRADES_SHOWN],
+            "n_trades": len(trades),
+            "ticks": ticks,
+            "need_days": SHARPE_DAYS,
             "symbols": sorted({trade.symbol for trade in snapshot.trades}) if snapshot else [],
             "causes": sorted({trade.cause for trade in snapshot.trades}) if snapshot else [],
             "plot": charts.plot([Curve(one.name, equity)], f"equity of {one.name}, USD, estimated", query.zone),
             "under": charts.plot([Curve("drawdown", under)], f"drawdown of {one.name}, USD", query.zone, 110, True),
-            "calendar": charts.calendar(face.days), "decisions": newest_decisions(snapshot) if snapshot else [],
-            "settings": settings(one.block) if one.block else [], "send": self._looker.ledgers[one.name].send,
-        }  # fmt: skip
+            "calendar": charts.calendar(face.days),
+            "decisions": newest_decisions(snapshot) if snapshot else [],
+            "settings": settings(one.block) if one.block else [],
+            "send": self._looker.ledgers[one.name].send,
+        }
 
     def market(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """Every instrument."""
@@ -190,8 +212,12 @@ class Pages:
         for face in faces:
             for item in face.one.snapshot.open if face.one.snapshot else ():
                 held[item.symbol] = held.get(item.symbol, 0) + item.side * item.quantity
-        return {"rows": [_quote(system.market, symbol, system.now_ns, held, self._looker.market.lag_s)
-                         for symbol in system.symbols]}  # fmt: skip
+        return {
+            "rows": [
+                _quote(system.market, symbol, system.now_ns, held, self._looker.market.lag_s)
+                for symbol in system.symbols
+            ]
+        }
 
     def orders(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """All intents, newest first; those of unknown fate apart."""
@@ -202,11 +228,14 @@ class Pages:
             for name, order in found
             if query.strategy in ("", name) and query.state in ("", order.state) and query.symbol in ("", order.symbol)
         ]
-        return {"unclear": [item for item in found if item[1].needs_person], "listed": listed[:ORDERS_SHOWN],
-                "n_listed": len(listed), "states": sorted({str(order.state) for _, order in found}),
-                "names": [face.one.name for face in faces],
-                "symbols": sorted({order.symbol for _, order in found}),
-        }  # fmt: skip
+        return {
+            "unclear": [item for item in found if item[1].needs_person],
+            "listed": listed[:ORDERS_SHOWN],
+            "n_listed": len(listed),
+            "states": sorted({str(order.state) for _, order in found}),
+            "names": [face.one.name for face in faces],
+            "symbols": sorted({order.symbol for _, order in found}),
+        }
 
     def system_(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """Units, latencies, Redis, hub."""
@@ -217,13 +246,22 @@ class Pages:
         hops += [(f"decide: {face.one.name}", self._looker.ledgers[face.one.name].decide) for face in faces]
         hops += [(f"send: {face.one.name}", self._looker.ledgers[face.one.name].send) for face in faces]
         return {
-            "units": [(name, system.usage.get(name), self._looker.units.load.get(name, math.nan),
-                       self._looker.units.restarts.get(name, 0)) for name in names],
+            "units": [
+                (
+                    name,
+                    system.usage.get(name),
+                    self._looker.units.load.get(name, math.nan),
+                    self._looker.units.restarts.get(name, 0),
+                )
+                for name in names
+            ],
             "rss": {face.one.name: face.one.snapshot.rss_mb for face in faces if face.one.snapshot},
             "hops": [(name, len(buckets.newest), buckets.quantiles(0.5, 0.95, 0.99, 1.0)) for name, buckets in hops],
-            "versions": versions(), "disk": disk(self._looker.state), "config": self._config.path,
+            "versions": versions(),
+            "disk": disk(self._looker.state),
+            "config": self._config.path,
             "clock_off_s": clock_off_s(system),
-        }  # fmt: skip
+        }
 
 
 class Face(msgspec.Struct, frozen=True):
@@ -293,27 +331,6 @@ def newest_decisions(snapshot: Snapshot) -> list[Decision]:
     return [found[held.symbol] for held in snapshot.held if held.symbol in found]
 
 
-def settings(block: StrategyBlock) -> list[tuple[str, str, bool]]:
-    """(key, value, whether it is the default) of a strategy's block; of an account only whether there is one."""
-    default = type(block)()
-    found = []
-    for name in block.__struct_fields__:
-        value = getattr(block, name)
-        if isinstance(value, Secret):
-            text = "given (not shown)"
-        elif isinstance(value, msgspec.Struct | dict | tuple):
-            text = ", ".join(map(str, value)) if isinstance(value, tuple) else _flat(value)
-        else:
-            text = "off" if value is None else str(value)
-        found.append((name, text or "none", value == getattr(default, name)))
-    return found
-
-
-def _flat(value: Any) -> str:
-    plain = msgspec.to_builtins(value)
-    return ", ".join(f"{key}: {_flat(item) if isinstance(item, dict) else item}" for key, item in plain.items())
-
-
 def _quote(
     market: Market, symbol: str, now_ns: int, held: Mapping[str, int], lag_s: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -326,47 +343,19 @@ def _quote(
     contract = parse_contract(quote.front, trade_date(now_ns)) if quote.front else None
     window = window_at(group_of(symbol), now_ns)
     return {
-        "symbol": symbol, "name": product.name if product else "", "tick": product.tick_size if product else 0.0,
-        "state": state, "why": why, "bar": bar, "change": change, "front": quote.front, "roll": quote.roll,
-        "leave": deadline(contract) if contract else None, "lag_s": lag_s.get(symbol, math.nan),
-        "held": held.get(symbol, 0), "spark": charts.spark(quote.closes, f"{symbol}, last {len(quote.closes)} minutes"),
+        "symbol": symbol,
+        "name": product.name if product else "",
+        "tick": product.tick_size if product else 0.0,
+        "state": state,
+        "why": why,
+        "bar": bar,
+        "change": change,
+        "front": quote.front,
+        "roll": quote.roll,
+        "leave": deadline(contract) if contract else None,
+        "lag_s": lag_s.get(symbol, math.nan),
+        "held": held.get(symbol, 0),
+        "spark": charts.spark(quote.closes, f"{symbol}, last {len(quote.closes)} minutes"),
         "closes": window.close_ns if window else 0,
         "opens": 0 if window else sessions.next_window(group_of(symbol), now_ns).open_ns,
-    }  # fmt: skip
-
-
-def clock(system: System) -> dict[str, Any]:
-    """Times of the head: now, and which session events come next."""
-    now_ns = system.now_ns
-    open_groups = [group for group in system.groups if window_at(group, now_ns) is not None]
-    closes = [window.close_ns for group in open_groups if (window := window_at(group, now_ns)) is not None]
-    opens = [sessions.next_window(group, now_ns).open_ns for group in system.groups]
-    at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
-    is_open = bool(open_groups)
-    return {
-        "utc": f"{at:%H:%M:%S}", "chicago": f"{at.astimezone(CHICAGO):%H:%M:%S}", "ms": now_ns // 1_000_000,
-        "is_open": is_open, "open": len(open_groups), "groups": len(system.groups),
-        "next": min(closes) if is_open else min(opens, default=0),
-    }  # fmt: skip
-
-
-def clock_off_s(system: System) -> float:
-    """How far the newest record is ahead of this machine's clock, NaN if not at all: more than the way is wrong."""
-    hub = system.market.hub
-    ahead_s = (hub.ts_last_record - hub.ts_ns) / 1e9 if hub else math.nan
-    return ahead_s if ahead_s > 0 else math.nan
-
-
-@lru_cache(maxsize=1)
-def versions() -> list[tuple[str, str]]:
-    """Of what runs here."""
-    return [("rooney", __version__), ("Python", platform.python_version()), ("kernel", platform.release())]
-
-
-def disk(place: Path) -> tuple[float, float] | None:
-    """(free, total) GiB where the ledgers are; None where that cannot be told."""
-    try:
-        usage = shutil.disk_usage(place)
-    except OSError:
-        return None
-    return usage.free / 2**30, usage.total / 2**30
+    }

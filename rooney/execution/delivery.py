@@ -70,7 +70,7 @@ def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rul
 
 
 def is_given_up(states: Iterable[State]) -> bool:
-    """True of an exit that went through `states` was of unknown fate so often that an operator has to look."""
+    """An exit whose `states` were unknown so often that an operator has to look."""
     return sum(state is State.UNCONFIRMED for state in states) >= MAX_UNCONFIRMED_EXITS
 
 

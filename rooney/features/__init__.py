@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         calculate_true_range,
         calculate_zscore,
     )
-    from rooney.features.registry import KERNELS, Kernel, is_research_only
+    from rooney.features.kernel import Kernel
+    from rooney.features.registry import KERNELS, is_research_only
 
 __all__ = [
     "ALIASES",

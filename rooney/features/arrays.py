@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from rooney.errors import StrategyError
 from rooney.features.catalogue import catalogue
 from rooney.features.feature import Feature
-from rooney.features.registry import KERNELS, Kernel
+from rooney.features.kernel import Kernel
+from rooney.features.registry import KERNELS
 from rooney.kernels.indicators import vectorized as arrays
 
 F64 = NDArray[np.float64]

@@ -24,9 +24,31 @@ PIVOT_V1 = (5, 5, FIRST_BAR_V1)
 HOURLY, DAILY, AHEAD = "hourly", "daily", "daily_ahead"
 # 20 roots had cross features; the grains came later
 CROSS = (
-    "ES", "NQ", "RTY", "YM", "GC", "SI", "HG", "PL", "6A", "6B", "6C", "6E", "6J", "6M", "6N", "6S", "CL", "NG",
-    "TLT", "VIX", "ZC", "ZS", "ZW", "ZB",
-)  # fmt: skip
+    "ES",
+    "NQ",
+    "RTY",
+    "YM",
+    "GC",
+    "SI",
+    "HG",
+    "PL",
+    "6A",
+    "6B",
+    "6C",
+    "6E",
+    "6J",
+    "6M",
+    "6N",
+    "6S",
+    "CL",
+    "NG",
+    "TLT",
+    "VIX",
+    "ZC",
+    "ZS",
+    "ZW",
+    "ZB",
+)
 
 Length = int | float | tuple[int | float | str, ...]
 
@@ -171,9 +193,7 @@ _STANDARD: dict[str, Feature] = {
     "bollinger_bandwidth_daily": _bollinger("bollinger_width"),  # named so, always hourly
     "donch": _bar("channel_side", 20, DAILY),
     "donch_hourly": _bar("channel_side", 20),
-    "donchian_proximity_to_nearest_band": _of(
-        "ratio", _bar("channel_distance", 20), _of("lag", _bar("atr", 14))
-    ),
+    "donchian_proximity_to_nearest_band": _of("ratio", _bar("channel_distance", 20), _of("lag", _bar("atr", 14))),
     # patterns
     "bear_count": _bar("bear_run"),
     "bull_count": _bar("bull_run"),
@@ -193,7 +213,7 @@ _STANDARD: dict[str, Feature] = {
     "ibsxvolz": _of("product", _bar("ibs"), _volume_z()),
     "rsixatrz": _of("product", _bar("rsi", 5), _atr_z()),
     "rsixvolz": _of("product", _bar("rsi", 5), _volume_z()),
-}  # fmt: skip
+}
 
 _OLD: dict[str, Feature] = {
     # of the last evaluation that ran to its end, not of the last bar
@@ -236,13 +256,16 @@ _OLD: dict[str, Feature] = {
     # ... unless the model asked for what they are made of, as those of 6E and HG did
     "rsixatrz_asked": _of("product", _bar("rsi_v1", 5), _atr_z()),
     "rsixvolz_asked": _of("product", _bar("rsi_v1", 5), _volume_z()),
-}  # fmt: skip
+}
 
 # Deviations were taken in one pass, which is seen in the ninth digit; and so in every rank of equal values.
 _ONE_PASS = {
-    "zscore": "zscore_v1", "distance_z": "distance_z_v1", "cross_z": "cross_z_v1",
-    "bollinger_position": "bollinger_position_v1", "bollinger_width": "bollinger_width_v1",
-}  # fmt: skip
+    "zscore": "zscore_v1",
+    "distance_z": "distance_z_v1",
+    "cross_z": "cross_z_v1",
+    "bollinger_position": "bollinger_position_v1",
+    "bollinger_width": "bollinger_width_v1",
+}
 
 
 def _one_pass(feature: Feature) -> Feature:
@@ -257,9 +280,27 @@ for _name, _standard in _STANDARD.items():
 
 # Ranked features: NAME_pct. A few are known under _percentile as well.
 _RANKED = (
-    "ibs", "prev_ibs", "daily_ibs", "pair_ibs", "pair_z", "prev_bar_pct", "prev_day_pct", "value", "rsi", "rsi_len2",
-    "rsi2", "daily_rsi", "atrz", "volz", "datrz", "dvolz", "dist_z", "mom3_z", "tratr", "bb",
-)  # fmt: skip
+    "ibs",
+    "prev_ibs",
+    "daily_ibs",
+    "pair_ibs",
+    "pair_z",
+    "prev_bar_pct",
+    "prev_day_pct",
+    "value",
+    "rsi",
+    "rsi_len2",
+    "rsi2",
+    "daily_rsi",
+    "atrz",
+    "volz",
+    "datrz",
+    "dvolz",
+    "dist_z",
+    "mom3_z",
+    "tratr",
+    "bb",
+)
 for _name in _RANKED:
     _STANDARD[f"{_name}_pct"] = _rank(_STANDARD[_name])
     _old = _OLD.get(_name, _STANDARD[_name])

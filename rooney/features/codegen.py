@@ -16,7 +16,8 @@ import numpy as np
 
 from rooney.errors import StrategyError
 from rooney.features.feature import Feature
-from rooney.features.registry import KERNELS, Kernel, place_of
+from rooney.features.kernel import Kernel, place_of
+from rooney.features.registry import KERNELS
 from rooney.market.messages import TIMEFRAMES
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
@@ -163,9 +164,18 @@ class _Builder:
         return self._node(field, kernel, timeframe, length, text, inputs, "", linked, slots, moves)
 
     def _node(
-        self, field: str, kernel: Kernel | None, timeframe: int, length: Any, text: str, inputs: tuple[int, ...],
-        symbol: str, linked: bool, slots: int, moves: dict[str, int],
-    ) -> int:  # fmt: skip
+        self,
+        field: str,
+        kernel: Kernel | None,
+        timeframe: int,
+        length: Any,
+        text: str,
+        inputs: tuple[int, ...],
+        symbol: str,
+        linked: bool,
+        slots: int,
+        moves: dict[str, int],
+    ) -> int:
         key = (kernel.name if kernel else None, timeframe, text, inputs, symbol)
         found = self._known.get(key)
         if found is None:
@@ -252,8 +262,11 @@ def write(layout: Layout, timeframe: int) -> str:
     if refresh:
         links.setdefault(timeframe, [])
         links = {tf: ["refresh(f, values, links)", *lines] for tf, lines in links.items()}
-    again = [f"f.{node.field} = {_call_again(node, [])}" for node in layout.nodes
-             if node.kernel and node.kernel.again and not node.linked and node.kernel.inputs == "bar"]  # fmt: skip
+    again = [
+        f"f.{node.field} = {_call_again(node, [])}"
+        for node in layout.nodes
+        if node.kernel and node.kernel.again and not node.linked and node.kernel.inputs == "bar"
+    ]
     relink = list(refresh)
     for node in layout.nodes:
         if node.kernel and node.linked and node.timeframe == timeframe:

@@ -29,10 +29,19 @@ class Host:
         words = [str(word) for word in argv]
         try:
             done = subprocess.run(
-                words, env=os.environ | dict(env or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                timeout=timeout_s, cwd="/", check=False, umask=0o022,
-                user=user, group=user, extra_groups=[] if user else None,
-            )  # fmt: skip
+                words,
+                env=os.environ | dict(env or {}),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                cwd="/",
+                check=False,
+                umask=0o022,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InstallError(f"{words[0]}: {error}") from error
         if done.returncode != 0:

@@ -34,9 +34,18 @@ class Fold:
     """What one contract has traded in the open minute; prices in 1e-9 units."""
 
     __slots__ = (
-        "band_high", "band_low", "close", "contract", "doubted", "high", "least_reach", "low",
-        "open", "trades", "volume",
-    )  # fmt: skip
+        "band_high",
+        "band_low",
+        "close",
+        "contract",
+        "doubted",
+        "high",
+        "least_reach",
+        "low",
+        "open",
+        "trades",
+        "volume",
+    )
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract

@@ -32,11 +32,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "side": ("bs", "side", "action"),
     "quantity": ("filledqty", "filledquantity", "quantity", "qty", "size"),
     "price": (
-        "avgfillprice", "averagefillprice", "fillprice", "filledprice", "avgprice", "averageprice", "price",
+        "avgfillprice",
+        "averagefillprice",
+        "fillprice",
+        "filledprice",
+        "avgprice",
+        "averageprice",
+        "price",
     ),
     "status": ("status", "state"),
     "account": ("account", "accountname", "accountid"),
-}  # fmt: skip
+}
 NEEDED = ("time", "contract", "side", "quantity", "price")
 _SIDES = {"buy": 1, "b": 1, "sell": -1, "s": -1}
 _UNFILLED = ("canceled", "cancelled", "rejected", "expired", "working", "pending", "suspended", "failed")

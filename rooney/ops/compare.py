@@ -64,13 +64,19 @@ def measure_rows(runs: Sequence[Measures]) -> list[tuple[str, ...]]:
     """Label and a cell per run, of each measure any run can tell."""
     rows = []
     for name, label, form in (
-        ("trades", "trades", ",d"), ("pnl_usd", "P&L, USD", "+,.2f"), ("win_rate", "win rate", ".1%"),
-        ("profit_factor", "profit factor", ".2f"), ("expectancy_usd", "expectancy, USD", "+,.2f"),
-        ("sharpe", "Sharpe", ".2f"), ("max_drawdown_usd", "max drawdown, USD", ",.2f"),
-        ("costs_usd", "costs, USD", ",.2f"), ("hours_held", "held, hours", ".2f"),
-        ("decide_p50_ms", "bar to decision p50, ms", ".1f"), ("decide_p99_ms", "bar to decision p99, ms", ".1f"),
+        ("trades", "trades", ",d"),
+        ("pnl_usd", "P&L, USD", "+,.2f"),
+        ("win_rate", "win rate", ".1%"),
+        ("profit_factor", "profit factor", ".2f"),
+        ("expectancy_usd", "expectancy, USD", "+,.2f"),
+        ("sharpe", "Sharpe", ".2f"),
+        ("max_drawdown_usd", "max drawdown, USD", ",.2f"),
+        ("costs_usd", "costs, USD", ",.2f"),
+        ("hours_held", "held, hours", ".2f"),
+        ("decide_p50_ms", "bar to decision p50, ms", ".1f"),
+        ("decide_p99_ms", "bar to decision p99, ms", ".1f"),
         ("send_p50_ms", "request to answer p50, ms", ".1f"),
-    ):  # fmt: skip
+    ):
         values = [getattr(run, name) for run in runs]
         if any(value is not None for value in values):
             rows.append((label, *("n/a" if value is None else format(value, form) for value in values)))
@@ -94,19 +100,31 @@ def _lines(one: Comparison) -> list[str]:
         f"the last {one.clean_days} in a row",
     ]
     rows = [
-        (minute_text(d.entry_ts), d.symbol, f"only {d.only}" if d.only else "both", f"{usd_text(d.usd)} USD",
-         str(d.cause), d.text)
+        (
+            minute_text(d.entry_ts),
+            d.symbol,
+            f"only {d.only}" if d.only else "both",
+            f"{usd_text(d.usd)} USD",
+            str(d.cause),
+            d.text,
+        )
         for d in one.differences[:DIFFERENCES_SHOWN]
-    ]  # fmt: skip
+    ]
     text += table(rows) if rows else []
     if len(one.differences) > DIFFERENCES_SHOWN:
         text.append(f"  … and {len(one.differences) - DIFFERENCES_SHOWN} more (--json, --report FILE)")
     slips = [slip for slip in one.slips if slip.worst_ticks]
     cells = [
-        (s.symbol, f"{s.pairs} pairs", f"entry {s.entry_ticks:+.2f}", f"exit {s.exit_ticks:+.2f} ticks worse",
-         f"worst {s.worst_ticks:+.2f}", f"{s.entry_late_s:+.0f} s later")
+        (
+            s.symbol,
+            f"{s.pairs} pairs",
+            f"entry {s.entry_ticks:+.2f}",
+            f"exit {s.exit_ticks:+.2f} ticks worse",
+            f"worst {s.worst_ticks:+.2f}",
+            f"{s.entry_late_s:+.0f} s later",
+        )
         for s in slips
-    ]  # fmt: skip
+    ]
     return text + (table(cells) if cells else [])
 
 

@@ -195,10 +195,16 @@ def commands(comparison: Comparison, who: str, reason: str, ts_ns: int) -> list[
         one = pair.assumed
         found.append(
             Command(
-                ts_ns + n, Verb.POSITION, who, reason,
-                symbol=one.symbol, side=one.side, quantity=one.quantity, price=pair.price,
+                ts_ns + n,
+                Verb.POSITION,
+                who,
+                reason,
+                symbol=one.symbol,
+                side=one.side,
+                quantity=one.quantity,
+                price=pair.price,
             )
-        )  # fmt: skip
+        )
     return found
 
 

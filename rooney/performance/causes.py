@@ -100,8 +100,10 @@ class Scene:
         if held is not None:
             text = f"{name} was {_side(held)} since {_utc(held.entry_ts)}: see the difference of that trade"
             return Cause.FOLLOWS, text
-        decided = {one.ts_mark: one for one in lacks.witness.decisions(trade.symbol, near[1] - 2 * self._apart_ns,
-                                                                       near[2] + 2 * self._apart_ns)}  # fmt: skip
+        decided = {
+            one.ts_mark: one
+            for one in lacks.witness.decisions(trade.symbol, near[1] - 2 * self._apart_ns, near[2] + 2 * self._apart_ns)
+        }
         if mark in decided:
             return self._refused(name, decided[mark], has, trade)
         if decided:
@@ -120,8 +122,9 @@ class Scene:
         if (cause := _REASONS.get(reason)) is not None:
             score = f", score {decision.score:.4f}" if not math.isnan(decision.score) else ""
             return cause, f"{name} at {at}: {reason.replace('_', ' ')}{score}"
-        theirs = {one.ts_mark: one for one in has.witness.decisions(trade.symbol, decision.ts_mark - 1,
-                                                                    decision.ts_mark)}  # fmt: skip
+        theirs = {
+            one.ts_mark: one for one in has.witness.decisions(trade.symbol, decision.ts_mark - 1, decision.ts_mark)
+        }
         other = theirs.get(decision.ts_mark)
         parted = _parted(other.features, decision.features) if other is not None else ""
         if parted:
@@ -149,9 +152,7 @@ class Scene:
     def pair(self, a: Trade, b: Trade) -> Difference:
         """A trade that both have, not the same."""
         cause, text = self._unequal(a, b)
-        return Difference(
-            a.symbol, a.entry_ts, max(a.exit_ts, b.exit_ts), "", cause, text, b.pnl_usd - a.pnl_usd
-        )  # fmt: skip
+        return Difference(a.symbol, a.entry_ts, max(a.exit_ts, b.exit_ts), "", cause, text, b.pnl_usd - a.pnl_usd)
 
     def _unequal(self, a: Trade, b: Trade) -> tuple[Cause, str]:
         if a.quantity != b.quantity:
@@ -198,8 +199,9 @@ class Scene:
     def _missing(self, run: Run, symbol: str, ts_ns: int) -> int:
         """End of a bar before `ts_ns` that the other run decided at and this one did not; 0 if none is known."""
         mark = ts_ns - ts_ns % self._apart_ns
-        decided = {one.ts_mark for one in run.witness.decisions(symbol, mark - 4 * self._apart_ns,
-                                                                mark + 4 * self._apart_ns)}  # fmt: skip
+        decided = {
+            one.ts_mark for one in run.witness.decisions(symbol, mark - 4 * self._apart_ns, mark + 4 * self._apart_ns)
+        }
         other = self._a if run is self._b else self._b
         # A stop is judged between bars, so an exit is no sign of one.
         near = other.witness.decisions(symbol, mark - 2 * self._apart_ns, mark + self._apart_ns)

@@ -18,9 +18,14 @@ _SECOND_NS = 1_000_000_000
 
 
 def compare_all(
-    runs: Sequence[Run], limit: float, ts_ns: int, start: datetime | None, end: datetime | None, bar: str | None,
+    runs: Sequence[Run],
+    limit: float,
+    ts_ns: int,
+    start: datetime | None,
+    end: datetime | None,
+    bar: str | None,
     kind: str = "compare",
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """Every other run against the first one, over the time all cover. Raises ConfigError if there is none.
 
     start, end: narrow that time, or widen it for a run that only tells its trades (the old system's)

@@ -79,9 +79,7 @@ def expect(strategy: str, source: str, ts_ns: int, pnl_usd: Sequence[float], see
         found.sort()
         bands.append((found[math.ceil(0.95 * DRAWN) - 1], found[math.ceil(0.99 * DRAWN) - 1]))
     wins = sum(usd > 0 for usd in pnl_usd) / len(pnl_usd)
-    return Expectation(
-        strategy, source, ts_ns, len(pnl_usd), wins, fmean(pnl_usd), stdev(pnl_usd), tuple(bands)
-    )  # fmt: skip
+    return Expectation(strategy, source, ts_ns, len(pnl_usd), wins, fmean(pnl_usd), stdev(pnl_usd), tuple(bands))
 
 
 def _falls(pnl_usd: Sequence[float]) -> list[float]:

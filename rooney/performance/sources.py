@@ -132,7 +132,7 @@ def of_ledger(path: Path, label: str = "") -> Run:
         Assumed(symbols=tuple(held.symbol for held in portrait.held)),
         Latency(*_percentiles(decide), *_percentiles(send)),
         _LedgerWitness(path),
-    )  # fmt: skip
+    )
 
 
 def _timeframe(marks: Sequence[int]) -> str:
@@ -204,8 +204,9 @@ def of_backtest(folder: Path) -> Run:
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{folder}/summary.json: cannot be read as a backtest's: {error!r}") from error
     kept = folder / "decisions.parquet"
-    run = Run(folder.name, Kind.BACKTEST, _by_exit(trades), begin_ns, end_ns, summary.get("timeframe", ""),
-              assumed=assumed)  # fmt: skip
+    run = Run(
+        folder.name, Kind.BACKTEST, _by_exit(trades), begin_ns, end_ns, summary.get("timeframe", ""), assumed=assumed
+    )
     return msgspec.structs.replace(run, witness=_TableWitness(kept)) if kept.is_file() else run
 
 

@@ -27,7 +27,8 @@ import numpy as np
 import rooney
 from rooney.features.catalogue import catalogue
 from rooney.features.feature import Feature
-from rooney.features.registry import KERNELS, place_of
+from rooney.features.kernel import place_of
+from rooney.features.registry import KERNELS
 from rooney.strategy.base import Strategy
 from rooney.strategy.loader import load
 

@@ -126,9 +126,16 @@ def test_a_misspelt_strategy_parameter_is_named_with_its_path() -> None:
 
 def test_a_disabled_strategy_refuses_to_start(tmp_path: Path) -> None:
     done = _rooney(
-        "worker", "ibs", "--config", str(SHIPPED), "--set", "strategies.ibs.enabled=false", "--state", str(tmp_path),
+        "worker",
+        "ibs",
+        "--config",
+        str(SHIPPED),
+        "--set",
+        "strategies.ibs.enabled=false",
+        "--state",
+        str(tmp_path),
         **SECRETS,
-    )  # fmt: skip
+    )
     assert done.returncode == 78
     assert "strategies.ibs.enabled" in done.stderr
 

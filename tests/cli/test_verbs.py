@@ -29,9 +29,22 @@ def leaves(verb: click.Command, name: str) -> Iterator[tuple[str, click.Command]
 COMMANDS = dict(leaves(cli, ""))
 # Verbs that print no result: what they run logs, installs or draws.
 TELLS_NO_RESULT = (
-    "top", "hub", "worker", "dashboard", "alert-sender", "alert", "new", "completion", "install", "rollback",
-    "uninstall", "credentials set", "credentials rotate", "credentials encrypt", "credentials remove",
-)  # fmt: skip
+    "top",
+    "hub",
+    "worker",
+    "dashboard",
+    "alert-sender",
+    "alert",
+    "new",
+    "completion",
+    "install",
+    "rollback",
+    "uninstall",
+    "credentials set",
+    "credentials rotate",
+    "credentials encrypt",
+    "credentials remove",
+)
 
 
 def options(command: click.Command) -> dict[str, click.Option]:
@@ -70,9 +83,14 @@ def test_the_same_thing_has_the_same_name_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "old"),
-    [("report", "--state"), ("worker", "--state"), ("data import", "--to"), ("data download", "--to"),
-     ("models import", "--to")],
-)  # fmt: skip
+    [
+        ("report", "--state"),
+        ("worker", "--state"),
+        ("data import", "--to"),
+        ("data download", "--to"),
+        ("models import", "--to"),
+    ],
+)
 def test_a_name_of_earlier_versions_still_works(name: str, old: str) -> None:
     (param,) = [each for each in COMMANDS[name].params if old in each.opts]
     assert isinstance(param, click.Option) and param.hidden

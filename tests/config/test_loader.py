@@ -150,8 +150,21 @@ def _commented_keys() -> dict[str, Any]:
 
 
 # These are examples, for what they change has no default, or one of the strategy file's.
-EXAMPLES = {"strategy", "max_instruments", "overrides", "order_symbol", "entry_windows", "no_entry_windows",
-            "auto_close", "filters", "gates", "retrain", "slack", "discord", "apprise"}  # fmt: skip
+EXAMPLES = {
+    "strategy",
+    "max_instruments",
+    "overrides",
+    "order_symbol",
+    "entry_windows",
+    "no_entry_windows",
+    "auto_close",
+    "filters",
+    "gates",
+    "retrain",
+    "slack",
+    "discord",
+    "apprise",
+}
 
 
 def test_every_default_written_as_a_comment_in_the_shipped_file_is_the_default() -> None:

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from rooney.config.schema import StrategyBlock
 from rooney.dashboard import charts
-from rooney.dashboard.pages import settings as shown_settings
+from rooney.dashboard.facts import settings as shown_settings
 from rooney.dashboard.query import Query
 from rooney.secrets import Secret
 from tests.support.command_line import Bench
@@ -125,9 +125,14 @@ def test_nothing_can_be_changed(shown: Site) -> None:
 
 def test_another_path_is_not_found(shown: Site) -> None:
     for path in (
-        "/nowhere", "/strategy/zz", "/static/../app.py", "/static/nothing.js", "/events?page=/x", "/parts?page=/x",
+        "/nowhere",
+        "/strategy/zz",
+        "/static/../app.py",
+        "/static/nothing.js",
+        "/events?page=/x",
+        "/parts?page=/x",
         "/strategy/a/",
-    ):  # fmt: skip
+    ):
         assert shown.get(path)[0] == 404, path
 
 

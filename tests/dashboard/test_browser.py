@@ -198,8 +198,9 @@ def test_the_comparison_tab_shows_what_was_kept_within_a_second(
     until(page, f"{shown} && {shown}.textContent.includes('Every trade is the same')", timeout_s=5.0)
     share = part(page, "compare").locator("[data-value=share]").inner_text()
     assert share == "100.0 %"
-    worse = [msgspec.structs.replace(one, exit_price=one.exit_price + 1.0, pnl_usd=one.pnl_usd + 50.0)
-             for one in live.trades]  # fmt: skip
+    worse = [
+        msgspec.structs.replace(one, exit_price=one.exit_price + 1.0, pnl_usd=one.pnl_usd + 50.0) for one in live.trades
+    ]
     folder = backtest_of(site.bench, worse, tmp_path / "better")
     rooney(site.bench, "compare", "a", folder, "--keep", code=1)
     page.wait_for_selector("[data-difference=slippage]", timeout=WITHIN_MS)

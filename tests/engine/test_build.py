@@ -181,9 +181,14 @@ def test_the_average_true_range_of_stops_is_worked_out_only_where_one_is_asked_f
 
 @pytest.mark.parametrize(
     ("block", "field", "expected"),
-    [({}, "stop_inside", 0), ({"stop_fill": "inside"}, "stop_inside", 1), ({"fill": "signal_close"}, "fill", 1),
-     ({"on_roll": "roll"}, "roll_over", 1), ({}, "roll_over", 0)],
-)  # fmt: skip
+    [
+        ({}, "stop_inside", 0),
+        ({"stop_fill": "inside"}, "stop_inside", 1),
+        ({"fill": "signal_close"}, "fill", 1),
+        ({"on_roll": "roll"}, "roll_over", 1),
+        ({}, "roll_over", 0),
+    ],
+)
 def test_what_a_fill_and_a_roll_are_assumed_to_be(
     tmp_path: Path, block: dict[str, Any], field: str, expected: int
 ) -> None:

@@ -96,9 +96,16 @@ def _model(symbol: str, features: tuple[str, ...] = FEATURES) -> Model:
     rng = np.random.default_rng(len(symbol) + ord(symbol[0]))
     rows = rng.uniform((0.0, -2.0, 1.0), (0.2, 2.0, 5.0), (300, 3))
     forest = RandomForestClassifier(30, max_depth=5, random_state=0).fit(rows, rng.integers(0, 2, 300))
-    return Model(strategy="ibs", symbol=symbol, features=features, threshold=0.5, n_trees=30, span=(0, 1),
-                 made_from={"parameters": parameters_digest(strategy(None), symbol), **code_digests("ibs", FEATURES)},
-                 **forests.arrays(forests.flatten(forest)))  # fmt: skip
+    return Model(
+        strategy="ibs",
+        symbol=symbol,
+        features=features,
+        threshold=0.5,
+        n_trees=30,
+        span=(0, 1),
+        made_from={"parameters": parameters_digest(strategy(None), symbol), **code_digests("ibs", FEATURES)},
+        **forests.arrays(forests.flatten(forest)),
+    )
 
 
 class Live:
@@ -177,10 +184,19 @@ def test_the_same_models_in_a_bundle_are_the_same_engine(
     """One digest, of step, settings and forests: what holds of a folder of models holds of a bundle, decision by
     decision; ZC, which it leaves out, enters nothing.
     """
-    good = {"deflated_sharpe": 1.0, "overfitting": 0.0, "paths": 5.0, "path_share": 1.0, "kept_trades": 500.0,
-            "final_kept": 100.0, "final_sharpe_probability": 1.0}  # fmt: skip
-    told = {symbol: {"confirmed": True, "sha256": read_model(path_of(models, symbol)).digest(), "measures": good}
-            for symbol in ("ES", "GC")}  # fmt: skip
+    good = {
+        "deflated_sharpe": 1.0,
+        "overfitting": 0.0,
+        "paths": 5.0,
+        "path_share": 1.0,
+        "kept_trades": 500.0,
+        "final_kept": 100.0,
+        "final_sharpe_probability": 1.0,
+    }
+    told = {
+        symbol: {"confirmed": True, "sha256": read_model(path_of(models, symbol)).digest(), "measures": good}
+        for symbol in ("ES", "GC")
+    }
     (models / "training.json").write_text(json.dumps({"instruments": told}))
     config = load_config(CONFIG, [*overrides(None, ROOTS, {}), f"strategies.ibs.bundle={tmp_path}"])
     assert promote.promote(config, "ibs", models, {}).bundle is not None
@@ -345,8 +361,18 @@ def _rooney(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_a_market_with_a_reason_gives_a_bundle_and_the_bundle_gives_better_trades(market: Path, tmp_path: Path) -> None:
     """`rooney train`, `rooney promote`, then `rooney backtest` with what was promoted: the whole way by files."""
     common = ["--data", str(market), "--symbols", "ES", "--json", "--out"]
-    done = _rooney("train", "ibs", *common, str(tmp_path / "models"), "--features", ",".join(FEATURES),
-                   "--trials", "3", "--trees", "30")  # fmt: skip
+    done = _rooney(
+        "train",
+        "ibs",
+        *common,
+        str(tmp_path / "models"),
+        "--features",
+        ",".join(FEATURES),
+        "--trials",
+        "3",
+        "--trees",
+        "30",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)["instruments"]["ES"]
     assert found["confirmed"]

@@ -61,9 +61,13 @@ def test_recorded_definitions_of_outrights_agree_with_the_table(path: Any) -> No
         if record.instrument_class != "F":
             continue
         found = definition(
-            record.asset, record.raw_symbol, record.min_price_increment, record.min_price_increment_amount,
-            record.display_factor, record.unit_of_measure_qty,
-        )  # fmt: skip
+            record.asset,
+            record.raw_symbol,
+            record.min_price_increment,
+            record.min_price_increment_amount,
+            record.display_factor,
+            record.unit_of_measure_qty,
+        )
         assert found is not None
         product = PRODUCTS[record.asset]
         assert difference(found, product.tick_size, product.point_value) is None

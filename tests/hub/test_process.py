@@ -88,12 +88,20 @@ def test_hours_and_days_equal_a_group_by_of_the_minutes(redis: PrivateRedis, und
                 groups.setdefault((bar.symbol, key(bar)), []).append(bar)
         return [
             Bar(
-                symbol, rows[0].contract, timeframe, opens, closes, rows[0].open, max(row.high for row in rows),
-                min(row.low for row in rows), rows[-1].close, sum(row.volume for row in rows),
+                symbol,
+                rows[0].contract,
+                timeframe,
+                opens,
+                closes,
+                rows[0].open,
+                max(row.high for row in rows),
+                min(row.low for row in rows),
+                rows[-1].close,
+                sum(row.volume for row in rows),
                 sum(row.trades for row in rows),
             )
             for (symbol, (opens, closes)), rows in groups.items()
-        ]  # fmt: skip
+        ]
 
     def hour(bar: Bar) -> tuple[int, int]:
         opens = bar.ts_open - bar.ts_open % HOUR_NS

@@ -31,11 +31,12 @@ def _forest(seed: int) -> tuple[RandomForestClassifier, np.ndarray]:
         max_depth=[None, 1, 3, 8][seed % 4],
         min_samples_leaf=int(rng.integers(1, 20)),
         max_leaf_nodes=[None, 7][int(seed % 7 == 0)],
-        class_weight=[None, "balanced", "balanced_subsample"][int(rng.integers(3))] if kind is RandomForestClassifier
+        class_weight=[None, "balanced", "balanced_subsample"][int(rng.integers(3))]
+        if kind is RandomForestClassifier
         else None,
         random_state=seed,
         n_jobs=1,
-    ).fit(rows, labels)  # fmt: skip
+    ).fit(rows, labels)
     return forest, np.concatenate([rng.normal(size=(ROWS // 2, n_features)) * rows.std(axis=0), _edges(forest, rng)])
 
 
@@ -100,8 +101,9 @@ def _score(row: list[float], required: list[int]) -> float:
     veto["first_node"], veto["n_trees"] = len(NODES), len(FOREST.estimators_)
     own = NODES.copy()
     own["feature"] = np.array([3, 2, 1, 0])[NODES["feature"]]
-    inputs = np.array([(column, r, 0.0, 1.0, 0.0) for column, r in zip([3, 2, 1, 0], required, strict=True)],
-                      dtypes.VETO_INPUT)  # fmt: skip
+    inputs = np.array(
+        [(column, r, 0.0, 1.0, 0.0) for column, r in zip([3, 2, 1, 0], required, strict=True)], dtypes.VETO_INPUT
+    )
     return float(entries.score(veto, inputs, np.concatenate([NODES, own]), np.array(row[::-1])))
 
 

@@ -27,19 +27,66 @@ from rooney.features import (
     calculate_sma,
 )
 from rooney.features.arrays import FAST, over_series
-from rooney.features.registry import Kernel
+from rooney.features.kernel import Kernel
 from tests.support.indicators import F64, digests, length, run, walk
 
 # StockCharts ChartSchool, "Relative Strength Index (RSI)", its spreadsheet cs-rsi: QQQQ closes and 14-day RSI.
 CHARTSCHOOL_CLOSES = [
-    44.3389, 44.0902, 44.1497, 43.6124, 44.3278, 44.8264, 45.0955, 45.4245, 45.8433, 46.0826, 45.8931,
-    46.0328, 45.6140, 46.2820, 46.2820, 46.0028, 46.0328, 46.4116, 46.2222, 45.6439, 46.2122, 46.2521,
-    45.7137, 46.4515, 45.7835, 45.3548, 44.0288, 44.1783, 44.2181, 44.5672, 43.4205, 42.6628, 43.1314,
-]  # fmt: skip
+    44.3389,
+    44.0902,
+    44.1497,
+    43.6124,
+    44.3278,
+    44.8264,
+    45.0955,
+    45.4245,
+    45.8433,
+    46.0826,
+    45.8931,
+    46.0328,
+    45.6140,
+    46.2820,
+    46.2820,
+    46.0028,
+    46.0328,
+    46.4116,
+    46.2222,
+    45.6439,
+    46.2122,
+    46.2521,
+    45.7137,
+    46.4515,
+    45.7835,
+    45.3548,
+    44.0288,
+    44.1783,
+    44.2181,
+    44.5672,
+    43.4205,
+    42.6628,
+    43.1314,
+]
 CHARTSCHOOL_RSI = [
-    70.53, 66.32, 66.55, 69.41, 66.36, 57.97, 62.93, 63.26, 56.06, 62.38, 54.71, 50.42, 39.99, 41.46, 41.87,
-    45.46, 37.30, 33.08, 37.77,
-]  # fmt: skip
+    70.53,
+    66.32,
+    66.55,
+    69.41,
+    66.36,
+    57.97,
+    62.93,
+    63.26,
+    56.06,
+    62.38,
+    54.71,
+    50.42,
+    39.99,
+    41.46,
+    41.87,
+    45.46,
+    37.30,
+    33.08,
+    37.77,
+]
 
 
 VALUE = st.floats(-1e6, 1e6, allow_nan=False).map(lambda x: round(x, 3))
@@ -47,9 +94,21 @@ RANKS = ("percentile", "percentile_strict")
 MOVING = [name for name, kernel in KERNELS.items() if kernel.inputs != "time"]
 # NaN for a reason of their own even when warm: no pivot yet, nothing to divide by.
 SOMETIMES_NAN = {
-    "pivot_high", "pivot_low", "pivot_higher_high", "return_pct", "drift", "ratio", "from_number", "bollinger_position",
-    "bollinger_excess", "bollinger_width", "bollinger_position_v1", "bollinger_width_v1", "inside_pivots", "ratio_v1",
-}  # fmt: skip
+    "pivot_high",
+    "pivot_low",
+    "pivot_higher_high",
+    "return_pct",
+    "drift",
+    "ratio",
+    "from_number",
+    "bollinger_position",
+    "bollinger_excess",
+    "bollinger_width",
+    "bollinger_position_v1",
+    "bollinger_width_v1",
+    "inside_pivots",
+    "ratio_v1",
+}
 # Recursions on price levels: equal but for rounding. All others keep what they have seen, and shift to the same bits.
 ROUNDED = {"ema", "psar"}
 

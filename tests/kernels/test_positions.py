@@ -760,7 +760,11 @@ def live_and_scanned(folder: Path, bars: pl.DataFrame, strategy: StrategyConfig)
 
 EVERYTHING = {
     "strategy_params": {
-        "stop_percent": 2.0, "target_percent": 2.0, "trail_atr": 3.0, "stop_atr_bars": 1, "time_stop_bars": 40,
+        "stop_percent": 2.0,
+        "target_percent": 2.0,
+        "trail_atr": 3.0,
+        "stop_atr_bars": 1,
+        "time_stop_bars": 40,
     },
     "filters": {
         "x": {"feature": "close", "timeframe": "1min", "low": 100.0},
@@ -771,7 +775,7 @@ EVERYTHING = {
     "no_entry_windows": ["10:00-10:30"],
     "auto_close": "13:00",
     "daily_stop_loss": 900,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,46 @@ ENTRY, EXIT = Role.ENTRY, Role.EXIT
 def held(side: Side = Side.LONG, pending: Pending = Pending.NONE, acknowledged: bool = False) -> Held:
     quantity, number = (2, 202606) if side else (0, 0)
     return Held(
-        "ES", side, quantity, number, MARK, 100.0, 3, math.nan, math.nan, math.nan, 0.0, 101.0, 202606, pending,
-        Side.LONG, 1, 202606, acknowledged,
-    )  # fmt: skip
+        "ES",
+        side,
+        quantity,
+        number,
+        MARK,
+        100.0,
+        3,
+        math.nan,
+        math.nan,
+        math.nan,
+        0.0,
+        101.0,
+        202606,
+        pending,
+        Side.LONG,
+        1,
+        202606,
+        acknowledged,
+    )
 
 
 def order(seq: int, role: Role, state: State, applied: bool = False, said: Said = Said.NOBODY, event: int = 0) -> Order:
     last = Event(event or seq * 10, f"{seq:016x}", state, MARK, MARK, 0, "", said)
     return Order(
-        last.intent, "a", "paper", "ES", "MESM6", "MESM2026", role, Side.LONG, 1, "rule", math.nan, MARK, seq,
-        events=(last,), is_applied=applied,
-    )  # fmt: skip
+        last.intent,
+        "a",
+        "paper",
+        "ES",
+        "MESM6",
+        "MESM2026",
+        role,
+        Side.LONG,
+        1,
+        "rule",
+        math.nan,
+        MARK,
+        seq,
+        events=(last,),
+        is_applied=applied,
+    )
 
 
 def stated(side: int, quantity: int, after_event: int) -> Act:
@@ -56,13 +85,15 @@ CLOSED = {
     "entry refused": (held(Side.FLAT, Pending.ENTRY), (NEW[State.REFUSED],)),
     "entry dropped": (held(Side.FLAT, Pending.ENTRY), (NEW[State.DROPPED],)),
     "entry said not to be filled": (
-        held(Side.FLAT, Pending.UNCERTAIN), (order(1, ENTRY, State.RESOLVED, said=Said.NOT_FILLED),),
+        held(Side.FLAT, Pending.UNCERTAIN),
+        (order(1, ENTRY, State.RESOLVED, said=Said.NOT_FILLED),),
     ),
     "entry unconfirmed, then an exit acknowledged": (
-        held(Side.FLAT, Pending.UNCERTAIN), (NEW[State.UNCONFIRMED], order(2, EXIT, State.ACKNOWLEDGED)),
+        held(Side.FLAT, Pending.UNCERTAIN),
+        (NEW[State.UNCONFIRMED], order(2, EXIT, State.ACKNOWLEDGED)),
     ),
     "stated flat": (held(), (BOOKED,), (stated(0, 0, 99),)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CLOSED)
@@ -77,26 +108,37 @@ OPEN = {
     "held, exit unconfirmed": (held(pending=Pending.EXIT), (BOOKED, order(2, EXIT, State.UNCONFIRMED)), True),
     "held, exit refused": (held(pending=Pending.EXIT), (BOOKED, order(2, EXIT, State.REFUSED)), True),
     "held, exit said not to be filled": (
-        held(), (BOOKED, order(2, EXIT, State.RESOLVED, said=Said.NOT_FILLED)), True,
+        held(),
+        (BOOKED, order(2, EXIT, State.RESOLVED, said=Said.NOT_FILLED)),
+        True,
     ),
     "held, an exit of before": (
-        held(), (order(1, EXIT, State.ACKNOWLEDGED), order(2, ENTRY, State.ACKNOWLEDGED)), True,
+        held(),
+        (order(1, EXIT, State.ACKNOWLEDGED), order(2, ENTRY, State.ACKNOWLEDGED)),
+        True,
     ),
     "entry on its way": (held(Side.FLAT, Pending.ENTRY), (NEW[State.SENDING],), False),
     "entry acknowledged, not heard of": (held(Side.FLAT, Pending.ENTRY), (NEW[State.ACKNOWLEDGED],), False),
     "entry acknowledged, not booked": (held(Side.FLAT, Pending.ENTRY, True), (BOOKED,), False),
     "entry unconfirmed": (held(Side.FLAT, Pending.ENTRY), (NEW[State.UNCONFIRMED],), False),
     "entry unconfirmed, heard of": (
-        held(Side.FLAT, Pending.UNCERTAIN), (order(1, ENTRY, State.UNCONFIRMED, applied=True),), False,
+        held(Side.FLAT, Pending.UNCERTAIN),
+        (order(1, ENTRY, State.UNCONFIRMED, applied=True),),
+        False,
     ),
     "entry said to be filled": (
-        held(Side.FLAT, Pending.UNCERTAIN), (order(1, ENTRY, State.RESOLVED, said=Said.FILLED),), False,
+        held(Side.FLAT, Pending.UNCERTAIN),
+        (order(1, ENTRY, State.RESOLVED, said=Said.FILLED),),
+        False,
     ),
     "stated open": (held(Side.FLAT), (), True, (stated(-1, 3, 0),)),
     "stated flat, then an entry": (
-        held(Side.FLAT, Pending.ENTRY), (NEW[State.ACKNOWLEDGED],), False, (stated(0, 0, 5),),
+        held(Side.FLAT, Pending.ENTRY),
+        (NEW[State.ACKNOWLEDGED],),
+        False,
+        (stated(0, 0, 5),),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OPEN)

@@ -503,11 +503,15 @@ def test_a_ledger_of_the_schema_before_is_brought_up_to_date_with_all_it_holds(p
     new = Ledger(tmp_path / "new.sqlite", "ibs")
     assert schema(path) == schema(tmp_path / "new.sqlite")
     assert [(one.seq, one.contract, math.isnan(one.stop_price)) for one in opened.intents()] == [
-        (1, "ESM6", True), (2, "ESM6", True), (3, "NQM6", True),
-    ]  # fmt: skip
+        (1, "ESM6", True),
+        (2, "ESM6", True),
+        (3, "NQM6", True),
+    ]
     assert [(e.state, e.said) for e in opened.events(intent(3).id)] == [
-        (State.PLANNED, Said.NOBODY), (State.SENDING, Said.NOBODY), (State.UNCONFIRMED, Said.NOBODY),
-    ]  # fmt: skip
+        (State.PLANNED, Said.NOBODY),
+        (State.SENDING, Said.NOBODY),
+        (State.UNCONFIRMED, Said.NOBODY),
+    ]
     assert opened.finished().ts_mark == 180  # type: ignore[union-attr]
     commit(opened, 240, intent(4, stop_price=99.5))
     assert opened.intent(intent(4).id).stop_price == 99.5

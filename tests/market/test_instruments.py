@@ -31,10 +31,27 @@ ON = date(2025, 10, 1)
 
 @pytest.mark.parametrize(
     ("root", "tick_value"),
-    [("ES", 12.5), ("NQ", 5), ("RTY", 5), ("YM", 5), ("CL", 10), ("NG", 10), ("6A", 5), ("6B", 6.25), ("6C", 5),
-     ("6M", 5), ("6N", 5), ("6S", 6.25), ("HG", 12.5), ("SI", 25), ("GC", 10),
-     ("ZC", 12.5), ("ZS", 12.5), ("ZW", 12.5)],
-)  # fmt: skip
+    [
+        ("ES", 12.5),
+        ("NQ", 5),
+        ("RTY", 5),
+        ("YM", 5),
+        ("CL", 10),
+        ("NG", 10),
+        ("6A", 5),
+        ("6B", 6.25),
+        ("6C", 5),
+        ("6M", 5),
+        ("6N", 5),
+        ("6S", 6.25),
+        ("HG", 12.5),
+        ("SI", 25),
+        ("GC", 10),
+        ("ZC", 12.5),
+        ("ZS", 12.5),
+        ("ZW", 12.5),
+    ],
+)
 def test_a_tick_is_worth_what_the_exchange_says(root: str, tick_value: float) -> None:
     assert PRODUCTS[root].point_value * PRODUCTS[root].tick_size == pytest.approx(tick_value, rel=1e-12)
 

@@ -22,18 +22,44 @@ integers = st.integers(-(2**63), 2**64 - 1)
 prices = st.floats(allow_nan=False)
 texts = st.text(max_size=12)
 bars = st.builds(
-    Bar, texts, texts, st.sampled_from(["1min", "hourly", "daily"]), integers, integers, prices, prices, prices, prices,
-    integers, integers, integers, integers,
-)  # fmt: skip
+    Bar,
+    texts,
+    texts,
+    st.sampled_from(["1min", "hourly", "daily"]),
+    integers,
+    integers,
+    prices,
+    prices,
+    prices,
+    prices,
+    integers,
+    integers,
+    integers,
+    integers,
+)
 rolls = st.builds(Roll, texts, texts, texts, prices, prices, integers, texts)
 minutes = st.builds(
-    Minute, integers, st.lists(rolls, max_size=3), st.lists(bars, max_size=4),
-    st.dictionaries(texts, integers, max_size=4), integers, integers, integers,
-)  # fmt: skip
+    Minute,
+    integers,
+    st.lists(rolls, max_size=3),
+    st.lists(bars, max_size=4),
+    st.dictionaries(texts, integers, max_size=4),
+    integers,
+    integers,
+    integers,
+)
 statuses = st.builds(
-    HubStatus, texts, integers, integers, integers, integers, integers, st.dictionaries(texts, integers, max_size=4),
-    st.dictionaries(texts, texts, max_size=4), texts,
-)  # fmt: skip
+    HubStatus,
+    texts,
+    integers,
+    integers,
+    integers,
+    integers,
+    integers,
+    st.dictionaries(texts, integers, max_size=4),
+    st.dictionaries(texts, texts, max_size=4),
+    texts,
+)
 DECODERS = {Bar: decode_bar, Minute: decode_minute, Roll: decode_roll, HubStatus: decode_status}
 messages = st.one_of(bars, minutes, rolls, statuses)
 Message = Bar | Minute | Roll | HubStatus

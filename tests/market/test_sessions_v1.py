@@ -46,8 +46,9 @@ def test_sundays_first_hour_is_a_day_of_its_own() -> None:
 def test_a_new_york_products_day_ends_where_its_session_does(group: str) -> None:
     assert times(group, "2026-03-11 10:00") == [("Tue 17:00", "Wed 16:00")]
     assert oldclock.day_at(group, chicago("2026-03-11 10:00")) == (
-        chicago("2026-03-10 17:00"), chicago("2026-03-11 17:00")
-    )  # fmt: skip
+        chicago("2026-03-10 17:00"),
+        chicago("2026-03-11 17:00"),
+    )
 
 
 @pytest.mark.parametrize(("day", "offset"), [("2026-03-06", 6), ("2026-03-11", 5)])

@@ -134,14 +134,23 @@ def test_the_portfolio_says_which_instruments_and_the_search_which_parameters(tm
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("optimize.json", {"strategy_params": {}, "measures": {"overfitting": 0.6}},
-         "the parameters: probability of overfitting 0.60 (most 0.20)"),
-        ("optimize.json", {"strategy_params": {}, "confirmed": False, "reasons": ["the final period lost 1 USD"]},
-         "the parameters: the final period lost 1 USD"),
-        ("portfolio.json", {"instruments": [], "selected": ["ES", "NQ"], "confirmed": False, "reasons": ["luck"]},
-         "the portfolio: luck"),
+        (
+            "optimize.json",
+            {"strategy_params": {}, "measures": {"overfitting": 0.6}},
+            "the parameters: probability of overfitting 0.60 (most 0.20)",
+        ),
+        (
+            "optimize.json",
+            {"strategy_params": {}, "confirmed": False, "reasons": ["the final period lost 1 USD"]},
+            "the parameters: the final period lost 1 USD",
+        ),
+        (
+            "portfolio.json",
+            {"instruments": [], "selected": ["ES", "NQ"], "confirmed": False, "reasons": ["luck"]},
+            "the portfolio: luck",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_search_or_a_portfolio_that_does_not_hold_promotes_nothing(
     file: str, content: Any, said: str, one: Config, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,7 +249,7 @@ DAMAGES: dict[str, tuple[Callable[[bundle.Bundle], object], str]] = {
         r"was promoted with other strategy than this version",
     ),
     "a feature unknown here": (lambda b: _renamed(b, features=["moon"]), r"moon"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -269,7 +278,7 @@ def test_what_is_torn_is_whole_again_once_it_is_promoted_again(held: bundle.Bund
         ({"overrides": {"NQ": {"strategy_params": {"buy": 100.5}}}}, r"strategy_params\.buy of NQ: is 100\.5 here"),
         ({"models_path": "models"}, r"strategies\.a\.models_path: models come with the bundle"),
     ],
-)  # fmt: skip
+)
 def test_a_block_that_says_otherwise_than_its_bundle_is_refused(
     block: dict[str, Any], said: str, held: bundle.Bundle, tmp_path: Path
 ) -> None:

@@ -30,10 +30,16 @@ def made(symbol: str = "ES", features: tuple[str, ...] = FEATURES, seed: int = 0
     rows = rng.normal(size=(200, len(features)))
     forest = RandomForestClassifier(10, max_depth=4, random_state=seed).fit(rows, (rows[:, 0] > 0).astype(int))
     fields: dict[str, Any] = {
-        "strategy": "ibs", "symbol": symbol, "features": features, "threshold": 0.5, "n_trees": 10,
+        "strategy": "ibs",
+        "symbol": symbol,
+        "features": features,
+        "threshold": 0.5,
+        "n_trees": 10,
         "span": (1_700_000_000_000_000_000, 1_750_000_000_000_000_000),
-        "made_from": {"data": "0" * 64}, "versions": {"scikit-learn": "1.9"}, "measures": {"sharpe": 1.5},
-    }  # fmt: skip
+        "made_from": {"data": "0" * 64},
+        "versions": {"scikit-learn": "1.9"},
+        "measures": {"sharpe": 1.5},
+    }
     return Model(**(fields | forests.arrays(forests.flatten(forest)) | changes))
 
 
@@ -125,7 +131,7 @@ _FIRST_CHILD[_FIRST_CHILD > 0] = 1
         ({"threshold": 1.5}, "threshold 1.5"),
         ({"measures": {"sharpe": math.inf}}, "infinite sharpe"),
     ],
-)  # fmt: skip
+)
 def test_what_no_model_can_be_is_neither_written_nor_read(changes: dict[str, Any], said: str) -> None:
     wrong = msgspec.structs.replace(made(), **changes)
     with pytest.raises(ModelError, match=f"model of ES: .*{said}"):

@@ -125,8 +125,10 @@ def test_a_book_is_decoded_by_names_whatever_their_order_and_whatever_else_is_th
     values |= {"side": side, "quantity": 3, "pending": pending, "contract": 202606, "last_contract": 202606}
     values |= {"pending_contract": 202606}
     form = "<" + "".join({"<i8": "q", "<f8": "d"}[kind] for _, kind in layout["position"])
-    account = struct.pack("<" + "".join({"<i8": "q", "<f8": "d"}[k] for _, k in layout["account"]),
-                          *[1 if kind == "<i8" else 5.0 for _, kind in layout["account"]])  # fmt: skip
+    account = struct.pack(
+        "<" + "".join({"<i8": "q", "<f8": "d"}[k] for _, k in layout["account"]),
+        *[1 if kind == "<i8" else 5.0 for _, kind in layout["account"]],
+    )
     data = account + struct.pack(form, *[values[name] for name in names]) * 2
     found, held = decode_book(msgspec.json.encode(layout).decode(), data)
     assert found == Account(5.0, 5.0, 5.0, 5.0, True, True, 1)
@@ -153,14 +155,31 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_by_all(tmp_path: Path) ->
     """The fields of a book are those of the release that wrote such ledgers."""
     layout = {
         "symbols": ["ES"],
-        "account": [["cash", "<f8"], ["equity", "<f8"], ["day_start_equity", "<f8"], ["halted", "<i8"],
-                    ["gap_date", "<i8"]],
+        "account": [
+            ["cash", "<f8"],
+            ["equity", "<f8"],
+            ["day_start_equity", "<f8"],
+            ["halted", "<i8"],
+            ["gap_date", "<i8"],
+        ],
         "position": [[name, "<f8"] for name in ("entry_price", "costs", "last_price", "left_price")]
-        + [[name, "<i8"] for name in (
-            "side", "quantity", "contract", "entry_ts", "bars_held", "pending", "pending_side", "pending_quantity",
-            "pending_contract", "acknowledged", "last_contract",
-        )],
-    }  # fmt: skip
+        + [
+            [name, "<i8"]
+            for name in (
+                "side",
+                "quantity",
+                "contract",
+                "entry_ts",
+                "bars_held",
+                "pending",
+                "pending_side",
+                "pending_quantity",
+                "pending_contract",
+                "acknowledged",
+                "last_contract",
+            )
+        ],
+    }
     book = _packed(layout["account"], {"cash": 7.0, "equity": 9.0}) + _packed(layout["position"], {"side": -1})  # type: ignore[arg-type]
     path = tmp_path / "ledger.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -177,8 +196,9 @@ def test_a_ledger_of_the_first_schema_is_read_as_it_is_by_all(tmp_path: Path) ->
     assert reading.held[0].side is Side.SHORT and math.isnan(reading.held[0].stop_price)
 
 
-@pytest.mark.parametrize("damage", ["UPDATE status SET book = x'00'", "UPDATE status SET layout = '{}'",
-                                    "DROP TABLE event"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage", ["UPDATE status SET book = x'00'", "UPDATE status SET layout = '{}'", "DROP TABLE event"]
+)
 def test_a_ledger_that_cannot_be_understood_says_so_and_stops_nobody(bench: Make, damage: str) -> None:
     one = bench("a", "b")
     one.begin(ENTERED[:2])
@@ -256,8 +276,16 @@ def test_an_exit_that_is_refused_is_critical_and_named_with_its_remedy(bench: Ma
 def _market(**changes: Any) -> Market:
     hub = HubStatus("live", NOW, NOW, NOW, 1, 0, {}, {}, instruments=changes.pop("told", {}))
     quote = Quote("ES", bar("ES", NOW, 100.0), (), None, changes.pop("quote", "open"), "ESM6", None)
-    usual: dict[str, Any] = {"away": "", "hub": hub, "info": None, "ts_tape": NOW, "version": 1,
-                             "quotes": {"ES": quote}, "gaps": 0, "repaired": 0}  # fmt: skip
+    usual: dict[str, Any] = {
+        "away": "",
+        "hub": hub,
+        "info": None,
+        "ts_tape": NOW,
+        "version": 1,
+        "quotes": {"ES": quote},
+        "gaps": 0,
+        "repaired": 0,
+    }
     return Market(**(usual | changes))
 
 

@@ -43,7 +43,7 @@ def test_a_worker_that_lives_closes_its_position_itself(bench: Make) -> None:
         "  exit ESM2026: closes long 1\n"
         "then no new entries, until rooney resume\n"
         "a: exit ESM2026 acknowledged, sent by its worker\n"
-    )  # fmt: skip
+    )
     one.more(QUIET, BUY, QUIET)
     assert (one.actions(), flat(one)) == (["buy", "exit"], True)
     assert one.read().trades[-1].cause == "operator"
@@ -75,8 +75,10 @@ def test_asked_twice_it_sends_one_exit(bench: Make) -> None:
     one.begin().kill()
     one.rooney("flatten", "a", *SURE)
     assert one.rooney("flatten", "a", *SURE).splitlines() == [
-        "a  paper  nothing is open", "then no new entries, until rooney resume", "a: nothing was open",
-    ]  # fmt: skip
+        "a  paper  nothing is open",
+        "then no new entries, until rooney resume",
+        "a: nothing was open",
+    ]
     assert one.actions() == ["buy", "exit"]
 
 
@@ -157,10 +159,10 @@ def test_a_worker_that_hangs_under_systemd_is_stopped_first(bench: Make, tmp_pat
     script = tmp_path / "bin" / "systemctl"
     script.parent.mkdir()
     script.write_text(
-        f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\n"
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
         f"case $1 in\nis-active) kill -0 {worker.pid} 2>/dev/null && echo active || echo inactive ;;\n"
         f"stop) kill -9 {worker.pid}; while kill -0 {worker.pid} 2>/dev/null; do sleep 0.05; done ;;\nesac\n"
-    )  # fmt: skip
+    )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     path = f"{script.parent}:{os.environ['PATH']}"
     one.rooney("flatten", "a", "--hung-after", 0.5, *SURE, PATH=path)

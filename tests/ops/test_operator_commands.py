@@ -129,9 +129,15 @@ def test_exported_trades_have_the_columns_of_a_backtest(bench: Make, tmp_path: P
     bars = pl.DataFrame(
         {
             "ts_open": [minute.ts_close - 60_000_000_000 for minute in ENTERED],
-            "root": "ES", "contract": "ESM6", "open": 100.0, "high": 104.25, "low": 100.0, "close": 100.0, "volume": 1,
+            "root": "ES",
+            "contract": "ESM6",
+            "open": 100.0,
+            "high": 104.25,
+            "low": 100.0,
+            "close": 100.0,
+            "volume": 1,
         }
-    ).with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC")))  # fmt: skip
+    ).with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC")))
     bars.write_parquet(tmp_path / "bars.parquet")
     exported = pl.read_parquet(out)
     of_backtest = Scan(engine(("ES",)), History(tmp_path / "bars.parquet", ["ES"], None, None)).trades()
@@ -175,8 +181,9 @@ def test_a_symbol_that_is_not_traded_is_an_error(bench: Make) -> None:
     one.begin()
     done = one.run("position", "a", "CL")
     assert (done.returncode, done.stderr) == (
-        78, "rooney: CL: a trades no such instrument; it has ES, NQ. Nothing was done\n",
-    )  # fmt: skip
+        78,
+        "rooney: CL: a trades no such instrument; it has ES, NQ. Nothing was done\n",
+    )
 
 
 @pytest.mark.parametrize("is_alive", [True, False], ids=["alive", "dead"])
@@ -241,9 +248,8 @@ def test_halt_asks_why_and_keeps_entries_out_until_resume(bench: Make) -> None:
     one.begin(ENTERED[:1])
     shown = one.rooney("halt", "a", answer="news at ten\ny\n")
     assert shown == (
-        "halt of a: no new entries; exits go on, until rooney resume a\n"
-        f"halt is on: {one.control}/a/halt\n"
-    )  # fmt: skip
+        f"halt of a: no new entries; exits go on, until rooney resume a\nhalt is on: {one.control}/a/halt\n"
+    )
     said = json.loads((one.control / "a" / "halt").read_text())
     assert (said["who"], said["reason"]) == ("ada", "news at ten")
     one.more(BUY, QUIET)
@@ -253,7 +259,7 @@ def test_halt_asks_why_and_keeps_entries_out_until_resume(bench: Make) -> None:
     assert shown == (
         "switches of a that go off:\n  halt of a: news at ten (ada)\nlatches lifted at the next minute: a\n"
         "off: halt of a\n"
-    )  # fmt: skip
+    )
     one.more(BUY, QUIET)
     assert one.actions() == ["buy"]
 
@@ -339,9 +345,12 @@ def test_no_verb_shows_the_webhook(bench: Make) -> None:
     account = one.rig.accounts[0]
     said = ""
     for arguments in (
-        ("orders",), ("orders", "--json"), ("position", "a"), ("halt", "a", "--reason", "x", "--yes"),
+        ("orders",),
+        ("orders", "--json"),
+        ("position", "a"),
+        ("halt", "a", "--reason", "x", "--yes"),
         ("flatten", "a", "--clock", "replay", "--wait", "1", "--reason", "x", "--yes"),
-    ):  # fmt: skip
+    ):
         done = one.run(*arguments)
         said += done.stdout + done.stderr
     assert account.password not in said

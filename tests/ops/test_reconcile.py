@@ -43,7 +43,7 @@ def test_a_tradovate_orders_report_gives_the_filled_orders_in_the_zone_given() -
         "1,D,1, Buy,ESM6,ES,E-mini,6961.25,1,03/11/2026 10:04:05,1, Filled,,3/11/26,1,,Market,,,1,6961.25\n"
         "2,D,2, Sell,ESM6,ES,E-mini,,,,2, Canceled,,3/11/26,1,,Limit,6970,,,\n"
         "3,D,3, Sell,ESM6,ES,E-mini,6970,1,03/11/2026 10:06:00,3, Canceled,,3/11/26,3,,Limit,6970,,1,6970\n"
-    )  # fmt: skip
+    )
     fills = parse_statement(text, "o.csv", CHICAGO)
     assert [(fill.side, fill.quantity, fill.price) for fill in fills] == [(1, 1, 6961.25), (-1, 1, 6970.0)]
     assert fills[0].ts_ns == AT + 5_000_000_000
@@ -255,5 +255,6 @@ def test_a_file_that_cannot_be_read_is_a_failure(bench: Make, tmp_path: Path) ->
     one.begin(ENTERED[:1])
     done: Any = one.run("reconcile", "a", tmp_path / "none.csv")
     assert (done.returncode, done.stderr) == (
-        2, f"rooney: {tmp_path}/none.csv: cannot be read: No such file or directory; nothing was compared\n",
-    )  # fmt: skip
+        2,
+        f"rooney: {tmp_path}/none.csv: cannot be read: No such file or directory; nothing was compared\n",
+    )

@@ -179,11 +179,19 @@ def _rules(**changes: object) -> why.Rules:
     scripted = load(SCRIPTED)
     params = {name: param.default for name, param in scripted.params.items()}
     usual: dict[str, object] = {
-        "timeframe": "1min", "params": {"ES": params}, "filters": {},
+        "timeframe": "1min",
+        "params": {"ES": params},
+        "filters": {},
         "rules": {name: getattr(scripted, name) for name in ("should_enter_long", "should_enter_short")},
-        "max_positions": 2, "daily_stop_loss": 2_500.0, "drawdown_halt": 0.0, "reentry_wait_s": 0.0,
-        "close_margin_s": 0.0, "entry_windows": (), "no_entry_windows": (), "thresholds": {},
-    }  # fmt: skip
+        "max_positions": 2,
+        "daily_stop_loss": 2_500.0,
+        "drawdown_halt": 0.0,
+        "reentry_wait_s": 0.0,
+        "close_margin_s": 0.0,
+        "entry_windows": (),
+        "no_entry_windows": (),
+        "thresholds": {},
+    }
     return why.Rules(**(usual | changes))  # type: ignore[arg-type]
 
 
@@ -234,8 +242,14 @@ def test_why_as_json_carries_features_and_the_order_s_life(bench: Make) -> None:
     assert [event["state"] for event in answer["orders"][0]["events"]] == ["planned", "sending", "acknowledged"]
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(("nobody",), "unknown strategy"), (("a", "ZZ"), "not traded by a"),
-                                                  (("a", "ES", "--at", "noon"), "--at: expected")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nobody",), "unknown strategy"),
+        (("a", "ZZ"), "not traded by a"),
+        (("a", "ES", "--at", "noon"), "--at: expected"),
+    ],
+)
 def test_what_cannot_be_asked_is_refused_with_what_can(bench: Make, arguments: tuple[str, ...], words: str) -> None:
     one = bench()
     one.begin(ENTERED[:1])
@@ -250,8 +264,13 @@ _BOUND = st.one_of(st.just(math.nan), st.floats(-5, 70), st.integers(-2, 65).map
 def test_a_filter_is_judged_as_the_step_judges_it(
     value: float, low: float, width: float, allowed: set[int], passes_missing: bool
 ) -> None:
-    one = Filter(Feature("close", "1min"), low=low, high=low + width, allowed=tuple(allowed),
-                 missing="pass" if passes_missing else "block")  # fmt: skip
+    one = Filter(
+        Feature("close", "1min"),
+        low=low,
+        high=low + width,
+        allowed=tuple(allowed),
+        missing="pass" if passes_missing else "block",
+    )
     filters = np.zeros(1, dtypes.FILTER)
     filters[0] = (0, one.low, one.high, one.above, one.below, one.mask, int(passes_missing))
     refusing = entries.first_refusing(filters, np.array([value]))

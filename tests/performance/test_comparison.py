@@ -180,9 +180,13 @@ def test_ledgers_are_compared_without_what_only_research_needs(traded: Bench) ->
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
         env={"PATH": "/usr/bin:/bin", **traded.rig.env},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "100.0% the same" in done.stdout
 
@@ -195,18 +199,18 @@ def hour(h: int, minute: int = 0) -> str:
 
 
 def test_the_known_defects_of_the_old_live_system_are_told_by_their_letters(tmp_path: Path) -> None:
-    path = old_database(tmp_path / "trades.db", [
-        (hour(11), hour(13), hour(13, 1)),  # the same
-        (hour(15), hour(17), hour(17, 1)),  # an hour late
-        (hour(18), hour(18, 4), hour(18, 5)),  # bars of one minute at the top of the hour
-        (hour(19, 10), hour(20, 30), "2026-03-12T09:00:00"),  # written after a restart
-    ])  # fmt: skip
+    path = old_database(
+        tmp_path / "trades.db",
+        [
+            (hour(11), hour(13), hour(13, 1)),  # the same
+            (hour(15), hour(17), hour(17, 1)),  # an hour late
+            (hour(18), hour(18, 4), hour(18, 5)),  # bars of one minute at the top of the hour
+            (hour(19, 10), hour(20, 30), "2026-03-12T09:00:00"),  # written after a restart
+        ],
+    )
     old = read_run(str(path), tmp_path)
     at = [int(datetime.fromisoformat(hour(h)).replace(tzinfo=UTC).timestamp()) * 10**9 for h in (11, 14)]
-    ours = [
-        Trade("ES", "ESM6", 1, 1, ts, 100.0, ts + 2 * HOUR_NS, 101.0, "rule", 47.5, 2.5, 2)
-        for ts in at
-    ]  # fmt: skip
+    ours = [Trade("ES", "ESM6", 1, 1, ts, 100.0, ts + 2 * HOUR_NS, 101.0, "rule", 47.5, 2.5, 2) for ts in at]
     new = Run("new", Kind.BACKTEST, tuple(ours), at[0], at[0] + 24 * HOUR_NS, "hourly")
     found = compare_all([old, new], 0.05, 1, None, None, None)
     texts = [one.text[0] for one in found.comparisons[0].differences if one.cause is Cause.OLD_DEFECT]
@@ -233,8 +237,16 @@ def test_profile_v1_is_clean_against_the_recorded_trades(tmp_path: Path) -> None
     """`rooney backtest` on the recorded hours, with the old system's costs and without the limit it did not have."""
     hours = pl.read_parquet(RECORDED / "bars_hourly.parquet").filter(pl.col("symbol") == "6A")
     at = pl.col("datetime").dt.replace_time_zone("America/Chicago").dt.convert_time_zone("UTC").alias("ts_open")
-    bars = hours.select(at, pl.col("symbol").alias("root"), pl.lit("hourly").alias("timeframe"),
-                        "open", "high", "low", "close", "volume")  # fmt: skip
+    bars = hours.select(
+        at,
+        pl.col("symbol").alias("root"),
+        pl.lit("hourly").alias("timeframe"),
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+    )
     bars.write_parquet(tmp_path / "hours.parquet")
     with (RECORDED / "trades.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["symbol"] == "6A"]
@@ -243,8 +255,13 @@ def test_profile_v1_is_clean_against_the_recorded_trades(tmp_path: Path) -> None
         writer.writeheader()
         writer.writerows(rows)
     config = CONFIG
-    changes = ("strategies.ibs.instruments=[6A]", "strategies.ibs.profile=v1", "instruments.6A.slippage_ticks=0",
-               "strategies.ibs.daily_stop_loss=1000000", "strategies.ibs.on_missing_model=trade")  # fmt: skip
+    changes = (
+        "strategies.ibs.instruments=[6A]",
+        "strategies.ibs.profile=v1",
+        "instruments.6A.slippage_ticks=0",
+        "strategies.ibs.daily_stop_loss=1000000",
+        "strategies.ibs.on_missing_model=trade",
+    )
     argv = ["backtest", "ibs", "--config", str(config), "--data", str(tmp_path / "hours.parquet")]
     argv += [word for change in changes for word in ("--set", change)]
     CliRunner().invoke(cli, [*argv, "--out", str(tmp_path / "v1"), "--decisions"], catch_exceptions=False)

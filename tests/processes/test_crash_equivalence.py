@@ -117,9 +117,13 @@ def _hold(gateway: Gateway, redis: PrivateRedis) -> None:
 def _configuration(directory: Path, redis: PrivateRedis) -> Path:
     path = directory / "config.yml"
     block = {
-        "strategy": str(ROOT / "bench" / "often.py"), "mode": "paper", "broker_account": "${WEBHOOK}",
-        "instruments": ["ES", "NQ"], "reentry_wait_s": 0, "daily_stop_loss": 1e9,
-    }  # fmt: skip
+        "strategy": str(ROOT / "bench" / "often.py"),
+        "mode": "paper",
+        "broker_account": "${WEBHOOK}",
+        "instruments": ["ES", "NQ"],
+        "reentry_wait_s": 0,
+        "daily_stop_loss": 1e9,
+    }
     config = {
         "data_hub": {"redis_socket": redis.socket},
         "instruments": {"ES": {}, "NQ": {}},

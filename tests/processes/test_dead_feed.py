@@ -73,10 +73,12 @@ def test_an_entry_on_a_quiet_market_goes_out(redis: PrivateRedis, zygote: Zygote
 
 @pytest.mark.parametrize(
     "script",
-    [faults.Unreachable(at_ns=START + STRIKE * MINUTE_NS + 30 * SECOND, seconds=OUTAGE_S),
-     faults.Silence(at_ns=START + STRIKE * MINUTE_NS + 30 * SECOND)],
+    [
+        faults.Unreachable(at_ns=START + STRIKE * MINUTE_NS + 30 * SECOND, seconds=OUTAGE_S),
+        faults.Silence(at_ns=START + STRIKE * MINUTE_NS + 30 * SECOND),
+    ],
     ids=["connection refused", "half open"],
-)  # fmt: skip
+)
 def test_an_entry_on_minutes_of_a_dead_feed_is_decided_and_never_sent_an_exit_is_sent(
     redis: PrivateRedis, zygote: Zygote, tmp_path: Path, script: faults.Fault
 ) -> None:

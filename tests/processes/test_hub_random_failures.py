@@ -196,10 +196,14 @@ def run(machine: type[HubMachine], examples: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=12, deadline=None, suppress_health_check=checks, database=None,
+            max_examples=examples,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=checks,
+            database=None,
             report_multiple_bugs=False,
         ),
-    )  # fmt: skip
+    )
 
 
 def test_whatever_happens_in_whatever_order_the_bars_are_the_markets_or_say_that_they_may_not_be() -> None:

@@ -173,9 +173,11 @@ def test_the_status_of_a_hub_without_the_newer_fields_is_still_read(redis: Priva
     """A worker may be newer than the hub, and the other way round."""
     import msgspec
 
-    old = {name: value for name, value in msgspec.structs.asdict(
-        HubStatus("live", 1, 2, 3, 4, 5, {}, {"ES": "ESZ5"})
-    ).items() if name != "instruments"}  # fmt: skip
+    old = {
+        name: value
+        for name, value in msgspec.structs.asdict(HubStatus("live", 1, 2, 3, 4, 5, {}, {"ES": "ESZ5"})).items()
+        if name != "instruments"
+    }
     bus = redis.bus()
     bus._redis.set("hub:status", msgspec.msgpack.encode(old | {"later": [1]}))
     status = bus.status()

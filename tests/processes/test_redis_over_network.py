@@ -132,8 +132,23 @@ def certificates(directory: Path) -> Path:
     openssl("req", "-x509", *new, "-days", "2", "-subj", "/CN=a CA", "-keyout", "ca.key", "-out", "ca.pem")
     openssl("req", *new, "-subj", "/CN=redis", "-keyout", "redis.key", "-out", "redis.csr")
     (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "redis.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", "redis.pem")  # fmt: skip
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        "redis.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+        "-out",
+        "redis.pem",
+    )
     return directory / "ca.pem"
 
 

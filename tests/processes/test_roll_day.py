@@ -33,15 +33,27 @@ class Day:
     """What a worker with a position in the old contract makes of the day after `before_ns`."""
 
     def __init__(
-        self, redis: PrivateRedis, zygote: Zygote, tmp_path: Path, source: Source, *,
-        old: Contract, new: Contract, before_ns: int, end_ns: int, old_last: float, new_last: float,
-    ) -> None:  # fmt: skip
+        self,
+        redis: PrivateRedis,
+        zygote: Zygote,
+        tmp_path: Path,
+        source: Source,
+        *,
+        old: Contract,
+        new: Contract,
+        before_ns: int,
+        end_ns: int,
+        old_last: float,
+        new_last: float,
+    ) -> None:
         """The last three minutes of the day before are on the tape: a signal, its fill, and a quiet one."""
         rig = Rig(tmp_path, Path(redis.socket), zygote)
         rig.blocks["a"] |= {
-            "mode": "dry", "broker_account": None, "instruments": ["ES"],
+            "mode": "dry",
+            "broker_account": None,
+            "instruments": ["ES"],
             "strategy_params": {"buy": old_last, "sell": -1.0, "leave": -2.0},
-        }  # fmt: skip
+        }
         day = sessions.trade_date(before_ns - 1)
         with contextlib.closing(rig):
             worker = rig.start()
@@ -114,9 +126,17 @@ def test_the_real_roll_of_december_2013_closes_the_old_contract_and_goes_on_in_t
     opened_ns = sessions.session_open_ns("equity", date(2013, 12, 16))
     end_ns = int(opens.max()) + MINUTE_NS
     day = Day(
-        redis, zygote, tmp_path, source, old=old, new=new, before_ns=before_ns, end_ns=end_ns,
-        old_last=1700.0, new_last=1694.5,
-    )  # fmt: skip
+        redis,
+        zygote,
+        tmp_path,
+        source,
+        old=old,
+        new=new,
+        before_ns=before_ns,
+        end_ns=end_ns,
+        old_last=1700.0,
+        new_last=1694.5,
+    )
     day.check(old, new, opened_ns + MINUTE_NS, 1700.0, 1694.5)  # prices that the real day does not see again
     expected = table.filter(pl.col("symbol") == "ESH4").sort("ts_event")
     rows = list(zip(*(expected[name].to_list() for name in ("open", "high", "low", "close")), strict=True))
@@ -134,8 +154,16 @@ def test_a_made_roll_day_closes_the_old_contract_in_the_first_entry_of_the_sessi
     source = Until(Market(first=wednesday, roots=["ES"], trades_per_minute=200, rolls={"ES": tuesday}), end_ns)
     before_ns = sessions.session_close_ns("equity", tuesday) - 30 * MINUTE_NS
     day = Day(
-        redis, zygote, tmp_path, source, old=old, new=new, before_ns=before_ns, end_ns=end_ns,
-        old_last=6800.0, new_last=6860.0,
-    )  # fmt: skip
+        redis,
+        zygote,
+        tmp_path,
+        source,
+        old=old,
+        new=new,
+        before_ns=before_ns,
+        end_ns=end_ns,
+        old_last=6800.0,
+        new_last=6860.0,
+    )
     day.check(old, new, opened_ns + MINUTE_NS, 6800.0, 6860.0)
     assert deadline(old) > wednesday

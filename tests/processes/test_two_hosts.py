@@ -48,9 +48,7 @@ class Site:
         path.write_text(
             yaml.safe_dump(
                 {
-                    "databento": {
-                        "api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": self.gateway.port
-                    },
+                    "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": self.gateway.port},
                     "data_hub": {
                         "redis_sentinels": self.cluster.addresses(),
                         "redis_service": SERVICE,
@@ -64,7 +62,7 @@ class Site:
                 },
                 sort_keys=False,
             )
-        )  # fmt: skip
+        )
         return path
 
     def _start(self, host: Host, name: str, user: str, *argv: str) -> Part:
@@ -234,9 +232,16 @@ def test_through_partitions_and_a_primary_that_dies_the_tape_is_dense_and_every_
 def test_from_either_host_a_worker_s_user_writes_nothing_and_reads_nothing_else() -> None:
     directory = Path(tempfile.mkdtemp(prefix="rooney-2-"))
     forbidden = (
-        "XADD market:tape * m x", "SET hub:status x", "DEL market:tape", "GET other", "KEYS *", "CONFIG GET *",
-        "REPLICAOF NO ONE", "FAILOVER", "SHUTDOWN NOSAVE",
-    )  # fmt: skip
+        "XADD market:tape * m x",
+        "SET hub:status x",
+        "DEL market:tape",
+        "GET other",
+        "KEYS *",
+        "CONFIG GET *",
+        "REPLICAOF NO ONE",
+        "FAILOVER",
+        "SHUTDOWN NOSAVE",
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         net = stack.enter_context(network("a", "b", "c"))

@@ -80,8 +80,13 @@ def test_the_currencies_roll_at_the_open_and_no_bar_is_of_the_old_contract(
     assert summary["rolls"] == {root: f"{root}M6" for root in ("6A", "6B", "6C", "6M", "6N", "6S")}
     contracts = pl.read_parquet(out / "bars.parquet").select("symbol", "contract").unique()
     assert sorted(contracts.filter(pl.col("symbol").str.starts_with("6"))["contract"]) == [
-        "6AM6", "6BM6", "6CM6", "6MM6", "6NM6", "6SM6",
-    ]  # fmt: skip
+        "6AM6",
+        "6BM6",
+        "6CM6",
+        "6MM6",
+        "6NM6",
+        "6SM6",
+    ]
 
 
 def test_a_session_takes_well_under_ninety_seconds(session: tuple[dict[str, Any], Path]) -> None:
@@ -186,9 +191,12 @@ def test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisio
     _, out = replayed(GC_TRADES)
     config = load_config(
         ROOT / "config.multi_alpha.yml",
-        ["strategies.ibs.instruments=[GC]", "strategies.breakout.instruments=[GC]",
-         "strategies.breakout.strategy_params={}"],
-    )  # fmt: skip
+        [
+            "strategies.ibs.instruments=[GC]",
+            "strategies.breakout.instruments=[GC]",
+            "strategies.breakout.strategy_params={}",
+        ],
+    )
     for name in ("ibs", "breakout"):
         strategy = config.strategy(name)
         result = backtest.run(strategy, History(out / "bars.parquet", ["GC"]))

@@ -129,9 +129,20 @@ def test_the_history_is_what_would_have_been_streamed() -> None:
         of_minute = trades[minutes == minute]
         prices = of_minute["price"] / PRICE_SCALE
         expected.append(
-            Bar("6N", "6NH6", "1min", minute, minute + MINUTE_NS, prices[0], prices.max(), prices.min(), prices[-1],
-                int(of_minute["size"].sum()), len(of_minute))
-        )  # fmt: skip
+            Bar(
+                "6N",
+                "6NH6",
+                "1min",
+                minute,
+                minute + MINUTE_NS,
+                prices[0],
+                prices.max(),
+                prices.min(),
+                prices[-1],
+                int(of_minute["size"].sum()),
+                len(of_minute),
+            )
+        )
     assert day_before == expected
 
 

@@ -190,8 +190,13 @@ def test_a_rule_that_divides_by_zero_gets_what_numpy_says_however_it_is_run(tmp_
     for env in ({}, {"NUMBA_DISABLE_JIT": "1"}, {"ROONEY_COMPILED_DIRECTORY": str(tmp_path / "compiled")}):
         done = subprocess.run(
             [sys.executable, "-c", DRIVEN.format(root=str(ROOT), path=str(path))],
-            env=os.environ | env, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True,
-        )  # fmt: skip
+            env=os.environ | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=True,
+        )
         said.append(done.stdout)
     with_jit = "['LONG'] ['llvmlite', 'numba']\n"
     assert said == [with_jit, with_jit, "['LONG'] []\n"]
@@ -212,8 +217,12 @@ def test_a_process_without_numba_decides_the_same_under_the_same_digest(director
     done = subprocess.run(
         [sys.executable, "-c", ALONE.format(root=str(ROOT))],
         env=os.environ | {"ROONEY_COMPILED_DIRECTORY": str(directory)},
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     alone = ibs()
     assert json.loads(done.stdout) == [alone.digest, walk_digest(alone, 7), []]

@@ -107,7 +107,7 @@ MISTAKES = {
         "features must be {'name': ",
     ),
     "params that are none": (
-        GOOD.replace('params = {', "params = None and {"),
+        GOOD.replace("params = {", "params = None and {"),
         "params must be {'name': Param(…)}, not None",
     ),
     "kernel of a wrong type": (
@@ -115,14 +115,16 @@ MISTAKES = {
         "features['ibs']: Expected `str`, got `int`",
     ),
     "input of a wrong type": (
-        GOOD.replace('Feature("ibs")', 'Feature("sma", of=("close",))'), "features['ibs']: Expected `object`, got `str`"
+        GOOD.replace('Feature("ibs")', 'Feature("sma", of=("close",))'),
+        "features['ibs']: Expected `object`, got `str`",
     ),
     "default that is no number": (
         GOOD.replace("Param(0.2)", 'Param("a")'),
         "params['low']: Expected `bool | int | float`",
     ),
     "default that is not a number": (
-        GOOD.replace("Param(0.2)", 'Param(float("nan"))'), "params['low']: default nan is no number in -inf to inf"
+        GOOD.replace("Param(0.2)", 'Param(float("nan"))'),
+        "params['low']: default nan is no number in -inf to inf",
     ),
     "default beyond its range": (
         GOOD.replace("Param(5,", "Param(51,"),
@@ -146,7 +148,7 @@ MISTAKES = {
     ),
     "an end of the process": ("import sys\n\nsys.exit(0)\n", "SystemExit while importing: 0"),
     "no features": (GOOD.replace("features = {", "features = {} and {"), "declares no features, so its rules"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -172,7 +174,7 @@ NOT_COMPILABLE = {
     "a number for an answer": ("f.ibs", "should_enter_long returns float64; a rule returns True or False"),
     "no answer": ("None", "should_enter_long returns none; a rule returns True or False"),
     "text compared with a number": ("f.ibs < 'low'", "should_enter_long cannot be compiled: "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", NOT_COMPILABLE)

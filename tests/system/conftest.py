@@ -32,8 +32,9 @@ def uv() -> str:
     """The uv that runs these tests, as a path that works without a shim."""
     found = os.environ.get("UV") or str(Path(sys.prefix) / "bin/uv")
     if not Path(found).is_file():
-        found = subprocess.run(["sh", "-c", "pyenv which uv 2>/dev/null || command -v uv"], capture_output=True,
-                               text=True, check=True).stdout.strip()  # fmt: skip
+        found = subprocess.run(
+            ["sh", "-c", "pyenv which uv 2>/dev/null || command -v uv"], capture_output=True, text=True, check=True
+        ).stdout.strip()
     return os.path.realpath(found)
 
 

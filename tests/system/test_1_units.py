@@ -10,9 +10,7 @@ import pytest
 
 from tests.support.systemd_machine import SERVICES, UNITS
 
-NO_NETWORK = {
-    f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")
-}  # fmt: skip
+NO_NETWORK = {f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")}
 TRADING = ("rooney-hub.service", "rooney-worker@.service")
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -34,10 +32,18 @@ def settings(name: str) -> dict[str, dict[str, str]]:
 
 def test_the_set_is_complete() -> None:
     assert {path.name for path in UNITS.glob("rooney*")} == {
-        *SERVICES, "rooney.slice", "rooney.target", "rooney-dashboard.socket", "rooney-watch.timer",
-        "rooney-report.timer", "rooney-report-week.timer", "rooney-audit.timer", "rooney-retrain.timer",
-        "rooney.sysusers", "rooney.tmpfiles",
-    }  # fmt: skip
+        *SERVICES,
+        "rooney.slice",
+        "rooney.target",
+        "rooney-dashboard.socket",
+        "rooney-watch.timer",
+        "rooney-report.timer",
+        "rooney-report-week.timer",
+        "rooney-audit.timer",
+        "rooney-retrain.timer",
+        "rooney.sysusers",
+        "rooney.tmpfiles",
+    }
     assert {*NO_NETWORK, *TRADING, "rooney-alert@.service", "rooney-alert-sender.service"} == set(SERVICES)
 
 

@@ -38,8 +38,9 @@ def test_it_runs_where_no_memory_may_be_written_and_then_executed(compiled: Mach
 
 
 def test_what_it_loads_nobody_but_root_can_write(compiled: Machine) -> None:
-    written = compiled.run("find", "/opt/rooney/compiled", f"{FOLDER}/{DROP_IN}", "(", "!", "-user", "root", "-o",
-                           "-perm", "/022", ")").stdout  # fmt: skip
+    written = compiled.run(
+        "find", "/opt/rooney/compiled", f"{FOLDER}/{DROP_IN}", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"
+    ).stdout
     assert written == ""
 
 

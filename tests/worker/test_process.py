@@ -133,10 +133,20 @@ def test_the_tape_of_these_tests_makes_orders_of_every_kind(whole: Any) -> None:
 
 
 OUTSIDE = [
-    ("in_mark_commit", 2), ("in_mark_commit", 32), ("in_mark_commit", 70), ("after_mark_commit", 1),
-    ("after_mark_commit", 2), ("after_mark_commit", 31), ("after_mark_commit", 32), ("after_mark_commit", 75),
-    ("before_send", 1), ("before_send", 9), ("after_outcome", 1), ("after_outcome", 2), ("after_outcome", 8),
-]  # fmt: skip
+    ("in_mark_commit", 2),
+    ("in_mark_commit", 32),
+    ("in_mark_commit", 70),
+    ("after_mark_commit", 1),
+    ("after_mark_commit", 2),
+    ("after_mark_commit", 31),
+    ("after_mark_commit", 32),
+    ("after_mark_commit", 75),
+    ("before_send", 1),
+    ("before_send", 9),
+    ("after_outcome", 1),
+    ("after_outcome", 2),
+    ("after_outcome", 8),
+]
 
 
 def test_killed_outside_of_a_send_the_ledger_is_the_same(whole: Any) -> None:
@@ -198,9 +208,14 @@ def test_an_unconfirmed_entry_is_heard_of_after_the_restart_and_flattened(rig: A
     assert one.begin(closes(BUY, QUIET, QUIET, QUIET), fault="after_post:1").wait() == -signal.SIGKILL
     one.resume(START + 4 * MINUTE_NS)
     assert states(one) == [
-        "planned", "sending", "unconfirmed",
-        "planned", "sending", "acknowledged", "resolved",
-    ]  # fmt: skip
+        "planned",
+        "sending",
+        "unconfirmed",
+        "planned",
+        "sending",
+        "acknowledged",
+        "resolved",
+    ]
     assert [r["payload"]["action"] for r in requests(one)] == ["buy", "exit"]
     with read_only(one.ledger()) as db:
         assert db.execute("SELECT cause, ts_mark FROM intent ORDER BY seq").fetchall() == [

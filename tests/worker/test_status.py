@@ -19,11 +19,13 @@ def held(symbol: str, side: int, entry: float, last: float, quantity: int = 1) -
         ([], "flat"),
         ([held("ES", 0, 0.0, 0.0)], "flat"),  # its entry is on the way
         ([held("ES", 1, 5321.25, 5322.5)], "ES +1 @5321.25 open +62.50"),
-        ([held("ES", 1, 5321.25, 5322.5), held("NQ", -1, 20_000.0, 20_010.0, 2)],
-         "ES +1 @5321.25 NQ -2 @20000 open -337.50"),
+        (
+            [held("ES", 1, 5321.25, 5322.5), held("NQ", -1, 20_000.0, 20_010.0, 2)],
+            "ES +1 @5321.25 NQ -2 @20000 open -337.50",
+        ),
         ([held("ES", 1, 1.0, 1.0), held("NQ", 1, 1.0, 1.0), held("6A", -1, 0.65, 0.64995)], "3 positions open +5.00"),
     ],
-)  # fmt: skip
+)
 def test_positions_are_named_with_entry_and_estimated_open_result(positions: list[Position], text: str) -> None:
     assert status.holdings(positions, VALUES) == text
 

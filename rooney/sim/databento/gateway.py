@@ -178,8 +178,11 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port")
-    parser.add_argument("--key", default=os.environ.get("DATABENTO_API_KEY") or DEMO_KEY,
-                        help="the key clients must have (default: $DATABENTO_API_KEY, else a fixed one)")  # fmt: skip
+    parser.add_argument(
+        "--key",
+        default=os.environ.get("DATABENTO_API_KEY") or DEMO_KEY,
+        help="the key clients must have (default: $DATABENTO_API_KEY, else a fixed one)",
+    )
     parser.add_argument("--ready-file", type=Path, help="write the port here once connections are accepted")
     parser.add_argument("--stats", type=Path, help="write counts here as JSON at the end")
     parser.add_argument(
@@ -199,8 +202,14 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     market.add_argument("--sessions", type=int, default=1, help="consecutive trade dates")
     market.add_argument("--trades-per-minute", type=float, default=300.0, help="of all 18 roots together")
     market.add_argument("--roots", type=lambda text: text.split(","), help="ES,NQ,... (default: all 18)")
-    market.add_argument("--roll", type=_roll, action="append", default=[], metavar="ROOT=DATE",
-                        help="first trade date with most volume in the next contract")  # fmt: skip
+    market.add_argument(
+        "--roll",
+        type=_roll,
+        action="append",
+        default=[],
+        metavar="ROOT=DATE",
+        help="first trade date with most volume in the next contract",
+    )
     return parser.parse_args(arguments)
 
 

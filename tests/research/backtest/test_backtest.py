@@ -174,8 +174,12 @@ def test_history_of_other_roots_is_refused_with_those_asked_for(tmp_path: Path) 
 def test_history_counts_a_holiday_to_the_next_trade_date_as_the_hub_does(tmp_path: Path) -> None:
     """On Monday, a holiday, June trades more; the front of Tuesday is still decided by Friday, so nothing rolls yet."""
     rows = []
-    for text, march, june in (("2026-02-13", 9.0, 1.0), ("2026-02-16", 1.0, 20.0), ("2026-02-17", 9.0, 1.0),
-                              ("2026-02-18", 9.0, 1.0)):  # fmt: skip
+    for text, march, june in (
+        ("2026-02-13", 9.0, 1.0),
+        ("2026-02-16", 1.0, 20.0),
+        ("2026-02-17", 9.0, 1.0),
+        ("2026-02-18", 9.0, 1.0),
+    ):
         ts = datetime.fromisoformat(f"{text} 10:00").replace(tzinfo=sessions.CHICAGO)
         rows += [("ES", "ESH6", ts, march), ("ES", "ESM6", ts, june)]
     frame = pl.DataFrame(rows, schema=["root", "contract", "ts_open", "volume"], orient="row").with_columns(

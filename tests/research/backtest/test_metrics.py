@@ -107,8 +107,9 @@ def test_years_are_measured_each_for_itself() -> None:
     )
     found = metrics.by_year(daily, 1000.0)
     assert found.select("year", "days", "pnl_usd", "max_drawdown_usd").rows() == [
-        (2025, 2, -50.0, 100.0), (2026, 1, -10.0, 10.0)
-    ]  # fmt: skip
+        (2025, 2, -50.0, 100.0),
+        (2026, 1, -10.0, 10.0),
+    ]
 
 
 def test_an_instrument_without_a_loss_has_no_profit_factor() -> None:

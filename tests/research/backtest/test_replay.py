@@ -95,9 +95,10 @@ def market() -> pl.DataFrame:
     bars = random_minutes(5, ROOTS, days=DAYS)
     later = bars.filter((pl.col("root") == "ES") & (pl.col("ts_open") >= ROLL))
     june = later.with_columns(
-        pl.lit("ESM6").alias("contract"), pl.lit(50).alias("volume").cast(bars["volume"].dtype),
+        pl.lit("ESM6").alias("contract"),
+        pl.lit(50).alias("volume").cast(bars["volume"].dtype),
         *(pl.col(name) + 12.25 for name in ("open", "high", "low", "close")),
-    )  # fmt: skip
+    )
     return pl.concat([bars, june]).sort("ts_open", "contract", maintain_order=True)
 
 

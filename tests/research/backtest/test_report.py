@@ -114,10 +114,20 @@ def test_a_browser_draws_every_plot_and_asks_no_server(run: tuple[Path, dict[str
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counting)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-        f"--proxy-server=127.0.0.1:{server.server_port}", "--virtual-time-budget=10000", "--dump-dom", run[0].as_uri(),
-    ]  # fmt: skip
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        f"--proxy-server=127.0.0.1:{server.server_port}",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        run[0].as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     server.shutdown()
     assert done.stdout.count("main-svg") >= 4

@@ -133,8 +133,10 @@ def test_a_second_run_buys_nothing_and_a_longer_one_the_rest_only(server: Archiv
     CliRunner().invoke(cli, short)
     assert len(server.requests) == bought
     _, said = rooney(server, tmp_path / "s")
-    days = {(datetime.fromtimestamp(r.start_ns / 1e9, UTC).day, datetime.fromtimestamp(r.end_ns / 1e9, UTC).day)
-            for r in server.requests[bought:]}  # fmt: skip
+    days = {
+        (datetime.fromtimestamp(r.start_ns / 1e9, UTC).day, datetime.fromtimestamp(r.end_ns / 1e9, UTC).day)
+        for r in server.requests[bought:]
+    }
     assert days == {(28, 1), (1, 3)}
     assert said["known"] == 0
     whole = tmp_path / "whole"
@@ -190,8 +192,11 @@ def test_days_that_are_not_complete_yet_are_not_asked_for(server: ArchiveServer,
 def test_killed_in_the_midst_it_goes_on_and_buys_nothing_twice(server: ArchiveServer, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rooney", *argv(server, tmp_path / "s")],
-        cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until(lambda: len(server.requests) >= 2 or process.poll() is not None, 60)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -370,8 +370,11 @@ def test_strict_writes_nothing_and_exits_1_naming_file_row_and_value(tmp_path: P
     code, said = rooney("import", good, bad, "--to", tmp_path / "s", "--strict")
     assert (code, said["exit"], said["written"]) == (1, 1, False)
     assert said["findings"][-1] == {
-        "file": str(bad), "kind": "bad_volume", "count": 1, "examples": [{"row": 2, "value": "-7.0"}],
-    }  # fmt: skip
+        "file": str(bad),
+        "kind": "bad_volume",
+        "count": 1,
+        "examples": [{"row": 2, "value": "-7.0"}],
+    }
     assert Store(tmp_path / "s").parts() == []
     code, said = rooney("import", good, bad, "--to", tmp_path / "s")
     assert (code, said["new"], said["known"]) == (0, 1, 1)

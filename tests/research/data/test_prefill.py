@@ -265,11 +265,20 @@ def test_a_worker_on_a_filled_redis_decides_as_one_that_followed_the_hub_all_alo
     followed: Followed, store: Path, tmp_path: Path
 ) -> None:
     blocks = {
-        "ibs": {"mode": "dry", "instruments": ROOTS, "max_positions": 4, "daily_stop_loss": 1e9,
-                "strategy_params": {"time_stop_bars": 0}},
-        "breakout": {"mode": "dry", "instruments": ROOTS, "max_positions": 4,
-                     "strategy_params": {"min_channel_atr": 0.5}},
-    }  # fmt: skip
+        "ibs": {
+            "mode": "dry",
+            "instruments": ROOTS,
+            "max_positions": 4,
+            "daily_stop_loss": 1e9,
+            "strategy_params": {"time_stop_bars": 0},
+        },
+        "breakout": {
+            "mode": "dry",
+            "instruments": ROOTS,
+            "max_positions": 4,
+            "strategy_params": {"min_channel_atr": 0.5},
+        },
+    }
     zygote = Zygote(tmp_path)
     before = [one for one in followed.published if one.minute.ts_close <= OPENS]
     after = [one for one in followed.published if one.minute.ts_close > OPENS]

@@ -21,9 +21,18 @@ ALWAYS = date(2020, 1, 1)
 NEVER = date(2000, 1, 1)
 # Until this day a stamp within London's summer time is one hour early; the source changed one series after another.
 SUMMER_EARLY_UNTIL = {
-    "6C": ALWAYS, "6S": ALWAYS, "ES": ALWAYS, "HG": ALWAYS, "SI": ALWAYS, "YM": ALWAYS, "ZS": ALWAYS,
-    "NQ": date(2018, 3, 11), "CL": date(2019, 4, 30), "ZW": date(2018, 9, 30), "RTY": ALWAYS,
-}  # fmt: skip
+    "6C": ALWAYS,
+    "6S": ALWAYS,
+    "ES": ALWAYS,
+    "HG": ALWAYS,
+    "SI": ALWAYS,
+    "YM": ALWAYS,
+    "ZS": ALWAYS,
+    "NQ": date(2018, 3, 11),
+    "CL": date(2019, 4, 30),
+    "ZW": date(2018, 9, 30),
+    "RTY": ALWAYS,
+}
 RTY_CAME = date(2017, 7, 10)  # until then the Russell traded at ICE, with other hours
 CL_MIXED = (date(2019, 4, 30), date(2019, 11, 4))  # both kinds of stamps side by side
 # An hour of 6C at 15:00 on the Sundays of one winter; no other root has it, and no session opened then.

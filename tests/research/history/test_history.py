@@ -130,8 +130,16 @@ def test_stamps_in_another_unit_are_refused(tmp_path: Path) -> None:
         History(tmp_path / "a.parquet", ["ES"])
 
 
-@pytest.mark.parametrize("named", [{"symbol": "ES"}, {"symbol": "ESH6"}, {"root": "ES", "symbol": "ESH6"},
-                                   {"contract": "ESH2026"}, {"root": "ES", "contract": "202603"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"symbol": "ES"},
+        {"symbol": "ESH6"},
+        {"root": "ES", "symbol": "ESH6"},
+        {"contract": "ESH2026"},
+        {"root": "ES", "contract": "202603"},
+    ],
+)
 def test_every_way_to_name_a_bar_is_read(tmp_path: Path, named: dict[str, str]) -> None:
     row = {key: value for key, value in bar(OPEN).items() if key not in ("root", "contract")} | named
     found = read(written(tmp_path / "a.parquet", [row]), ["ES"])
@@ -206,10 +214,12 @@ def test_the_quarter_past_four_of_a_winter_before_2015_belongs_to_its_own_trade_
     late = int(datetime(2014, 12, 10, 22, 5, tzinfo=UTC).timestamp()) * 10**9
     after = late + HOUR
     rows = [
-        bar(late - HOUR, contract="ESZ4", volume=10), bar(late - HOUR, contract="ESH5", price=98.0, volume=20),
-        bar(late, contract="ESZ4"), bar(late, contract="ESH5", price=98.0),
+        bar(late - HOUR, contract="ESZ4", volume=10),
+        bar(late - HOUR, contract="ESH5", price=98.0, volume=20),
+        bar(late, contract="ESZ4"),
+        bar(late, contract="ESH5", price=98.0),
         bar(after, contract="ESH5", price=98.0),
-    ]  # fmt: skip
+    ]
     history = History(written(tmp_path / "a.parquet", rows), ["ES"])
     assert np.concatenate(list(history.chunks()))["contract"].tolist() == [201412, 201412, 201503]
     event = history.events[0]

@@ -47,9 +47,7 @@ def test_an_old_model_becomes_one_with_the_same_votes_and_the_old_numbers(shape:
     held = {"model": forest, "features": NAMES} if shape == "mapping" else forest
     best = None if shape == "estimator" else {"Prod_Threshold": 0.55}
     model = read_old(_write(tmp_path, held, best), "ibs", "ES")
-    assert model.features == (
-        "prev_bar_pct_v1", "rsi_len_14_v1", "es_hourly_z_score_v1", "ibsxatrz_v1", "rsixatrz_v1"
-    )  # fmt: skip
+    assert model.features == ("prev_bar_pct_v1", "rsi_len_14_v1", "es_hourly_z_score_v1", "ibsxatrz_v1", "rsixatrz_v1")
     assert (model.missing, model.required) == ("zero", ("es_hourly_z_score_v1",))
     assert model.threshold == (0.5 if best is None else 0.55)
     rows = np.random.default_rng(1).normal(size=(500, len(NAMES)))

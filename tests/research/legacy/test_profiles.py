@@ -51,8 +51,10 @@ def test_the_same_trades_are_all_matched(entries: list[tuple[int, int]]) -> None
 def test_naive_stamps_become_utc_by_the_exchange_of_each_instrument(tmp_path: Path) -> None:
     windows = profiles.convert(PARITY, tmp_path)
     assert [datetime.fromtimestamp(begin / 1e9, UTC).date().isoformat() for begin, _ in windows] == [
-        "2025-03-09", "2025-05-11", "2025-08-03",
-    ]  # fmt: skip
+        "2025-03-09",
+        "2025-05-11",
+        "2025-08-03",
+    ]
     bars = pl.read_parquet(tmp_path / "bars_1min.parquet")
     # Sunday 17:00 in Chicago, 18:00 in New York: one instant, summer time.
     first = dict(bars.group_by("root").agg(pl.col("ts_open").min()).rows())

@@ -33,8 +33,16 @@ def forest(symbol: str, cut: float, span: tuple[int, int] = (0, LAST_NS), **made
     nodes = np.zeros(3, NODE)
     nodes["left"], nodes["right"] = [1, -1, -1], [2, -1, -1]
     nodes["threshold"], nodes["leaf"] = [cut, 0.0, 0.0], [0.0, 0.0, 1.0]
-    return Model(strategy="scripted", symbol=symbol, features=FEATURES, threshold=0.5, n_trees=1, span=span,
-                 made_from=made_from, **arrays(nodes))  # fmt: skip
+    return Model(
+        strategy="scripted",
+        symbol=symbol,
+        features=FEATURES,
+        threshold=0.5,
+        n_trees=1,
+        span=span,
+        made_from=made_from,
+        **arrays(nodes),
+    )
 
 
 def trades(symbol: str = "ES", n: int = 200) -> TrainingSet:
@@ -93,8 +101,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def give(one: Config, **models: Model) -> None:
         def train_all(strategy: Any, history: Any, sets: Any, plan: Any, jobs: int, progress: Any) -> list[Verdict]:
-            good = {"deflated_sharpe": 1.0, "overfitting": 0.0, "paths": 5.0, "path_share": 1.0, "kept_trades": 500.0,
-                    "final_kept": 99.0, "final_sharpe_probability": 1.0}  # fmt: skip
+            good = {
+                "deflated_sharpe": 1.0,
+                "overfitting": 0.0,
+                "paths": 5.0,
+                "path_share": 1.0,
+                "kept_trades": 500.0,
+                "final_kept": 99.0,
+                "final_sharpe_probability": 1.0,
+            }
             return [Verdict(symbol, model, [], good, [], model) for symbol, model in models.items()]
 
         monkeypatch.setattr(

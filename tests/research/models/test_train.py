@@ -69,8 +69,9 @@ def test_twenty_times_noise_promotes_nothing(seed: int) -> None:
 def _assert_nothing(seed: int) -> None:
     verdict = trained(seed, 0.0)
     assert verdict.model is None
-    assert any("looks like luck" in reason or "overfitting" in reason or "kept 100" in reason
-               for reason in verdict.reasons)  # fmt: skip
+    assert any(
+        "looks like luck" in reason or "overfitting" in reason or "kept 100" in reason for reason in verdict.reasons
+    )
     found = Trained(verdict.model is not None, verdict.reasons, measures=dict(verdict.measures))
     assert missed_gates(found, Gates()) == verdict.reasons
     believed = Trained(True, measures=dict(verdict.measures))  # the gates alone would not have let it in either
@@ -126,9 +127,12 @@ def test_a_trade_whose_features_are_missing_is_neither_learned_nor_judged() -> N
 
 @pytest.mark.parametrize(
     ("n", "pnl", "said"),
-    [(0, None, "^0 trades to search in and 0 in the final period; 200 and 30 are needed"), (150, None, "are needed"),
-     (1_000, 10.0, r"(7\d\d) of \1 trades won")],
-)  # fmt: skip
+    [
+        (0, None, "^0 trades to search in and 0 in the final period; 200 and 30 are needed"),
+        (150, None, "are needed"),
+        (1_000, 10.0, r"(7\d\d) of \1 trades won"),
+    ],
+)
 def test_too_little_to_learn_from_is_said_in_numbers(n: int, pnl: float | None, said: str) -> None:
     few = samples(1, 0.0, n)
     if pnl is not None:

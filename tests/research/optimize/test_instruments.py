@@ -106,9 +106,22 @@ def test_the_command_takes_what_earns_and_the_final_period_is_what_the_step_made
     closes = write_closes(tmp_path, {"ES": 0.45, "NQ": 0.0, "YM": 0.45})
     done = CliRunner().invoke(
         cli,
-        ["portfolio", "breakout", "--config", CONFIG, "--symbols", "ES,NQ,YM", "--data", str(closes), "--out",
-         str(tmp_path / "out"), "--min-final-trades", "5", "--json"],
-    )  # fmt: skip
+        [
+            "portfolio",
+            "breakout",
+            "--config",
+            CONFIG,
+            "--symbols",
+            "ES,NQ,YM",
+            "--data",
+            str(closes),
+            "--out",
+            str(tmp_path / "out"),
+            "--min-final-trades",
+            "5",
+            "--json",
+        ],
+    )
     found = portfolio.read(tmp_path / "out" / "portfolio.json")
     assert done.exit_code == 0, found.reasons
     assert json.loads(done.stdout)["instruments"] == found.instruments == ["ES", "YM"]
@@ -122,9 +135,21 @@ def test_a_choice_that_does_not_hold_hands_on_no_instruments(tmp_path: Path) -> 
     closes = write_closes(tmp_path, {"ES": 0.45, "NQ": 0.45}, flip_from=0.7)
     done = CliRunner().invoke(
         cli,
-        ["portfolio", "breakout", "--config", CONFIG, "--symbols", "ES,NQ", "--data", str(closes), "--out",
-         str(tmp_path / "out"), "--min-final-trades", "5"],
-    )  # fmt: skip
+        [
+            "portfolio",
+            "breakout",
+            "--config",
+            CONFIG,
+            "--symbols",
+            "ES,NQ",
+            "--data",
+            str(closes),
+            "--out",
+            str(tmp_path / "out"),
+            "--min-final-trades",
+            "5",
+        ],
+    )
     found = portfolio.read(tmp_path / "out" / "portfolio.json")
     assert done.exit_code == 1
     assert found.selected

@@ -127,9 +127,13 @@ def test_without_ranges_those_of_the_strategy_file_are_searched() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("speed=1:2", "no parameter 'speed'"), ("stop_atr=1", "expected stop_atr=LOW:HIGH"),
-     ("stop_atr=3:1", "LOW < HIGH within"), ("breakout_lookback=1:20", "within 2 to 500")],
-)  # fmt: skip
+    [
+        ("speed=1:2", "no parameter 'speed'"),
+        ("stop_atr=1", "expected stop_atr=LOW:HIGH"),
+        ("stop_atr=3:1", "LOW < HIGH within"),
+        ("breakout_lookback=1:20", "within 2 to 500"),
+    ],
+)
 def test_a_range_that_cannot_be_is_refused(given: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         optimize.ranges_of(breakout("ES"), [given])
@@ -150,8 +154,9 @@ def test_two_workers_share_a_study_and_killing_one_loses_nothing(redis_url: str)
     def worker() -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.support.study_worker", redis_url, "shared", "12", "0.2"],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     one, other = worker(), worker()
     assert one.stdout is not None and other.stdout is not None
@@ -202,10 +207,30 @@ def test_a_redis_that_is_not_there_is_said_at_once() -> None:
 def test_the_command_writes_a_result_a_page_and_a_block_for_the_configuration(closes: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         cli,
-        ["optimize", "breakout", "--config", CONFIG, "--symbols", "ES,NQ", "--data", str(closes),
-         "--out", str(tmp_path), "--trials", "3", "--min-trades", "20", "--search", "breakout_lookback=10:60",
-         "--search", "exit_lookback=5:40", "--search", "stop_atr=1:6", "--json"],
-    )  # fmt: skip
+        [
+            "optimize",
+            "breakout",
+            "--config",
+            CONFIG,
+            "--symbols",
+            "ES,NQ",
+            "--data",
+            str(closes),
+            "--out",
+            str(tmp_path),
+            "--trials",
+            "3",
+            "--min-trades",
+            "20",
+            "--search",
+            "breakout_lookback=10:60",
+            "--search",
+            "exit_lookback=5:40",
+            "--search",
+            "stop_atr=1:6",
+            "--json",
+        ],
+    )
     said = json.loads(done.stdout)
     result = optimize.read(tmp_path / "optimize.json")
     assert done.exit_code == (0 if result.confirmed else 1)

@@ -1,0 +1,80 @@
+"""Facts of the machine that pages show: versions, free disk, the clock, a strategy's settings."""
+
+import math
+import platform
+import shutil
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rooney import __version__
+from rooney.config.schema import StrategyBlock
+from rooney.market import sessions
+from rooney.market.sessions import CHICAGO, window_at
+from rooney.monitor.system import System
+from rooney.secrets import Secret
+
+
+def settings(block: StrategyBlock) -> list[tuple[str, str, bool]]:
+    """(key, value, whether it is the default) of a strategy's block; of an account only whether there is one."""
+    default = type(block)()
+    found = []
+    for name in block.__struct_fields__:
+        value = getattr(block, name)
+        if isinstance(value, Secret):
+            text = "given (not shown)"
+        elif isinstance(value, msgspec.Struct | dict | tuple):
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else _flat(value)
+        else:
+            text = "off" if value is None else str(value)
+        found.append((name, text or "none", value == getattr(default, name)))
+    return found
+
+
+def _flat(value: Any) -> str:
+    plain = msgspec.to_builtins(value)
+    return ", ".join(f"{key}: {_flat(item) if isinstance(item, dict) else item}" for key, item in plain.items())
+
+
+def clock(system: System) -> dict[str, Any]:
+    """Times of the head: now, and which session events come next."""
+    now_ns = system.now_ns
+    open_groups = [group for group in system.groups if window_at(group, now_ns) is not None]
+    closes = [window.close_ns for group in open_groups if (window := window_at(group, now_ns)) is not None]
+    opens = [sessions.next_window(group, now_ns).open_ns for group in system.groups]
+    at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
+    is_open = bool(open_groups)
+    return {
+        "utc": f"{at:%H:%M:%S}",
+        "chicago": f"{at.astimezone(CHICAGO):%H:%M:%S}",
+        "ms": now_ns // 1_000_000,
+        "is_open": is_open,
+        "open": len(open_groups),
+        "groups": len(system.groups),
+        "next": min(closes) if is_open else min(opens, default=0),
+    }
+
+
+def clock_off_s(system: System) -> float:
+    """How far the newest record is ahead of this machine's clock, NaN if not at all: more than the way is wrong."""
+    hub = system.market.hub
+    ahead_s = (hub.ts_last_record - hub.ts_ns) / 1e9 if hub else math.nan
+    return ahead_s if ahead_s > 0 else math.nan
+
+
+@lru_cache(maxsize=1)
+def versions() -> list[tuple[str, str]]:
+    """Of what runs here."""
+    return [("rooney", __version__), ("Python", platform.python_version()), ("kernel", platform.release())]
+
+
+def disk(place: Path) -> tuple[float, float] | None:
+    """(free, total) GiB where the ledgers are; None where that cannot be told."""
+    try:
+        usage = shutil.disk_usage(place)
+    except OSError:
+        return None
+    return usage.free / 2**30, usage.total / 2**30
