@@ -21,7 +21,7 @@ Int64 = NDArray[np.int64]
 
 GAP_NS = HOUR_NS  # thin markets are silent for minutes; so long without a trade in any contract is worth a look
 GRID_TOLERANCE = 1e-4  # of a tick: float noise is no price between two ticks
-_OUTRIGHT = rf"^[A-Z0-9]{{2,3}}[{MONTH_CODES}]\d$"
+_OUTRIGHT = rf"^[A-Z0-9]{{2,3}}[{MONTH_CODES}]\d{{4}}$"
 _ZONES = ("UTC", "America/Chicago", "America/New_York", "Europe/London")
 # A zone is only doubted when more than this is outside the session, and another one brings it below a quarter of that.
 _DOUBTFUL_SHARE = 0.02
@@ -81,7 +81,7 @@ def _drop_impossible(frame: pl.DataFrame, found: "_Findings") -> pl.DataFrame:
         ("not_outright", (pl.col("contract") != "") & ~pl.col("contract").str.contains(_OUTRIGHT), pl.col("contract")),
         (
             "wrong_root",
-            (pl.col("contract") != "") & (pl.col("contract").str.head(-2) != pl.col("root")),
+            (pl.col("contract") != "") & (pl.col("contract").str.head(-5) != pl.col("root")),
             pl.format("{} in {}", pl.col("contract"), pl.col("root")),
         ),
         ("off_minute", ns % length != 0, pl.col("ts_open").cast(pl.String)),

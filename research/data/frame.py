@@ -11,7 +11,8 @@ KEY = ("root", "timeframe", "ts_open", "contract")
 LENGTH_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS}  # a day has no fixed length
 UTC_NS = pl.Datetime("ns", "UTC")
 
-# What the store holds, in this order. contract: exchange spelling (ESZ5), "" for a series that names none.
+# What the store holds, in this order. contract: with four digits of the year (ESZ2025), since one digit names another
+# contract ten years later; "" for a series that names none.
 STORED: dict[str, pl.DataType | type[pl.DataType]] = {
     "ts_open": UTC_NS,
     "root": pl.String,

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from research.history.columns import contract_of
 from research.history.history import History
 from rooney.errors import ConfigError
 from rooney.market import sessions
-from rooney.market.instruments import Contract, contract_from_number, group_of, parse_contract
+from rooney.market.instruments import Contract, contract_from_number, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Roll
 from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
@@ -92,7 +93,7 @@ def past_of(
     if front is None:
         return None
     newest = {timeframe: bars[-keep[timeframe] :] for timeframe, bars in kept.items()}
-    return Past(newest, rolls, _contract_counts(minutes, until_ns), front)
+    return Past(newest, rolls, _contract_counts(minutes, root, until_ns), front)
 
 
 def _rows(
@@ -114,7 +115,7 @@ def _keep(kept: dict[str, list[Bar]], bars: Iterable[Bar], keep: dict[str, int])
             del found[: -keep[bar.timeframe]]
 
 
-def _contract_counts(minutes: pl.LazyFrame, until_ns: int) -> list[ContractCount]:
+def _contract_counts(minutes: pl.LazyFrame, root: str, until_ns: int) -> list[ContractCount]:
     """Volume and last price of every contract on the newest trade dates before `until_ns`, from rows of 1min."""
     since = _utc(until_ns - (VOLUME_DAYS + 4) * 24 * sessions.HOUR_NS)
     recent = (
@@ -126,7 +127,7 @@ def _contract_counts(minutes: pl.LazyFrame, until_ns: int) -> list[ContractCount
     found: dict[tuple[Contract, date], tuple[int, float]] = {}
     for ts, raw, volume, close in recent.iter_rows():
         day = sessions.trade_date(ts)
-        contract = parse_contract(raw, day)
+        contract = contract_of(raw, root, day)
         if contract is not None:
             before, _ = found.get((contract, day), (0, 0.0))
             found[contract, day] = before + volume, close

@@ -6,6 +6,7 @@ seconds as well as nanoseconds.
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from research.data.frame import PRICES, READ
+from research.history.columns import contract_of
 from research.history.dbn import points, readable
 from rooney.errors import ConfigError
 from rooney.market.instruments import MONTH_CODES
@@ -107,7 +109,8 @@ def _table(file: Path, table: pl.DataFrame, reading: Reading) -> pl.DataFrame:
         )
     if {"date", "time"} <= have and times[0] == "time":
         table = table.with_columns(pl.concat_str("date", "time", separator=" ").alias("time"))
-    root, raw = _symbols(table, reading)
+    ts_open = _stamps(file, table, times[0], reading.zone).alias("ts_open")
+    root, contract = _symbols(table, reading, ts_open)
     span = pl.lit(reading.timeframe)
     if "timeframe" in have:
         unknown = set(table["timeframe"].unique().drop_nulls().to_list()) - set(_SPANS)
@@ -119,40 +122,55 @@ def _table(file: Path, table: pl.DataFrame, reading: Reading) -> pl.DataFrame:
         span = pl.col("timeframe").replace_strict(_SPANS, default=reading.timeframe)
     return table.select(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"),
-        _stamps(file, table, times[0], reading.zone).alias("ts_open"),
-        root.alias("root"),
-        raw.alias("contract"),
+        ts_open,
+        root,
+        contract,
         span.alias("timeframe"),
         *(pl.col(name).cast(pl.Float64, strict=False) for name in PRICES),
         pl.col("volume").cast(pl.Float64, strict=False),
     ).select([pl.col(name).cast(kind) for name, kind in READ.items()])
 
 
-def _symbols(table: pl.DataFrame, reading: Reading) -> tuple[pl.Expr, pl.Expr]:
-    """Root and contract, as far as the columns tell. A `symbol` without month and year is a root."""
+def _symbols(table: pl.DataFrame, reading: Reading, ts_open: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Root and contract of each row, as far as the columns tell. A `symbol` without month and year is a root."""
     have = set(table.columns)
     if "contract" in have:
-        raw = pl.col("contract").cast(pl.String).fill_null("")
+        name = pl.col("contract").cast(pl.String).fill_null("")
     elif "symbol" in have:
-        raw = pl.col("symbol").cast(pl.String).fill_null("")
+        name = pl.col("symbol").cast(pl.String).fill_null("")
     else:
-        raw = pl.lit(reading.contract or "")
-    names = table.select(raw.unique()).to_series().to_list()
-    contracts = raw.replace_strict({name: _contract(name) for name in names}, default="")
+        name = pl.lit(reading.contract or "")
     if "root" in have:
-        return pl.col("root").cast(pl.String), contracts
-    if reading.root:
-        return pl.lit(reading.root), contracts
-    roots = {name: _root(name) for name in names}
-    return raw.replace_strict(roots, default=""), contracts
+        root = pl.col("root").cast(pl.String)
+    else:
+        root = pl.lit(reading.root, pl.String)
+    rows = table.select(name.alias("name"), root.alias("root")).with_columns(ts_open.dt.date().alias("day"))
+    if "root" not in have and not reading.root:
+        roots = {name: _root(name) for name in rows["name"].unique()}
+        rows = rows.with_columns(root=pl.col("name").replace_strict(roots, default=""))
+    return rows["root"], contracts(rows)
 
 
-def _contract(symbol: str) -> str:
-    """ESZ5 for ESZ5, ESZ25 and ESZ2025; "" for a root or a continuous series; anything else as it is."""
-    outright = _OUTRIGHT.match(symbol)
-    if outright is not None:
-        return f"{outright[1]}{outright[2]}{outright[3][-1]}"
-    return "" if re.fullmatch(r"[A-Z0-9]{2,3}", symbol) or _CONTINUOUS.match(symbol) else symbol
+def contracts(rows: pl.DataFrame) -> pl.Series:
+    """The contract of each row, with four digits of the year, as its name was meant on the row's own date.
+
+    rows: columns `name` (ESZ5, ESZ25, ESZ2025, 202512 of a root), `root` and `day`
+    Empty for a root's own name or a continuous series; anything else stays as it is, and so does the name of a row
+    without a date.
+    """
+    rows = rows.with_columns(pl.col("day").dt.truncate("1mo"))
+    names = rows.unique()
+    spelt = [_contract(name, root or "", day) for name, root, day in names.select("name", "root", "day").iter_rows()]
+    names = names.with_columns(contract=pl.Series(spelt, dtype=pl.String))
+    joined = rows.join(names, on=["name", "root", "day"], how="left", nulls_equal=True, maintain_order="left")
+    return joined["contract"]
+
+
+def _contract(name: str, root: str, day: date | None) -> str:
+    if re.fullmatch(r"[A-Z0-9]{2,3}", name) or _CONTINUOUS.match(name):
+        return ""
+    contract = contract_of(name, root, day) if day is not None else None
+    return contract.ticker if contract is not None else name
 
 
 def _root(symbol: str) -> str:
@@ -249,12 +267,12 @@ def _dbn(file: Path) -> pl.DataFrame:
         )
     pairs = pairs.with_columns(pl.Series("symbol", symbols, pl.String))
     table = table.join(pairs, on=["id", "day"], how="left", maintain_order="left")
-    root, raw = _symbols(table, Reading())
+    root, contract = _symbols(table, Reading(), table["ts"])
     return table.select(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"),
         pl.col("ts").alias("ts_open"),
-        root.alias("root"),
-        raw.alias("contract"),
+        root,
+        contract,
         pl.lit(_SCHEMAS[schema]).alias("timeframe"),
         *(pl.Series(name, points(records[name])) for name in PRICES),
         pl.Series("volume", records["volume"].astype(np.float64)),

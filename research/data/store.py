@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from research.data.frame import KEY, PRICES, STORED
+from research.data.sources import contracts
 from rooney.errors import ConfigError
 from rooney.files import replacing
 
@@ -90,10 +91,13 @@ class Store:
         """One file. Raises ConfigError if it is none of ours."""
         path = self.directory / part.name
         try:
-            return pl.read_parquet(path).select([pl.col(name).cast(kind) for name, kind in STORED.items()])
+            bars = pl.read_parquet(path).select([pl.col(name).cast(kind) for name, kind in STORED.items()])
         except (OSError, pl.exceptions.PolarsError) as error:
             why = str(error).splitlines()[0]
             raise ConfigError(f"{path}: no file of this store: {why}; import it again from its source") from error
+        # Earlier versions kept one digit of the year.
+        rows = bars.select(pl.col("contract").alias("name"), "root", day=pl.col("ts_open").dt.date())
+        return bars.with_columns(contract=contracts(rows))
 
     def add(self, bars: pl.DataFrame, *, replace: bool = False, write: bool = True) -> Added:
         """Merge checked bars into their files.

@@ -86,7 +86,11 @@ def test_what_is_downloaded_is_what_the_hub_would_have_built(server: ArchiveServ
             builder.on_trade(*(int(record[name]) for name in ("instrument_id", "ts_recv", "price", "size")))
     builder.on_time(int(batch["ts_recv"][-1]) + 5 * MINUTE_NS)
     bars = [part.bar(one.ts_close - MINUTE_NS, 0, 0) for one in closed for part in one.contracts]
-    rows = [(b.ts_open, b.symbol, b.contract, b.timeframe, b.open, b.high, b.low, b.close, b.volume) for b in bars]
+    names = {instrument.raw: parse_contract(instrument.raw, FIRST) for instrument in MARKET.instruments}
+    tickers = {raw: contract.ticker for raw, contract in names.items() if contract is not None}
+    rows = [
+        (b.ts_open, b.symbol, tickers[b.contract], b.timeframe, b.open, b.high, b.low, b.close, b.volume) for b in bars
+    ]
     expected = pl.DataFrame(rows, list(STORED), orient="row").with_columns(
         pl.col("ts_open").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
     )

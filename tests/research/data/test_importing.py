@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +28,7 @@ from research.history.history import History
 from rooney.cli import cli
 from rooney.errors import ConfigError
 from rooney.market import sessions
+from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.market.sessions import MINUTE_NS
 from tests.support.paths import RECORDED_DATA, needs_recorded_data
 
@@ -35,7 +36,7 @@ OPENS = datetime(2026, 3, 9, 22, 0, tzinfo=UTC)  # of the trade date 2026-03-10
 COLUMNS = "ts_open,symbol,open,high,low,close,volume"
 
 
-def bars(n: int = 1_380, root: str = "ES", contract: str = "ESM6", start: datetime = OPENS) -> pl.DataFrame:
+def bars(n: int = 1_380, root: str = "ES", contract: str = "ESM2026", start: datetime = OPENS) -> pl.DataFrame:
     """Good minutes, one after the other."""
     k = np.arange(n)
     open_ = 6800 + 0.25 * (k % 7)
@@ -100,10 +101,10 @@ def test_good_bars_have_no_findings_and_come_out_as_they_are() -> None:
         ("bad_volume", {"volume": 2.5}, "2.5"),
         ("bad_volume", {"volume": None}, "nothing"),
         ("off_minute", {"ts_open": OPENS + timedelta(seconds=30)}, "2026-03-09 22:00:30"),
-        ("no_time", {"ts_open": None}, "ES ESM6"),
+        ("no_time", {"ts_open": None}, "ES ESM2026"),
         ("not_outright", {"contract": "ESM6-ESU6"}, "ESM6-ESU6"),
         ("no_root", {"root": "../x"}, "../x"),
-        ("wrong_root", {"root": "NQ"}, "ESM6 in NQ"),
+        ("wrong_root", {"root": "NQ"}, "ESM2026 in NQ"),
     ],
 )
 def test_what_cannot_be_a_bar_is_left_out_and_named(kind: str, values: dict[str, Any], shown: str) -> None:
@@ -155,7 +156,7 @@ def test_unsorted_rows_are_sorted_and_said() -> None:
 
 
 def test_one_contract_after_the_other_is_not_unsorted() -> None:
-    assert found(numbered(bars(), bars(contract="ESU6"))) == {}
+    assert found(numbered(bars(), bars(contract="ESU2026"))) == {}
 
 
 def test_an_hour_of_the_session_without_a_bar_is_a_gap_and_the_daily_break_is_none() -> None:
@@ -205,7 +206,7 @@ def test_a_daily_bar_must_begin_at_the_open_of_its_trade_date() -> None:
 
 
 def test_an_unknown_root_is_kept_and_a_note() -> None:
-    findings = check("f", bars(root="XYZ", contract="XYZM6")).findings
+    findings = check("f", bars(root="XYZ", contract="XYZM2026")).findings
     assert [(one.kind, one.problem) for one in findings] == [("unknown_root", False)]
 
 
@@ -218,7 +219,7 @@ def test_prices_are_divided_as_the_hub_divides_them(prices: list[int]) -> None:
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_any_cut_of_the_input_into_files_gives_the_same_store(tmp_path: Path, seed: int, pieces: int) -> None:
     random = Random(seed)
-    frame = pl.concat([bars(200), bars(150, contract="ESU6"), bars(100, "GC", "GCJ6")]).drop("row")
+    frame = pl.concat([bars(200), bars(150, contract="ESU2026"), bars(100, "GC", "GCJ2026")]).drop("row")
     whole = check("f", frame.with_row_index("row").select(pl.col(n).cast(k) for n, k in READ.items())).bars
     directory = tmp_path / f"{random.getrandbits(64)}"
     parts: list[list[int]] = [[] for _ in range(pieces)]
@@ -259,7 +260,7 @@ ROW = "ESM6,6800,6801,6799.25,6800.5,12"
 def test_times_with_a_zone_are_read_as_what_they_say(tmp_path: Path, stamp: str, name: str) -> None:
     frame = read(write_csv(tmp_path / name, f"{stamp},{ROW}"), Reading())
     assert frame["ts_open"].to_list() == [datetime(2026, 3, 10, 14, 30, tzinfo=UTC)]
-    assert frame.drop("ts_open").row(0) == (1, "ES", "ESM6", "1min", 6800.0, 6801.0, 6799.25, 6800.5, 12.0)
+    assert frame.drop("ts_open").row(0) == (1, "ES", "ESM2026", "1min", 6800.0, 6801.0, 6799.25, 6800.5, 12.0)
 
 
 def test_times_without_a_zone_are_refused_unless_it_is_given(tmp_path: Path) -> None:
@@ -345,10 +346,41 @@ def test_a_time_that_its_zone_has_twice_is_left_out(tmp_path: Path) -> None:
     assert found(frame)["no_time"][0] == 1
 
 
-@pytest.mark.parametrize("symbol", ["ESM6", "ESM26", "ESM2026"])
-def test_a_contract_is_stored_in_the_exchange_s_spelling(tmp_path: Path, symbol: str) -> None:
-    file = write_csv(tmp_path / "a.csv", f"2026-03-10T14:30Z,{ROW.replace('ESM6', symbol)}")
-    assert read(file, Reading()).select("root", "contract").row(0) == ("ES", "ESM6")
+@pytest.mark.parametrize("symbol", ["ESM6", "ESM26", "ESM2026", "202606"])
+def test_a_contract_is_stored_with_four_digits_of_the_year(tmp_path: Path, symbol: str) -> None:
+    line = f"2026-03-10T14:30Z,ES,{ROW.replace('ESM6', symbol)}"
+    file = write_csv(tmp_path / "a.csv", line, header=COLUMNS.replace("symbol", "root,contract"))
+    assert read(file, Reading()).select("root", "contract").row(0) == ("ES", "ESM2026")
+
+
+@pytest.mark.parametrize("root", sorted(PRODUCTS))
+def test_contracts_listed_ten_years_out_stay_apart(tmp_path: Path, root: str) -> None:
+    day = date(2026, 3, 10)
+    listed = [Contract(root, 2026 + i // 12, i % 12 + 1) for i in range(3, 132)]
+    # The exchange gives the second digit to what the first one no longer tells apart.
+    names = {contract: contract.raw for contract in listed if parse_contract(contract.raw, day) == contract}
+    names |= {one: f"{one.raw[:-1]}{one.year % 100}" for one in listed if one not in names}
+    assert len(set(names.values())) == len(listed)
+    rows = [f"{day}T15:00Z,{name},70,70,70,70,{i + 1}" for i, name in enumerate(names.values())]
+    code, said = rooney("import", write_csv(tmp_path / "a.csv", *rows), "--to", tmp_path / "s")
+    stored = Store(tmp_path / "s").read(Part(root, "1min", 2026))
+    assert (code, said["new"]) == (0, len(listed)), said
+    assert dict(stored.select("contract", "volume").iter_rows()) == {
+        contract.ticker: i + 1 for i, contract in enumerate(names)
+    }
+
+
+def test_a_store_with_one_digit_of_the_year_is_read_by_the_date_of_its_rows_and_goes_on(tmp_path: Path) -> None:
+    part = Part("ES", "1min", 2026)
+    (tmp_path / "s/ES").mkdir(parents=True)
+    bars().select(list(STORED)).with_columns(
+        contract=pl.lit("ESM6"), volume=pl.col("volume").cast(pl.Int64)
+    ).write_parquet(tmp_path / "s" / part.name)
+    assert set(Store(tmp_path / "s").read(part)["contract"]) == {"ESM2026"}
+    file = write_csv(tmp_path / "a.csv", f"2026-03-09T22:00Z,{ROW}", f"2026-03-11T14:30Z,{ROW}")
+    code, said = rooney("import", file, "--to", tmp_path / "s", "--replace")
+    assert (code, said["new"], said["replaced"]) == (0, 1, 1), said
+    assert set(pl.read_parquet(tmp_path / "s" / part.name)["contract"]) == {"ESM2026"}
 
 
 def test_a_file_without_symbols_needs_to_be_told_its_root(tmp_path: Path) -> None:
@@ -356,7 +388,7 @@ def test_a_file_without_symbols_needs_to_be_told_its_root(tmp_path: Path) -> Non
     file = write_csv(tmp_path / "ES.csv", "2026-03-10T14:30Z,6800,6801,6799.25,6800.5,12", header=header)
     with pytest.raises(ConfigError, match=r"needs .* root, contract or symbol"):
         read(file, Reading())
-    assert read(file, Reading(root="6M", contract="6MM6")).select("root", "contract").row(0) == ("6M", "6MM6")
+    assert read(file, Reading(root="6M", contract="6MM6")).select("root", "contract").row(0) == ("6M", "6MM2026")
 
 
 # ── the command ──
@@ -399,7 +431,7 @@ def test_a_bar_that_differs_from_the_stored_one_is_named_and_only_replaces_it_on
     rooney("import", first, "--to", tmp_path / "s")
     _, said = rooney("import", other, "--to", tmp_path / "s")
     assert said["findings"][0]["examples"][0]["value"] == (
-        "ESM6 2026-03-10T14:30Z: 6800 6801 6799.25 6800.75 12, stored is 6800 6801 6799.25 6800.5 12"
+        "ESM2026 2026-03-10T14:30Z: 6800 6801 6799.25 6800.75 12, stored is 6800 6801 6799.25 6800.5 12"
     )
     part = Part("ES", "1min", 2026)
     assert Store(tmp_path / "s").read(part)["close"].to_list() == [6800.5]
@@ -485,7 +517,7 @@ def test_real_dbn_bars_equal_the_published_ones_and_other_schemas_are_refused_by
             stored.select("open", "high", "low", "close", "volume").rows()
             == mine.select("open", "high", "low", "close", "volume").rows()
         )
-        assert stored["contract"].to_list() == mine["symbol"].to_list()
+        assert stored["contract"].to_list() == [f"{name[:-1]}{year}" for name in mine["symbol"]]
 
 
 @needs_recorded_data
