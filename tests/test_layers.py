@@ -151,6 +151,12 @@ def test_no_function_outside_the_kernels_has_more_than_80_statements() -> None:
     assert long == []
 
 
+def test_types_of_arrays_are_declared_once() -> None:
+    declared = re.compile(r"^\w+ = NDArray\[", re.MULTILINE)
+    modules = [file for top in ("rooney", "research", "tests") for file in (ROOT / top).rglob("*.py")]
+    assert [file.name for file in modules if declared.search(file.read_text())] == ["array_types.py"]
+
+
 def test_no_private_name_is_used_by_another_module() -> None:
     used = []
     for path, tree in TREE.items():

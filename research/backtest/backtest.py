@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.backtest import metrics
 from research.backtest.result import Result
@@ -21,6 +20,7 @@ from rooney.engine.engine import Engine
 from rooney.engine.model_checks import configured_vetoes
 from rooney.format import iso
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import I64, Records
 from rooney.kernels.codes import Cause
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
@@ -107,7 +107,7 @@ class Scan:
         self,
         engine: Engine,
         history: History,
-        recorded: NDArray[np.void] | None = None,
+        recorded: Records | None = None,
         visited: Sequence[str] = (),
     ) -> None:
         """recorded: RECORDED outcomes, none: all is acknowledged; visited: groups whose minutes are marks, too."""
@@ -139,8 +139,8 @@ class Scan:
         self._progress["ts_ns"] = history.start_ns - history.start_ns % 60_000_000_000
         self._progress["digest"] = _DIGEST_START
         self._sparse = int(history.sparse)
-        self._found: list[NDArray[np.void]] = []
-        self._curve: list[NDArray[np.void]] = []
+        self._found: list[Records] = []
+        self._curve: list[Records] = []
         self.marks = 0
 
     @property
@@ -162,13 +162,13 @@ class Scan:
         """Decisions so far: one per instrument and completed bar of the strategy's timeframe."""
         return int(self._progress["decisions"][0])
 
-    def begin(self, ts_ns: int, hours: NDArray[np.void], days: NDArray[np.void]) -> None:
+    def begin(self, ts_ns: int, hours: Records, days: Records) -> None:
         """Go on after the minute that ended at `ts_ns`. hours, days: SPAN per instrument, in progress then."""
         self._progress["ts_ns"] = ts_ns
         self._progress["event"] = np.searchsorted(self._events["ts"], ts_ns, "right")
         self._hours[:], self._days[:] = hours, days
 
-    def step(self, chunk: NDArray[np.void], until_ns: int | None = None) -> int:
+    def step(self, chunk: Records, until_ns: int | None = None) -> int:
         """Advance through the minutes of a chunk, the last one or `until_ns` ends it; how many there were."""
         progress = self._progress
         progress["bar"] = 0
@@ -207,7 +207,7 @@ class Scan:
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
         return marks
 
-    def marks_of(self, chunk: NDArray[np.void], until_ns: int | None = None) -> Iterator[Decisions]:
+    def marks_of(self, chunk: Records, until_ns: int | None = None) -> Iterator[Decisions]:
         """What every mark decides on the way through a chunk, minute by minute, as far as `step` would go."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
         until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
@@ -219,7 +219,7 @@ class Scan:
             if self.step(chunk[first:past], end_ns):
                 yield self._engine.read(end_ns)
 
-    def closed(self) -> NDArray[np.void]:
+    def closed(self) -> Records:
         """TRADE records of all closed trades, in the order they were closed."""
         return np.concatenate(self._found) if self._found else np.zeros(0, dtypes.TRADE)
 
@@ -264,7 +264,7 @@ class Scan:
         )
 
 
-def _times(ns: NDArray[np.int64]) -> pl.Series:
+def _times(ns: I64) -> pl.Series:
     return pl.Series(ns.astype(np.int64)).cast(pl.Datetime("ns", "UTC"))
 
 

@@ -26,6 +26,7 @@ from rooney.config.schema import StrategyBlock
 from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError, FileError, MissingFileError
 from rooney.files import read_json
+from rooney.kernels.array_types import I64, Booleans
 from rooney.market import sessions
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.sessions import MINUTE_NS
@@ -36,8 +37,6 @@ SESSIONS = 20
 _LEVEL_TICKS = 40_000
 _BASIS_TICKS = 40  # what the following contract is dearer
 _ROLLS_AFTER = 12  # sessions; one more from root to root, five at most
-
-I64 = NDArray[np.int64]
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -102,7 +101,7 @@ def _part(bits: NDArray[np.uint64], shift: int, count: int) -> I64:
 
 
 def _frame(
-    root: str, contract: Contract, opens: I64, prices: tuple[I64, ...], volume: I64, chosen: NDArray[np.bool_]
+    root: str, contract: Contract, opens: I64, prices: tuple[I64, ...], volume: I64, chosen: Booleans
 ) -> pl.DataFrame:
     tick_e9 = round(PRODUCTS[root].tick_size * 1e9)
     names = ("open", "high", "low", "close")

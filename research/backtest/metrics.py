@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from rooney.kernels.array_types import F64
+
 DAYS_PER_YEAR = 252
 _DAY_NS = 86_400_000_000_000
 

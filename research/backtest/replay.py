@@ -21,7 +21,7 @@ from research.backtest import ledger_outcomes as recording
 from research.backtest.backtest import Scan
 from research.backtest.ledger_outcomes import COLUMNS, Recording
 from research.backtest.result import Result
-from research.backtest.warm_start import Records, warm_start
+from research.backtest.warm_start import warm_start
 from research.history.history import History
 from research.history.sessions import DAY_NS, session_windows
 from rooney.config.settings import StrategyConfig
@@ -29,6 +29,7 @@ from rooney.engine.build import build_engine
 from rooney.errors import LedgerError
 from rooney.format import iso, iso_second
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import Records
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
 

@@ -8,21 +8,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from research.backtest.backtest import Scan
 from research.history.history import History
 from research.history.sessions import DAY_NS, Windows
 from rooney.engine.engine import Engine
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import I64, Records
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.messages import TIMEFRAMES, Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Decisions
-
-MIN_HISTORY_BARS = 300  # of each timeframe, as a worker asks Redis for them; a test holds the two equal
-
-Records = NDArray[np.void]
 
 
 class Walk:
@@ -56,8 +52,7 @@ class Walk:
 
 def history_bars(engine: Engine) -> tuple[int, ...]:
     """How many 1min, hourly and daily bars a worker warms up with; 0 where nothing reads them."""
-    needs = (engine.history_bars(timeframe) for timeframe in range(len(TIMEFRAMES)))
-    return tuple(max(MIN_HISTORY_BARS, 10 * need) if need else 0 for need in needs)
+    return tuple(engine.warm_up_bars(timeframe) for timeframe in range(len(TIMEFRAMES)))
 
 
 def warm_start(
@@ -142,7 +137,7 @@ def _spans(records: Records) -> Records:
     return spans
 
 
-def _grouped(records: Records, opens: NDArray[np.int64], closes: NDArray[np.int64]) -> Records:
+def _grouped(records: Records, opens: I64, closes: I64) -> Records:
     """One SPAN per distinct open."""
     if not len(records):
         return np.zeros(0, dtypes.SPAN)

@@ -8,16 +8,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
 from research.history.dbn import points
 from research.history.history import Windows, session_windows
 from rooney.format import iso_minute
+from rooney.kernels.array_types import I64, Booleans
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
-
-Int64 = NDArray[np.int64]
 
 GAP_NS = HOUR_NS  # thin markets are silent for minutes; so long without a trade in any contract is worth a look
 GRID_TOLERANCE = 1e-4  # of a tick: float noise is no price between two ticks
@@ -182,27 +180,27 @@ def _find_out_of_hours(root: str, timeframe: str, rows: pl.DataFrame, found: "_F
         found.count("wrong_zone", 1, [f"{root} {timeframe}: {better}"])
 
 
-def _windows(root: str, ts: Int64) -> Windows:
+def _windows(root: str, ts: I64) -> Windows:
     """Session windows around all of `ts`, a few days more on either side."""
     return session_windows(group_of(root), int(ts.min()) - 120 * HOUR_NS, int(ts.max()) + 120 * HOUR_NS)
 
 
-def _in_session(windows: Windows, ts: Int64, length: int) -> NDArray[np.bool_]:
+def _in_session(windows: Windows, ts: I64, length: int) -> Booleans:
     """Whether [ts, ts + length) shares a minute with a window: an hour may begin before its session does."""
     following = np.searchsorted(windows.close_ns, ts, side="right")
-    found: NDArray[np.bool_] = windows.open_ns[np.minimum(following, len(windows.open_ns) - 1)] < ts + length
+    found: Booleans = windows.open_ns[np.minimum(following, len(windows.open_ns) - 1)] < ts + length
     return found & (following < len(windows.open_ns))
 
 
-def _gaps(windows: Windows, ts: Int64, length: int) -> Iterator[str]:
+def _gaps(windows: Windows, ts: I64, length: int) -> Iterator[str]:
     """Stretches of session time without a bar, longer than GAP_NS and than a bar."""
     times = np.unique(ts)
     before = np.concatenate(([0], np.cumsum(windows.close_ns - windows.open_ns)))
 
-    def traded_ns(at: Int64) -> Int64:
+    def traded_ns(at: I64) -> I64:
         """Session time that has passed at an instant."""
         i = np.searchsorted(windows.open_ns, at, side="right") - 1
-        within: Int64 = np.minimum(at, windows.close_ns[i]) - windows.open_ns[i]
+        within: I64 = np.minimum(at, windows.close_ns[i]) - windows.open_ns[i]
         return before[i] + within
 
     missing = traded_ns(times[1:]) - traded_ns(times[:-1] + length)
@@ -211,7 +209,7 @@ def _gaps(windows: Windows, ts: Int64, length: int) -> Iterator[str]:
         yield f"{begin} to {end}, {missing[i] / HOUR_NS:.1f} session hours"
 
 
-def _better_zone(windows: Windows, times: Int64, length: int) -> str | None:
+def _better_zone(windows: Windows, times: I64, length: int) -> str | None:
     """What to say when the stamps, read as wall time of another zone, fit the sessions and now they do not."""
     now = 1 - float(_in_session(windows, times, length).mean())
     if now < _DOUBTFUL_SHARE:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.history.columns import parquet_schema, scan
 from research.history.rolls import RollEvent
 from rooney.errors import ConfigError
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import Records
 from rooney.market import sessions
 
 
@@ -33,7 +33,7 @@ def holds(file: Path) -> bool:
 
 def read(
     file: Path, roots: Sequence[str], wanted: Sequence[str], span: tuple[int, int]
-) -> tuple[NDArray[np.void], list[RollEvent]]:
+) -> tuple[Records, list[RollEvent]]:
     """Hourly HISTORY records by root and time, and the rolls of the series.
 
     roots: in the order of the strategy's instruments; wanted: those to read; span: [start, end), UTC ns

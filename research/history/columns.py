@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from research.history import kernels as runs
 from rooney.errors import ConfigError
+from rooney.kernels.array_types import F64, I64
 from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
 
 MINUTES, HOURS, DAYS = 0, 1, 2
@@ -64,10 +65,10 @@ class Batch(msgspec.Struct, frozen=True):
     prices:    float64[row] by column name, those that were asked for; NaN for null
     """
 
-    ts: NDArray[np.int64]
+    ts: I64
     keys: NDArray[np.int32]
     series_of: NDArray[np.int32]
-    prices: dict[str, NDArray[np.float64]]
+    prices: dict[str, F64]
 
 
 class Source:

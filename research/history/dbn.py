@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from research.history.sessions import DAY_NS
 from rooney.errors import ConfigError
+from rooney.kernels.array_types import F64, I64
 from rooney.market.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
 from rooney.market.sessions import MINUTE_NS
 
@@ -68,7 +68,7 @@ def _check_end(file: Path) -> None:
             raise ValueError(f"it is cut off after {stream.tell()} bytes")
 
 
-def points(prices_e9: NDArray[np.int64]) -> NDArray[np.float64]:
+def points(prices_e9: I64) -> F64:
     """Prices in 1e-9 → points, NaN where Databento gives none.
 
     By numpy's true division, as the hub's: polars multiplies by the inverse of a constant, and 3702.75 then ends in 05.

@@ -28,7 +28,6 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from research.history import closes, dbn
 from research.history import kernels as runs
@@ -41,12 +40,12 @@ from research.history.sessions import DAY_NS, Windows, session_windows, to_ns
 from rooney.errors import ConfigError
 from rooney.format import iso
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import Records
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 
 __all__ = ["History", "RollEvent", "Windows", "files_of", "session_windows"]
 
-Records = NDArray[np.void]
 _NAMES = ("1min", "hourly", "daily")
 _FOREVER_NS = 1 << 62
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.history import kernels as runs
 from research.history import sessions as calendar
 from research.history.columns import Run, Source
 from rooney.errors import ConfigError
+from rooney.kernels.array_types import Records
 
 _TASK_GROUPS = 8  # row groups that one thread counts at a time
 _MAX_RUNS, _RUN_ROWS = 64, 4_096  # a file with more runs than 64 and one for every 4,096 rows is in no order
@@ -31,7 +31,7 @@ class Counted(msgspec.Struct, frozen=True):
 class _Part(msgspec.Struct, frozen=True):
     """Some row groups: days found, rows of theirs that are earlier than the one before, with both stamps; ends."""
 
-    days: list[NDArray[np.void]]
+    days: list[Records]
     breaks: list[tuple[int, int, int]]
     rows: int
     first_ts: int
@@ -61,7 +61,7 @@ def count(sources: Sequence[Source], span: tuple[int, int], folder: Path) -> lis
 
 def _part(source: Source, groups: range, span: tuple[int, int]) -> _Part:
     turns, labels = calendar.trade_dates()
-    days: list[NDArray[np.void]] = []
+    days: list[Records] = []
     breaks: list[tuple[int, int, int]] = []
     rows, first_ts, last_ts = 0, 0, 0
     for batch in source.batches(("close", "volume"), groups=groups):

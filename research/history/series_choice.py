@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.history import kernels as runs
 from research.history import sessions as calendar
@@ -12,6 +11,7 @@ from research.history.columns import HOURS, MINUTES, PRICES, Batch, Registry, So
 from research.history.rolls import Day, RollEvent, choose
 from research.history.sessions import DAY_NS, session_windows
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import Records
 from rooney.market.instruments import group_of
 
 
@@ -49,7 +49,7 @@ class Table:
         series = self.series[int(batch.series_of[int(batch.keys[row])])]
         return series.raw or series.root
 
-    def coarse(self, source: Source, span: tuple[int, int]) -> NDArray[np.void]:
+    def coarse(self, source: Source, span: tuple[int, int]) -> Records:
         """HISTORY records of the hourly and daily bars of a source that are in use, in its order."""
         parts = [np.zeros(0, dtypes.HISTORY)]
         if source.has_coarse:
@@ -96,7 +96,7 @@ class Table:
             self.minutes = int(used.filter(pl.col("timeframe") == MINUTES)["bars"].sum())
             self.first_ns, self.last_ns = int(used["first"].min()), int(used["last"].max())  # type: ignore[arg-type]
 
-    def _records(self, batch: Batch, span: tuple[int, int]) -> NDArray[np.void]:
+    def _records(self, batch: Batch, span: tuple[int, int]) -> Records:
         series = batch.series_of[batch.keys]
         day = calendar.trade_date_of(batch.ts) - self.first_day
         inside = (series >= 0) & (batch.ts >= span[0]) & (batch.ts < span[1]) & ~np.isnan(batch.prices["close"])

@@ -5,12 +5,11 @@ from functools import lru_cache
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from rooney.kernels.array_types import I64
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 
-I64 = NDArray[np.int64]
 EPOCH = date(1970, 1, 1)
 DAY_NS = 24 * sessions.HOUR_NS
 _LAST_YEAR = 2100

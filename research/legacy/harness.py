@@ -14,7 +14,6 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.backtest.backtest import Scan
 from research.history.history import History, Windows
@@ -28,6 +27,7 @@ from rooney.engine.veto import Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue
 from rooney.features.feature import Feature
 from rooney.kernels import dtypes
+from rooney.kernels.array_types import F64, I64, Records
 from rooney.kernels.codes import Cause
 from rooney.market.instruments import group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
@@ -116,7 +116,7 @@ class _History:
     sparse = True
     events: tuple[()] = ()
 
-    def __init__(self, rows: NDArray[np.void], symbols: list[str]) -> None:
+    def __init__(self, rows: Records, symbols: list[str]) -> None:
         self.rows = rows
         self._groups = sorted({group_of(symbol) for symbol in symbols})
         self.start_ns = int(rows["ts_close"][0]) - MINUTE_NS
@@ -128,16 +128,16 @@ class _History:
         window = Windows(*columns)
         return dict.fromkeys(self._groups, window)
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Records]:
         yield self.rows
 
 
-def stamps_of(frame: pl.DataFrame) -> NDArray[np.int64]:
+def stamps_of(frame: pl.DataFrame) -> I64:
     """Starts of bars, ns of the naive clock."""
     return frame["datetime"].dt.timestamp("ns").to_numpy()
 
 
-def _rows(frame: pl.DataFrame, i: int, timeframe: int, opens: Any, closes: Any) -> NDArray[np.void]:
+def _rows(frame: pl.DataFrame, i: int, timeframe: int, opens: Any, closes: Any) -> Records:
     rows = np.zeros(len(frame), dtypes.HISTORY)
     rows["instrument"], rows["timeframe"] = i, timeframe
     rows["ts_open"], rows["ts_close"] = opens, closes
@@ -288,14 +288,14 @@ class Harness:
             inputs.append((f"m_{feature}", required, numbers["mean"], numbers["sd"], numbers["weight"]))
         return Logistic(tuple(inputs), model["intercept"], model["clip"], model["threshold"])
 
-    def values(self, symbol: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def values(self, symbol: str) -> tuple[I64, F64]:
         """Stamp of every bar of `symbol` from the first that decides, and all values after it."""
         engine = self.engine(self.of_columns, symbol, self.default)
         history = self.bars.history([instrument.symbol for instrument in engine.instruments])
         return values_by_bar(engine, history.rows)
 
 
-def values_by_bar(engine: Engine, rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def values_by_bar(engine: Engine, rows: Records) -> tuple[I64, F64]:
     """Step the engine mark by mark; its values as the decision of each bar of the first instrument saw them."""
     history = _History(rows, [instrument.symbol for instrument in engine.instruments])
     scan = Scan(engine, cast("History", history))

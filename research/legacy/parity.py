@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from research.legacy.harness import INDICATORS, Harness, ListedTrade, field_of, stamps_of
 from rooney.errors import RooneyError
+from rooney.kernels.array_types import F64
 
 PRICE_TOLERANCE = 1e-9
 VALUES = ("indicators", "features", "ml_inputs")
@@ -128,7 +128,7 @@ def columns(harness: Harness, symbol: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def worst(expected: NDArray[np.float64], ours: NDArray[np.float64]) -> float:
+def worst(expected: F64, ours: F64) -> float:
     """Largest relative difference; infinite where one of the two has no value."""
     missing = np.isnan(expected)
     if (missing != np.isnan(ours)).any():

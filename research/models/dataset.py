@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from research.backtest.backtest import Scan
 from research.history.history import History
@@ -24,10 +23,9 @@ from rooney.engine.model_checks import parameters_digest
 from rooney.engine.veto import model_field
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue, is_research_only
+from rooney.kernels.array_types import F64, I64, Records
 from rooney.strategy.digest import code_digests
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 _NO_LIMIT_USD = 1e15
 
 # Of the instrument itself, standard definitions, no price level: what is alike in every year and needs no other feed.
@@ -72,7 +70,7 @@ class TrainingSet(msgspec.Struct, frozen=True):
     pnl_usd: F64
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> I64:
         """1 where the trade earned more than its costs, else 0."""
         return (self.pnl_usd > 0).astype(np.int64)
 
@@ -177,7 +175,7 @@ def collect(
     return found
 
 
-def _trades(engine: Engine, history: History) -> NDArray[np.void]:
+def _trades(engine: Engine, history: History) -> Records:
     """TRADE records of a run."""
     scan = Scan(engine, history)
     for chunk in history.chunks():

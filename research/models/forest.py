@@ -3,15 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rooney.kernels.array_types import F64, Records
 from rooney.kernels.dtypes import NODE
 from rooney.kernels.forest import votes_of_rows
 
-F64 = NDArray[np.float64]
 
-
-def flatten(forest: Any, label: Any = 1) -> NDArray[np.void]:
+def flatten(forest: Any, label: Any = 1) -> Records:
     """NODE[node] of a fitted RandomForestClassifier (or ExtraTrees), its votes being those for `label`.
 
     The roots come first in the order of the trees; then each tree's other nodes in scikit-learn's order. Raises
@@ -39,14 +37,14 @@ def flatten(forest: Any, label: Any = 1) -> NDArray[np.void]:
     return found
 
 
-def arrays(nodes: NDArray[np.void]) -> dict[str, bytes]:
+def arrays(nodes: Records) -> dict[str, bytes]:
     """NODE as the fields of `rooney.models.forest.Model`."""
     kinds = {"feature": "<i4", "left": "<i4", "right": "<i4", "threshold": "<f8", "leaf": "<f8"}
     names = {"threshold": "cut"}
     return {names.get(name, name): nodes[name].astype(kind).tobytes() for name, kind in kinds.items()}
 
 
-def predict(nodes: NDArray[np.void], n_trees: int, rows: F64) -> F64:
+def predict(nodes: Records, n_trees: int, rows: F64) -> F64:
     """Votes of each row. rows: float64[row, feature], all of them finite."""
     found = np.empty(len(rows))
     votes_of_rows(nodes, n_trees, np.ascontiguousarray(rows, dtype=np.float64), found)

@@ -16,7 +16,7 @@ import numpy as np
 from research.history.progress import Progress, silent
 from research.models import promote
 from research.models.dataset import DEFAULT_FEATURES, TrainingSet
-from research.models.forest import F64, predict
+from research.models.forest import predict
 from research.models.report import comparison, html
 from research.models.train import DAY_NS, Plan
 from research.models.training import collect, train_all, write
@@ -26,6 +26,7 @@ from rooney.config.schema import Gates, Retrain
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import bundle_models
 from rooney.errors import BundleError, ConfigError
+from rooney.kernels.array_types import F64
 from rooney.models import bundle
 from rooney.models.bundle import Bundle
 from rooney.models.forest import Model

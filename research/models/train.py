@@ -22,13 +22,13 @@ import msgspec
 import numpy as np
 import optuna
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from research.models.dataset import TrainingSet
-from research.models.forest import F64, arrays, flatten, predict
+from research.models.forest import arrays, flatten, predict
 from research.validation import cpcv
 from research.validation import sharpe as selection
+from rooney.kernels.array_types import F64, I64
 from rooney.models.forest import Model
 
 DAY_NS = 86_400_000_000_000
@@ -269,12 +269,12 @@ class _Search:
         return float(np.mean(ratios)) if enough else _WORST
 
 
-def _fit(rows: F64, labels: NDArray[np.int64], params: dict[str, Any], plan: Plan) -> Any:
+def _fit(rows: F64, labels: I64, params: dict[str, Any], plan: Plan) -> Any:
     forest = RandomForestClassifier(n_estimators=plan.trees, random_state=plan.seed, n_jobs=1, **params)
     return forest.fit(rows, labels)
 
 
-def _daily(samples: TrainingSet, values: F64) -> tuple[NDArray[np.int64], F64]:
+def _daily(samples: TrainingSet, values: F64) -> tuple[I64, F64]:
     """Days (since 1970, UTC) with a decision, and the sum of their trades' values."""
     days, which = np.unique(samples.start_ns // DAY_NS, return_inverse=True)
     return days, np.bincount(which, values, len(days)).astype(np.float64)

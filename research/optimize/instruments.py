@@ -25,12 +25,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from research.backtest import metrics
 from research.backtest.backtest import Scan
 from research.history.history import History
-from research.models.dataset import F64
 from research.optimize import result_file as searchfile
 from research.optimize.result_file import Found
 from research.optimize.slots import admitted_usd
@@ -41,11 +39,10 @@ from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.format import iso
+from rooney.kernels.array_types import F64, I64, Booleans, Records
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"
-
-Bools = NDArray[np.bool_]
 
 
 class Plan(Folds, frozen=True):
@@ -130,7 +127,7 @@ class Trades:
     start_ns, end_ns, who, usd, row: arrays by trade; row: of its trade date
     """
 
-    def __init__(self, records: NDArray[np.void], rows: NDArray[np.int64], max_positions: int) -> None:
+    def __init__(self, records: Records, rows: I64, max_positions: int) -> None:
         order = np.lexsort((records["instrument"], records["entry_mark"]))
         order = order[rows[order] >= 0]
         self.who = records["instrument"][order].astype(np.int64)
@@ -140,7 +137,7 @@ class Trades:
         self.end_ns = records["exit_ts"][order].astype(np.int64)
         self.max_positions = max_positions
 
-    def daily(self, n_days: int, allowed: Bools, chosen: Bools) -> F64:
+    def daily(self, n_days: int, allowed: Booleans, chosen: Booleans) -> F64:
         """float64[date]: P&L of the chosen instruments' trades on the allowed dates that find a slot.
 
         allowed: bool[date]; chosen: bool[instrument]
@@ -160,7 +157,7 @@ class Trades:
         return found
 
 
-def greedy(trades: Trades, n_days: int, rows: NDArray[np.int64], n: int, plan: Plan) -> list[tuple[int, float, float]]:
+def greedy(trades: Trades, n_days: int, rows: I64, n: int, plan: Plan) -> list[tuple[int, float, float]]:
     """Instruments in the order they are added, with Sharpe ratio (per day) and drawdown (USD) of all so far.
 
     rows: of the dates it may know; n: how many instruments there are
@@ -323,7 +320,7 @@ def _way(paths: Sequence[float], final: F64) -> Way:
 
 
 def _members(
-    symbols: Sequence[str], chosen: Sequence[int], frequency: F64, runs: Runs, records: NDArray[np.void], daily: F64
+    symbols: Sequence[str], chosen: Sequence[int], frequency: F64, runs: Runs, records: Records, daily: F64
 ) -> dict[str, Member]:
     n_days, found = len(runs.days), {}
     for i, symbol in enumerate(symbols):

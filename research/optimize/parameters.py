@@ -26,9 +26,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
-from research.models.dataset import F64
 from research.optimize import result_file as searchfile
 from research.optimize import study
 from research.optimize.result_file import Found
@@ -40,6 +38,7 @@ from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError, StrategyError
 from rooney.format import iso
+from rooney.kernels.array_types import F64, Records
 from rooney.strategy.loader import load
 
 FORMAT = 1
@@ -201,7 +200,7 @@ def _attempt(
             values[key] = trial.suggest_float(key, low, high)
     groups = cpcv.groups_of(len(days), plan.n_groups)
 
-    def at_group(group: int, closed: NDArray[np.void]) -> None:
+    def at_group(group: int, closed: Records) -> None:
         study.beat(trial)
         ratio = selection.sharpe(days.usd(closed)[: int(groups[group][-1]) + 1, 0])
         trial.set_user_attr(_SHARPE, None if math.isnan(ratio) else ratio)
@@ -311,7 +310,7 @@ def _paths(runs: Runs, plan: Plan, done: Sequence[Any], usd: F64) -> list[F64]:
     ]
 
 
-def _parts(runs: Runs, closed: NDArray[np.void], daily: F64) -> dict[str, Part]:
+def _parts(runs: Runs, closed: Records, daily: F64) -> dict[str, Part]:
     found = {}
     n = len(runs.days)
     for i, symbol in enumerate(runs.strategy.traded):

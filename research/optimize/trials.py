@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from research.backtest.backtest import Scan
 from research.backtest.metrics import DAYS_PER_YEAR
 from research.history.history import History
-from research.models.dataset import F64, I64, unlimited
+from research.models.dataset import unlimited
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from research.validation.daily_pnl import days_of
@@ -19,6 +18,7 @@ from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine, open_lengths
 from rooney.errors import ConfigError
+from rooney.kernels.array_types import F64, I64, Records
 
 YEAR = DAYS_PER_YEAR**0.5
 _LEAST_DATES = 40
@@ -78,8 +78,8 @@ class Runs:
         self,
         values: Mapping[str, Scalar],
         past_ns: int,
-        at_group: Callable[[int, NDArray[np.void]], None] | None = None,
-    ) -> NDArray[np.void]:
+        at_group: Callable[[int, Records], None] | None = None,
+    ) -> Records:
         """TRADE records of what was closed before an instant. at_group: called with what is closed after each group."""
         engine = build_engine(with_params(self.strategy, values), {}, {}, self.most)
         scan, group = Scan(engine, self.history), 0

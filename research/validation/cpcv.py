@@ -13,9 +13,8 @@ from itertools import combinations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
+from rooney.kernels.array_types import I64
 
 
 class Split(msgspec.Struct, frozen=True):

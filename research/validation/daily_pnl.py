@@ -6,13 +6,10 @@ date and what is tested on another share no trade. Dates are those of the sessio
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from research.history import sessions as calendar
 from research.history.history import History
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from rooney.kernels.array_types import F64, I64, Records
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -34,7 +31,7 @@ class Days(msgspec.Struct, frozen=True):
         at = np.searchsorted(self.dates, dates)
         return np.where((at < len(self.dates)) & (self.dates[np.minimum(at, len(self) - 1)] == dates), at, -1)
 
-    def usd(self, trades: NDArray[np.void], n_instruments: int = 1) -> F64:
+    def usd(self, trades: Records, n_instruments: int = 1) -> F64:
         """float64[date, instrument]: P&L of TRADE records by the date that decided them, after costs.
 
         n_instruments: 1 puts all into one column
@@ -45,7 +42,7 @@ class Days(msgspec.Struct, frozen=True):
         np.add.at(found, (at[at >= 0], column[at >= 0]), trades["pnl_usd"][at >= 0])
         return found
 
-    def end_ns(self, trades: NDArray[np.void]) -> I64:
+    def end_ns(self, trades: Records) -> I64:
         """int64[date]: end of each row's span."""
         found = self.start_ns.copy()
         at = self.rows(trades["entry_mark"])

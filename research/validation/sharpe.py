@@ -17,9 +17,9 @@ from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from rooney.kernels.array_types import F64
+
 _NORMAL = NormalDist()
 _EULER = 0.5772156649015329
 

@@ -36,6 +36,8 @@ from rooney.orders.decisions import Book, Decisions, Evaluated, Outcome, Positio
 from rooney.strategy.compiler import Compiled, explain
 from rooney.strategy.filters import Filter
 
+MIN_HISTORY_BARS = 300  # of a timeframe that a fresh start loads
+
 
 class Engine:
     """One strategy over its instruments, in configured order.
@@ -179,13 +181,18 @@ class Engine:
         return float(entries.score(veto, self._veto_inputs, self._nodes, values)) if has_one else math.nan
 
     def history_bars(self, timeframe: int) -> int:
-        """Bars of a timeframe to warm up with, 0 for none: what the features and the strategy itself ask for."""
+        """Bars of a timeframe that something reads, 0 for none: what the features and the strategy itself ask for."""
         need = self.compiled.layout.warm_up_bars(timeframe)
         if timeframe == self._timeframe:
             need = max(need, self.limits.warm_up_bars)
         if self._old and timeframe == HOURLY:
             need = max(need, 24 * self.compiled.layout.warm_up_bars(DAILY))
         return need
+
+    def warm_up_bars(self, timeframe: int) -> int:
+        """Bars of a timeframe that a fresh start loads, live and in research: recursions forget slowly. 0 for none."""
+        need = self.history_bars(timeframe)
+        return max(MIN_HISTORY_BARS, 10 * need) if need else 0
 
     def has_digest(self, digest: str) -> bool:
         """Whether that is its digest, or was before digests were made of syntax."""

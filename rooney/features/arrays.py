@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from rooney.errors import StrategyError
 from rooney.features.catalogue import catalogue
 from rooney.features.feature import Feature
 from rooney.features.kernel import Kernel
 from rooney.features.registry import KERNELS
+from rooney.kernels.array_types import F64, I64
 from rooney.kernels.indicators import vectorized as arrays
-
-F64 = NDArray[np.float64]
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 
@@ -82,7 +81,7 @@ def over_two(name: str, n: Any, x: F64, y: F64) -> F64:
     return out
 
 
-def over_times(name: str, n: Any, local_ns: NDArray[np.int64]) -> F64:
+def over_times(name: str, n: Any, local_ns: I64) -> F64:
     """A kernel of the exchange's wall clock; `local_ns`: starts of bars, int64 ns."""
     out = np.empty(len(local_ns))
     arrays.over_times(KERNELS[name].update, _state(KERNELS[name], n), n, local_ns, out)

@@ -33,7 +33,6 @@ from rooney.worker.market_data import is_possible, minute_of
 logger = logging.getLogger(__name__)
 
 READ_AHEAD = 200
-MIN_HISTORY_BARS = 300
 
 
 class Progress:
@@ -210,11 +209,11 @@ class Progress:
         for instrument in self._engine.instruments:
             symbol = instrument.symbol
             for index, timeframe in enumerate(TIMEFRAMES):
-                need = self._engine.history_bars(index)
-                if not need:
+                count = self._engine.warm_up_bars(index)
+                if not count:
                     continue
                 try:
-                    bars += self._bus.history(symbol, timeframe, max(MIN_HISTORY_BARS, 10 * need))
+                    bars += self._bus.history(symbol, timeframe, count)
                 except MessageError as error:
                     logger.error("history of %s %s left out: %s", symbol, timeframe, error)
             for data in self._bus.rolls(symbol):

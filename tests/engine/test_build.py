@@ -195,6 +195,16 @@ def test_what_a_fill_and_a_roll_are_assumed_to_be(
     assert built(tmp_path, **block)._limits[0][field] == expected
 
 
+# ── warm-up ──
+
+
+def test_a_fresh_start_loads_300_bars_or_ten_times_what_is_read(tmp_path: Path) -> None:
+    e = built(tmp_path)
+    needs = [e.history_bars(timeframe) for timeframe in range(3)]
+    assert max(needs) > 0
+    assert [e.warm_up_bars(timeframe) for timeframe in range(3)] == [max(300, 10 * n) if n else 0 for n in needs]
+
+
 # ── profile v1 ──
 
 

@@ -4,15 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
-from numpy.typing import NDArray
 
 from rooney.features import PAIRS, Feature, catalogue
 from rooney.features.catalogue import PERCENTILE_V1_KEPT
+from rooney.kernels.array_types import F64, I64, Booleans
 from tests.support.old_system_bars import PARITY, TRADED, needs_parity, newest, read, stamps
 
 pytestmark = needs_parity
 
-F64 = NDArray[np.float64]
 
 # Columns of indicators.parquet (float64) by what gives them.
 CLOSE, CLOSE_DAILY = Feature("close"), Feature("close", "daily")
@@ -67,7 +66,7 @@ def column(frame: pl.DataFrame, name: str) -> F64:
     return frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def at(frame: pl.DataFrame) -> NDArray[np.int64]:
+def at(frame: pl.DataFrame) -> I64:
     return frame["datetime"].dt.timestamp("ns").to_numpy()
 
 
@@ -81,7 +80,7 @@ def old_feature(name: str) -> Feature:
     return catalogue(f"{name}_asked_v1" if name.startswith("rsix") else f"{name}_v1")
 
 
-def evaluated_twice(name: str, symbol: str, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+def evaluated_twice(name: str, symbol: str, at: I64) -> Booleans:
     """Rows where the old system went on with only one of the two instruments (README of the parity set, quirk 1)."""
     pair, own = stamps(PAIRS[symbol], "hourly"), stamps(symbol, "hourly")
     stale = ~np.isin(at, pair)  # a second look at the pair's bar made its RSI the standard one; a rank stood still

@@ -28,7 +28,8 @@ from rooney.features import (
 )
 from rooney.features.arrays import FAST, over_series
 from rooney.features.kernel import Kernel
-from tests.support.indicators import F64, digests, length, run, walk
+from rooney.kernels.array_types import F64
+from tests.support.indicators import digests, length, run, walk
 
 # StockCharts ChartSchool, "Relative Strength Index (RSI)", its spreadsheet cs-rsi: QQQQ closes and 14-day RSI.
 CHARTSCHOOL_CLOSES = [

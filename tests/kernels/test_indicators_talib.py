@@ -20,7 +20,8 @@ from rooney.features import (
     calculate_stdev,
     calculate_true_range,
 )
-from tests.support.indicators import F64, walk
+from rooney.kernels.array_types import F64
+from tests.support.indicators import walk
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = walk(20_000)
 BOTH: dict[str, tuple[Callable[[int], F64], Callable[[int], F64]]] = {

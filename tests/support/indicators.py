@@ -4,13 +4,12 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rooney.features.arrays import over_bars, over_series, over_times, over_two
 from rooney.features.kernel import Kernel
 from rooney.features.registry import KERNELS
+from rooney.kernels.array_types import F64
 
-F64 = NDArray[np.float64]
 HOUR_NS = 3_600_000_000_000
 
 

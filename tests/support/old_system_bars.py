@@ -5,16 +5,15 @@ from functools import cache
 import numpy as np
 import polars as pl
 import pytest
-from numpy.typing import NDArray
 
 from rooney.features import KERNELS, PAIRS, Feature
 from rooney.features.arrays import over_bars, over_series, over_times, over_two
+from rooney.kernels.array_types import F64, I64
 from tests.support.paths import RECORDED_RUNS
 
 PARITY = RECORDED_RUNS
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the old system's numbers are not at {PARITY}")
 
-F64 = NDArray[np.float64]
 TRADED = ("6A", "6E", "GC", "SI")
 FILES = {"hourly": "bars_hourly", "daily": "bars_daily", "daily_ahead": "bars_daily"}
 
@@ -25,16 +24,16 @@ def bars(symbol: str, timeframe: str) -> pl.DataFrame:
 
 
 @cache
-def stamps(symbol: str, timeframe: str) -> NDArray[np.int64]:
+def stamps(symbol: str, timeframe: str) -> I64:
     return bars(symbol, timeframe)["datetime"].dt.timestamp("ns").to_numpy()
 
 
-def newest(symbol: str, timeframe: str, at: NDArray[np.int64]) -> NDArray[np.int64]:
+def newest(symbol: str, timeframe: str, at: I64) -> I64:
     """Number of the bar whose value is read at each stamp, -1 for none; a day is read once the next has begun."""
     return np.searchsorted(stamps(symbol, timeframe), at, side="right") - (2 if timeframe == "daily" else 1)
 
 
-def read(feature: Feature, symbol: str, at: NDArray[np.int64]) -> F64:
+def read(feature: Feature, symbol: str, at: I64) -> F64:
     """Its value for `symbol` at each stamp."""
     root = PAIRS[symbol] if feature.symbol == "pair" else feature.symbol or symbol
     index = newest(root, feature.timeframe, at)

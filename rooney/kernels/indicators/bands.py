@@ -5,14 +5,11 @@ Step forms as in `rooney.kernels.indicators.statistics`.
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.indicators import windows
 from rooney.kernels.indicators.statistics import deviation
 from rooney.kernels.jit import njit
 
-F64 = NDArray[np.float64]
 Band = tuple[int, float]
 
 

@@ -3,13 +3,9 @@
 local_ns: nanoseconds since 1970-01-01 00:00 as the wall clock of the exchange shows them. Codes: 1 yes, 2 no.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
 from rooney.kernels.units import DAY_NS, MINUTE_NS
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

@@ -5,12 +5,8 @@ The channel is that of the n bars before this one: a close can only be beyond a 
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

@@ -8,12 +8,9 @@ the bar with the number `first`: the old system began to look at its 252nd.
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
 
-F64 = NDArray[np.float64]
 Sides = tuple[int, int, int]
 
 

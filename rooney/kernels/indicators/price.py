@@ -5,12 +5,8 @@ float64 state array, all zeros before the first bar and updated in place, `n` it
 bars yet". An array form is a loop over the step form, so both are the same numbers.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

@@ -6,12 +6,8 @@ a new bar of its own, most numbers stayed; these did not.
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

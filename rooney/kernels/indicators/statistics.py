@@ -6,13 +6,10 @@ otherwise: number of values, then a ring of them (`rooney.kernels.indicators.win
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.indicators import windows
 from rooney.kernels.jit import njit
 
-F64 = NDArray[np.float64]
 TINY = 1e-12
 
 

@@ -7,13 +7,10 @@ digits. Old system §2.2; sums there were exact (`math.fsum`), which compensated
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.indicators import windows
 from rooney.kernels.jit import njit
 
-F64 = NDArray[np.float64]
 Band = tuple[int, float]
 TINY = 1e-12
 

@@ -2,13 +2,9 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.indicators.statistics import wilder
 from rooney.kernels.jit import njit
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

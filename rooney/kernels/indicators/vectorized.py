@@ -11,21 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rooney.kernels.array_types import F64, I64
 from rooney.kernels.indicators.momentum import strength
 from rooney.kernels.indicators.statistics import TINY, seeded, smoothed, wilder
 from rooney.kernels.indicators.trend import directional
 from rooney.kernels.jit import njit, njit_allocating
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 Update = Callable[..., float]
 BLOCK = 1024  # bars; a block of the output stays in the first-level cache
 
 
 @njit
-def over_bars(update: Update, s: F64, n: Any, bars: NDArray[np.float64], out: F64) -> None:
+def over_bars(update: Update, s: F64, n: Any, bars: F64, out: F64) -> None:
     """bars: float64[(open, high, low, close, volume), bar]; one array is compiled much faster than five."""
     for i in range(len(out)):
         out[i] = update(s, n, bars[0, i], bars[1, i], bars[2, i], bars[3, i], bars[4, i])

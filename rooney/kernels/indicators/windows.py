@@ -4,12 +4,8 @@ Sums always run from the oldest value to the newest. So they do not drift, they 
 been running, and adding a number to the ring is the same as having seen shifted values.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rooney.kernels.array_types import F64
 from rooney.kernels.jit import njit
-
-F64 = NDArray[np.float64]
 
 
 @njit(cache=True)

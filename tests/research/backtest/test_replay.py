@@ -24,7 +24,6 @@ import pytest
 import yaml
 
 from research.backtest import backtest, replay
-from research.backtest import warm_start as start
 from research.backtest.audit import audit
 from research.backtest.replay import Replayed
 from research.backtest.result import Result
@@ -37,7 +36,6 @@ from rooney.ops.compare import audit_lines
 from rooney.ops.tape_export import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
 from rooney.sim.traderspost import Fault, running
-from rooney.worker import recovery
 from tests.support.backtests import PARAMS, ROOTS, assembled, random_minutes
 from tests.support.ledgers import read_only
 from tests.support.paths import ROOT
@@ -322,7 +320,3 @@ def test_what_is_no_ledger_of_the_strategy_is_refused(live: Live, tmp_path: Path
 def test_the_old_profile_is_refused(live: Live) -> None:
     with pytest.raises(LedgerError, match="profile: v1"):
         replay.replay(live.strategy("strategies.a.profile=v1"), live.bars, live.ledger)
-
-
-def test_a_replay_warms_up_with_as_much_history_as_a_worker() -> None:
-    assert start.MIN_HISTORY_BARS == recovery.MIN_HISTORY_BARS
