@@ -23,6 +23,7 @@ from rooney.market import sessions
 from rooney.orders.decisions import Trade
 from rooney.orders.lifecycle import Order
 from rooney.performance.comparison import compare_all
+from rooney.performance.matching import differing
 from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger
 from rooney.performance.verdict import Audit, Matched, Verdict
@@ -102,15 +103,16 @@ def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:
         }
 
     ours, theirs = by_key(live), by_key(again)
+    differing_keys = sorted(differing(ours, theirs))
     symbols = sorted({row[1] for rows in (live, again) for row in rows["decisions"]})
     found = []
     for symbol in symbols:
-        keys = sorted(key for key in ours.keys() | theirs.keys() if key[0] == symbol)
-        parted = [key for key in keys if ours.get(key) != theirs.get(key)]
+        count = sum(key[0] == symbol for key in ours.keys() | theirs.keys())
+        parted = [key for key in differing_keys if key[0] == symbol]
         first = ""
         if parted:
             said = [rows[parted[0]][2] if parted[0] in rows else "nothing" for rows in (ours, theirs)]
             same = " on other numbers" if said[0] == said[1] else ""
             first = f"{minute_text(parted[0][1])}: live {said[0]}, again {said[1]}{same}"
-        found.append(Matched(symbol, len(keys), len(keys) - len(parted), first))
+        found.append(Matched(symbol, count, count - len(parted), first))
     return tuple(found)

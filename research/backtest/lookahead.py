@@ -13,7 +13,6 @@ digits. How many bars are enough is found by trying fewer.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import zip_longest
 
 import msgspec
 
@@ -26,6 +25,7 @@ from rooney.engine.engine import Engine
 from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.decisions import Book, Decisions
+from rooney.performance.matching import first_difference
 
 CUTS = (0.23, 0.41, 0.62, 0.88)  # of the span at which history is ended
 STARTS = (0.7, 0.8, 0.9)  # at which a second engine begins
@@ -34,7 +34,7 @@ TOLERANCE = 1e-9  # relative, of a feature that knows less history
 HistoryUntil = Callable[[datetime | None], History]
 
 
-class Difference(msgspec.Struct, frozen=True):
+class MarkDifference(msgspec.Struct, frozen=True):
     """The first mark that decided otherwise, UTC ns, as `whole` with all history and as `part` with some of it."""
 
     ts_mark: int
@@ -50,7 +50,7 @@ class LookAhead(msgspec.Struct, frozen=True):
 
     cuts: list[int]
     decisions: int
-    differences: dict[int, Difference]
+    differences: dict[int, MarkDifference]
 
 
 class WarmUp(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class WarmUp(msgspec.Struct, frozen=True):
     loaded: dict[str, int]
     features: dict[str, int | None]
     decisions: int | None
-    differences: dict[int, Difference]
+    differences: dict[int, MarkDifference]
 
 
 def look_ahead(strategy: StrategyConfig, history_until: HistoryUntil, cuts: Sequence[float] = CUTS) -> LookAhead:
@@ -90,7 +90,7 @@ def look_ahead(strategy: StrategyConfig, history_until: HistoryUntil, cuts: Sequ
         walk.on(end_ns)
         if walk.scan.digest != digest:
             found = _first(_begin(strategy, whole), _begin(strategy, part), end_ns)
-            differences[end_ns] = found or Difference(end_ns, "prices of orders", "other last digits of them")
+            differences[end_ns] = found or MarkDifference(end_ns, "prices of orders", "other last digits of them")
     return LookAhead(ends, wanted[-1][1], differences)
 
 
@@ -117,7 +117,7 @@ def warm_up(
         whole.on(history.end_ns)
         enough: dict[str, int | None] = dict.fromkeys(values)
         same: int | None = None
-        difference: Difference | None = None
+        difference: MarkDifference | None = None
         for count in _ladder(max(loaded)):
             counts = tuple(min(count, most) for most in loaded)
             part = _begin_warm(strategy, history, start_ns, counts, book)
@@ -187,13 +187,13 @@ def _worst(found: Iterable[int | None]) -> int | None:
     return None if None in counts else max(count for count in counts if count is not None)
 
 
-def _first(whole: Walk, part: Walk, until_ns: int) -> Difference | None:
+def _first(whole: Walk, part: Walk, until_ns: int) -> MarkDifference | None:
     """The first mark at which two walks decide otherwise, if there is one; prices may differ in their last digits."""
-    for a, b in zip_longest(whole.marks(until_ns), part.marks(until_ns)):
-        told = [_told(one, other) for one, other in ((a, b), (b, a))]
-        if told[0] != told[1]:
-            return Difference(max(one.ts_mark for one in (a, b) if one is not None), *told)
-    return None
+    parted = first_difference(whole.marks(until_ns), part.marks(until_ns), lambda a, b: _told(a, b) == _told(b, a))
+    if parted is None:
+        return None
+    _, a, b = parted
+    return MarkDifference(max(mark.ts_mark for mark in (a, b) if mark is not None), _told(a, b), _told(b, a))
 
 
 def _told(one: Decisions | None, other: Decisions | None) -> str:

@@ -32,11 +32,12 @@ from rooney.kernels import dtypes
 from rooney.kernels.array_types import Records
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
+from rooney.performance.matching import first_difference
 
 _AFTER_ALL_NS = 1 << 62
 
 
-class Difference(msgspec.Struct, frozen=True):
+class RowDifference(msgspec.Struct, frozen=True):
     """The first row of a table that is not the same. None: one side has no such row."""
 
     table: str
@@ -59,7 +60,7 @@ class Replayed(msgspec.Struct, frozen=True):
     end_ns: int
     told: int
     rows: dict[str, tuple[int, int]]
-    differences: list[Difference]
+    differences: list[RowDifference]
     is_same_book: bool | None
     is_same_code: bool
     recorded: recording.Rows
@@ -189,7 +190,7 @@ def _told(recorded: Recording, roots: list[str]) -> Records:
 
 def _compare(
     recorded: Recording, ours: recording.Rows, end_ns: int
-) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+) -> tuple[dict[str, tuple[int, int]], list[RowDifference]]:
     """Table → (rows of the ledger, equal ones), and the first difference of each."""
     counts, differences = {}, []
     # Old decisions are pruned; intents and trades never are.
@@ -197,13 +198,9 @@ def _compare(
     for table, names in COLUMNS.items():
         theirs = [row for row in recorded.rows[table] if row[0] <= end_ns]
         own = [row for row in ours[table] if table != "decisions" or row[0] >= kept_from]
-        same = 0
-        for a, b in zip(theirs, own, strict=False):
-            if a != b:
-                break
-            same += 1
-        counts[table] = (len(theirs), same)
-        if same < max(len(theirs), len(own)):
-            pair = [dict(zip(names, rows[same], strict=True)) if same < len(rows) else None for rows in (theirs, own)]
-            differences.append(Difference(table, *pair))
+        parted = first_difference(theirs, own)
+        counts[table] = (len(theirs), parted[0] if parted else len(theirs))
+        if parted:
+            pair = [dict(zip(names, row, strict=True)) if row is not None else None for row in parted[1:]]
+            differences.append(RowDifference(table, *pair))
     return counts, differences

@@ -21,6 +21,7 @@ import polars as pl
 from research.legacy.harness import INDICATORS, Harness, ListedTrade, field_of, stamps_of
 from rooney.errors import RooneyError
 from rooney.kernels.array_types import F64
+from rooney.performance.matching import differing
 
 PRICE_TOLERANCE = 1e-9
 VALUES = ("indicators", "features", "ml_inputs")
@@ -66,18 +67,14 @@ class Compared(msgspec.Struct, frozen=True):
 
 def compare(expected: list[ListedTrade], ours: list[ListedTrade]) -> Compared:
     """Match by entry signal; a trade that differs in anything is missing and extra."""
-    by_signal = {trade.entry_signal: trade for trade in ours}
-    equal = {trade.entry_signal for trade in expected if _same(trade, by_signal.get(trade.entry_signal))}
-    return Compared(
-        len(expected),
-        len(equal),
-        [trade for trade in expected if trade.entry_signal not in equal],
-        [trade for trade in ours if trade.entry_signal not in equal],
-    )
+    recorded_by, ours_by = ({trade.entry_signal: trade for trade in trades} for trades in (expected, ours))
+    parted = set(differing(recorded_by, ours_by, _same))
+    missing, extra = ([trade for trade in trades if trade.entry_signal in parted] for trades in (expected, ours))
+    return Compared(len(expected), len(recorded_by.keys() - parted), missing, extra)
 
 
-def _same(one: ListedTrade, other: ListedTrade | None) -> bool:
-    if other is None:
+def _same(one: ListedTrade | None, other: ListedTrade | None) -> bool:
+    if one is None or other is None:
         return False
     stamps = (one.entry, one.exit_signal, one.reason, one.exit) == (
         other.entry,

@@ -31,6 +31,7 @@ from rooney.format import iso
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
+from rooney.performance.matching import nearest_pairs
 from rooney.secrets import read_env_file
 
 PROFILES = ("v1", "default")
@@ -60,22 +61,15 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def match(old: pl.DataFrame, new: pl.DataFrame, within_ns: int = HOUR_NS) -> list[tuple[int, int]]:
-    """Pairs of rows with the same side whose entries are at most `within_ns` apart, each row in one pair, by time.
+    """Pairs of rows of one side, entered at most `within_ns` apart, by time.
 
     old, new: entry_ts (UTC) and side, in order of entry_ts
     """
-    pairs: list[tuple[int, int]] = []
-    free = 0
-    ours = list(zip(new["entry_ts"].dt.timestamp("ns").to_list(), new["side"].to_list(), strict=True))
-    for i, (at, side) in enumerate(
-        zip(old["entry_ts"].dt.timestamp("ns").to_list(), old["side"].to_list(), strict=True)
-    ):
-        for j in range(free, len(ours)):
-            if abs(ours[j][0] - at) <= within_ns and ours[j][1] == side:
-                pairs.append((i, j))
-                free = j + 1
-                break
-    return pairs
+    theirs, ours = (
+        list(zip(frame["side"].to_list(), frame["entry_ts"].dt.timestamp("ns").to_list(), strict=True))
+        for frame in (old, new)
+    )
+    return nearest_pairs(theirs, ours, lambda row: row[0], lambda row: row[1], within_ns)
 
 
 def compare(symbol: str, window: Span, trades: dict[str, pl.DataFrame]) -> Row:

@@ -16,7 +16,7 @@ from rooney.format import iso
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from research.backtest.lookahead import Difference, LookAhead, WarmUp
+    from research.backtest.lookahead import LookAhead, MarkDifference, WarmUp
     from research.backtest.replay import Replayed
     from research.history.history import History
     from rooney.config.settings import StrategyConfig
@@ -183,7 +183,7 @@ def _enough(count: int | None) -> str:
     return "not the same with as many as a worker loads" if count is None else f"the same from {count} bars on"
 
 
-def _both(label: str, one: "Difference") -> list[Row]:
+def _both(label: str, one: "MarkDifference") -> list[Row]:
     at = iso(one.ts_mark)
     return [(label, f"at {at} with all history: {one.whole}"), ("", f"at {at} with part of it: {one.part}")]
 

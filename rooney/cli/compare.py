@@ -42,9 +42,10 @@ def compare(
     that is larger. With --keep, a backtest among them is also what the strategy's health is measured against.
     """
     from rooney.ops import compare as act
-    from rooney.performance.comparison import compare_all, keep_comparison, keep_expectation
+    from rooney.performance.comparison import compare_all
     from rooney.performance.runs import Kind
     from rooney.performance.sources import EXCHANGE, read_run
+    from rooney.performance.store import keep_comparison, keep_expectation
 
     if len(runs) < 2:
         raise ConfigError(f"compare: expected two runs or more, got {len(runs)}; nothing was compared")
@@ -101,7 +102,7 @@ def audit(
     from rooney.ops import compare as act
     from rooney.ops.tape_export import record
     from rooney.paths import ledger_names
-    from rooney.performance.comparison import keep_comparison
+    from rooney.performance.store import keep_comparison
 
     config = call.load()
     chosen = names or tuple(name for name in config.names if name in ledger_names(call.state_directory))

@@ -7,9 +7,8 @@ import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
 from rooney.format import minute_text, table, usd_text
-from rooney.performance.matching import Comparison
 from rooney.performance.runs import BAR_NS, Measures
-from rooney.performance.verdict import Verdict
+from rooney.performance.verdict import Comparison, Verdict
 
 DIFFERENCES_SHOWN = 40
 

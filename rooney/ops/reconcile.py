@@ -22,6 +22,7 @@ from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.ops.broker_fills import Fill
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role
+from rooney.performance.matching import differing, parts_of
 
 BEFORE_NS = 120 * 1_000_000_000  # an assumed fill is stamped with the open of a minute, a clock may be off
 AFTER_NS = 900 * 1_000_000_000  # how late an execution may be and still be that of the order
@@ -126,7 +127,8 @@ def compare(snapshot: Snapshot, fills: Sequence[Fill], through_ns: int = 0) -> C
     for assumed in assumed_fills(snapshot):
         if assumed.ts_ns < first_ns - AFTER_NS:
             continue
-        taken = _match(assumed, list(left.values()))
+        own = [fill for fill in left.values() if _is_near(assumed, fill)]
+        taken = parts_of(assumed.quantity, own, lambda fill: fill.quantity)
         if taken is None:
             if assumed.ts_ns >= first_ns:
                 only_ledger.append(assumed)
@@ -139,21 +141,10 @@ def compare(snapshot: Snapshot, fills: Sequence[Fill], through_ns: int = 0) -> C
     )
 
 
-def _match(assumed: Assumed, fills: Iterable[Fill]) -> tuple[Fill, ...] | None:
-    """The earliest executions that make up an assumed fill exactly, or None."""
-    taken: list[Fill] = []
-    quantity = 0
-    for fill in fills:
-        is_near = assumed.ts_ns - BEFORE_NS <= fill.ts_ns <= assumed.ts_ns + AFTER_NS
-        if fill.contract != assumed.contract or fill.side != assumed.side or not is_near:
-            continue
-        if quantity + fill.quantity > assumed.quantity:
-            continue
-        taken.append(fill)
-        quantity += fill.quantity
-        if quantity == assumed.quantity:
-            return tuple(taken)
-    return None
+def _is_near(assumed: Assumed, fill: Fill) -> bool:
+    """Whether an execution can be of an assumed fill: of its contract and side, near its time."""
+    is_near = assumed.ts_ns - BEFORE_NS <= fill.ts_ns <= assumed.ts_ns + AFTER_NS
+    return is_near and (fill.contract, fill.side) == (assumed.contract, assumed.side)
 
 
 def _net(snapshot: Snapshot, fills: Sequence[Fill]) -> dict[str, tuple[int, int]]:
@@ -164,9 +155,8 @@ def _net(snapshot: Snapshot, fills: Sequence[Fill]) -> dict[str, tuple[int, int]
     executed: dict[str, int] = {}
     for fill in fills:
         executed[fill.contract.raw] = executed.get(fill.contract.raw, 0) + fill.side * fill.quantity
-    names = sorted(set(believed) | set(executed))
-    both = {name: (believed.get(name, 0), executed.get(name, 0)) for name in names}
-    return {name: (ours, theirs) for name, (ours, theirs) in both.items() if ours != theirs}
+    parted = sorted(differing(believed, executed, lambda ours, theirs: (ours or 0) == (theirs or 0)))
+    return {name: (believed.get(name, 0), executed.get(name, 0)) for name in parted}
 
 
 def _ordered(snapshot: Snapshot, symbol: str, raw: str, ts_ns: int) -> Contract:

@@ -15,6 +15,7 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
+from rooney.performance.matching import differing
 from rooney.performance.runs import Kind, OldTrade, Run
 
 PNL_FLOOR_USD = 0.01  # below this money is the same
@@ -271,7 +272,7 @@ def _life(order: Order) -> str:
 
 def _parted(a: dict[str, float | None], b: dict[str, float | None]) -> str:
     """Features that are not the same, the first three."""
-    names = [name for name in a if name in b and not _same(a[name], b[name])]
+    names = [name for name in differing(a, b, _same) if name in a and name in b]
     return ", ".join(f"{name} {_value(a[name])} there, {_value(b[name])} here" for name in names[:3])
 
 

@@ -1,19 +1,28 @@
-"""Comparison of runs: which belong together, what is kept of the verdict."""
+"""Comparison of runs, trade by trade: which trades are the same, and where they part.
 
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
+Trades of one symbol and side are matched one to one, first those that began at the same time, then the nearest within
+one bar. A pair is equal when its sizes are and its P&L within 2 % (a cent at least). What is left is a difference, and
+each difference has a cause (`rooney.performance.causes`).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 
 import msgspec
 
 from rooney.errors import ConfigError
-from rooney.files import write_shared
 from rooney.format import minute_text
-from rooney.performance.matching import bar_ns, common, compare, level
-from rooney.performance.runs import BAR_NS, Kind, Run
-from rooney.performance.store import expectation_path, verdict_path
-from rooney.performance.verdict import Verdict, verdict
+from rooney.market import sessions
+from rooney.market.sessions import HOUR_NS
+from rooney.orders.decisions import Trade
+from rooney.performance.causes import PNL_FLOOR_USD, Difference, Scene
+from rooney.performance.matching import nearest_pairs
+from rooney.performance.runs import BAR_NS, Kind, Run, within
+from rooney.performance.verdict import Comparison, Day, Slip, Verdict, verdict
 
+PNL_TOLERANCE = 0.02
 _SECOND_NS = 1_000_000_000
 
 
@@ -63,27 +72,120 @@ def _name(runs: Sequence[Run]) -> str:
     return (ledgers or [runs[0].label])[0].replace("/", "_")
 
 
-def keep_comparison(state: Path, found: Verdict) -> Path:
-    """Where the dashboard and alerts look. Raises ConfigError if that cannot be written."""
-    path = verdict_path(state, found)
-    _replace(path, msgspec.json.encode(found))
-    return path
+def bar_ns(*runs: Run) -> int:
+    """One bar: the longest of the runs' timeframes, an hour where none is known."""
+    return max((BAR_NS[run.timeframe] for run in runs if run.timeframe), default=HOUR_NS)
 
 
-def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | None:
-    """What a backtest promises of a strategy; None if it has too few trades to promise anything. Raises ConfigError."""
-    from rooney.performance.drift import expect
-
-    found = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
-    if found is None:
-        return None
-    path = expectation_path(state, name)
-    _replace(path, msgspec.json.encode(found))
-    return path
+def common(runs: Sequence[Run]) -> tuple[int, int]:
+    """(begin, end) of the time all cover."""
+    return max(run.begin_ns for run in runs), min(run.end_ns for run in runs)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    try:
-        write_shared(path.parent, path, data)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; the result is not kept") from None
+def match(a: Sequence[Trade], b: Sequence[Trade], apart_ns: int) -> list[tuple[int, int]]:
+    """Pairs of indices of trades of one symbol and side, by a's entry. apart_ns: of their entries, at most."""
+    return nearest_pairs(a, b, lambda trade: (trade.symbol, trade.side), lambda trade: trade.entry_ts, apart_ns)
+
+
+def compare(a: Run, b: Run, begin_ns: int, end_ns: int, apart_ns: int) -> Comparison:
+    """b against a between two times. apart_ns: how far apart the entries of one trade may be.
+
+    The P&L of both is net of costs, or that of both is before them: see `level`.
+    """
+    ours, theirs = within(a, begin_ns, end_ns), within(b, begin_ns, end_ns)
+    # A partner may lie just outside: what crosses the edge of the span in one run alone is no difference.
+    reach_a, reach_b = (within(run, begin_ns - apart_ns, end_ns + apart_ns) for run in (a, b))
+    pairs = [(reach_a[i], reach_b[j]) for i, j in match(reach_a, reach_b, apart_ns)]
+    inside_a, inside_b = set(map(id, ours)), set(map(id, theirs))
+    inside = [(x, y) for x, y in pairs if id(x) in inside_a or id(y) in inside_b]
+    paired_a, paired_b = {id(x) for x, _ in pairs}, {id(y) for _, y in pairs}
+    scene = Scene(a, b, apart_ns)
+    found = [scene.pair(x, y) for x, y in inside if not _is_equal(x, y)]
+    found += [scene.single(a, b, trade) for trade in ours if id(trade) not in paired_a]
+    found += [scene.single(b, a, trade) for trade in theirs if id(trade) not in paired_b]
+    found.sort(key=lambda one: (one.entry_ts, one.symbol, one.only))
+    n_a = sum(id(t) not in paired_a for t in ours) + len(inside)
+    n_b = sum(id(t) not in paired_b for t in theirs) + len(inside)
+    return Comparison(
+        a=a.label,
+        b=b.label,
+        begin_ns=begin_ns,
+        end_ns=end_ns,
+        bar_ns=apart_ns,
+        trades_a=n_a,
+        trades_b=n_b,
+        pairs=len(inside),
+        equal=sum(_is_equal(x, y) for x, y in inside),
+        identical=sum(_is_identical(x, y) for x, y in inside),
+        pnl_a_usd=sum(trade.pnl_usd for trade in ours),
+        pnl_b_usd=sum(trade.pnl_usd for trade in theirs),
+        gross_usd=sum(abs(trade.pnl_usd) for trade in ours),
+        differences=tuple(found),
+        days=_days(ours, theirs, found, begin_ns, end_ns),
+        slips=_slips(inside),
+    )
+
+
+def level(runs: Sequence[Run]) -> list[Run]:
+    """The runs with P&L before costs, if one of them does not know its costs; else as they are."""
+    if not any(math.isnan(trade.costs_usd) for run in runs for trade in run.trades):
+        return list(runs)
+    return [
+        msgspec.structs.replace(
+            run,
+            trades=tuple(msgspec.structs.replace(t, pnl_usd=t.gross_usd, costs_usd=math.nan) for t in run.trades),
+        )
+        for run in runs
+    ]
+
+
+def _is_equal(a: Trade, b: Trade) -> bool:
+    off_usd = abs(a.pnl_usd - b.pnl_usd)
+    return a.quantity == b.quantity and off_usd <= max(PNL_TOLERANCE * abs(a.pnl_usd), PNL_FLOOR_USD)
+
+
+def _is_identical(a: Trade, b: Trade) -> bool:
+    prices = all(
+        math.isclose(p, q, rel_tol=1e-9) for p, q in ((a.entry_price, b.entry_price), (a.exit_price, b.exit_price))
+    )
+    times = (a.entry_ts, a.exit_ts, a.quantity) == (b.entry_ts, b.exit_ts, b.quantity)
+    return times and prices and abs(a.pnl_usd - b.pnl_usd) < PNL_FLOOR_USD / 2
+
+
+def _days(
+    a: Iterable[Trade], b: Iterable[Trade], found: Iterable[Difference], begin_ns: int, end_ns: int
+) -> tuple[Day, ...]:
+    rows: dict[date, list[float]] = {}
+    if end_ns > begin_ns:
+        day, last = sessions.trade_date(begin_ns), sessions.trade_date(end_ns - 1)
+        while day <= last:
+            rows[day] = [0, 0, 0.0, 0.0, 0]
+            day = sessions.next_trade_date(day)
+
+    def row(ts_ns: int) -> list[float]:
+        return rows.setdefault(sessions.trade_date(ts_ns), [0, 0, 0.0, 0.0, 0])
+
+    for k, trades in enumerate((a, b)):
+        for trade in trades:
+            row(trade.exit_ts)[k] += 1
+            row(trade.exit_ts)[2 + k] += trade.pnl_usd
+    for one in found:
+        row(one.exit_ts)[4] += 1
+    return tuple(Day(day, int(v[0]), int(v[1]), v[2], v[3], int(v[4])) for day, v in sorted(rows.items()))
+
+
+def _slips(pairs: Sequence[tuple[Trade, Trade]]) -> tuple[Slip, ...]:
+    by_symbol: dict[str, list[tuple[Trade, Trade]]] = defaultdict(list)
+    for pair in pairs:
+        if not math.isnan(pair[0].tick):
+            by_symbol[pair[0].symbol].append(pair)
+    found = []
+    for symbol, rows in sorted(by_symbol.items()):
+        entries = [a.side * (b.entry_price - a.entry_price) / a.tick for a, b in rows]
+        exits = [a.side * (a.exit_price - b.exit_price) / a.tick for a, b in rows]
+        late_s = [(b.entry_ts - a.entry_ts) / 1e9 for a, b in rows]
+        n = len(rows)
+        found.append(
+            Slip(symbol, n, sum(entries) / n, sum(exits) / n, max((*entries, *exits), key=abs), sum(late_s) / n)
+        )
+    return tuple(found)

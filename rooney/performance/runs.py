@@ -118,6 +118,11 @@ class Measures(msgspec.Struct, frozen=True):
     send_p50_ms: float | None
 
 
+def within(run: Run, begin_ns: int, end_ns: int) -> list[Trade]:
+    """Trades that began and ended in a span."""
+    return [trade for trade in run.trades if begin_ns <= trade.entry_ts and trade.exit_ts <= end_ns]
+
+
 def daily(trades: Iterable[Trade], begin_ns: int, end_ns: int) -> dict[date, float]:
     """Trade date → P&L of the trades closed in it, for every trade date of (begin, end], flat ones included."""
     found: dict[date, float] = {}

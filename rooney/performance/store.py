@@ -1,13 +1,16 @@
 """What `rooney compare --keep` and `rooney audit` leave for those who look: verdicts, and what a backtest promised.
 
-One directory beside the ledgers; files of one JSON object each, replaced as a whole. Read here, written by the verbs.
+One directory beside the ledgers; files of one JSON object each, replaced as a whole.
 """
 
 from pathlib import Path
 
-from rooney.errors import FileError, LedgerError
-from rooney.files import MIB, read_json
-from rooney.performance.drift import Expectation
+import msgspec
+
+from rooney.errors import ConfigError, FileError, LedgerError
+from rooney.files import MIB, read_json, write_shared
+from rooney.performance.drift import Expectation, expect
+from rooney.performance.runs import Run
 from rooney.performance.verdict import Verdict
 
 DIRECTORY = "compare"
@@ -22,6 +25,30 @@ def verdict_path(state: Path, verdict: Verdict) -> Path:
 def expectation_path(state: Path, name: str) -> Path:
     """`STATE/compare/NAME.expectation.json`."""
     return state / DIRECTORY / f"{name}{_EXPECTATION}"
+
+
+def keep_comparison(state: Path, found: Verdict) -> Path:
+    """Where the dashboard and alerts look. Raises ConfigError if that cannot be written."""
+    path = verdict_path(state, found)
+    _replace(path, msgspec.json.encode(found))
+    return path
+
+
+def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | None:
+    """What a backtest promises of a strategy; None if it has too few trades to promise anything. Raises ConfigError."""
+    found = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
+    if found is None:
+        return None
+    path = expectation_path(state, name)
+    _replace(path, msgspec.json.encode(found))
+    return path
+
+
+def _replace(path: Path, data: bytes) -> None:
+    try:
+        write_shared(path.parent, path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; the result is not kept") from None
 
 
 class KeptView:

@@ -5,8 +5,87 @@ from datetime import date
 
 import msgspec
 
-from rooney.performance.matching import Comparison, within
-from rooney.performance.runs import Measures, Run, curve, measure
+from rooney.performance.causes import PNL_FLOOR_USD, Cause, Difference
+from rooney.performance.runs import Measures, Run, curve, measure, within
+
+
+class Day(msgspec.Struct, frozen=True):
+    """One trade date by when trades were closed. differences: of trades closed in it, on either side."""
+
+    day: date
+    trades_a: int
+    trades_b: int
+    pnl_a_usd: float
+    pnl_b_usd: float
+    differences: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it passes."""
+        return self.differences == 0
+
+
+class Slip(msgspec.Struct, frozen=True):
+    """How much worse b's prices were than a's over the pairs of a symbol, ticks; entry_late_s: b's entry after a's."""
+
+    symbol: str
+    pairs: int
+    entry_ticks: float
+    exit_ticks: float
+    worst_ticks: float
+    entry_late_s: float
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Run b against run a, over the time both cover.
+
+    pairs: matched; equal: of them, those that pass; identical: of those, the same in every number
+    bar_ns: how far apart the entries of a pair may be
+    """
+
+    a: str
+    b: str
+    begin_ns: int
+    end_ns: int
+    bar_ns: int
+    trades_a: int
+    trades_b: int
+    pairs: int
+    equal: int
+    identical: int
+    pnl_a_usd: float
+    pnl_b_usd: float
+    gross_usd: float
+    differences: tuple[Difference, ...]
+    days: tuple[Day, ...]
+    slips: tuple[Slip, ...]
+
+    @property
+    def share(self) -> float:
+        """Trades that are equal, of all there are on either side; 1 where there is none."""
+        n = self.trades_a + self.trades_b - self.pairs
+        return self.equal / n if n else 1.0
+
+    @property
+    def discrepancy(self) -> float:
+        """The larger of: trades not equal; difference of P&L, of all that was won and lost in the first run."""
+        off_usd = abs(self.pnl_b_usd - self.pnl_a_usd)
+        return max(1.0 - self.share, off_usd / self.gross_usd if self.gross_usd else float(off_usd > PNL_FLOOR_USD))
+
+    @property
+    def clean_days(self) -> int:
+        """Trade dates in a row, up to the last, that pass."""
+        count = 0
+        for day in reversed(self.days):
+            if not day.is_clean:
+                break
+            count += 1
+        return count
+
+    @property
+    def unexplained(self) -> int:
+        """Differences nothing is known about."""
+        return sum(one.cause is Cause.UNEXPLAINED for one in self.differences)
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -17,11 +17,10 @@ from rooney.market.sessions import HOUR_NS
 from rooney.monitor.conditions import Severity, conditions
 from rooney.monitor.portfolio import capacity, combine, exposure
 from rooney.orders.control import Act, Command, Verb
-from rooney.performance.comparison import keep_expectation
 from rooney.performance.drift import AT_LEAST, MIN_EXPECTED, WINDOW, Light, expect, judge
 from rooney.performance.measures import daily, sharpe
 from rooney.performance.runs import Kind, Run
-from rooney.performance.store import DIRECTORY
+from rooney.performance.store import DIRECTORY, keep_expectation
 from rooney.performance.verdict import Verdict
 from tests.support.command_line import Bench
 from tests.support.compared_runs import backtest_of, trade

@@ -25,8 +25,7 @@ from rooney.errors import ConfigError
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import Cause
-from rooney.performance.comparison import compare_all
-from rooney.performance.matching import compare, match
+from rooney.performance.comparison import compare, compare_all, match
 from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger, read_run
 from rooney.performance.store import KeptView
