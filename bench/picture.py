@@ -47,8 +47,7 @@ def look(folder: Path) -> tuple[int, str]:
         "--clock",
         "replay",
     ]
-    env = os.environ | {"ROONEY_CONTROL_DIRECTORY": str(run / "control")}
-    done = subprocess.run([sys.executable, "-m", "rooney", *argv], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "rooney", *argv], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
 

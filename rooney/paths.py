@@ -1,4 +1,4 @@
-"""Places on this machine: state, ledgers, credentials. One directory per strategy below the state directory."""
+"""Places on this machine: state, ledgers, control, credentials. One directory per strategy below the first of them."""
 
 import os
 from collections.abc import Mapping
@@ -15,6 +15,20 @@ def state_directory(given: Path | None, environ: Mapping[str, str]) -> Path:
     """State directory: the option's, else $ROONEY_STATE_DIRECTORY, else the installed one."""
     chosen = environ.get("ROONEY_STATE_DIRECTORY")
     return given or (Path(chosen) if chosen else STATE_DIRECTORY)
+
+
+def control_directory(given: Path | None, environ: Mapping[str, str]) -> Path:
+    """Directory of switches and commands: the state directory's own, so that what acts on a copy acts on no other.
+
+    $ROONEY_CONTROL_DIRECTORY holds where the option is not given.
+    """
+    chosen = "" if given else environ.get("ROONEY_CONTROL_DIRECTORY")
+    return Path(chosen) if chosen else state_directory(given, environ) / "control"
+
+
+def has_units(given: Path | None) -> bool:
+    """Whether this machine's units work in the state directory that the option names; with no option they do."""
+    return given is None or given.resolve() == STATE_DIRECTORY.resolve()
 
 
 def credential_store(given: Path | None) -> Path | None:

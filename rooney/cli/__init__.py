@@ -102,7 +102,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_CONFIG)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes the end of any file for the operator's
+            raise error.__cause__ from None
         sys.exit(130)
     except (ConfigError, LedgerError) as error:
         click.echo(f"rooney: {error}", err=True)

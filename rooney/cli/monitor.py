@@ -159,7 +159,7 @@ def alert(unit: str) -> None:
 @click.option("--known", is_flag=True, help="Take note of all that stands: it is repeated every 4 hours only.")
 @click.option("--hours", default=24.0, show_default=True, help="What was over before that is left out.")
 @click.option("--book", "directory", type=PATH, help="Of the sender [/var/lib/rooney-alert-sender].")
-@takes("json")
+@takes("state", "json")
 def alerts(call: Call, known: bool, hours: float, directory: Path | None) -> None:
     """List alerts: what stands, what is over, and the messages that told so. Exit status 1 if anything stands."""
     from rooney.alerts.incidents import word

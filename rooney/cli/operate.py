@@ -12,6 +12,7 @@ from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
     from rooney.ledger.snapshot import Snapshot
+    from rooney.orders.control import Command
     from rooney.orders.lifecycle import Order
 
 
@@ -29,6 +30,12 @@ def _find_order(call: Call, wanted: str) -> "tuple[Snapshot, Order]":
     return orders[0]
 
 
+def _leave(call: Call, reading: "Snapshot", command: "Command") -> str:
+    from rooney.ops.commands import leave
+
+    return leave(reading, command, call.control, call.clock(), has_units=call.has_units)
+
+
 @click.command()
 @click.argument("order_id", metavar="ID")
 @click.option("--filled", type=float, metavar="PRICE", help="It was filled at this price, in points.")
@@ -43,7 +50,7 @@ def resolve(call: Call, order_id: str, filled: float | None, not_filled: bool) -
     reading, order = _find_order(call, order_id)
     act.check(order, filled)
     reason = call.agreed(lambda: act.plan(reading.name, order, filled), "Write this?")
-    done = act.resolve(reading, order, filled, prompt.who(), reason, call.clock())
+    done = _leave(call, reading, act.command(order, filled, prompt.who(), reason, time.time_ns()))
     call.say({"strategy": reading.name, "intent": order.id, "done": done}, [done])
 
 
@@ -62,7 +69,7 @@ def position(call: Call, name: str, symbols: tuple[str, ...], price: float | Non
     if len(symbols) == 2 and symbols[1].lstrip("+-").isdecimal():
         stated = act.stated(reading, symbols[0], int(symbols[1]), price)
         reason = call.agreed(lambda: act.plan(reading, stated), "Write this?")
-        done = act.state(reading, stated, prompt.who(), reason, call.clock())
+        done = _leave(call, reading, act.command(stated, prompt.who(), reason, time.time_ns()))
         call.say({"strategy": name, "symbol": stated.symbol, "done": done}, [done])
     act.check_symbols(reading, symbols)
     held, on = exposures(reading), switches(call.control, name)
@@ -142,7 +149,13 @@ def flatten(
     outcomes = act.flatten(
         order,
         {each: call.ledger(each) for each in names},
-        act.Means(lambda each, mode: call.load(f"strategies.{each}.mode={mode}"), call.credential_store, call.clock()),
+        act.Means(
+            lambda each, mode: call.load(f"strategies.{each}.mode={mode}"),
+            call.credential_store,
+            call.clock(),
+            call.control,
+            call.has_units,
+        ),
     )
     lines = [line for each in outcomes for line in each.lines]
     code = max((each.code for each in outcomes), default=EXIT_OK)
@@ -160,7 +173,7 @@ def reconcile(call: Call, name: str, file: Path, zone_name: str | None, account:
     """Compare a ledger with the broker's CSV export of fills; 1 if they differ."""
     from rooney.ops import reconcile as act
     from rooney.ops.broker_fills import read_statement
-    from rooney.ops.commands import leave, waiting
+    from rooney.ops.commands import waiting
 
     tz = zone(zone_name)
     reading = call.read(name)
@@ -172,7 +185,7 @@ def reconcile(call: Call, name: str, file: Path, zone_name: str | None, account:
         call.say(act.as_json(comparison), act.lines(comparison), comparison.code)
     reason = call.agreed(lambda: act.lines(comparison), "Write these corrections?")
     commands = act.commands(comparison, prompt.who(), reason, time.time_ns())
-    done = [leave(reading, command, call.clock()) for command in commands]
+    done = [_leave(call, reading, command) for command in commands]
     call.say(act.as_json(comparison) | {"done": done}, done, comparison.code)
 
 

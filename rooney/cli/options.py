@@ -12,7 +12,7 @@ import click
 
 from rooney.cli import prompt
 from rooney.errors import EXIT_OK, ConfigError
-from rooney.paths import credential_store, find_ledger, ledger_names, state_directory
+from rooney.paths import control_directory, credential_store, find_ledger, has_units, ledger_names, state_directory
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,9 +76,12 @@ class Call:
     @cached_property
     def control(self) -> Path:
         """Directory of switches and commands."""
-        from rooney.orders.control import control_directory
+        return control_directory(self.state, os.environ)
 
-        return control_directory(os.environ)
+    @property
+    def has_units(self) -> bool:
+        """True where this machine's units work in that directory."""
+        return has_units(self.state)
 
     @property
     def credential_store(self) -> Path | None:
@@ -180,7 +183,7 @@ _OPTIONS = {
             "--state-directory",
             "state",
             type=PATH,
-            help="Directory with a folder per strategy [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
+            help="Directory with a folder per strategy and control/ [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
         ),
     ),
     "credentials": (_shared("--credentials", type=PATH, help="Their directory [/etc/rooney/credentials]."),),

@@ -63,7 +63,7 @@ def worker(call: Call, name: str, directory: Path | None) -> None:
     if directory is None and call.state is not None:
         directory = call.state / name
     directory = _own_directory(directory, Path("/var/lib/rooney") / name)
-    _run(build(call.load(), name, state=directory, replay=call.is_replay))
+    _run(build(call.load(), name, state=directory, control=call.control, replay=call.is_replay))
 
 
 @click.command()

@@ -4,9 +4,10 @@ The structs' own annotations are the schema. A value that may be a secret is nev
 """
 
 import difflib
+import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -22,6 +23,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 REFUSED = "the configuration is refused"
 _MAX_DEPTH = 12  # deeper than any key; also stops an alias that contains itself
+_MOST_CHARACTERS = 128 * 1024  # twelve times the shipped file; PyYAML reads so many in less than a second
+_MOST_VALUES = 20_000  # a page of aliases of aliases stands for more than any memory holds
+_LONGEST = 4_096  # characters of one value; what YAML takes for a number is computed in time squared
 _DEFERRED = object()  # stands for a value that is known only once its variable is
 
 
@@ -68,17 +72,37 @@ def unknown(path: str, what: str, name: object, known: Iterable[str]) -> ConfigE
 # -- YAML ---------------------------------------------------------------------------------------------------------
 
 
+class _Loader(yaml.SafeLoader):
+    """Ends with what no file of ours holds before all of it is read."""
+
+    def __init__(self, where: str, text: str) -> None:
+        super().__init__(text)  # raises for a control character
+        self._where = where
+        self._count = itertools.count(1)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        _check_count(self._where, self._count)
+        return super().compose_node(parent, index)
+
+
+def _check_count(where: str, count: Iterator[int]) -> None:
+    if next(count) > _MOST_VALUES:
+        raise ConfigError(f"{where}: says more than {_MOST_VALUES:,} values, its aliases followed; {REFUSED}")
+
+
 def parse_yaml(where: str, text: str, path: str = "") -> Any:
     """YAML as plain values; a key given twice is an error, because YAML would silently keep the last.
 
     where: file or key, for errors of syntax; path: what the keys inside are under
     """
+    if len(text) > _MOST_CHARACTERS:
+        raise ConfigError(f"{where}: larger than {_MOST_CHARACTERS:,} characters; {REFUSED}")
     try:
-        loader = yaml.SafeLoader(text)  # raises too, for a control character
+        loader = _Loader(where, text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_duplicates(where, path, node)
+        _check_nodes(where, path, node, itertools.count(1))
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         # The error's own text quotes the line, and the line may hold a secret.
@@ -86,17 +110,22 @@ def parse_yaml(where: str, text: str, path: str = "") -> Any:
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = re.sub(r"""(['"])(?!<).{5,}\1""", "'…'", error.problem or "a mistake", flags=re.DOTALL)
         raise ConfigError(f"{where}: {line}this is not YAML: {problem}; {REFUSED}") from None
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError):
-        # The others come out of PyYAML for a date such as 2024-99-99, a tag on a wrong value, a thousand brackets.
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever, for a date such as 2024-99-99, an empty !!int, a thousand brackets
         raise ConfigError(f"{where}: this is not YAML that can be read; {REFUSED}") from None
 
 
-def _refuse_duplicates(where: str, path: str, node: yaml.Node, depth: int = 0) -> None:
+def _check_nodes(where: str, path: str, node: yaml.Node, count: Iterator[int], depth: int = 0) -> None:
+    """Raises ConfigError for a key given twice, and for more than any file of ours says: deeper, longer, more."""
     if depth > _MAX_DEPTH:
         raise ConfigError(f"{path}: nested deeper than any key of this file; {REFUSED}")
+    _check_count(where, count)
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > _LONGEST:
+        raise ConfigError(f"{path or where}: longer than {_LONGEST:,} characters; {REFUSED}")
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _refuse_duplicates(where, f"{path}[{index}]", item, depth + 1)
+            _check_nodes(where, f"{path}[{index}]", item, count, depth + 1)
     if isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -107,7 +136,7 @@ def _refuse_duplicates(where: str, path: str, node: yaml.Node, depth: int = 0) -
             if key.value in first:
                 raise ConfigError(f"{inner}: given twice, in lines {first[key.value]} and {line}; {REFUSED}")
             first[key.value] = line
-            _refuse_duplicates(where, inner, value, depth + 1)
+            _check_nodes(where, inner, value, count, depth + 1)
 
 
 def override(tree: Tree, assignment: str, named: Iterable[str]) -> None:

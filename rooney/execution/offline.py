@@ -4,9 +4,9 @@ It is the worker's own handler and delivery under the ledger's lock, without mar
 decides nothing and sends no entry. What it writes, the worker takes in at its next start as if it had done it itself.
 """
 
-import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,7 @@ from rooney.execution.gates import Rules
 from rooney.ledger.exposure import Exposure
 from rooney.ledger.snapshot import Snapshot
 from rooney.ledger.writer import Ledger
-from rooney.orders.control import Control, control_directory
+from rooney.orders.control import Control
 from rooney.orders.intents import Intent, Payload, Receipt
 
 _CLOSE_S = 15.0  # the longest a request may take, and some
@@ -35,18 +35,22 @@ class OfflineWorker:
     def __init__(
         self,
         snapshot: Snapshot,
+        control: Path,
         clock: Clock,
         rules: Rules | None = None,
         send: Callable[[Payload], Receipt] | None = None,
         payload: Callable[[Intent, int], Payload] = _no_payload,
     ) -> None:
-        """snapshot: of the ledger, for its name, mode and instruments; send, payload: as in Delivery."""
+        """snapshot: of the ledger, for its name, mode and instruments; control: directory of switches and commands.
+
+        send, payload: as in Delivery
+        """
         self._clock = clock
         self._clock.on_mark(snapshot.ts_mark)
         symbols = [held.symbol for held in snapshot.held]
         self._ledger = Ledger(snapshot.path, snapshot.name)
-        control = Control(control_directory(os.environ), snapshot.name)
-        self._commands = CommandHandler(snapshot.name, snapshot.mode, symbols, self._ledger, control, clock)
+        switches = Control(control, snapshot.name)
+        self._commands = CommandHandler(snapshot.name, snapshot.mode, symbols, self._ledger, switches, clock)
         self._delivery = self._commands.take_over(
             lambda: Delivery(
                 self._ledger,

@@ -1,7 +1,8 @@
 """njit, with a cache in which machine code of other kernels than these is never found; or without a compiler at all.
 
 Numba's own cache looks at the time of a function's own file: a kernel that calls a changed one would go on running the
-old machine code. So the cache has a directory for every state of all kernels together.
+old machine code. So the cache has a directory for every state of all kernels together. And it takes the bytes that it
+finds for its own: here they are sealed, and what a power cut or a disk made of them is compiled anew.
 
 Where $ROONEY_COMPILED_DIRECTORY names steps compiled ahead of time (`rooney.strategy.aot`), numba is never imported:
 kernels are then what they are without the JIT, Python functions that give the same bits, and of a worker no mark runs
@@ -14,10 +15,18 @@ researcher may write what he likes.
 import functools
 import hashlib
 import importlib.metadata
+import io
+import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 256 << 20  # of a file of machine code; the largest of ours has a few MiB
 
 AHEAD_DIRECTORY = os.environ.get("ROONEY_COMPILED_DIRECTORY", "")
 
@@ -36,6 +45,23 @@ def cache_key(kernels: Path = Path(__file__).parent) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def sealed(content: bytes) -> bytes:
+    """Machine code as it is written: whoever loads it can tell a torn or changed file from a whole one."""
+    return content + hashlib.sha256(content).digest()
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is what was written there; a FIFO or a directory is not. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        content = file.read(_MOST_BYTES) or b""
+    return len(content) > 32 and sealed(content[:-32]) == content
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning("%s", text)
+
+
 def _plain(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """In place of njit: the function itself."""
     return _plain if function is None else function
@@ -45,6 +71,47 @@ njit: Any = _plain
 njit_allocating: Any = _plain
 if not AHEAD_DIRECTORY:
     import numba
+    from numba.core import caching
+
+    class SealedCacheFile(caching.IndexDataCacheFile):
+        """Index and machine code of one kernel. A file that is not as it was written is a cache miss, and removed."""
+
+        def save(self, key: Any, data: Any) -> None:
+            """Keep machine code, if the disk takes it."""
+            try:
+                super().save(key, data)
+            except OSError as error:
+                _say_once(f"{self._cache_path}: {error.strerror}; machine code is not kept, the next start compiles it")
+
+        def _load_index(self) -> Any:
+            return super()._load_index() if self._is_whole(self._index_path) else {}
+
+        def _load_data(self, name: str) -> Any:
+            if not self._is_whole(self._data_path(name)):
+                raise FileNotFoundError  # a miss
+            return super()._load_data(name)
+
+        def _is_whole(self, path: str) -> bool:
+            try:
+                if is_sealed(Path(path)):
+                    return True
+            except FileNotFoundError:
+                return False
+            except OSError:
+                pass  # as little use as a torn one
+            _say_once(f"{self._cache_path}: machine code there is torn, as by a power cut; removed, and compiled anew")
+            with suppress(OSError):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            return False
+
+        @contextmanager
+        def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+            content = io.BytesIO()
+            yield content
+            with super()._open_for_write(filepath) as file:
+                file.write(sealed(content.getvalue()))
+
+    caching.IndexDataCacheFile = SealedCacheFile
 
     # A rule that divides by zero gets inf or NaN, as numpy says, and not an exception that ends the worker.
     # Said here, for a function that says nothing takes over what the step that calls it says.

@@ -1,26 +1,28 @@
 """Handing an operator's act to the one who writes the ledger: its worker, now or at its next start."""
 
-import os
 from pathlib import Path
 
 from rooney.clock import Clock
 from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot
-from rooney.orders.control import Command, Control, ControlError, control_directory, put_command
+from rooney.orders.control import Command, Control, ControlError, put_command
 from rooney.systemd import is_running
 
 
-def leave(snapshot: Snapshot, command: Command, clock: Clock) -> str:
-    """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError."""
-    path = put_command(control_directory(os.environ), snapshot.name, command)
+def leave(snapshot: Snapshot, command: Command, control: Path, clock: Clock, *, has_units: bool) -> str:
+    """Leave a command for the worker; what happens to it, as a sentence. Raises ControlError.
+
+    has_units: the snapshot is of the state directory that this machine's units work in
+    """
+    path = put_command(control, snapshot.name, command)
     if holder(snapshot.path) is not None:
         return f"left for the worker of {snapshot.name}, which takes it at its next turn: {path}"
     # A unit about to start must find its ledger free: it would stay down for good.
-    if not snapshot.held or is_running(snapshot.name):
+    if not snapshot.held or (has_units and is_running(snapshot.name)):
         return f"left for the worker of {snapshot.name}, which takes it when it starts: {path}"
     from rooney.execution.offline import OfflineWorker  # compiled parts come with it
 
-    with OfflineWorker(snapshot, clock) as worker:
+    with OfflineWorker(snapshot, control, clock) as worker:
         worker.obey()
     refused = path.with_suffix(".refused")
     if refused.exists():

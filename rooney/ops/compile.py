@@ -79,9 +79,7 @@ def build(engine: Engine, directory: Path) -> Path:
         except Exception as error:  # numba and setuptools raise what they like
             engine.compile()  # says which rule it is, if it is one
             raise ConfigError(f"{type(error).__name__}: {str(error).strip()}; {_NEEDS}") from error
-        built = Path(folder) / path.name
-        built.chmod(0o755)  # whatever the umask: the worker is another user
-        built.replace(path)
+        write_whole(path, jit.sealed((Path(folder) / path.name).read_bytes()), mode=0o755, synced=True)
     return path
 
 

@@ -6,7 +6,6 @@ keeps it from entering again. Whether it lives is judged by one thing alone: tha
 none makes no turn. A worker that is down, or was stopped because it hung, is stood in for.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.market.instruments import PRODUCTS, is_open
 from rooney.ops import position as positions
-from rooney.orders.control import ALL, Command, Level, Verb, control_directory, put_command, set_switch
+from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
 from rooney.orders.intents import Intent, Payload
 from rooney.systemd import is_running, stop, unit_name
 
@@ -86,11 +85,17 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Means(NamedTuple):
-    """What is needed where no worker does it: a strategy's configuration in a mode, the webhooks, the time."""
+    """What is needed where no worker does it.
+
+    configure: a strategy's configuration in a mode
+    credentials, control: directories; has_units: they, and the ledgers, are those this machine's units work with
+    """
 
     configure: Callable[[str, str], Config]
     credentials: Path | None
     clock: Clock
+    control: Path
+    has_units: bool
 
 
 def wanted(snapshot: Snapshot, symbols: Sequence[str]) -> list[Exposure]:
@@ -112,14 +117,13 @@ def plan(readings: Sequence[Snapshot], symbols: Sequence[str]) -> list[str]:
 
 def flatten(order: Order, ledgers: Mapping[str, Path], means: Means) -> list[Flattened]:
     """Do it for each strategy; what fails for one is said and does not keep the others open."""
-    root = control_directory(os.environ)
     if not order.symbols:
         for scope in (ALL,) if order.is_all else order.names:
-            set_switch(root, scope, Level.FLATTEN, order.who, order.reason)
+            set_switch(means.control, scope, Level.FLATTEN, order.who, order.reason)
     left: dict[str, Path] = {}
     for name in order.names:  # all of them first: those that live begin at once
         command = Command(time.time_ns(), Verb.FLATTEN, order.who, order.reason, symbols=order.symbols)
-        left[name] = put_command(root, name, command)
+        left[name] = put_command(means.control, name, command)
     found = []
     for name in order.names:
         try:
@@ -135,10 +139,15 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
     if holder(ledger) is not None:
         if _is_taken(command, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
-        if not is_running(name):
+        if not (means.has_units and is_running(name)):
             raise FlattenError(_hung(name, ledger, order.hung_after_s))
-    if is_running(name):  # hung, or about to be started again while its ledger is worked on here
-        stop(name)
+    if is_running(name):
+        if not means.has_units:
+            raise FlattenError(
+                f"{unit_name(name)} runs, and not with {ledger}: one account would have two who close. NOTHING WAS "
+                "SENT. Without --state-directory, this command closes what that worker holds"
+            )
+        stop(name)  # hung, or about to be started again while its ledger is worked on here
     return _here(before, order, means) if before.mode else Flattened(name, "here")
 
 
@@ -193,7 +202,7 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
         tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
         return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
 
-    with OfflineWorker(before, means.clock, rules, client.send if client else None, payload) as worker:
+    with OfflineWorker(before, means.control, means.clock, rules, client.send if client else None, payload) as worker:
         left = [one for one in worker.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
     return _result("here", before, left, order)
 

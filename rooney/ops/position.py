@@ -1,20 +1,18 @@
 """`rooney position`: what is open, as the ledger believes it, and what is on its way."""
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.format import minute_text, price_text, size_text, table, usd_text
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.records import Held
 from rooney.ledger.snapshot import Snapshot
 from rooney.market.instruments import PRODUCTS
-from rooney.ops.commands import far_off, leave
+from rooney.ops.commands import far_off
 from rooney.orders.control import Command, Switch, Verb
 from rooney.orders.intents import Side
 
@@ -188,11 +186,6 @@ def command(one: Stated, who: str, reason: str, ts_ns: int) -> Command:
         quantity=one.quantity,
         price=one.price,
     )
-
-
-def state(snapshot: Snapshot, one: Stated, who: str, reason: str, clock: Clock) -> str:
-    """Say it; what happens now, as a sentence. Raises ControlError."""
-    return leave(snapshot, command(one, who, reason, time.time_ns()), clock)
 
 
 def _exposed(snapshot: Snapshot, symbol: str) -> Exposure | None:

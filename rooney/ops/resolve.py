@@ -1,13 +1,10 @@
 """`rooney resolve`: a person looked at the broker and says what became of an order."""
 
 import math
-import time
 
-from rooney.clock import Clock
 from rooney.errors import ConfigError
 from rooney.format import price_text, second_text, size_text
-from rooney.ledger.snapshot import Snapshot
-from rooney.ops.commands import far_off, leave
+from rooney.ops.commands import far_off
 from rooney.orders.control import Command, Resolution, Verb
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
@@ -38,8 +35,7 @@ def plan(name: str, order: Order, filled: float | None) -> list[str]:
     return [*lines, f"  {remark}"] if remark else lines
 
 
-def resolve(snapshot: Snapshot, order: Order, filled: float | None, who: str, reason: str, clock: Clock) -> str:
-    """Say it; what happens now, as a sentence. Raises ControlError."""
+def command(order: Order, filled: float | None, who: str, reason: str, ts_ns: int) -> Command:
+    """What was found out, as a worker takes it."""
     outcome = Resolution.NOT_FILLED if filled is None else Resolution.FILLED
-    command = Command(time.time_ns(), Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)
-    return leave(snapshot, command, clock)
+    return Command(ts_ns, Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)

@@ -1,6 +1,6 @@
 """What an operator asks of the workers, as files: read with Redis down, and `touch` is enough to write one.
 
-    CONTROL/                        ROONEY_CONTROL_DIRECTORY, default /var/lib/rooney/control; 2770
+    CONTROL/                        `rooney.paths.control_directory`, by default /var/lib/rooney/control; 2770
     ├── all/halt                    a switch for every strategy
     └── ibs/
         ├── halt | flatten | stop   a switch for one; it holds for as long as the file is there
@@ -17,7 +17,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_DIRECTORY = Path("/var/lib/rooney/control")
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
 _MOST_BYTES = 64 * KIB  # of a switch or a command
@@ -135,11 +134,6 @@ def missing(command: Command) -> str:
 
 def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def control_directory(environ: Mapping[str, str]) -> Path:
-    """Where switches and commands are."""
-    return Path(environ.get("ROONEY_CONTROL_DIRECTORY") or DEFAULT_DIRECTORY)
 
 
 # ── what an operator does ──

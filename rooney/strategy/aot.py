@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rooney.errors import ConfigError
+from rooney.kernels.jit import is_sealed
 
 DROP_IN = "60-compiled.conf"
 _VARIABLE = "ROONEY_COMPILED_DIRECTORY"
@@ -87,6 +88,8 @@ def load(directory: Path, name: str) -> Ahead:
         )
     spec = importlib.util.spec_from_file_location(name, path)
     try:
+        if not is_sealed(path):  # the loader maps what the file's head says and reads beyond a torn one's end
+            raise ImportError("not what was written there")
         if spec is None or spec.loader is None:
             raise ImportError("not an extension module")
         # An extension enters itself there, where the JIT's module of that name is looked for; one that was loaded
@@ -100,7 +103,7 @@ def load(directory: Path, name: str) -> Ahead:
             if known is not None:
                 sys.modules[name] = known
         return Ahead(path, extension)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, OSError) as error:
         raise NotCompiledError(f"{path}: cannot be loaded: {error}") from error
 
 

@@ -22,6 +22,7 @@ warm start loads machine code and compiles nothing, and a changed kernel never r
 step from an extension module of that name instead (`rooney.strategy.aot`), and then has no compiler in its process.
 """
 
+import contextlib
 import inspect
 import re
 import sys
@@ -34,10 +35,10 @@ import numpy as np
 
 import rooney.kernels.scan as scan_module
 import rooney.kernels.step as step_module
-from rooney.errors import ConfigError, StrategyError
+from rooney.errors import ConfigError, FileError, StrategyError
 from rooney.features import Feature
 from rooney.features.codegen import Layout, lay_out, write
-from rooney.files import write_whole
+from rooney.files import MIB, read_bytes, write_whole
 from rooney.kernels import jit
 from rooney.market.messages import TIMEFRAMES
 from rooney.strategy import aot as ahead
@@ -145,8 +146,9 @@ def compile_strategy(
 def _written(path: Path, text: str) -> Path:
     """A file with this text; one that has it already keeps its time, which is what machine code is cached by."""
     try:
-        if path.is_file() and path.read_text() == text:
-            return path
+        with contextlib.suppress(FileError):
+            if read_bytes(path, 4 * MIB) == text.encode():
+                return path
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:

@@ -1,13 +1,14 @@
 """From a strategy's name to its class: where its file is, whether it is sound."""
 
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
 import keyword
 import math
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import StrategyError
 from rooney.features import Feature
 from rooney.features.registry import is_research_only
+from rooney.files import MIB, read_bytes
 from rooney.market.messages import TIMEFRAMES
 from rooney.strategy.base import Param, Strategy
 from rooney.strategy.filters import Filter
@@ -50,9 +52,17 @@ def _module_name(path: Path, text: bytes) -> str:
     return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
 
 
+class _FromText(importlib.machinery.SourceFileLoader):
+    """Runs what the file says, never bytecode kept beside it: that may be torn, or of another text of that second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(read_bytes(Path(path), MIB), path)
+
+
 def import_file(path: Path, name: str) -> ModuleType:
     """The module of a file, run under that name. Raises StrategyError."""
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromText(name, str(path)))
     if spec is None or spec.loader is None:
         raise StrategyError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -68,7 +78,7 @@ def import_file(path: Path, name: str) -> ModuleType:
 def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
     """The strategy class of a file. Raises StrategyError that says what to change."""
     path = find(name, local)
-    module_name = _module_name(path, path.read_bytes())
+    module_name = _module_name(path, read_bytes(path, MIB, what="the strategy"))
     module = sys.modules.get(module_name)
     if module is None or module.__file__ != str(path):  # a copy elsewhere may be gone, or have other files beside it
         module = import_file(path, module_name)

@@ -31,7 +31,7 @@ from rooney.format import iso_second
 from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS, trade_date
 from rooney.orders import order_log as orderlog
-from rooney.orders.control import Control, control_directory
+from rooney.orders.control import Control
 from rooney.orders.decisions import Decided, intent_of
 from rooney.orders.intents import Intent, Payload
 from rooney.orders.notices import Notice, Turn
@@ -269,8 +269,19 @@ class Worker:
         self._notifier.status(" | ".join(parts))
 
 
-def build(config: Config, name: str, *, state: Path, replay: bool, credentials: Path | None = None) -> Worker:
-    """The worker of one strategy. state: its own directory. Raises ConfigError or LedgerError (exit 78)."""
+def build(
+    config: Config,
+    name: str,
+    *,
+    state: Path,
+    control: Path,
+    replay: bool,
+    credentials: Path | None = None,
+) -> Worker:
+    """The worker of one strategy. Raises ConfigError or LedgerError (exit 78).
+
+    state: its own directory; control: the one of switches and commands, of all strategies
+    """
     settings = config.worker(name, credentials)
     strategy = settings.strategy
     for finding in [*worker_findings(settings), *model_findings(strategy), *table_findings(trade_date(time.time_ns()))]:
@@ -307,5 +318,5 @@ def build(config: Config, name: str, *, state: Path, replay: bool, credentials: 
         send = client.send if client else None
         return Delivery(ledger, send, payload, clock, rules, commands.switches, feed)
 
-    control = Control(control_directory(os.environ), name)
-    return Worker(strategy, engine, ledger, Reader(settings.data_hub), make_delivery, control, clock)
+    switches = Control(control, name)
+    return Worker(strategy, engine, ledger, Reader(settings.data_hub), make_delivery, switches, clock)

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from rooney.bus.publisher import Publisher
+from rooney.cli import main
+from rooney.cli.services import demo
 from rooney.config.schema import DataHub
 from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute
@@ -157,6 +159,18 @@ def test_an_env_file_gives_what_the_environment_lacks(tmp_path: Path) -> None:
     env_file.write_text("".join(f"{name}={value}\n" for name, value in SECRETS.items()))
     done = _rooney("check", "--offline", "--config", str(SHIPPED), "--env-file", str(env_file))
     assert done.returncode == 0, done.stdout
+
+
+def test_a_file_that_ends_too_soon_is_not_taken_for_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end with 130 and no word."""
+
+    def torn(*_: object, **__: object) -> None:
+        raise EOFError("ran out of input")
+
+    monkeypatch.setattr(demo, "callback", torn)
+    monkeypatch.setattr(sys, "argv", ["rooney", "demo"])
+    with pytest.raises(EOFError, match="ran out of input"):
+        main()
 
 
 def test_a_wrong_option_is_78() -> None:

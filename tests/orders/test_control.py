@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from rooney.orders.control import (
     ALL,
-    DEFAULT_DIRECTORY,
     Command,
     Control,
     ControlError,
@@ -23,7 +22,6 @@ from rooney.orders.control import (
     Switch,
     Verb,
     clear_switches,
-    control_directory,
     put_command,
     set_switch,
     switches,
@@ -32,11 +30,6 @@ from rooney.orders.control import (
 
 def levels(root: Path, name: str = "ibs") -> list[Level]:
     return [switch.level for switch in switches(root, name)]
-
-
-def test_the_directory_is_the_environments_else_the_installed_one(tmp_path: Path) -> None:
-    assert control_directory({"ROONEY_CONTROL_DIRECTORY": str(tmp_path)}) == tmp_path
-    assert control_directory({}) == DEFAULT_DIRECTORY == Path("/var/lib/rooney/control")
 
 
 def test_without_a_directory_nothing_is_switched(tmp_path: Path) -> None:

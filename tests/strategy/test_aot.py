@@ -73,6 +73,39 @@ def loaded(jit: Engine, directory: Path) -> Engine:
     return warm(twin)
 
 
+TORN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from rooney.strategy import aot
+try:
+    aot.load(Path(sys.argv[1]), sys.argv[2])
+except aot.NotCompiledError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.2, 0.5, 0.9, 0.999])
+def test_a_step_that_a_power_cut_tore_is_none_and_ends_no_process(
+    jit: Engine, directory: Path, kept: float, tmp_path: Path
+) -> None:
+    """The loader maps what the file's head promises: half a file, and the process is gone with SIGBUS."""
+    whole = ahead.extension_path(directory, jit.compiled.module.__name__)
+    content = whole.read_bytes()
+    (tmp_path / whole.name).write_bytes(content[: int(len(content) * kept)])
+    done = subprocess.run(
+        [sys.executable, "-c", TORN.format(root=str(ROOT)), str(tmp_path), jit.compiled.module.__name__],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"{tmp_path / whole.name}: cannot be loaded: not what was written there\n",
+    )
+
+
 # ── the same decisions ──
 
 

@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -222,10 +224,13 @@ print(before, len(compiled) - before)
 """
 
 
-def compilations(name: str, cache: Path) -> tuple[int, int]:
-    """(before, after) the end of `Engine.compile()`, in a process of its own."""
+def compilations(name: str, cache: Path, said: list[str] | None = None, before: str = "") -> tuple[int, int]:
+    """(before, after) the end of `Engine.compile()`, in a process of its own.
+
+    said: takes what the process said; before: a statement that it begins with
+    """
     done = subprocess.run(
-        [sys.executable, "-c", COUNT.format(root=str(ROOT), name=name)],
+        [sys.executable, "-c", f"{before}\n" + COUNT.format(root=str(ROOT), name=name)],
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
         cwd=ROOT,
         capture_output=True,
@@ -233,8 +238,10 @@ def compilations(name: str, cache: Path) -> tuple[int, int]:
         timeout=250,
     )
     assert done.returncode == 0, done.stderr
-    before, after = map(int, done.stdout.split())
-    return before, after
+    if said is not None:
+        said += done.stderr.splitlines()
+    at_start, later = map(int, done.stdout.split())
+    return at_start, later
 
 
 def test_a_second_process_compiles_nothing_and_no_process_compiles_after_the_start(tmp_path: Path) -> None:
@@ -242,6 +249,50 @@ def test_a_second_process_compiles_nothing_and_no_process_compiles_after_the_sta
     assert first > 0
     assert later == 0
     assert compilations("ibs", tmp_path) == (0, 0)
+
+
+DAMAGE: list[Callable[[Path, bytes], object]] = [
+    lambda path, content: path.write_bytes(b""),
+    lambda path, content: path.write_bytes(content[: len(content) // 2]),
+    lambda path, content: path.write_bytes(content[:-1]),
+    lambda path, content: path.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]),
+    lambda path, content: (path.unlink(), path.mkdir()),
+    lambda path, content: (path.unlink(), os.mkfifo(path)),
+]
+
+
+def test_machine_code_that_a_power_cut_tore_is_compiled_anew_and_said_once(tmp_path: Path) -> None:
+    first, _ = compilations("ibs", tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".nbi", ".nbc", ".py"))
+    assert {path.suffix for path in files} == {".nbi", ".nbc", ".py"}
+    for number, path in enumerate(files):
+        DAMAGE[number % len(DAMAGE)](path, path.read_bytes())
+    said: list[str] = []
+    assert compilations("ibs", tmp_path, said) == (first, 0)
+    assert compilations("ibs", tmp_path, said) == (0, 0)
+    told = [line for line in said if "torn" in line]
+    assert told and len(told) == len(set(told))  # once for each folder
+
+
+def test_a_disk_that_takes_no_machine_code_keeps_nobody_from_running_it(tmp_path: Path) -> None:
+    """As one that is full does."""
+    said: list[str] = []
+    compilations(
+        "ibs", tmp_path, said, before="import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000,) * 2)"
+    )
+    assert any("machine code is not kept" in line for line in said)
+
+
+def test_bytecode_beside_a_strategy_is_never_run(write) -> None:  # type: ignore[no-untyped-def]
+    """A torn one would end the import; one of another text of the same second and length would be traded."""
+    path = write(GOOD)
+    py_compile.compile(str(path), doraise=True)
+    (kept,) = path.parent.rglob("mine.*.pyc")
+    for content in (kept.read_bytes()[:-20], b"", kept.read_bytes().replace(b"ibs", b"abs")):
+        kept.write_bytes(content)
+        assert set(load(str(path)).features) == {"ibs", "top"}
+        for loaded in [loaded for loaded in sys.modules if "_mine_" in loaded]:
+            del sys.modules[loaded]
 
 
 def test_a_changed_helper_of_a_strategy_gives_another_module(  # type: ignore[no-untyped-def]

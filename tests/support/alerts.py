@@ -172,11 +172,7 @@ def process(directory: Path, service_: Service, log: Path, **environ: str) -> "s
     argv = [sys.executable, "-c", code, "alert-sender", "--config", str(configuration(directory))]
     argv += ["--state-directory", str(directory / "state"), "--book", str(directory / "book")]
     argv += ["--reports", str(directory / "reports")]
-    env = {
-        **os.environ,
-        "CREDENTIALS_DIRECTORY": str(credentials),
-        "ROONEY_CONTROL_DIRECTORY": str(directory / "control"),
-    }
+    env = {**os.environ, "CREDENTIALS_DIRECTORY": str(credentials)}
     with log.open("ab") as file:
         return subprocess.Popen(argv, stdout=file, stderr=file, env=env | environ)
 

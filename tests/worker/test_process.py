@@ -614,7 +614,9 @@ def test_a_clock_behind_the_exchanges_is_said_in_status_and_log(
     one = rig("a")
     monkeypatch.setattr(worker_module, "Clock", Behind)
     monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
-    process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=False)
+    process = worker_module.build(
+        load_config(one.write(), environ=one.env), "a", state=one.state(), control=one.control, replay=False
+    )
     said: list[str] = []
     monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
     one.publish(closes(QUIET))
@@ -643,7 +645,9 @@ def test_a_redis_that_stays_away_is_an_alert_said_once(
         one.redis_socket = own / "redis.sock"
         monkeypatch.setattr(outage, "ALERT_S", 1.0)
         monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
-        process = worker_module.build(load_config(one.write(), environ=one.env), "a", state=one.state(), replay=True)
+        process = worker_module.build(
+            load_config(one.write(), environ=one.env), "a", state=one.state(), control=one.control, replay=True
+        )
         said: list[str] = []
         monkeypatch.setattr(process._notifier, "status", lambda text: said.append(text) or True)
         thread = threading.Thread(target=process.run, daemon=True)
@@ -680,7 +684,7 @@ def test_a_hang_of_ten_seconds_costs_no_bar(rig: Any, rig_place: Path, monkeypat
     monkeypatch.setattr(worker_module, "Clock", Shifted)
     config = load_config(one.write(), environ=one.env)
     monkeypatch.setenv("ROONEY_RUNTIME_DIRECTORY", one.env["ROONEY_RUNTIME_DIRECTORY"])
-    process = worker_module.build(config, "a", state=one.state(), replay=False)
+    process = worker_module.build(config, "a", state=one.state(), control=one.control, replay=False)
     one.publish(closes(QUIET))
     thread = threading.Thread(target=process.run, daemon=True)
     thread.start()
