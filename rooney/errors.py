@@ -84,3 +84,7 @@ class FeedFatalError(FeedError):
 
 class BusError(RooneyError):
     """Redis refused, timed out or went away."""
+
+
+class TapeError(BusError):
+    """The tape does not end where the hub left it; nothing was written."""

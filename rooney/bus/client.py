@@ -1,5 +1,7 @@
 """The connection to Redis. Every method of it raises BusError when Redis does not do its part."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +13,9 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rooney.config.schema import DataHub
-from rooney.errors import BusError
+from rooney.errors import BusError, MessageError
+
+logger = logging.getLogger(__name__)
 
 
 def uses_hiredis() -> bool:
@@ -23,6 +27,7 @@ class Connection:
     """A connection to the Redis of `block`: by its unix socket, else to its host or what its sentinels name.
 
     timeout_s: limit of every call; blocking reads may take that much longer than asked for
+    garbled:   key → values of it that could not be read, and were taken as missing
     """
 
     def __init__(self, block: DataHub, timeout_s: float = 3.0) -> None:
@@ -56,6 +61,7 @@ class Connection:
         else:
             options |= {"host": host, "port": port}
         self._options = options
+        self.garbled: Counter[str] = Counter()
         self._client: redis.Redis | None = None
 
     @property
@@ -80,6 +86,23 @@ class Connection:
             # The next call makes a new connection: an answer to this one must never be read as the answer to that one.
             self.close()
             raise BusError(f"Redis at {self.where}: {doing}: {error}") from error
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """Of one key: MessageError where it holds another type, which no new connection will change."""
+        with self._errors(f"read {key}"):
+            try:
+                yield
+            except redis.ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                raise MessageError(f"{key} holds another type") from error
+
+    def _missing(self, key: str, why: object) -> None:
+        """A value of a key is garbled: as if it were not there, said once per key."""
+        self.garbled[key] += 1
+        if self.garbled[key] == 1:
+            logger.error("Redis at %s: %s cannot be read, taken as missing: %s", self.where, key, why)
 
     def close(self) -> None:
         """Hang up."""

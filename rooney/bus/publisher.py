@@ -1,10 +1,11 @@
 """The hub's side of Redis: the tape, the history and the channels written.
 
-One Lua script does all writes of a minute and does nothing when the tape already holds that minute or a later one, so
-publishing again after a lost answer is always safe.
+One Lua script does all writes of a minute, and nothing when the tape does not end where the hub left it: publishing
+again after a lost answer is always safe, and a tape that somebody else changed is not written into unseen.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from rooney.bus.keys import (
     STATUS_TTL_S,
     TAPE,
     TAPE_LENGTH,
+    WRITTEN,
     entry_id,
     last_prices_key,
     market_key,
@@ -24,54 +26,122 @@ from rooney.bus.keys import (
     volumes_key,
 )
 from rooney.bus.reader import Reader
+from rooney.errors import TapeError
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, HubStatus, encode
 from rooney.market.tape import ContractCount, Published
 
-# ARGV: id, minute, tape length, whether to use channels; then each list with its length before it. The tape's entry
-# comes first: should anything after it fail, the minute is not written, nor its volumes counted, a second time.
-_PUBLISH = """
+logger = logging.getLogger(__name__)
+
+# `cut` takes out what a stream has after an id and lets it go on from `to`, else from the newest entry that is left;
+# Redis before 7 does not know MAXDELETEDID, without which an append-only file of Redis 7 does not load cleanly.
+_CUT = """
+local function generated(name)
+  local info = redis.pcall('XINFO', 'STREAM', name)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
+  end
+  return '0-0'
+end
+local function cut(name, id, to)
+  for _, entry in ipairs(redis.call('XRANGE', name, '(' .. id, '+')) do redis.call('XDEL', name, entry[1]) end
+  local newest = redis.call('XREVRANGE', name, '+', '-', 'COUNT', 1)[1]
+  to = to or (newest and newest[1])
+  if not to then
+    redis.call('DEL', name)
+  elseif redis.pcall('XSETID', name, to, 'ENTRIESADDED', redis.call('XLEN', name), 'MAXDELETEDID', '0-1').err then
+    redis.call('XSETID', name, to)
+  end
+end
+local function drop_other_type(name, kind)
+  local found = redis.call('TYPE', name).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', name) end
+end
+"""
+
+# ARGV: id, minute, id to follow or nothing, tape length, whether to use channels; then each list with its length before
+# it. The tape's entry comes first: should anything after it fail, the minute is not written, nor its volumes counted, a
+# second time. An entry of another stream that is no earlier than this minute cannot be, and would keep out all to come.
+_PUBLISH = (
+    _CUT
+    + """
 local id = ARGV[1] .. '-0'
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last and tonumber(string.match(last[1], '^%d+')) >= tonumber(ARGV[1]) then return 0 end
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], id, 'm', ARGV[2])
-local channels = ARGV[4] == '1'
-local i = 5
+drop_other_type(KEYS[1], 'stream')
+if ARGV[3] ~= '' then
+  local last = generated(KEYS[1])
+  if last ~= ARGV[3] then return last end
+else
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  if last and tonumber(string.match(last[1], '^%d+')) >= tonumber(ARGV[1]) then return 0 end
+end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], id, 'm', ARGV[2])
+local channels = ARGV[5] == '1'
+local i = 6
 local function take(n)
   i = i + n
   return unpack(ARGV, i - n, i - 1)
 end
+local function append(name, ...)
+  drop_other_type(name, 'stream')
+  local answer = redis.pcall('XADD', name, ...)
+  if type(answer) == 'table' and tonumber(string.match(generated(name), '^%d+')) > tonumber(ARGV[1]) then
+    cut(name, id)
+    redis.pcall('XADD', name, ...)
+  end
+end
 for _ = 1, take(1) do
   local name, open_ms, bar, length = take(4)
-  redis.pcall('XADD', name, 'MAXLEN', '~', length, open_ms .. '-0', 'b', bar)
+  append(name, 'MAXLEN', '~', length, open_ms .. '-0', 'b', bar)
   redis.call('SET', name .. ':latest', bar)
   if channels then redis.call('PUBLISH', name, bar) end
 end
 for _ = 1, take(1) do
   local name, roll = take(2)
-  redis.pcall('XADD', name, id, 'r', roll)
+  append(name, id, 'r', roll)
   if channels then redis.call('PUBLISH', name, roll) end
 end
 for _ = 1, take(1) do
   local root, day, contract, volume, price = take(5)
-  redis.call('HINCRBY', 'hub:volume:' .. root .. ':' .. day, contract, volume)
-  redis.call('EXPIRE', 'hub:volume:' .. root .. ':' .. day, 1209600)
-  redis.call('HSET', 'hub:last:' .. root, contract, price)
+  local volumes, prices = 'hub:volume:' .. root .. ':' .. day, 'hub:last:' .. root
+  drop_other_type(volumes, 'hash')
+  drop_other_type(prices, 'hash')
+  if type(redis.pcall('HINCRBY', volumes, contract, volume)) == 'table' then
+    redis.call('HSET', volumes, contract, volume)
+  end
+  redis.call('EXPIRE', volumes, 1209600)
+  redis.call('HSET', prices, contract, price)
 end
+drop_other_type('hub:front', 'hash')
 for _ = 1, take(1) do
   redis.call('HSET', 'hub:front', take(2))
 end
+redis.call('SET', 'hub:written', ARGV[1])
 return 1
 """
+)
+
+# ARGV: id that the tape must end with, id after which all goes; 1 if done.
+_CUT_TAPE = (
+    _CUT
+    + """
+if generated(KEYS[1]) ~= ARGV[1] then return 0 end
+cut(KEYS[1], ARGV[2], ARGV[2] ~= '0-0' and ARGV[2] or nil)
+return 1
+"""
+)
 
 
 class Publisher(Reader):
     """A connection that writes too, and reads where to go on from."""
 
-    def publish(self, published: Published, *, channels: bool = True) -> bool:
-        """Write one minute with everything that belongs to it; False if the tape already had it or a later one."""
+    def publish(self, published: Published, after_ns: int | None = None, *, channels: bool = True) -> bool:
+        """Write one minute with everything that belongs to it; False if the tape already had it or a later one.
+
+        after_ns: what the tape must end with, 0 for nothing; else TapeError, and nothing is written. None: anything
+        """
         minute = published.minute
-        args: list[Any] = [minute.ts_close // 1_000_000, encode(minute), TAPE_LENGTH, int(channels)]
+        after = "" if after_ns is None else entry_id(after_ns)
+        args: list[Any] = [minute.ts_close // 1_000_000, encode(minute), after, TAPE_LENGTH, int(channels)]
         args.append(len(minute.bars))
         for bar in minute.bars:
             name = market_key(bar.symbol, bar.timeframe)
@@ -87,7 +157,58 @@ class Publisher(Reader):
         for root, contract in published.fronts.items():
             args += (root, contract.number)
         with self._errors("publish"):
-            return bool(self._redis.register_script(_PUBLISH)(keys=[TAPE], args=args))
+            answer: Any = self._redis.register_script(_PUBLISH)(keys=[TAPE], args=args)
+        if isinstance(answer, bytes):
+            raise TapeError(f"Redis at {self.where}: {TAPE} ends at {answer.decode()}, the hub left it at {after}")
+        return bool(answer)
+
+    def tape_end(self) -> int:
+        """Newest id that the tape has ever had, UTC ns, whether its entry is there or not; 0 without a tape."""
+        return time_ns(self._generated())
+
+    def _generated(self) -> bytes:
+        with self._errors("read the tape's end"):
+            try:
+                info: Any = self._redis.xinfo_stream(TAPE)
+            except redis.ResponseError as error:
+                if "no such key" not in str(error) and not str(error).startswith("WRONGTYPE"):
+                    raise
+                return b"0-0"
+        return bytes(info["last-generated-id"])
+
+    def mend_tape(self, is_sound: Callable[[int, bytes | None], bool]) -> int:
+        """Take out what the tape ends with and cannot be; returns where it ends then, UTC ns, 0 for nowhere.
+
+        An empty tape that was trimmed ends where it did.
+
+        is_sound: of an entry's time and encoded minute; None for one that was trimmed
+        """
+        generated = self._generated()
+        generated_ns = time_ns(generated)
+        if not generated_ns:
+            return 0
+        with self._errors("read the tape's end"):
+            entries: list[Any] = self._redis.xrevrange(TAPE, count=1_000)  # type: ignore[assignment]
+            for id_, fields in entries:
+                end_ns = time_ns(id_)
+                if is_sound(end_ns, fields.get(b"m", b"")):
+                    break
+            else:
+                end_ns = 0 if entries or not is_sound(generated_ns, None) else generated_ns
+            if end_ns == generated_ns:
+                return end_ns
+            end = entry_id(end_ns)
+            done = self._redis.register_script(_CUT_TAPE)(keys=[TAPE], args=[generated, end])
+        if not done:
+            raise TapeError(f"Redis at {self.where}: {TAPE} no longer ends at {generated.decode()}")
+        what = f"what {TAPE} had after {end}, up to {generated.decode()}, cannot be"
+        logger.error("Redis at %s: %s: removed", self.where, what)
+        return end_ns
+
+    def mark_written(self, end_ns: int) -> None:
+        """Say again how far the tape is written: by which it also shows whether Redis takes anything."""
+        with self._errors("write"):
+            self._redis.set(WRITTEN, end_ns // 1_000_000)
 
     def add_history(self, bars: list[Bar]) -> int:
         """Append bars to their history streams in order, in one go; returns how many were new."""

@@ -1,16 +1,39 @@
 """The readers' side of Redis: tape, history, channels, and what the hub and the server say of themselves."""
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator
-from contextlib import suppress
+import math
+from collections.abc import Callable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from rooney.bus.client import Connection
-from rooney.bus.keys import FRONTS, STATUS, TAPE, entry_id, last_prices_key, market_key, time_ns, volumes_key
+from rooney.bus.keys import (
+    FRONTS,
+    STATUS,
+    TAPE,
+    WRITTEN,
+    entry_id,
+    last_prices_key,
+    market_key,
+    time_ns,
+    volumes_key,
+)
 from rooney.errors import MessageError
-from rooney.market.messages import Bar, HubStatus, Minute, decode_bar, decode_minute, decode_status
+from rooney.market.messages import (
+    Bar,
+    HubStatus,
+    Minute,
+    Roll,
+    decode_bar,
+    decode_minute,
+    decode_roll,
+    decode_status,
+    is_price,
+)
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +59,26 @@ class Reader(Connection):
     """A connection that only reads."""
 
     def status(self) -> HubStatus | None:
-        """The hub's state, None when it does not write one."""
-        with self._errors("read hub status"):
+        """The hub's state, None when it does not write one. Raises MessageError."""
+        with self._reading(STATUS):
             data: bytes | None = self._redis.get(STATUS)  # type: ignore[assignment]
         return decode_status(data) if data is not None else None
+
+    def latest_ns(self) -> int:
+        """Newest time that the hub has heard of from the exchange, UTC ns; 0 where it has left no word."""
+        found = [0]
+        try:
+            status = self.status()
+            found += [status.ts_last_record] if status is not None else []
+        except MessageError as error:
+            self._missing(STATUS, error)
+        try:
+            with self._reading(WRITTEN):
+                data: bytes | None = self._redis.get(WRITTEN)  # type: ignore[assignment]
+            found += [_number(data, 1 << 43) * 1_000_000] if data is not None else []
+        except (MessageError, ValueError) as error:
+            self._missing(WRITTEN, error)
+        return max(found)
 
     def info(self) -> RedisInfo:
         """How the server does."""
@@ -60,11 +99,15 @@ class Reader(Connection):
             tape_length=length,
         )
 
-    def tape_bounds(self) -> tuple[int, int] | None:
-        """ts_close of the oldest and newest minute on the tape, UTC ns; None when it is empty."""
+    def tape_bounds(self, until_ns: int | None = None) -> tuple[int, int] | None:
+        """ts_close of the oldest and newest minute on the tape, UTC ns; None when it is empty.
+
+        until_ns: of those at or before it
+        """
+        newest = "+" if until_ns is None else entry_id(until_ns)
         with self._errors("read the tape's ends"):
-            first: list[Any] = self._redis.xrange(TAPE, count=1)  # type: ignore[assignment]
-            last: list[Any] = self._redis.xrevrange(TAPE, count=1)  # type: ignore[assignment]
+            first: list[Any] = self._redis.xrange(TAPE, max=newest, count=1)  # type: ignore[assignment]
+            last: list[Any] = self._redis.xrevrange(TAPE, max=newest, count=1)  # type: ignore[assignment]
         return (time_ns(first[0][0]), time_ns(last[0][0])) if first and last else None
 
     def read_tape(self, after_ns: int, count: int, block_s: float | None = None) -> list[tuple[int, bytes]]:
@@ -93,23 +136,35 @@ class Reader(Connection):
             after_ns = entries[-1][0]
 
     def history(self, symbol: str, timeframe: str, count: int) -> list[Bar]:
-        """The newest `count` closed bars, oldest first; undecodable ones are left out."""
-        with self._errors("read history"):
-            entries: list[Any] = self._redis.xrevrange(market_key(symbol, timeframe), count=count)  # type: ignore[assignment]
-        return _bars(reversed(entries))
+        """The newest `count` closed bars, oldest first; those that cannot be are left out, said once."""
+        key = market_key(symbol, timeframe)
+        return self._decoded(key, b"b", decode_bar, lambda: self._redis.xrevrange(key, count=count))[::-1]
 
     def history_since(self, symbol: str, timeframe: str, ts_open: int) -> list[Bar]:
-        """Closed bars that opened at `ts_open` or later, oldest first; undecodable ones are left out."""
-        with self._errors("read history"):
-            key = market_key(symbol, timeframe)
-            entries: list[Any] = self._redis.xrange(key, min=entry_id(ts_open))  # type: ignore[assignment]
-        return _bars(entries)
+        """Closed bars that opened at `ts_open` or later, oldest first; those that cannot be are left out, said once."""
+        key = market_key(symbol, timeframe)
+        return self._decoded(key, b"b", decode_bar, lambda: self._redis.xrange(key, min=entry_id(ts_open)))
 
-    def rolls(self, symbol: str) -> list[bytes]:
-        """Encoded rolls of an instrument, oldest first."""
-        with self._errors("read rolls"):
-            entries: list[Any] = self._redis.xrange(market_key(symbol, "roll"))  # type: ignore[assignment]
-        return [fields[b"r"] for _, fields in entries]
+    def rolls(self, symbol: str) -> list[Roll]:
+        """Rolls of an instrument, oldest first; those that cannot be are left out, said once."""
+        key = market_key(symbol, "roll")
+        return self._decoded(key, b"r", decode_roll, lambda: self._redis.xrange(key))
+
+    def _decoded(self, key: str, field: bytes, decode: Callable[[bytes], T], read: Callable[[], Any]) -> list[T]:
+        """What the entries of a stream hold in a field."""
+        found: list[T] = []
+        try:
+            with self._reading(key):
+                entries = read()
+        except MessageError as error:
+            self._missing(key, error)
+            return found
+        for _, fields in entries:
+            try:
+                found.append(decode(fields.get(field, b"")))
+            except MessageError as error:
+                self._missing(key, error)
+        return found
 
     def listen(self, pattern: str, on_bar: Callable[[Bar], bool], idle_s: float = 1.0) -> None:
         """Call `on_bar` for each published bar whose channel matches, until it returns False."""
@@ -133,25 +188,51 @@ class Reader(Connection):
 
     def volumes(self, root: str, day: date) -> dict[int, int]:
         """Volume per contract number of one trade date."""
-        return {int(number): int(volume) for number, volume in self._hash("volumes", volumes_key(root, day))}
+        return self._hash(volumes_key(root, day), _contract, lambda data: _number(data, 1 << 53))
 
     def last_prices(self, root: str) -> dict[int, float]:
         """Last price per contract number, in points."""
-        return {int(number): float(price) for number, price in self._hash("last prices", last_prices_key(root))}
+        return self._hash(last_prices_key(root), _contract, _price)
 
     def fronts(self) -> dict[str, int]:
         """Contract number in use per root."""
-        return {root.decode(): int(number) for root, number in self._hash("fronts", FRONTS)}
+        return self._hash(FRONTS, bytes.decode, _contract)
 
-    def _hash(self, contents: str, key: str) -> ItemsView[bytes, bytes]:
-        with self._errors(f"read {contents}"):
-            fields: dict[bytes, bytes] = self._redis.hgetall(key)  # type: ignore[assignment]
-        return fields.items()
+    def _hash(self, key: str, name: Callable[[bytes], K], value: Callable[[bytes], T]) -> dict[K, T]:
+        """A hash whose garbled fields are left out, said once."""
+        found: dict[K, T] = {}
+        try:
+            with self._reading(key):
+                fields: dict[bytes, bytes] = self._redis.hgetall(key)  # type: ignore[assignment]
+        except MessageError as error:
+            self._missing(key, error)
+            return found
+        for field, data in fields.items():
+            try:
+                found[name(field)] = value(data)
+            except ValueError:
+                self._missing(key, f"{field[:40]!r}: {data[:40]!r}")
+        return found
 
 
-def _bars(entries: Iterable[Any]) -> list[Bar]:
-    bars = []
-    for _, fields in entries:
-        with suppress(MessageError):
-            bars.append(decode_bar(fields.get(b"b", b"")))
-    return bars
+def _number(data: bytes, limit: int) -> int:
+    """A count as Redis writes it, from 0 to below `limit`. Raises ValueError."""
+    if not data.isdigit() or len(data) > 20 or int(data) >= limit:
+        raise ValueError(f"{data[:40]!r} is no number below {limit}")
+    return int(data)
+
+
+def _contract(data: bytes) -> int:
+    """A contract's number: year and month. Raises ValueError."""
+    number = _number(data, 220_000)
+    if number < 197_000 or not 1 <= number % 100 <= 12:
+        raise ValueError(f"{number} is no year and month")
+    return number
+
+
+def _price(data: bytes) -> float:
+    """A price in points; NaN where it is not known. Raises ValueError."""
+    price = float(data)
+    if not is_price(price) and not math.isnan(price):
+        raise ValueError(f"{price} is no price")
+    return price

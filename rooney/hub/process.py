@@ -20,7 +20,7 @@ from rooney.bus.publisher import Publisher
 from rooney.config.loader import Config
 from rooney.config.schema import DataHub
 from rooney.config.settings import Instrument
-from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError
+from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, BusError, FeedFatalError, MessageError, TapeError
 from rooney.format import iso_second
 from rooney.hub.backfill import Archive
 from rooney.hub.databento import Subscription, stype_of
@@ -31,7 +31,7 @@ from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract, contract_from_number, group_of
 from rooney.market.messages import HubStatus, InstrumentState
 from rooney.market.sessions import MINUTE_NS
-from rooney.market.tape import MinuteAssembler, Published
+from rooney.market.tape import MinuteAssembler, Published, is_ahead, read_entry
 from rooney.systemd import Notifier
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,9 @@ class Hub:
         self._detail = ""  # why the hub has to start again
         self._said_ready = False
         self._published_ns = 0
+        self._end_ns = 0  # where the tape ends; what the next minute has to follow
+        self._is_moved = False  # the tape ends elsewhere: somebody emptied it, or wrote to it
+        self._last_record_ns: Callable[[], int] = lambda: 0
         self._minutes = 0
 
     def _hand_over(self, item: ClosedMinute | News) -> None:
@@ -109,6 +112,7 @@ class Hub:
         close_after_ns = self._data_hub.close_after_ms * 1_000_000
         builder = MinuteBuilder(groups, start_ns, close_after_ns, self._hand_over, time.time_ns)
         feed = self._make_feed(builder, self._hand_over)
+        self._last_record_ns = lambda: feed.last_record_ns
         feed.start()
         logger.info("hub begins at %s, tape %s", iso_second(start_ns), "continued" if last_ns else "new")
         failure: Exception | None = None
@@ -184,28 +188,47 @@ class Hub:
 
     def _flush(self) -> Exception | None:
         """Publish in order. After an outage, first give a Redis that lost minutes everything it lacks."""
-        if not self._unpublished and not self._outage.is_on:
+        is_doubtful = self._outage.is_on or self._is_moved
+        if not self._unpublished and not is_doubtful:
             return None
         try:
-            if self._outage.is_on:
-                bounds = self._bus.tape_bounds()
-                last_ns = bounds[1] if bounds else 0
-                if self._dropped_ns > last_ns:
-                    where = f"the tape ends at {iso_second(last_ns)}"
+            if is_doubtful:
+                self._end_ns = self._bus.mend_tape(self._is_sound)
+                if self._dropped_ns > self._end_ns:
+                    where = f"the tape ends at {iso_second(self._end_ns)}"
                     self._detail = f"{where}, before the ring of {self._ring.maxlen} minutes"
                     return BusError(self._detail)
-                self._unpublished = deque((p for p in self._ring if p.minute.ts_close > last_ns), self._ring.maxlen)
+                missing = (item for item in self._ring if item.minute.ts_close > self._end_ns)
+                self._unpublished = deque(missing, self._ring.maxlen)
+                # A Redis that is full answers every question; only what it takes shows that it is back.
+                self._bus.mark_written(self._end_ns)
+                why = "Redis is back" if self._outage.is_on else "the tape ended elsewhere"
+                logger.warning("%s; publishing %d minutes from the ring", why, len(self._unpublished))
                 self._outage.ended()
-                logger.warning("Redis is back; publishing %d minutes from the ring", len(self._unpublished))
+                self._is_moved = False
             while self._unpublished:
                 published = self._unpublished[0]
-                self._bus.publish(published, channels=bool(self._data_hub.publish_channels))
-                self._published_ns = published.minute.ts_close
+                self._bus.publish(published, self._end_ns, channels=bool(self._data_hub.publish_channels))
+                self._end_ns = self._published_ns = published.minute.ts_close
                 self._unpublished.popleft()
+        except TapeError as error:
+            logger.error("%s; looking where to go on", error)
+            self._is_moved = True
         except BusError as error:
             self._outage.failed(error)
             time.sleep(REDIS_PAUSE_S)
         return None
+
+    def _is_sound(self, ts_close: int, data: bytes | None) -> bool:
+        """True of an entry of the tape that can be; one that was trimmed is known by its time alone."""
+        latest_ns = max(time.time_ns(), self._last_record_ns(), self._bus.latest_ns())
+        if data is None:
+            return ts_close % MINUTE_NS == 0 and not is_ahead(ts_close, latest_ns)
+        try:
+            read_entry(ts_close, data, latest_ns)
+        except MessageError:
+            return False
+        return True
 
     def _new_assembler(self) -> MinuteAssembler:
         return MinuteAssembler((root, group, stype_of(product) != "parent") for root, group, product in self._roots)
@@ -225,9 +248,9 @@ class Hub:
     def _restore(self) -> int | None:
         """Read what the tape knows: its end, fronts, volumes, last prices, the hour and day in progress."""
         self._assembler = self._new_assembler()  # an attempt that Redis broke off has counted some of it already
-        bounds = self._bus.tape_bounds()
+        self._end_ns = self._bus.mend_tape(self._is_sound)
         fronts = self._bus.fronts()
-        end_ns = bounds[1] if bounds else self._start_ns or self._session_open_ns()
+        end_ns = self._end_ns or self._start_ns or self._session_open_ns()
         today = sessions.trade_date(end_ns)
         in_progress = sessions.trade_date(end_ns - 1)
         for root, state in self._assembler.roots.items():
@@ -240,7 +263,7 @@ class Hub:
                     state.count(day, contract_from_number(root, number), volume, float("nan"))
             for number, price in self._bus.last_prices(root).items():
                 state.last[contract_from_number(root, number)] = price
-            if bounds is None:
+            if not self._end_ns:
                 continue
             # A quiet end of an hour has no bar to close it: the next bar does, before it is added. The session table
             # may have changed since: only what each bar itself belongs to is asked of it.
@@ -250,7 +273,7 @@ class Hub:
                 state.coarse.close(bar.ts_open, 0)
                 state.coarse.fold(bar)
             state.coarse.close(end_ns, 0)
-        return bounds[1] if bounds else None
+        return self._end_ns or None
 
     def _session_open_ns(self) -> int:
         """The earliest open among the sessions in progress, or now when all are closed."""
@@ -270,7 +293,8 @@ class Hub:
         if gap and state == "live":
             state = "gap"
         if self._outage.is_on:
-            state = f"ALERT redis away {self._outage.seconds:.0f} s" if self._outage.is_alerted else "redis away"
+            state = f"redis {self._outage.word}"
+            state = f"ALERT {state} {self._outage.seconds:.0f} s" if self._outage.is_alerted else state
             state = "ALERT ring overrun" if self._overrun() else state
         if self._detail:
             state = "ring overrun"
@@ -296,6 +320,7 @@ class Hub:
         )
         try:
             self._bus.set_status(status)
+            self._is_moved = self._is_moved or self._bus.tape_end() != self._end_ns
         except BusError as error:
             self._outage.failed(error)
 

@@ -144,6 +144,7 @@ class Ledger(Queries):
                     (trade_date(ts_mark - 1).isoformat(), pace.bucket(latency_ns)),
                 )
             if checkpoint is not None:
+                db.execute("DELETE FROM checkpoint WHERE ts_mark > ?", (checkpoint.ts_mark,))  # of a time never reached
                 db.execute(
                     "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?)",
                     (checkpoint.ts_mark, checkpoint.digest, checkpoint.state),

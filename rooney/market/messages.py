@@ -7,13 +7,21 @@ Times are UTC nanoseconds. Prices are float64 in the exchange's units, made once
 """
 
 import enum
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from rooney.errors import MessageError
+from rooney.market.instruments import parse_contract
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 
 TIMEFRAMES = ("1min", "hourly", "daily")  # also the order of bars within a minute
+ROLL = "roll"  # in the place of a timeframe
+_LONGEST_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 96 * HOUR_NS}  # a trade date over a holiday: two days
+_PRICE_LIMIT = 2.0**63 / 1e9  # the exchange's prices are whole 1e-9 in 64 bits
+_TIME_LIMIT = 1 << 62
+_COUNT_LIMIT = 1 << 53
 
 
 class BarFlag(enum.IntFlag):
@@ -147,19 +155,93 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], kind: type[T], data: bytes) -> 
         raise MessageError(f"{len(data)} bytes are no {kind.__name__}: {error}") from error
 
 
+def is_price(value: float) -> bool:
+    """True of a price that can be; those below zero can, they have been."""
+    return -_PRICE_LIMIT < value < _PRICE_LIMIT
+
+
+def bar_lack(bar: Bar) -> str:
+    """Why a bar cannot be, or empty."""
+    longest_ns = _LONGEST_NS.get(bar.timeframe)
+    if longest_ns is None:
+        return f"timeframe {bar.timeframe[:20]!r}"
+    begins, ends = bar.ts_open, bar.ts_close
+    if not 0 <= begins < ends <= min(begins + longest_ns, _TIME_LIMIT) or begins % MINUTE_NS or ends % MINUTE_NS:
+        return f"from {begins} to {ends}"
+    if not -_PRICE_LIMIT < bar.low <= bar.open <= bar.high < _PRICE_LIMIT or not bar.low <= bar.close <= bar.high:
+        return f"prices {bar.open} {bar.high} {bar.low} {bar.close}"
+    if not 0 <= bar.volume < _COUNT_LIMIT or not 0 <= bar.trades < _COUNT_LIMIT:
+        return f"volume {bar.volume}, trades {bar.trades}"
+    if not _is_contract(bar.symbol, bar.contract, ends):
+        return f"contract {bar.contract[:20]!r}"
+    return ""
+
+
+def roll_lack(roll: Roll) -> str:
+    """Why a roll cannot be, or empty. A price that is not known is NaN."""
+    if not 0 < roll.ts < _TIME_LIMIT:
+        return f"at {roll.ts}"
+    if not all(price != price or is_price(price) for price in (roll.old_last, roll.new_last)):
+        return f"prices {roll.old_last} {roll.new_last}"
+    if not all(_is_contract(roll.symbol, raw, roll.ts) for raw in (roll.old_contract, roll.new_contract)):
+        return f"contracts {roll.old_contract[:20]!r} {roll.new_contract[:20]!r}"
+    return ""
+
+
+def _is_contract(root: str, raw: str, ts_ns: int) -> bool:
+    contract = parse_contract(raw, datetime.fromtimestamp(ts_ns // 1_000_000_000, UTC).date())
+    return contract is not None and contract.root == root
+
+
+def sifted(minute: Minute) -> tuple[Minute, dict[tuple[str, str], str]]:
+    """A minute without bars and rolls that cannot be, and why: (symbol, timeframe or `ROLL`) → reason."""
+    refused: dict[tuple[str, str], str] = {}
+    bars: dict[tuple[str, str, int], Bar] = {}
+    rolls: dict[str, Roll] = {}
+    for bar in minute.bars:
+        lack, key = bar_lack(bar), (bar.symbol, bar.timeframe, bar.ts_open)
+        earliest_ns = minute.ts_close if bar.timeframe == "1min" else 0
+        if not lack and not earliest_ns <= bar.ts_close <= minute.ts_close:
+            lack = f"closes at {bar.ts_close}"
+        if not lack and bars.setdefault(key, bar) is not bar:
+            lack = "comes twice"
+        if lack:
+            refused[key[:2]] = lack
+    for roll in minute.rolls:
+        lack = roll_lack(roll)
+        if not lack and roll.ts != minute.ts_close:
+            lack = f"at {roll.ts}"
+        if not lack and rolls.setdefault(roll.symbol, roll) is not roll:
+            lack = "comes twice"
+        if lack:
+            refused[roll.symbol, ROLL] = lack
+    if not refused:
+        return minute, refused
+    return msgspec.structs.replace(minute, bars=list(bars.values()), rolls=list(rolls.values())), refused
+
+
 def decode_bar(data: bytes) -> Bar:
-    """Raises MessageError."""
-    return _decode(_bar, Bar, data)
+    """A bar that can be. Raises MessageError."""
+    bar = _decode(_bar, Bar, data)
+    if lack := bar_lack(bar):
+        raise MessageError(f"a bar that cannot be: {lack}")
+    return bar
 
 
 def decode_minute(data: bytes) -> Minute:
-    """Raises MessageError."""
-    return _decode(_minute, Minute, data)
+    """A minute whose own times can be; its bars and rolls are `sifted`'s. Raises MessageError."""
+    minute = _decode(_minute, Minute, data)
+    if not all(0 <= ts < _TIME_LIMIT for ts in (minute.ts_close, minute.ts_hub_ns, minute.ts_sent_ns)):
+        raise MessageError(f"a minute that cannot be: {minute.ts_close}, {minute.ts_hub_ns}, {minute.ts_sent_ns}")
+    return minute
 
 
 def decode_roll(data: bytes) -> Roll:
-    """Raises MessageError."""
-    return _decode(_roll, Roll, data)
+    """A roll that can be. Raises MessageError."""
+    roll = _decode(_roll, Roll, data)
+    if lack := roll_lack(roll):
+        raise MessageError(f"a roll that cannot be: {lack}")
+    return roll
 
 
 def decode_status(data: bytes) -> HubStatus:

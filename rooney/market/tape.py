@@ -5,12 +5,47 @@ from datetime import date
 
 import msgspec
 
+from rooney.errors import MessageError
 from rooney.market import rolls, sessions
 from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract
-from rooney.market.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll
+from rooney.market.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll, decode_minute
 from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS, Window
+
+AHEAD_NS = 2 * MINUTE_NS  # of host clock and hub's last record, whichever is later; what is further is of no market
+_FIRST_NS = 30 * 365 * 24 * 60 * MINUTE_NS  # before there was electronic trading in these products
+
+
+def is_ahead(ts_close: int, latest_ns: int) -> bool:
+    """True of an entry's time that cannot have come. latest_ns: the later of host clock and hub's last record."""
+    return ts_close > latest_ns + AHEAD_NS
+
+
+def is_session_minute(ts_close: int) -> bool:
+    """True if a minute in session, of any group, ends then."""
+    if ts_close % MINUTE_NS or ts_close < _FIRST_NS:
+        return False
+    return any(sessions.window_at(group, ts_close - MINUTE_NS) for group in sessions.table().regular)
+
+
+def read_entry(ts_close: int, data: bytes, latest_ns: int) -> Minute:
+    """The minute of a tape entry; its bars and rolls are to be sifted. Raises MessageError.
+
+    ts_close:  by the entry's id, UTC ns
+    latest_ns: the later of host clock and hub's last record
+    """
+    if is_ahead(ts_close, latest_ns):
+        raise MessageError(f"{(ts_close - latest_ns) // 1_000_000_000} s after the hub's last record and this clock")
+    if ts_close % MINUTE_NS:
+        raise MessageError("no whole minute")
+    minute = decode_minute(data)
+    if minute.ts_close != ts_close:
+        raise MessageError(f"holds the minute {minute.ts_close}")
+    # A trade outside the session makes a minute of its own, and its bars say so.
+    if not is_session_minute(ts_close) and not any(bar.flags & BarFlag.OFF_SESSION for bar in minute.bars):
+        raise MessageError("no session minute")
+    return minute
 
 
 class ContractCount(msgspec.Struct, frozen=True):

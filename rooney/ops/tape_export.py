@@ -13,7 +13,7 @@ from rooney.bus.reader import Reader
 from rooney.errors import ConfigError
 from rooney.files import replacing
 from rooney.market import sessions
-from rooney.market.messages import Bar, decode_roll
+from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
 
 _MORE_THAN_ANY = 1 << 40
@@ -55,7 +55,7 @@ def _bars(bus: Reader, symbol: str, after_ns: int | None) -> list[Bar]:
         # Streams are trimmed anywhere: a trade date of which the first minutes are gone is known by its hours.
         if minutes and any(bar.ts_close <= minutes[0].ts_open and _day(bar) == _day(minutes[0]) for bar in coarse):
             minutes = [bar for bar in minutes if _day(bar) != _day(minutes[0])]
-    rolled = [decode_roll(data) for data in bus.rolls(symbol)]
+    rolled = bus.rolls(symbol)
     known = {bar.ts_open: bar for bar in minutes}
     for roll in rolled:
         before = [ts for ts, bar in known.items() if ts < roll.ts - MINUTE_NS and bar.contract == roll.old_contract]

@@ -40,7 +40,7 @@ from rooney.strategy.hooks import Hooks
 from rooney.systemd import Notifier
 from rooney.systemd import interval as watchdog_interval_s
 from rooney.worker import status
-from rooney.worker.market_data import MarketData, minute_of
+from rooney.worker.market_data import MarketData
 from rooney.worker.recovery import READ_AHEAD, Progress
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,9 @@ class Worker:
         self._make_delivery = make_delivery
         self._clock = clock
         self._notifier = Notifier()
-        self._progress = Progress(engine, ledger, bus, clock, self._notifier)
-        self._symbols = self._progress.symbols
+        self._symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
         self._market_data = MarketData(bus, clock, self._symbols)
+        self._progress = Progress(engine, ledger, bus, self._market_data, clock, self._notifier)
         self._commands = CommandHandler(strategy.name, self._mode, self._symbols, ledger, control, clock)
         self._hooks = Hooks(engine.compiled.instance())
         self._stopping = False
@@ -176,7 +176,7 @@ class Worker:
             self._commands.serve()
             try:
                 wait_s = self._delivery.idle_s(BLOCK_S)
-                entries = self._bus.read_tape(self._progress.position_ns, READ_AHEAD, wait_s)
+                entries = self._market_data.entries(self._progress.position_ns, READ_AHEAD, wait_s)
                 self._market_data.answered()
                 for ts_close, data in entries:
                     if self._stopping:
@@ -196,7 +196,7 @@ class Worker:
         self._clock.on_mark(ts_close)
         self._market_data.compare_clock(ts_close)
         self._delivery.turn(self._clock.patience_s)
-        minute = minute_of(ts_close, data)
+        minute = self._market_data.minute(ts_close, data)
         self._market_data.take(minute)
         # What does not fit into one mark waits for the next; an operator's act finds room in any.
         room = OUTCOMES_PER_MARK * len(self._symbols)

@@ -5,7 +5,6 @@ position with the outcomes it holds, nothing sent or written; or, where that can
 history and the positions kept.
 """
 
-import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -15,11 +14,11 @@ from rooney import failpoints as faults
 from rooney.bus.reader import Reader
 from rooney.clock import Clock
 from rooney.engine.engine import Engine
-from rooney.errors import ConfigError, LedgerError, MessageError
+from rooney.errors import BusError, ConfigError, LedgerError
 from rooney.format import iso_second
 from rooney.ledger.records import Checkpoint, Finished
 from rooney.ledger.writer import Ledger
-from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll, decode_roll
+from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import Act
 from rooney.orders.decisions import Book, Decisions, Outcome
@@ -28,7 +27,7 @@ from rooney.orders.notices import Notice
 from rooney.orders.outcomes import of_act, of_event
 from rooney.systemd import Notifier
 from rooney.worker import status
-from rooney.worker.market_data import is_possible, minute_of
+from rooney.worker.market_data import MarketData
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +43,19 @@ class Progress:
     position_ns: end of the newest minute stepped, UTC ns; 0 before the first
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger, bus: Reader, clock: Clock, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        bus: Reader,
+        market_data: MarketData,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
         self._engine = engine
         self._ledger = ledger
         self._bus = bus
+        self._market_data = market_data
         self._clock = clock
         self._notifier = notifier
         self.symbols = [instrument.symbol for instrument in engine.instruments if instrument.traded]
@@ -118,9 +126,12 @@ class Progress:
 
         return: the minute it ended with, if the tape has it: an entry may be left that was decided on it
         """
-        finished, bounds = self._ledger.finished(), self._bus.tape_bounds()
+        finished, bounds = self._ledger.finished(), self._market_data.bounds()
         if finished is None:
             self.begin(bounds[1] if bounds else 0)
+            return None
+        if self._market_data.is_ahead(finished.ts_mark):
+            self._come_back(finished, bounds)
             return None
         checkpoint = self._ledger.checkpoint()
         if checkpoint is None or not self._engine.has_digest(checkpoint.digest):
@@ -137,10 +148,18 @@ class Progress:
             for ts_mark, act in self._ledger.obeyed_after(checkpoint.ts_mark):
                 self._applied[ts_mark] += self.outcomes([], [act])
             self._catch_up()
-        for ts_close, data in self._bus.read_tape(finished.ts_mark - 1_000_000, 1):
+        for ts_close, data in self._market_data.entries(finished.ts_mark - 1_000_000, 1):
             if ts_close == finished.ts_mark:
-                return minute_of(ts_close, data)
+                return self._market_data.minute(ts_close, data)
         return None
+
+    def _come_back(self, finished: Finished, bounds: tuple[int, int] | None) -> None:
+        """Go on from the tape's end: the ledger's position has not come yet. Raises BusError while nobody knows."""
+        at = iso_second(finished.ts_mark)
+        if not self._market_data.has_hub():  # it may be this machine's clock that is behind
+            raise BusError(f"the ledger's position {at} is later than this machine's clock, and no hub tells the time")
+        logger.error("%s: its position %s has not come yet: going on from the tape's end", self._ledger.path, at)
+        self.begin(bounds[1] if bounds is not None else 0, finished.book)
 
     def takes(self, ts_close: int, data: bytes) -> bool:
         """Take a minute that is finished already; False of one that is new, and to be decided on."""
@@ -167,7 +186,7 @@ class Progress:
     def _catch_up(self) -> None:
         """Step again what the ledger has finished, as far as the tape reaches."""
         while self._goal is not None:
-            entries = self._bus.read_tape(self.position_ns, READ_AHEAD)
+            entries = self._market_data.entries(self.position_ns, READ_AHEAD)
             if not entries or entries[0][0] > self._goal.ts_mark:
                 return  # the tape lost its end, or all: the hub may bring it back
             for ts_close, data in entries:
@@ -180,7 +199,7 @@ class Progress:
         if ts_close > goal.ts_mark:
             self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
             return
-        self._engine.on_minute(minute_of(ts_close, data), self._applied.pop(ts_close, []))
+        self._engine.on_minute(self._market_data.minute(ts_close, data), self._applied.pop(ts_close, []))
         self.position_ns = ts_close
         if ts_close < goal.ts_mark:
             return
@@ -212,13 +231,8 @@ class Progress:
                 count = self._engine.warm_up_bars(index)
                 if not count:
                     continue
-                try:
-                    bars += self._bus.history(symbol, timeframe, count)
-                except MessageError as error:
-                    logger.error("history of %s %s left out: %s", symbol, timeframe, error)
-            for data in self._bus.rolls(symbol):
-                with contextlib.suppress(MessageError):
-                    rolls.append(decode_roll(data))
-        bars = [bar for bar in bars if bar.ts_close <= until_ns and is_possible(bar)]
+                bars += self._bus.history(symbol, timeframe, count)
+            rolls += self._bus.rolls(symbol)
+        bars = [bar for bar in bars if bar.ts_close <= until_ns]
         first_ns = min((bar.ts_close for bar in bars), default=0)
         return bars, [roll for roll in rolls if first_ns <= roll.ts <= until_ns]

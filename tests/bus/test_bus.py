@@ -14,7 +14,7 @@ from rooney.bus import publisher as publisher_module
 from rooney.bus.keys import HISTORY_LENGTH, TAPE_LENGTH, market_key
 from rooney.bus.publisher import Publisher
 from rooney.errors import BusError
-from rooney.market.messages import Bar, HubStatus, Roll, decode_bar, decode_roll
+from rooney.market.messages import Bar, HubStatus, Roll, decode_bar
 from rooney.market.sessions import MINUTE_NS
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.published import DAY, OPEN, bar, published
@@ -123,7 +123,7 @@ def test_a_roll_is_in_its_stream_on_its_channel_and_on_the_tape(server: PrivateR
         bus.publish(published(0, rolls=(roll,)))
         messages: list[object] = []
         until(lambda: messages.append(pubsub.get_message(timeout=0.1)) or any(messages), 5)
-    assert [decode_roll(data) for data in bus.rolls("ES")] == [roll]
+    assert bus.rolls("ES") == [roll]
     assert [minute.rolls for _, minute in bus.tape(0)] == [[roll]]
 
 

@@ -17,36 +17,35 @@ from rooney.market.messages import (
     decode_status,
     encode,
 )
+from rooney.market.sessions import MINUTE_NS
 
 integers = st.integers(-(2**63), 2**64 - 1)
-prices = st.floats(allow_nan=False)
 texts = st.text(max_size=12)
-bars = st.builds(
-    Bar,
-    texts,
-    texts,
-    st.sampled_from(["1min", "hourly", "daily"]),
-    integers,
-    integers,
-    prices,
-    prices,
-    prices,
-    prices,
-    integers,
-    integers,
-    integers,
-    integers,
-)
-rolls = st.builds(Roll, texts, texts, texts, prices, prices, integers, texts)
+prices = st.floats(-9e9, 9e9)
+times = st.integers(1, 2**61)
+counts = st.integers(0, 2**53 - 1)
+
+
+@st.composite
+def bars(draw: st.DrawFn) -> Bar:
+    """Bars that can be."""
+    low, first, last, high = sorted(draw(st.lists(prices, min_size=4, max_size=4)))
+    ends = draw(times) // MINUTE_NS * MINUTE_NS + MINUTE_NS
+    timeframe = draw(st.sampled_from(["1min", "hourly", "daily"]))
+    volume, trades, flags, heard = draw(st.tuples(counts, counts, integers, integers))
+    return Bar("ES", "ESZ5", timeframe, ends - MINUTE_NS, ends, first, high, low, last, volume, trades, flags, heard)
+
+
+rolls = st.builds(Roll, st.just("ES"), st.just("ESZ5"), st.just("ESH6"), prices, prices, times, texts)
 minutes = st.builds(
     Minute,
-    integers,
+    times,
     st.lists(rolls, max_size=3),
-    st.lists(bars, max_size=4),
+    st.lists(bars(), max_size=4),
     st.dictionaries(texts, integers, max_size=4),
     integers,
-    integers,
-    integers,
+    times,
+    times,
 )
 statuses = st.builds(
     HubStatus,
@@ -61,10 +60,10 @@ statuses = st.builds(
     texts,
 )
 DECODERS = {Bar: decode_bar, Minute: decode_minute, Roll: decode_roll, HubStatus: decode_status}
-messages = st.one_of(bars, minutes, rolls, statuses)
+messages = st.one_of(bars(), minutes, rolls, statuses)
 Message = Bar | Minute | Roll | HubStatus
 
-BAR = Bar("ES", "ESZ5", "1min", 60, 120, 1.0, 2.0, 0.5, 1.5, 10, 3)
+BAR = Bar("ES", "ESZ5", "1min", 60 * MINUTE_NS, 61 * MINUTE_NS, 1.0, 2.0, 0.5, 1.5, 10, 3)
 
 
 @given(messages)
@@ -73,7 +72,7 @@ def test_a_message_comes_back_as_it_was(message: Message) -> None:
 
 
 @given(
-    st.one_of(bars, minutes, rolls), st.lists(st.one_of(integers, texts, st.lists(integers)), min_size=1, max_size=3)
+    st.one_of(bars(), minutes, rolls), st.lists(st.one_of(integers, texts, st.lists(integers)), min_size=1, max_size=3)
 )
 def test_fields_that_a_newer_hub_appends_are_ignored(message: Message, more: list[object]) -> None:
     fields = msgspec.msgpack.decode(encode(message))

@@ -16,7 +16,7 @@ ESM6 = Contract("ES", 2026, 6)
 def bar(i: int, timeframe: str = "1min", symbol: str = "ES") -> Bar:
     """The bar of minute `i` of the session."""
     ts_open = OPEN + i * MINUTE_NS
-    return Bar(symbol, "ESH6", timeframe, ts_open, ts_open + MINUTE_NS, 1.0, 2.0, 0.5, 1.5 + i, 7, 3)
+    return Bar(symbol, "ESH6", timeframe, ts_open, ts_open + MINUTE_NS, 1.0, 2.0 + i, 0.5, 1.5 + i, 7, 3)
 
 
 def published(i: int, *bars: Bar, rolls: tuple[Roll, ...] = ()) -> Published:

@@ -134,7 +134,7 @@ def streams(bus: Publisher, roots: list[str] = ROOTS) -> dict[str, list[Any]]:
         for timeframe in TIMEFRAMES:
             bars = bus.history(root, timeframe, 100_000)
             found[market_key(root, timeframe)] = [msgspec.structs.replace(plain(bar), trades=0) for bar in bars]
-        rolls = [decode_roll(data) for data in bus.rolls(root)]
+        rolls = bus.rolls(root)
         found[market_key(root, "roll")] = [msgspec.structs.replace(roll, rule="") for roll in rolls]
     return found
 
