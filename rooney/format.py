@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 
 
 def iso_minute(ts_ns: int) -> str:
@@ -51,3 +52,17 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]
+
+
+def retry_after_s(value: str, now_s: float) -> float:
+    """Seconds of a `Retry-After` header, which counts them or names a date (RFC 9110, 10.2.3); 0 if it says neither.
+
+    now_s: seconds since 1970, UTC
+    """
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    except (ValueError, OverflowError):
+        return 0.0

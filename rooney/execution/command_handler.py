@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from rooney import log
 from rooney.clock import Clock
-from rooney.execution.delivery import Delivery, is_given_up
+from rooney.execution.delivery import Delivery
 from rooney.execution.gates import stopped
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.snapshot import Snapshot, read_ledger
@@ -98,18 +98,20 @@ class CommandHandler:
             elif not self._obey(waiting, waiting.command):
                 break  # the ones behind it wait with it
         on = self.switches()
-        self._tell(on)
+        is_new = self._tell(on)
         for switch in on:
             if switch.level is Level.FLATTEN:
-                self._flatten_all(switch)
+                self._flatten_all(switch, is_new=is_new)
                 break
 
-    def _tell(self, on: Sequence[Switch]) -> None:
-        """Say once that a switch is on, or off again."""
+    def _tell(self, on: Sequence[Switch]) -> bool:
+        """Say once that a switch is on, or off again; True if something has changed."""
         texts = [str(switch) for switch in on]
-        if texts != self._switches_told:
-            self._switches_told = texts
-            log.event(logger, log.NOTICE, "halt", f"switches on: {', '.join(texts) or 'none'}")
+        if texts == self._switches_told:
+            return False
+        self._switches_told = texts
+        log.event(logger, log.NOTICE, "halt", f"switches on: {', '.join(texts) or 'none'}")
+        return True
 
     def acts(self, at_most: int) -> list[Act]:
         """What the step has not heard of yet, in order: as many as make `at_most` outcomes; asked once per mark."""
@@ -149,9 +151,9 @@ class CommandHandler:
                     return True
                 snapshot = read_ledger(self._ledger.path)
                 wanted = command.symbols or self._symbols
-                intents = self._exits(
-                    snapshot, [exposure for exposure in exposures(snapshot) if exposure.symbol in wanted], again=True
-                )
+                exposed = [exposure for exposure in exposures(snapshot) if exposure.symbol in wanted]
+                self._hurry(exposed)
+                intents = self._exits(snapshot, exposed)
                 return self._journal(waiting, command, intents)
             case Verb.RESUME:
                 self._delivery.resume()
@@ -203,24 +205,32 @@ class CommandHandler:
 
     # ── flatten ──
 
-    def _flatten_all(self, switch: Switch) -> None:
+    def _hurry(self, exposed: Sequence[Exposure]) -> None:
+        """Exits that wait already are wanted as soon as they have settled; a contract never gets a second one."""
+        for exposure in exposed:
+            self._delivery.hurry(exposure.contract)
+
+    def _flatten_all(self, switch: Switch, *, is_new: bool) -> None:
         """Close what is open and has no exit yet; looked at again only when something has changed."""
         state = (self._ledger.last_event(), any(map(self._delivery.is_in_flight, self._symbols)))
-        if state == self._looked_at:
+        if state == self._looked_at and not is_new:
             return
         self._looked_at = state
         snapshot = read_ledger(self._ledger.path)
-        intents = self._exits(snapshot, exposures(snapshot), again=False)
+        exposed = exposures(snapshot)
+        if is_new:
+            self._hurry(exposed)
+        intents = self._exits(snapshot, exposed)
         if intents:
             who, reason = switch.who or "operator", switch.reason or f"switch {switch}"
             self._write(Command(time.time_ns(), Verb.FLATTEN, who, reason), intents)
 
-    def _exits(self, snapshot: Snapshot, exposed: Sequence[Exposure], *, again: bool) -> list[Intent]:
-        """The exits that close what is exposed. again: also in place of one that was given up."""
+    def _exits(self, snapshot: Snapshot, exposed: Sequence[Exposure]) -> list[Intent]:
+        """The exits that close what is exposed and has none."""
         prices = {held.symbol: held.mark for held in snapshot.held}
         exits: dict[str, Intent] = {}
         for exposure in exposed:
-            if exposure.exit is not None and not (again and is_given_up(step.state for step in exposure.exit.events)):
+            if exposure.exit is not None:
                 continue
 
             def is_taken(id_: str) -> bool:

@@ -1,8 +1,9 @@
-"""Getting intents to the webhook: what to do next with each is decided here, purely; one thread does the sending.
+"""Getting intents to the webhook: one loop says which order is due, one thread sends.
 
-Entries go out at most once. Exits go out until one is acknowledged, never two at a time and never within the settling
-time of another one of the contract. Every state is in the ledger before the next thing happens, the gates are asked at
-the moment of sending, and nothing here ever blocks the worker's loop.
+Entries go out at most once. Exits go out until one is acknowledged, however long that takes, never two at a time and
+never within the settling time of another one of the contract (`rooney.execution.pacing` says when). Every state is in
+the ledger before the next thing happens, the gates are asked at the moment of sending, and nothing here ever blocks the
+worker's loop.
 """
 
 import itertools
@@ -10,17 +11,17 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from rooney import failpoints as faults
-from rooney.clock import Clock
+from rooney.clock import Clock, Moment
 from rooney.execution import gates
 from rooney.execution.gates import Rules, Traffic, View
+from rooney.execution.pacing import Progress, next_action
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
-from rooney.market.sessions import HOUR_NS
 from rooney.orders import order_log as orderlog
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
@@ -29,67 +30,25 @@ from rooney.orders.outcomes import OUTCOME_STATES
 
 logger = logging.getLogger(__name__)
 
-NOT_SENT_PAUSES_S = (0.3, 1.0, 2.0, 5.0, 15.0)
-REFUSED_PAUSE_S = 60.0
-RETRY_LATER_PAUSE_S = 20.0
-MAX_UNCONFIRMED_EXITS = 5
 IN_FLIGHT_S = 0.05
+RECENT_EVENTS = 10_000  # of orders, looked at when a process starts: more than an hour of requests makes
 _NEVER = 1 << 62
 FINAL = (State.ACKNOWLEDGED, State.DROPPED, State.RESOLVED)
 
 
-class Next(msgspec.Struct, frozen=True):
-    """What to do with an intent: send it at `at_ns`, drop it for a reason, or leave it (both empty)."""
-
-    at_ns: int | None = None
-    drop: str = ""
-
-
-def next_action(intent: Intent, events: Sequence[Event], now_ns: int, rules: Rules) -> Next:
-    """Pure: the next thing to do with an intent whose life so far is `events`. All times by the worker's clock."""
-    last = events[-1]
-    if intent.role is Role.ENTRY:
-        if last.state is not State.PLANNED:
-            return Next()
-        at_ns = _next_try(events, now_ns)
-        age_s = (max(now_ns, at_ns) - intent.ts_mark) / 1e9
-        if age_s > rules.stale_after_s:
-            return Next(drop=gates.stale(age_s, rules))
-        return Next(at_ns=at_ns)
-    if last.state is State.PLANNED:
-        return Next(at_ns=_next_try(events, now_ns))
-    if last.state is State.REFUSED:
-        pause_s = RETRY_LATER_PAUSE_S if last.status == 429 else REFUSED_PAUSE_S
-    elif last.state is State.UNCONFIRMED:
-        if is_given_up(event.state for event in events):
-            return Next()
-        pause_s = rules.settle_s
-    else:
-        return Next()
-    return Next(at_ns=last.ts_clock + int(pause_s * 1e9))
-
-
-def is_given_up(states: Iterable[State]) -> bool:
-    """An exit whose `states` were unknown so often that an operator has to look."""
-    return sum(state is State.UNCONFIRMED for state in states) >= MAX_UNCONFIRMED_EXITS
-
-
-def _next_try(events: Sequence[Event], now_ns: int) -> int:
-    """When an intent that certainly did not leave is due: at once, also by a clock that is behind; then with pauses."""
-    tries = sum(event.state is State.SENDING for event in events)
-    if not tries:
-        return min(now_ns, events[-1].ts_clock)
-    return events[-1].ts_clock + int(NOT_SENT_PAUSES_S[min(tries, len(NOT_SENT_PAUSES_S)) - 1] * 1e9)
-
-
 class _Order:
-    __slots__ = ("events", "in_flight", "intent", "said", "wanted_ns")
+    __slots__ = ("events", "in_flight", "intent", "progress", "said", "wanted_ns")
 
-    def __init__(self, intent: Intent, events: list[Event]) -> None:
+    def __init__(self, intent: Intent, events: list[Event], clock: Clock) -> None:
         self.intent = intent
         self.events = events
+        self.progress = Progress()
+        for event in events:
+            self.progress = self.progress.after(event, clock.settles_from(event.ts_clock))
+        if not clock.replay:
+            self.progress = self.progress.hurried()  # of another process: pauses begin anew
         self.in_flight = False
-        self.wanted_ns = 0  # since when an exit could have gone out
+        self.wanted_ns = 0  # since when an exit could have gone out, steady
         self.said: set[str] = set()  # alarms that were raised
 
 
@@ -129,8 +88,12 @@ class Delivery:
         self._rules = rules
         self._switches = switches
         self._feed = feed
-        recent = ledger.attempts_since(clock.now_ns() - HOUR_NS)
-        self._traffic = Traffic(recent, ledger.answers_since_resume(), rules)
+        recent, answers = (
+            [msgspec.structs.replace(attempt, ts_ns=clock.steady_at(attempt.ts_ns)) for attempt in attempts]
+            for attempts in (ledger.newest_attempts(RECENT_EVENTS), ledger.answers_since_resume())
+        )
+        self._traffic = Traffic(recent, answers, rules)
+        self._traffic.settle_from(clock.settles_from)
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
         self._breaker_told = self._traffic.breaker()
@@ -138,17 +101,29 @@ class Delivery:
         self._in_flight = 0
         self._closing = False
         self._turns = itertools.count()
-        # Exits overtake entries that wait: (-role, turn, intent, its life); the last word comes before any other.
-        self._outbox: queue.PriorityQueue[tuple[int, int, Intent | None, list[Event]]] = queue.PriorityQueue()
+        # Exits overtake entries that wait, and an exit's first attempt those that go out again: (-role, repeats, turn,
+        # order); the last word comes before any other.
+        self._outbox: queue.PriorityQueue[tuple[int, int, int, _Order | None]] = queue.PriorityQueue()
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._attempted = threading.Event()  # since the last time when nothing was in flight
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
     def add(self, intent: Intent, events: list[Event]) -> None:
-        """Take charge of an intent that is in the ledger."""
-        self._orders[intent.id] = _Order(intent, events)
+        """Take charge of an intent that is in the ledger.
+
+        An exit of a contract for which another one waits is not sent beside it: that one becomes due instead.
+        """
+        if intent.role is Role.EXIT:
+            self.hurry(intent.contract)
+        self._orders[intent.id] = _Order(intent, events, self._clock)
         self._traffic.know(intent, events[-1].state)
+
+    def hurry(self, contract: str) -> None:
+        """The exit that waits for a contract is wanted as soon as it has settled."""
+        for order in self._orders.values():
+            if order.intent.role is Role.EXIT and order.intent.contract == contract:
+                order.progress = order.progress.hurried()
 
     def resume(self) -> None:
         """The operator closes the breaker."""
@@ -169,19 +144,16 @@ class Delivery:
 
     def moved(self, intent: Intent) -> None:
         """The ledger moved an order that is not in flight: take in what it says now."""
-        order = self._orders.setdefault(intent.id, _Order(intent, self._ledger.events(intent.id)[:-1]))
+        events = self._ledger.events(intent.id)[:-1]
+        order = self._orders.setdefault(intent.id, _Order(intent, events, self._clock))
         self._catch_up(order)
 
     def idle_s(self, longest_s: float) -> float:
         """Seconds until the next turn has something to do, as far as can be known; at most `longest_s`."""
         if self._in_flight:
             return min(IN_FLIGHT_S, longest_s)
-        now_ns = self._clock.now_ns()
-        actions = [
-            (order.intent, next_action(order.intent, order.events, now_ns, self._rules))
-            for order in self._orders.values()
-        ]
-        waits = [(self._at_ns(intent, action, now_ns) - now_ns) / 1e9 for intent, action in actions]
+        now = self._clock.moment()
+        waits = [(self._due_ns(order, now) - now.steady_ns) / 1e9 for order in self._first_of_contracts()]
         return min([longest_s, *(max(wait, IN_FLIGHT_S) for wait in waits if wait > 0)])
 
     def outcomes(self, at_most: int) -> list[tuple[Intent, Event]]:
@@ -223,52 +195,60 @@ class Delivery:
     def close(self, timeout_s: float) -> bool:
         """Finish the attempt in flight, start none; False if it did not finish in time."""
         self._closing = True
-        self._outbox.put((-len(Role) - 1, 0, None, []))
+        self._outbox.put((-len(Role) - 1, 0, 0, None))
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _first_of_contracts(self) -> list[_Order]:
+        """Orders that may go out: of the exits of one contract the oldest, which closes what the others would."""
+        orders = sorted(self._orders.values(), key=lambda order: order.intent.seq, reverse=True)
+        oldest = {order.intent.contract: order for order in orders if order.intent.role is Role.EXIT}
+        return [
+            order
+            for order in self._orders.values()
+            if order.intent.role is Role.ENTRY or oldest[order.intent.contract] is order
+        ]
 
     def _start_due(self) -> None:
         if not self._orders:
             return
-        now_ns = self._clock.now_ns()
+        now = self._clock.moment()
         stopped = gates.stopped(self._switches())
-        for order in list(self._orders.values()):
+        for order in self._first_of_contracts():
             if order.in_flight:
                 continue
             intent = order.intent
-            action = next_action(intent, order.events, now_ns, self._rules)
-            if action.drop:
-                self._take(order, self._ledger.record(intent, State.DROPPED, now_ns, detail=action.drop))
+            if drop := next_action(intent, order.progress, now, self._rules).drop:
+                self._take(order, self._ledger.record(intent, State.DROPPED, now.wall_ns, detail=drop))
                 continue
             if intent.role is Role.EXIT:
-                self._watch(order, now_ns, stopped)
+                self._watch(order, now, stopped)
             # Under `stop` an entry goes to the gates, which drop it; an exit waits.
-            if self._at_ns(intent, action, now_ns) <= now_ns and not (stopped and intent.role is Role.EXIT):
+            if self._due_ns(order, now) <= now.steady_ns and not (stopped and intent.role is Role.EXIT):
                 if not self._in_flight:
                     self._attempted.clear()
                 order.in_flight = True
                 self._in_flight += 1
-                self._outbox.put((-intent.role, next(self._turns), intent, order.events))
+                tries = sum(event.state is State.SENDING for event in order.events)
+                self._outbox.put((-intent.role, tries, next(self._turns), order))
 
-    def _at_ns(self, intent: Intent, action: Next, now_ns: int) -> int:
-        """When an order may go out, UTC ns; never, while its instrument is closed: TradersPost would queue it."""
-        if action.at_ns is None or not is_open(intent.symbol, now_ns):
+    def _due_ns(self, order: _Order, now: Moment) -> int:
+        """When an order may go out, steady ns; never, while its instrument is closed: TradersPost would queue it."""
+        intent = order.intent
+        action = next_action(intent, order.progress, now, self._rules)
+        if action.at_ns is None or not is_open(intent.symbol, now.wall_ns):
             return _NEVER
         return max(action.at_ns, self._traffic.exit_from(intent) if intent.role is Role.EXIT else 0)
 
-    def _watch(self, order: _Order, now_ns: int, stopped: str) -> None:
+    def _watch(self, order: _Order, now: Moment, stopped: str) -> None:
         """Tell people of an exit that does not get through, each reason once."""
-        if not is_open(order.intent.symbol, now_ns):
+        if not is_open(order.intent.symbol, now.wall_ns):
             order.wanted_ns = 0
             return
-        order.wanted_ns = order.wanted_ns or now_ns
-        waited_s = (now_ns - order.wanted_ns) / 1e9
+        order.wanted_ns = order.wanted_ns or now.steady_ns
+        waited_s = (now.steady_ns - order.wanted_ns) / 1e9
         if stopped:
             self._alarm(order, "stop", f"is held back by {stopped}")
-        elif is_given_up(event.state for event in order.events):
-            self._alarm(
-                order, "given up", f"is of unknown fate after {MAX_UNCONFIRMED_EXITS} requests and not sent again"
-            )
         elif waited_s > EXIT_ALARM_S:
             self._alarm(order, "late", f"is not acknowledged after {waited_s:.0f} s, going on")
 
@@ -303,7 +283,10 @@ class Delivery:
         known, intent = order.events[-1].seq, order.intent
         order.events = self._ledger.events(intent.id)
         for n, event in enumerate(order.events, 1):
-            if event.seq <= known or event.state is State.SENDING:
+            if event.seq <= known:
+                continue
+            order.progress = order.progress.after(event, self._clock.steady_ns())
+            if event.state is State.SENDING:
                 continue
             orderlog.happened(logger, intent, order.events[:n])
             if event.state in OUTCOME_STATES:
@@ -317,28 +300,28 @@ class Delivery:
 
     def _run(self) -> None:
         while True:
-            _, _, intent, events = self._outbox.get()
-            if intent is None or self._closing:
+            *_, order = self._outbox.get()
+            if order is None or self._closing:
                 return
             try:
-                self._results.put(_Result(intent.id, self._attempt(intent, events)))
+                result = _Result(order.intent.id, self._attempt(order))
             except BaseException as error:  # noqa: BLE001 - the loop must hear of it, or it waits for ever
-                self._results.put(_Result(intent.id, error=error))
+                result = _Result(order.intent.id, error=error)
+            self._results.put(result)
             self._attempted.set()
 
-    def _attempt(self, intent: Intent, events: list[Event]) -> Event | None:
+    def _attempt(self, order: _Order) -> Event | None:
         faults.point("before_send")
-        now_ns = self._clock.now_ns()
+        intent, now = order.intent, self._clock.moment()
         # It may have waited behind an order that hung, so what holds is what holds now.
-        action = next_action(intent, events, now_ns, self._rules)
-        if action.drop:
-            return self._record(intent, State.DROPPED, action.drop)
-        if action.at_ns is None or action.at_ns > now_ns or not is_open(intent.symbol, now_ns):
+        if drop := next_action(intent, order.progress, now, self._rules).drop:
+            return self._record(intent, State.DROPPED, drop)
+        if self._due_ns(order, now) > now.steady_ns:
             return None
-        if reason := self._held_back(intent, now_ns):
+        if reason := self._held_back(intent, now):
             return None if intent.role is Role.EXIT else self._record(intent, State.DROPPED, reason)
         try:
-            payload = self._payload(intent, events[0].ts_wall)
+            payload = self._payload(intent, order.events[0].ts_wall)
         except ValueError as error:  # an entry that makes no sense; an exit always has a payload
             if intent.role is Role.EXIT:
                 raise
@@ -353,16 +336,18 @@ class Delivery:
         faults.point("after_outcome")
         return event
 
-    def _held_back(self, intent: Intent, now_ns: int) -> str:
+    def _held_back(self, intent: Intent, now: Moment) -> str:
         """Why it must not go out now, or empty."""
         switches, traffic = self._switches(), self._traffic
         if intent.role is Role.EXIT:
-            return gates.stopped(switches) or ("settling" if traffic.exit_from(intent) > now_ns else "")
-        feed, busy = self._feed(intent.symbol), traffic.busy(now_ns)
-        view = View(now_ns, switches, traffic.breaker(), feed, traffic.unclear(intent), busy)
+            return gates.stopped(switches)
+        feed, busy = self._feed(intent.symbol), traffic.busy(now.steady_ns)
+        view = View(now.wall_ns, switches, traffic.breaker(), feed, traffic.unclear(intent), busy)
         return gates.refusal(intent, view, self._rules)
 
     def _record(self, intent: Intent, state: State, detail: str = "", receipt: Receipt | None = None) -> Event:
         event = self._ledger.record(intent, state, self._clock.now_ns(), receipt, detail)
-        self._traffic.note(intent, event)
+        self._traffic.note(
+            intent, event, self._clock.steady_ns(), receipt.retry_after_s if receipt is not None else 0.0
+        )
         return event

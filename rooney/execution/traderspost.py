@@ -29,6 +29,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
 from rooney.errors import ConfigError
+from rooney.format import retry_after_s
 from rooney.orders.intents import Payload, Receipt, State
 
 RESOLVE_S = 6.0  # the C library asks a second name server after 5 s
@@ -110,6 +111,7 @@ class TradersPost:
             ts_done_ns=time.time_ns(),
             remote_id=self._clean(outcome.remote_id, 200),
             body=self._clean(outcome.body.decode("utf-8", "replace"), KEPT_BODY),
+            retry_after_s=outcome.retry_after_s,
         )
 
     def _attempt(self, intent_payload: Payload) -> "_Outcome":
@@ -121,10 +123,9 @@ class TradersPost:
         try:
             answer = self._post(data, limit)
         except Exception as error:  # noqa: BLE001 - bytes may have left: whatever went wrong has to become a receipt
-            unsent = _unsent(error)
-            if unsent is not None:
-                return _Outcome(State.PLANNED, f"not sent: {unsent}")
-            cause = f"not complete within {limit.total_s:g} s" if limit.struck else type(_innermost(error)).__name__
+            cause = f"not complete within {limit.total_s:g} s" if limit.struck else _cause(error)
+            if not limit.has_begun:
+                return _Outcome(State.PLANNED, f"not sent: {cause}")
             return _Outcome(State.UNCONFIRMED, f"answer lost: {cause}")
         finally:
             limit.close()
@@ -150,7 +151,9 @@ class TradersPost:
                 body += chunk
                 if len(body) > MAX_BODY:
                     break
-            return _Answer(response.status_code, body, headers_end=framed or bool(body), whole=len(body) <= MAX_BODY)
+            wait_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
+            whole = len(body) <= MAX_BODY
+            return _Answer(response.status_code, body, headers_end=framed or bool(body), whole=whole, wait_s=wait_s)
         finally:
             response.close()
             pool.close()
@@ -168,6 +171,7 @@ class _Outcome(NamedTuple):
     status: int = 0
     remote_id: str = ""
     body: bytes = b""
+    retry_after_s: float = 0.0
 
 
 class _Answer(NamedTuple):
@@ -175,12 +179,14 @@ class _Answer(NamedTuple):
 
     headers_end: false where the headers may have been cut off, which http.client takes for their end
     whole:       false where more came than is read
+    wait_s:      how long we are asked to wait, 0 if nothing is said
     """
 
     status: int
     body: bytes
     headers_end: bool
     whole: bool
+    wait_s: float
 
 
 def _judge(answer: _Answer) -> _Outcome:
@@ -192,7 +198,7 @@ def _judge(answer: _Answer) -> _Outcome:
     if not answer.headers_end:
         return _Outcome(State.UNCONFIRMED, f"HTTP {status}, cut off", status)
     if 300 <= status < 500:
-        return _Outcome(State.REFUSED, said, status, body=body)
+        return _Outcome(State.REFUSED, said, status, body=body, retry_after_s=answer.wait_s)
     if status != 200:
         return _Outcome(State.UNCONFIRMED, said, status, body=body)
     remote_id = fields.get("id")
@@ -211,12 +217,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _unsent(error: Exception) -> str | None:
-    """Why certainly no byte of the order left, or None if that is not certain.
-
-    An allow-list on the wrapped reason: the class of the error itself says nothing, since requests raises the same
-    ConnectionError for a refused connection and for a server that read the whole order and closed.
-    """
+def _cause(error: Exception) -> str:
+    """What went wrong, in words; of an error nobody foresaw its class, since its text may hold the URL."""
     wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
     reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else None
     match reason:
@@ -228,7 +230,7 @@ def _unsent(error: Exception) -> str | None:
             return "no connection in time"
         case urllib3.exceptions.SSLError(args=(ssl.SSLCertVerificationError() as refused, *_)):
             return f"certificate not accepted ({refused.verify_message})"
-    return None
+    return type(_innermost(error)).__name__
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -250,6 +252,7 @@ class _Limit:
     def __init__(self, resolve_s: float, connect_s: float, total_s: float) -> None:
         self.resolve_s, self.connect_s, self.total_s = resolve_s, connect_s, total_s
         self.struck = False
+        self.has_begun = False  # the first byte of the request was handed to the socket: from here on it may be live
         self._end = time.monotonic() + total_s
         self._twin: socket.socket | None = None
         self._timer: threading.Timer | None = None
@@ -320,6 +323,12 @@ class _LimitedConnection(HTTPConnection):
             connection.close()
             raise
         return connection
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self._limit.has_begun = True
+        super().send(data)
 
     def getresponse(self) -> Any:
         if self.sock is not None:

@@ -21,7 +21,6 @@ IS_OPEN = " OR ".join(  # of an intent `i`
     f"role = {role:d} AND {LAST_STATE} IN ({', '.join(repr(state.value) for state in moves)})"
     for role, moves in TRANSITIONS.items()
 )
-_MAY_BE_LIVE = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.SENDING}')"
 _ANSWERS = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.REFUSED}')"
 
 
@@ -217,9 +216,9 @@ class Queries:
 
     # ── what the gates of delivery begin with ──
 
-    def attempts_since(self, ts_clock: int) -> list[Attempt]:
-        """Requests and what may have come of them, from a time on by the worker's clock, in order."""
-        return self._attempts(f"e.state IN {_MAY_BE_LIVE} AND e.ts_clock >= ?", (ts_clock,))
+    def newest_attempts(self, at_most: int) -> list[Attempt]:
+        """The newest events of orders, in order: by number, since a clock may have been set meanwhile."""
+        return self._attempts("e.seq > (SELECT coalesce(max(seq), 0) FROM event) - ?", (at_most,))
 
     def answers_since_resume(self) -> list[Attempt]:
         """Outcomes of requests since the last acknowledged exit and the operator's last resume, in order."""
@@ -233,11 +232,11 @@ class Queries:
 
     def _attempts(self, where: str, args: Sequence[Any]) -> list[Attempt]:
         rows = self._rows(
-            "SELECT i.contract, i.role, e.state, e.status, e.ts_clock FROM event e JOIN intent i ON i.id = e.intent"
-            f" WHERE {where} ORDER BY e.seq",
+            "SELECT i.contract, i.role, e.state, e.status, e.ts_clock, i.id"
+            f" FROM event e JOIN intent i ON i.id = e.intent WHERE {where} ORDER BY e.seq",
             args,
         )
-        return [Attempt(row[0], Role(row[1]), State(row[2]), row[3], row[4]) for row in rows]
+        return [Attempt(row[0], Role(row[1]), State(row[2]), *row[3:]) for row in rows]
 
 
 def _intent(row: Sequence[Any]) -> Intent:

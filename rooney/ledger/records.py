@@ -192,13 +192,18 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """Request, or what came of it, for the rules that span orders. ts_clock: by the worker's clock, UTC ns."""
+    """Request, or what came of it, for the rules that span orders.
+
+    ts_ns:  in the ledger by the worker's clock, UTC ns; in the rules by its steady clock
+    intent: id of the order
+    """
 
     contract: str
     role: Role
     state: State
     status: int
-    ts_clock: int
+    ts_ns: int
+    intent: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

@@ -200,16 +200,21 @@ class Ledger(Queries):
     ) -> Event:
         """Move an intent to `state`, durably. Raises IllegalMoveError for a move its life does not know.
 
-        An acknowledged exit resolves, in the same transaction, what came before it on its contract: entries whose
-        fate was unknown, and other exits that were still wanted.
+        An acknowledged exit resolves, in the same transaction, what stood on its contract when its request began:
+        earlier entries whose fate was unknown, and every other exit that was still wanted.
         """
         now_ns = time.time_ns()
         with self._transaction(durable=True) as db:
             event = self._move(db, intent, _event(intent, state, now_ns, ts_clock, detail, receipt), receipt)
             if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
-                where = f"contract=? AND seq<? AND ({LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?))"
-                wanted = (int(Role.EXIT), State.PLANNED.value, State.REFUSED.value)
-                for settled in self.intents(where, (intent.contract, intent.seq, State.UNCONFIRMED.value, *wanted)):
+                began = max(step.seq for step in self.events(intent.id) if step.state is State.SENDING)
+                where = (
+                    f"contract=? AND (seq<? AND {LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?,?))"
+                    " AND (SELECT max(seq) FROM event WHERE intent = i.id) < ?"
+                )
+                unknown = State.UNCONFIRMED.value
+                wanted = (int(Role.EXIT), State.PLANNED.value, State.REFUSED.value, unknown)
+                for settled in self.intents(where, (intent.contract, intent.seq, unknown, *wanted, began)):
                     why = f"settled by exit {intent.id}"
                     self._append(db, settled, _event(settled, State.RESOLVED, now_ns, ts_clock, why))
         return event

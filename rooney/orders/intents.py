@@ -110,6 +110,7 @@ class Receipt(msgspec.Struct, frozen=True):
     detail:     for people: message code or cause, never an URL
     remote_id:  TradersPost's id of the signal
     ts_sent_ns, ts_done_ns: wall clock around the attempt
+    retry_after_s: how long the vendor asks us to wait (429), 0 if it does not say
     """
 
     state: State
@@ -119,6 +120,7 @@ class Receipt(msgspec.Struct, frozen=True):
     ts_done_ns: int
     remote_id: str = ""
     body: str = ""
+    retry_after_s: float = 0.0
 
 
 Payload = dict[str, Any]

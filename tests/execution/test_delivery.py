@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.clock import ReplayClock
-from rooney.execution.delivery import MAX_UNCONFIRMED_EXITS, Delivery, Next, next_action
+from rooney.clock import Moment, ReplayClock
+from rooney.execution.delivery import Delivery
 from rooney.execution.gates import ENTRY_FILL_S
+from rooney.execution.pacing import BEFORE_CLOSE_S, Next, Progress, next_action
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS
@@ -27,9 +28,18 @@ from tests.support.ledgers import commit, intent
 from tests.support.times import chicago
 
 
+def next_of(one: Intent, events: list[Event], now_s: float) -> Next:
+    """The next action at seconds after the mark, where both clocks go alike."""
+    progress = Progress()
+    for event in events:
+        progress = progress.after(event, event.ts_clock)
+    now_ns = OPEN + int(now_s * S)
+    return next_action(one, progress, Moment(now_ns, now_ns), RULES)
+
+
 def at(role: Role, now_s: float, *moves: Any) -> float | str | None:
     """Seconds after the mark at which it is sent, why it is dropped, or None."""
-    action = next_action(intent(role=role, ts_mark=OPEN), life(*moves), OPEN + int(now_s * S), RULES)
+    action = next_of(intent(role=role, ts_mark=OPEN), life(*moves), now_s)
     return action.drop.partition(":")[0] or (None if action.at_ns is None else (action.at_ns - OPEN) / S)
 
 
@@ -51,10 +61,14 @@ def at(role: Role, now_s: float, *moves: Any) -> float | str | None:
         (EXIT, 1.0, [(G, 0.1), (P, 0.2)], 0.5),
         (EXIT, 1.0, [(G, 0, 0), (P, 0)] * 9, 15.0),
         (EXIT, 1.0, [(G, 0.1), (R, 1.0, 400)], 61.0),
-        (EXIT, 1.0, [(G, 0.1), (R, 1.0, 429)], 21.0),
+        (EXIT, 1.0, [(G, 0.1), (R, 1.0, 429)], 1.0),  # the webhook pauses, not the order
         (EXIT, 1.0, [(G, 0.1), (U, 1.0)], 61.0),
         (EXIT, 1.0, [(G, 0.1), (A, 1.0)], None),
-        (EXIT, 1e6, [(G, 0), (U, 0)] * MAX_UNCONFIRMED_EXITS, None),  # an operator has to look
+        (EXIT, 1e6, [(G, 0), (U, 0)] * 2, 120.0),
+        (EXIT, 1e6, [(G, 0), (U, 0)] * 3, 240.0),
+        (EXIT, 1e6, [(G, 0), (U, 0)] * 4, 300.0),
+        (EXIT, 1e6, [(G, 0), (U, 0)] * 1_000, 300.0),  # there is no last attempt
+        (EXIT, 1e6, [(G, 0), (U, 0), (G, 0), (P, 0)], 0.3),
     ],
 )
 def test_the_next_action(role: Role, now_s: float, moves: list[Any], wanted: float | str | None) -> None:
@@ -80,7 +94,7 @@ def lives(draw: st.DrawFn, role: Role) -> list[Event]:
 def test_an_entry_is_sent_only_if_every_attempt_before_is_known_not_to_have_left(
     life_: list[Event], now: float
 ) -> None:
-    action = next_action(intent(ts_mark=OPEN), life_, OPEN + int(now * S), RULES)
+    action = next_of(intent(ts_mark=OPEN), life_, now)
     if action.at_ns is not None:
         states = [event.state for event in life_]
         assert set(states) <= {State.PLANNED, State.SENDING}
@@ -90,7 +104,7 @@ def test_an_entry_is_sent_only_if_every_attempt_before_is_known_not_to_have_left
 
 @given(lives(Role.ENTRY), st.floats(-10, 1000))
 def test_an_entry_is_never_sent_later_than_the_staleness_limit(life_: list[Event], now: float) -> None:
-    action = next_action(intent(ts_mark=OPEN), life_, OPEN + int(now * S), RULES)
+    action = next_of(intent(ts_mark=OPEN), life_, now)
     if action.at_ns is not None:
         assert max(action.at_ns, OPEN + int(now * S)) - OPEN <= 15 * S
 
@@ -99,18 +113,17 @@ def test_an_entry_is_never_sent_later_than_the_staleness_limit(life_: list[Event
 def test_an_exit_is_never_sent_within_the_settling_time_of_one_whose_fate_is_unknown(
     life_: list[Event], now: float
 ) -> None:
-    action = next_action(intent(role=EXIT, ts_mark=OPEN), life_, OPEN + int(now * S), RULES)
+    action = next_of(intent(role=EXIT, ts_mark=OPEN), life_, now)
     if action.at_ns is not None and life_[-1].state is State.UNCONFIRMED:
         assert action.at_ns - life_[-1].ts_clock >= 60 * S
 
 
 @given(lives(Role.EXIT), st.floats(0, 1e6))
 def test_an_exit_is_never_dropped_and_never_forgotten(life_: list[Event], now: float) -> None:
-    action = next_action(intent(role=EXIT, ts_mark=OPEN), life_, OPEN + int(now * S), RULES)
+    action = next_of(intent(role=EXIT, ts_mark=OPEN), life_, now)
     assert action.drop == ""
-    unknown = sum(event.state is State.UNCONFIRMED for event in life_)
     over = life_[-1].state in (State.ACKNOWLEDGED, State.RESOLVED, State.SENDING)
-    assert action != Next() or over or unknown >= MAX_UNCONFIRMED_EXITS
+    assert action != Next() or over
 
 
 # ── with a ledger, and a thread that sends ──
@@ -215,23 +228,176 @@ def test_a_refused_exit_goes_out_again_after_a_minute_and_a_limited_one_after_tw
     clock.ns += S
     d._send = says(R, 429)
     d.work()
-    clock.ns += 20 * S
+    clock.ns += 19 * S
+    d.work()
+    assert len(d.sent) == 2
+    clock.ns += S
     d._send = says(A, 200)
     d.work()
     assert d.states(one) == [P, G, R, G, R, G, A]
 
 
-def test_an_exit_of_unknown_fate_is_repeated_after_settling_at_most_five_times(new_delivery: Any) -> None:
+def test_an_exit_of_unknown_fate_is_repeated_until_the_vendor_recovers_with_pauses_that_grow(new_delivery: Any) -> None:
     clock = HandClock()
     d = new_delivery(says(U, 500), clock)
     one = d.plan(EXIT)
-    for _ in range(400):
+    for _ in range(720):
         d.work()
         clock.ns += 5 * S
     sent = [event.ts_clock for event in d.ledger.events(one.id) if event.state is G]
-    assert len(sent) == MAX_UNCONFIRMED_EXITS
-    assert all(b - a >= 60 * S for a, b in pairwise(sent))
+    assert [(b - a) // S for a, b in pairwise(sent)] == [60, 120, 240, *[300] * (len(sent) - 4)]
+    assert len(sent) > 10
     assert d.delivery.unconfirmed() == [one]
+    d._send = says(A, 200)
+    clock.ns += 300 * S
+    d.work()
+    assert d.states(one)[-1] is A
+
+
+def test_no_pause_of_an_exit_crosses_the_close_of_its_instrument(new_delivery: Any) -> None:
+    clock = HandClock(chicago("2026-03-11 15:53"))
+    d = new_delivery(says(U, 500), clock)
+    one = d.plan(EXIT, ts_mark=clock.ns)
+    while clock.ns < chicago("2026-03-11 17:01"):
+        d.work()
+        clock.ns += S
+    sent = [event.ts_clock for event in d.ledger.events(one.id) if event.state is G]
+    close = chicago("2026-03-11 16:00")
+    assert [ts for ts in sent if ts < close][-1] == close - int(BEFORE_CLOSE_S * S)
+    assert [ts for ts in sent if ts >= close] == [chicago("2026-03-11 17:00")]
+    assert all(b - a >= 60 * S for a, b in pairwise(sent))
+
+
+def test_an_exit_of_a_contract_for_which_one_waits_makes_that_one_due_and_is_settled_by_it(new_delivery: Any) -> None:
+    clock = HandClock()
+    d = new_delivery(says(U, 500), clock)
+    first = d.plan(EXIT)
+    for _ in range(240):
+        d.work()
+        clock.ns += 5 * S
+    d.work()
+    count, clock.ns = len(d.sent), clock.ns + 60 * S
+    second = d.plan(EXIT)
+    d._send = says(A, 200)
+    d.work()
+    assert len(d.sent) == count + 1
+    assert (d.states(first)[-1], d.states(second)) == (A, [P, State.RESOLVED])
+    clock.ns += 3600 * S
+    d.work()
+    assert len(d.sent) == count + 1
+
+
+@pytest.mark.parametrize("step_s", [-86_400, -3_600, 3_600, 86_400])
+def test_a_wall_clock_that_is_set_neither_holds_an_exit_nor_skips_its_settling(new_delivery: Any, step_s: int) -> None:
+    clock = HandClock()
+    answers = iter([U, U])
+    d = new_delivery(lambda payload: Receipt(next(answers, A), 500, "", 1, 2), clock)
+    one = d.plan(EXIT)
+    d.work()
+    clock.set_by_s = step_s
+    sent = []
+    for second in range(300):
+        d.work()
+        if len(d.sent) > 1 + len(sent):
+            sent.append(second)
+        clock.ns += S
+    assert sent == [60, 180]
+    assert d.states(one)[-1] is A
+
+
+@pytest.mark.parametrize("step_s", [-86_400, 0, 86_400])
+def test_what_may_be_at_the_vendor_settles_anew_in_a_new_process(new_delivery: Any, step_s: int) -> None:
+    clock = HandClock()
+    first = new_delivery(says(U, 500), clock)
+    one = first.plan(EXIT)
+    first.work()
+    clock.ns += 30 * S
+    clock.set_by_s = step_s
+    again = new_delivery(says(A, 200), clock)
+    again.delivery.add(one, again.ledger.events(one.id))
+    for _ in range(60):
+        again.work()
+        assert again.sent == []
+        clock.ns += S
+    again.work()
+    assert again.states(one)[-1] is A
+
+
+@pytest.mark.parametrize("step_s", [-86_400, 86_400])
+def test_a_wall_clock_set_before_a_start_holds_up_no_fresh_exit(new_delivery: Any, step_s: int) -> None:
+    clock = HandClock()
+    first = new_delivery(says(A, 200), clock)
+    for i in range(450):
+        first.plan(EXIT, contract=f"C{i}", ticker=f"C{i}")
+        first.work()
+        clock.ns += 100 * S
+    clock.set_by_s = step_s
+    again = new_delivery(says(A, 200), clock)
+    one = again.plan(EXIT, contract="FRESH", ticker="FRESH")
+    again.work()
+    assert again.states(one) == [P, G, A]
+
+
+def test_an_outage_of_ten_minutes_uses_up_no_limit_and_holds_up_no_fresh_exit(new_delivery: Any) -> None:
+    clock = HandClock()
+    d = new_delivery(says(P), clock)
+    waiting = [d.plan(EXIT, contract=f"C{i}", ticker=f"C{i}") for i in range(18)]
+    for _ in range(1_200):
+        d.work()
+        clock.ns += S // 2
+    assert len(d.sent) > 500
+    d._send = says(U, 503)
+    fresh = d.plan(EXIT, contract="FRESH", ticker="FRESH")
+    d.work()
+    assert d.states(fresh) == [P, G, U]
+    clock.ns += 16 * S
+    d.work()
+    assert all(d.states(one)[-1] is U for one in waiting)
+
+
+@pytest.mark.parametrize("answer", [(U, 503), (R, 400), (R, 429)])
+def test_first_attempts_never_wait_for_repeats_and_the_vendors_limits_hold(
+    new_delivery: Any, answer: tuple[State, int]
+) -> None:
+    clock = HandClock()
+    d = new_delivery(says(*answer), clock)
+    for i in range(40):
+        d.plan(EXIT, contract=f"C{i}", ticker=f"C{i}")
+    began, sent = {}, []
+    for second in range(4_500):
+        if second % 300 == 299 and answer[1] != 429:
+            began[d.plan(EXIT, contract=f"F{second}", ticker=f"F{second}").id] = clock.ns
+        before = len(d.sent)
+        d.work()
+        sent += [clock.ns] * (len(d.sent) - before)
+        clock.ns += S
+    for span_s, limit in ((60, 60), (3_600, 500)):
+        assert all(b - a >= span_s * S for a, b in zip(sent, sent[limit:], strict=False))
+    for id_, planned_ns in began.items():
+        first = next(event for event in d.ledger.events(id_) if event.state is G)
+        assert first.ts_clock == planned_ns
+
+
+@pytest.mark.parametrize(("asked_s", "pause_s"), [(0.0, 20), (7.0, 7), (100_000.0, 300)])
+def test_a_429_pauses_the_whole_webhook_and_one_probe_ends_it(new_delivery: Any, asked_s: float, pause_s: int) -> None:
+    clock = HandClock()
+    d = new_delivery(lambda payload: Receipt(R, 429, "", 1, 2, retry_after_s=asked_s), clock)
+    d.plan(EXIT, contract="A", ticker="A")
+    d.work()
+    entry = d.plan()
+    for i in range(3):
+        d.plan(EXIT, contract=f"B{i}", ticker=f"B{i}")
+    for _ in range(pause_s):
+        d.work()
+        assert len(d.sent) == 1
+        clock.ns += S
+    assert d.states(entry) == [P, State.DROPPED]
+    d.work()
+    assert len(d.sent) == 2  # the probe, which is refused again
+    clock.ns += 300 * S
+    d._send = says(A, 200)
+    d.work()
+    assert len(d.sent) == 6
 
 
 def test_an_entry_of_unknown_fate_is_shown_until_an_exit_has_settled_it(new_delivery: Any) -> None:
@@ -350,9 +516,10 @@ def test_whatever_the_webhook_answers_entries_go_out_once_and_exits_until_one_is
             clock.ns += step * S
         reached = [e.state for e in ledger.events(entry.id) if e.state in (A, R, U)]
         assert len(reached) <= 1
-        last = d.states(exit_)[-1]
-        unknown = d.states(exit_).count(U)
-        assert last is A or unknown == MAX_UNCONFIRMED_EXITS or sum(steps) == 0
+        for _ in range(40):
+            clock.ns += 300 * S
+            d.work()
+        assert d.states(exit_)[-1] is A
         assert d.delivery.close(5)
         ledger.close()
 
@@ -527,7 +694,6 @@ def test_people_are_told_of_an_exit_that_does_not_get_through(
     hint = "look at the broker: rooney position ibs ES"
     assert told == [
         f"exit ESM2026 is not acknowledged after 35 s, going on; {hint}",
-        f"exit ESM2026 is of unknown fate after 5 requests and not sent again; {hint}",
     ]
 
 

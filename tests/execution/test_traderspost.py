@@ -23,7 +23,7 @@ from urllib3.util import Retry
 
 from rooney.errors import ConfigError
 from rooney.execution.payload import payload_of
-from rooney.execution.traderspost import MAX_BODY, TradersPost, _unsent
+from rooney.execution.traderspost import MAX_BODY, TradersPost
 from rooney.market.instruments import PRODUCTS
 from rooney.orders.intents import Intent, Receipt, Role, Side, State
 from rooney.sim.traderspost import Account, check, running
@@ -310,12 +310,11 @@ def test_a_certificate_for_another_name_was_not_sent(certificate: tuple[Path, ss
 
 
 class Facts(NamedTuple):
-    """Of an error: its class, the class below it, that one's reason, and what we take it for."""
+    """Of an error: its class, the class below it, that one's reason. None of them says whether the order left."""
 
     raised: str
     wrapped: str
     reason: str
-    unsent: bool
 
 
 def facts(url: str, retries: int | Retry = 0, **options: Any) -> Facts:
@@ -328,7 +327,7 @@ def facts(url: str, retries: int | Retry = 0, **options: Any) -> Facts:
     wrapped = caught.value.args[0]
     reason = getattr(wrapped, "reason", None)
     named = (type(one).__name__ if isinstance(one, Exception) else "" for one in (caught.value, wrapped, reason))
-    return Facts(*named, _unsent(caught.value) is not None)
+    return Facts(*named)
 
 
 def plainly(port: int, scheme: str = "http") -> str:
@@ -337,51 +336,51 @@ def plainly(port: int, scheme: str = "http") -> str:
 
 def test_section_9_a_name_that_does_not_resolve() -> None:
     found = facts(f"https://no-such-host.invalid{PATH}")
-    assert found == ("ConnectionError", "MaxRetryError", "NameResolutionError", True)
+    assert found == ("ConnectionError", "MaxRetryError", "NameResolutionError")
 
 
 def test_section_9_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    assert facts(plainly(port)) == ("ConnectionError", "MaxRetryError", "NewConnectionError", True)
+    assert facts(plainly(port)) == ("ConnectionError", "MaxRetryError", "NewConnectionError")
 
 
 def test_section_9_a_connect_time_out(deaf: int) -> None:
     found = facts(plainly(deaf), timeout=0.3)
-    assert found == ("ConnectTimeout", "MaxRetryError", "ConnectTimeoutError", True)
+    assert found == ("ConnectTimeout", "MaxRetryError", "ConnectTimeoutError")
 
 
 def test_section_9_a_certificate_nobody_trusts(certificate: tuple[Path, ssl.SSLContext]) -> None:
     with serving(answering(http("200 OK", OK_BODY)), tls=certificate[1]) as served:
         found = facts(plainly(served.port, "https"))
-    assert found == ("SSLError", "MaxRetryError", "SSLError", True)
+    assert found == ("SSLError", "MaxRetryError", "SSLError")
 
 
-def test_section_9_a_handshake_that_speaks_no_tls_is_the_same_class_and_not_on_the_list() -> None:
+def test_section_9_a_handshake_that_speaks_no_tls_has_the_class_of_a_certificate_nobody_trusts() -> None:
     with serving(answering(b"no TLS here\r\n"), read_first=False) as served:
         found = facts(plainly(served.port, "https"))
-    assert found == ("SSLError", "MaxRetryError", "SSLError", False)
+    assert found == ("SSLError", "MaxRetryError", "SSLError")
 
 
 def test_section_9_an_order_read_and_closed_is_the_class_of_a_refused_connection() -> None:
     with serving(lambda connection: None) as served:
-        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "", False)
+        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "")
 
 
 def test_section_9_an_order_read_and_reset() -> None:
     with serving(reset) as served:
-        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "", False)
+        assert facts(plainly(served.port)) == ("ConnectionError", "ProtocolError", "")
 
 
 def test_section_9_a_read_time_out() -> None:
     with serving(hang) as served:
-        assert facts(plainly(served.port), timeout=0.3) == ("ReadTimeout", "ReadTimeoutError", "", False)
+        assert facts(plainly(served.port), timeout=0.3) == ("ReadTimeout", "ReadTimeoutError", "")
 
 
 def test_section_9_a_body_cut_short() -> None:
     with serving(answering(http("200 OK", OK_BODY)[:-20])) as served:
         found = facts(plainly(served.port))
-    assert found == ("ChunkedEncodingError", "ProtocolError", "", False)
+    assert found == ("ChunkedEncodingError", "ProtocolError", "")
 
 
 def test_section_9_a_kept_connection_closed_on_the_second_order() -> None:
@@ -394,18 +393,18 @@ def test_section_9_a_kept_connection_closed_on_the_second_order() -> None:
         with pytest.raises(requests.ConnectionError) as caught:
             session.post(plainly(served.port), json=ORDER, timeout=2)
         assert served.connections == 1
-    assert (type(caught.value.args[0]).__name__, _unsent(caught.value)) == ("ProtocolError", None)
+    assert type(caught.value.args[0]).__name__ == "ProtocolError"
 
 
 @pytest.mark.parametrize(("handle", "reason"), [(lambda connection: None, "ProtocolError"), (hang, "ReadTimeoutError")])
-def test_section_9_a_mounted_retry_sends_again_and_hides_it_in_the_error_of_an_unsent_order(
+def test_section_9_a_mounted_retry_sends_again_and_hides_it_in_the_error_of_a_refused_connection(
     handle: Callable[[socket.socket], None], reason: str
 ) -> None:
     retry = Retry(total=1, backoff_factor=0, allowed_methods=None)
     with serving(handle) as served:
         found = facts(plainly(served.port), retries=retry, timeout=0.3)
         assert len(served.orders) == 2
-    assert found[1:] == ("MaxRetryError", reason, False)
+    assert found[1:] == ("MaxRetryError", reason)
 
 
 # --- §9: unconfirmed -------------------------------------------------------------------------------------------------
@@ -472,16 +471,19 @@ def test_a_server_that_closes_after_reading_under_tls_is_unconfirmed(certificate
 
 
 @pytest.mark.parametrize(
-    "handle", [hang, answering(b"no TLS here\r\n"), reset_on_first_byte], ids=["hangs", "speaks plainly", "resets"]
+    "handle",
+    [hang, answering(b"no TLS here\r\n"), reset_on_first_byte, lambda connection: None],
+    ids=["hangs", "speaks plainly", "resets", "closes"],
 )
-def test_a_broken_tls_handshake_is_unconfirmed_for_only_the_certificate_is_on_the_list(
+def test_a_tls_handshake_that_fails_in_any_way_was_not_sent(
     handle: Callable[[socket.socket], None],
 ) -> None:
     with serving(handle, read_first=False) as served:
         started = time.monotonic()
         receipt = TradersPost(f"https://127.0.0.1:{served.port}{PATH}", total_s=0.5).send(ORDER)
-        assert receipt.state is State.UNCONFIRMED
+        assert receipt.state is State.PLANNED
         assert time.monotonic() - started < 3
+        assert served.orders == []
 
 
 # --- §5: answers -----------------------------------------------------------------------------------------------------

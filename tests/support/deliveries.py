@@ -44,12 +44,16 @@ EXIT = Role.EXIT
 
 
 class HandClock(Clock):
-    """Moved by the test; the time it shows is in session."""
+    """Moved by the test; the time it shows is in session. set_by_s: how far somebody has set the wall clock."""
 
     def __init__(self, now_ns: int = OPEN) -> None:
         self.ns = now_ns
+        self.set_by_s = 0
 
     def now_ns(self) -> int:
+        return self.ns + self.set_by_s * S
+
+    def steady_ns(self) -> int:
         return self.ns
 
 
