@@ -71,7 +71,7 @@ class Filled:
         self.archive = archive_at(url, products, key, **limits)
 
     def fill(self, until_ns: int = END) -> "Filled":
-        self.archive.fill(self.builder, until_ns, self.contracts.append, lambda: False)
+        self.archive.fill(self.builder, until_ns, time.time_ns(), self.contracts.append, lambda: False)
         return self
 
     def minutes(self) -> list[ClosedMinute]:
