@@ -41,7 +41,8 @@ REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the fi
 _FATAL_TEXT = re.compile(r"authentication failed|deactivated", re.IGNORECASE)
 _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
 MAX_HUNG = 3  # so many threads may hang before the hub starts anew
-TURNING_MARGIN_S = 10.0  # a session that is given up may take this long to end
+LEAVE_S = 10.0  # a thread may be held by the hub's own, which publishes: so long it may take to leave its record
+TURNING_MARGIN_S = 20.0  # a session that is given up may take this long to end
 MAX_TIME_NS = 2**63 - 1  # a later stamp is none: undefined, or damaged
 # An archive gives what is older than this, the gateway's replay the rest: the archive's newest hours may not be there.
 ARCHIVE_UNTIL_NS = HOUR_NS
@@ -263,6 +264,9 @@ class Feed(threading.Thread):
         self._hung = [each for each in (*self._hung, receiver) if each.is_alive()]
         self._builder.counts["abandoned"] += 1
         logger.error("%s hangs and is abandoned", receiver.name)
+        end_s = boot_s() + LEAVE_S
+        while session.inside and boot_s() < end_s and not self._stopping.wait(TURN_S):
+            pass
         if session.inside:
             self._error = FeedError(f"{receiver.name} hangs in the midst of a record: what it may still do is unsafe")
         elif len(self._hung) > MAX_HUNG:

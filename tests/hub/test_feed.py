@@ -14,6 +14,7 @@ import pytest
 from databento.live import session as client_session
 
 from rooney.errors import FeedFatalError
+from rooney.hub import feed
 from rooney.hub.databento import stype_of
 from rooney.hub.feed import News
 from rooney.hub.receiver import Session
@@ -383,8 +384,9 @@ def test_a_symbol_that_cannot_be_decoded_is_counted_and_said_once(
 # ── threads ──
 
 
-def test_a_thread_that_hangs_in_the_midst_of_a_record_ends_the_feed() -> None:
+def test_a_thread_that_hangs_in_the_midst_of_a_record_ends_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it would still do to the minute, should it go on, nobody can know: the hub has to start anew."""
+    monkeypatch.setattr(feed, "LEAVE_S", 0.5)
     released = threading.Event()
     with serve() as gateway:
         made = Rig(gateway.port, dead_s=0.5)
