@@ -8,7 +8,6 @@ for an hour at a time, onto disk, so that neither a weekend of 18 products nor a
 import heapq
 import math
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import zstandard  # comes with databento
 
 from rooney.errors import FeedError, FeedFatalError
 from rooney.hub.databento import Subscription, contract_at, received_ns
+from rooney.hub.receiver import panics_told
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS
@@ -50,26 +50,27 @@ class Archive:
         self,
         builder: MinuteBuilder,
         until_ns: int,
+        now_ns: int,
         on_mapping: Callable[[Contract], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """Build every minute from the builder's open one up to `until_ns` (UTC ns).
+        """Build every minute from the builder's open one up to `until_ns` (UTC ns); `now_ns` says how old it is.
 
         What is built stays built: after an error, the next call goes on with the minute that is open then.
         Raises FeedError when another try may help, FeedFatalError when none will.
         """
         if self._subscription.is_continuous:
             raise FeedFatalError("the historical API does not say which contracts a continuous product was")
-        self._admit(builder.minute_ns, until_ns)
+        self._admit(builder.minute_ns, until_ns, now_ns)
         builder.restart()
         while builder.minute_ns < until_ns and not stopped():
             end_ns = min(until_ns, builder.minute_ns - builder.minute_ns % HOUR_NS + HOUR_NS)
-            with tempfile.TemporaryDirectory(prefix="rooney-archive-") as directory:
+            with tempfile.TemporaryDirectory(prefix="rooney-archive-") as directory, panics_told():
                 self._hour(builder, end_ns, on_mapping, Path(directory))
 
-    def _admit(self, start_ns: int, end_ns: int) -> None:
+    def _admit(self, start_ns: int, end_ns: int, now_ns: int) -> None:
         """Raises FeedFatalError when the gap is too old or its trades cost too much; the price is asked for first."""
-        old_days = (time.time_ns() - start_ns) / 1e9 / _DAY_S
+        old_days = (now_ns - start_ns) / 1e9 / _DAY_S
         if old_days > self._limit_days:
             raise FeedFatalError(
                 f"the gap begins {old_days:.1f} days ago, data_hub.heal_limit_days allows {self._limit_days:g}"
@@ -136,7 +137,7 @@ class Archive:
                             _map(record, builder, on_mapping)
                         elif isinstance(record, dbn.TradeMsg):
                             yield received_ns(record), record
-        except (zstandard.ZstdError, dbn.DBNError) as error:
+        except (zstandard.ZstdError, dbn.DBNError, ValueError) as error:
             raise FeedError(f"the historical API sent what is no DBN: {error}") from error
         decoder.decode()  # moves on past what was decoded; only then the rest is a rest
         # Half an hour of trades would look just like a quiet hour.

@@ -1,10 +1,12 @@
 """Common to live and historical records: how products are asked for, when a trade came, which contract it was in."""
 
 import re
+from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import databento
 import msgspec
 
 from rooney.config.schema import Databento
@@ -38,6 +40,17 @@ class Subscription(msgspec.Struct, frozen=True):
         for stype in ("parent", "continuous", "raw_symbol"):
             if symbols := [product for product in self.products if stype_of(product) == stype]:
                 yield stype, symbols
+
+    def client(self, loop: AbstractEventLoop, **options: Any) -> databento.Live:
+        """A live client whose records come on the thread of `loop`; not connected yet."""
+        if self.source.gateway is not None:
+            options |= {"gateway": self.source.gateway, "port": self.source.port}
+        return databento.Live(key=self.source.api_key.reveal(), reconnect_policy="none", loop=loop, **options)
+
+    def subscribe(self, live: databento.Live, schema: str, start_ns: int | None) -> None:
+        """Ask for all products; blocks until the client has connected."""
+        for stype, symbols in self.by_stype():
+            live.subscribe(self.source.dataset, schema, symbols=symbols, stype_in=stype, start=start_ns)
 
     @property
     def is_continuous(self) -> bool:

@@ -22,13 +22,16 @@ from rooney.config.schema import DataHub
 from rooney.errors import FeedError, FeedFatalError
 from rooney.format import iso_minute
 from rooney.hub.backfill import Archive
-from rooney.hub.databento import UNDEF_TIMESTAMP, Subscription, contract_at, received_ns
-from rooney.hub.definitions import Definition, definition
+from rooney.hub.databento import Subscription, contract_at, received_ns
+from rooney.hub.definitions import Definition
+from rooney.hub.receiver import TURN_S, Heard, Receiver, Session, listen_for_definitions, panics_told
 from rooney.market.bars import MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
 
 logger = logging.getLogger(__name__)
+
+boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # a machine that slept has missed what came meanwhile
 
 News = Contract | Definition | Exception
 
@@ -37,24 +40,12 @@ REREAD_NS = 10_000_000_000  # a replay is asked for from this long before the fi
 # What a refused login says is plain text; other refusals (too many connections) may pass.
 _FATAL_TEXT = re.compile(r"authentication failed|deactivated", re.IGNORECASE)
 _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
-DEFINITIONS_S = 20.0  # the week's definitions of 18 products take a second or two
+MAX_HUNG = 3  # so many threads may hang before the hub starts anew
+LEAVE_S = 10.0  # a thread may be held by the hub's own, which publishes: so long it may take to leave its record
+TURNING_MARGIN_S = 20.0  # a session that is given up may take this long to end
+MAX_TIME_NS = 2**63 - 1  # a later stamp is none: undefined, or damaged
 # An archive gives what is older than this, the gateway's replay the rest: the archive's newest hours may not be there.
 ARCHIVE_UNTIL_NS = HOUR_NS
-
-
-class _Session:
-    """One session, as its records see it.
-
-    from_ns: what was received before then is not asked for; None = the gateway would not replay, nothing is asked for
-    """
-
-    __slots__ = ("begun", "errors", "from_ns", "names")
-
-    def __init__(self, from_ns: int | None) -> None:
-        self.from_ns = from_ns
-        self.begun = False
-        self.errors = 0
-        self.names: dict[int, str] = {}  # instrument_id → what the session called it
 
 
 class Feed(threading.Thread):
@@ -93,16 +84,20 @@ class Feed(threading.Thread):
         self._replay_limit_s = replay_limit_s
         self._pauses_s = pauses_s
         self._stopping = threading.Event()
-        self._current: _Session | None = None
+        self._current: Session | None = None
         self._error: Exception | None = None
         self._said: str = ""
         self._fatal = False
         self._archive_refused = ""  # why
         self._archive_failed_mono = 0.0
+        self._turned_mono = time.monotonic()
+        self._hung: list[Receiver] = []  # abandoned
+        self._broken_ns = 0  # the minute that was open when a record last broke the client
+        self._no_replay = ""  # why the next session asks for none
         self.records = 0
         self.trades = 0
         self.sessions = 0
-        self.last_record_mono = time.monotonic()
+        self.last_record_s = boot_s()
         self.last_record_ns = 0
         self.state = "connecting"
         self.gap = ""  # what the tape lacks for good, and why
@@ -110,11 +105,19 @@ class Feed(threading.Thread):
 
     def alive(self) -> bool:
         """True while a record of any kind came lately, in whatever session; at the start, while one may still come."""
-        return time.monotonic() - self.last_record_mono < self._data_hub.feed_dead_s
+        return boot_s() - self.last_record_s < self._data_hub.feed_dead_s
 
     def now_ns(self) -> int:
         """The market's time as far as it can be told, UTC ns: the newest stamp moved on by the local clock."""
-        return self.last_record_ns and self.last_record_ns + int((time.monotonic() - self.last_record_mono) * 1e9)
+        return self.last_record_ns and self.last_record_ns + int((boot_s() - self.last_record_s) * 1e9)
+
+    def turning(self) -> bool:
+        """True while the feed's thread turns, and with it the client's that receives. Downloads may take their time."""
+        turned = time.monotonic() - self._turned_mono < self._data_hub.feed_dead_s + TURNING_MARGIN_S
+        return self.is_alive() and (turned or self.state == "filling")
+
+    def _turn(self) -> None:
+        self._turned_mono = time.monotonic()
 
     def stop(self) -> None:
         """End the session and the thread; the open minute is left unpublished."""
@@ -124,7 +127,8 @@ class Feed(threading.Thread):
 
     def run(self) -> None:
         try:
-            failure = self._run()
+            with panics_told():
+                failure = self._run()
         except Exception as error:  # noqa: BLE001 - without this thread the hub would wait for trades forever
             failure = error
         if failure is not None:
@@ -134,16 +138,16 @@ class Feed(threading.Thread):
         """Session after session; returns why there cannot be another one, None when stopped."""
         attempt = -1
         refused_mono: float | None = None
-        if self._subscription.definitions:
-            self._read_definitions()
         while True:
+            if self._subscription.definitions and not self.last_record_ns:
+                self._read_definitions()
             heard_ns = self.last_record_ns
             now = time.monotonic()
             replay = refused_mono is None or now - refused_mono < self._data_hub.gap_limit_s
-            session: _Session | None = None
+            session: Session | None = None
             ended = self._fill()
             if not ended:
-                session = _Session(self._from_ns() if replay else None)
+                session = Session(self._from_ns() if replay and not self._no_replay else None)
                 ended = self._session(session)
             self._current = None
             if self._error is not None:
@@ -158,6 +162,7 @@ class Feed(threading.Thread):
                 refused_mono = now
             attempt = min(attempt + 1, len(self._pauses_s) - 1)
             self.state = "reconnecting"
+            self._turned_mono = time.monotonic() + self._pauses_s[attempt]
             self._builder.counts["reconnects"] += 1
             logger.warning("feed session ended: %s; next one in %g s", ended, self._pauses_s[attempt])
             if self._stopping.wait(self._pauses_s[attempt]):
@@ -169,13 +174,19 @@ class Feed(threading.Thread):
 
     def _replayed_from_ns(self) -> int:
         """The oldest moment that the gateway replays."""
-        return 0 if self._replay_limit_s is None else time.time_ns() - int(self._replay_limit_s * 1e9)
+        return 0 if self._replay_limit_s is None else self._present_ns() - int(self._replay_limit_s * 1e9)
+
+    def _present_ns(self) -> int:
+        """The moment that the exchange has lived up to, UTC ns: neither a clock nor a record alone can put it ahead."""
+        return min(time.time_ns(), self.now_ns() or time.time_ns())
 
     def _fill(self) -> str:
         """Have the archive build what the gateway no longer replays; returns why another try is needed, if it is."""
         oldest_ns = self._replayed_from_ns()
         if self._archive is None or self._archive_refused or self._builder.minute_ns - REREAD_NS >= oldest_ns:
             return ""
+        if self._subscription.definitions and not self.last_record_ns:
+            return "nothing is bought from the archive before the gateway has told the time"
         until_ns = oldest_ns + ARCHIVE_UNTIL_NS
         until_ns -= until_ns % MINUTE_NS
         self.state = "filling"
@@ -184,7 +195,7 @@ class Feed(threading.Thread):
             *map(iso_minute, (self._builder.minute_ns, until_ns)),
         )
         try:
-            self._archive.fill(self._builder, until_ns, self._tell, self._stopping.is_set)
+            self._archive.fill(self._builder, until_ns, self._present_ns(), self._tell, self._stopping.is_set)
         except FeedFatalError as error:
             self._archive_refused = str(error)
             self._builder.counts["feed_errors"] += 1
@@ -206,79 +217,80 @@ class Feed(threading.Thread):
 
         Not in the session of trades: what tells the end of one replay there would end the other's.
         """
-        records: list[Any] = []
-        completed = threading.Event()
-
-        def on_record(record: Any) -> None:
-            if isinstance(record, dbn.InstrumentDefMsg):
-                records.append(record)
-            elif isinstance(record, dbn.SystemMsg) and record.code == dbn.SystemCode.REPLAY_COMPLETED:
-                completed.set()
-
-        live = self._client()
-        live.add_callback(on_record)
+        receiver = self._receiver()
+        heard = Heard()
         try:
-            self._subscribe(live, "definition", 0)
-            live.start()
-            end = time.monotonic() + DEFINITIONS_S
-            while not completed.wait(0.05) and live.is_connected() and not self._stopping.is_set():
-                if time.monotonic() > end:
-                    break
-            live.terminate()
-            live.block_for_close(timeout=5)
-        except (databento.BentoError, ValueError, OSError) as error:
-            live.terminate()
+            listen_for_definitions(self._subscription, receiver, heard, self._stopping.is_set)
+        except (databento.BentoError, FeedError, ValueError, OSError) as error:
+            self._fatal = self._fatal or _FATAL_TEXT.search(str(error)) is not None
             logger.error("no definitions to compare the configuration with: %s", error)
-        for outright in filter(None, map(self._definition, records)):
+        if not receiver.end():
+            self._hung.append(receiver)
+        if 0 < heard.time_ns <= MAX_TIME_NS:
+            self.last_record_ns, self.last_record_s = heard.time_ns, boot_s()
+        for outright in heard.outrights(self._builder.minute_ns, self._text):
             self._tell(outright)
-        logger.info("%d definitions read%s", len(records), "" if completed.is_set() else ", their end not seen")
+        logger.info("%d definitions read%s", len(heard.records), "" if heard.end.is_set() else ", their end not seen")
 
-    def _definition(self, record: Any) -> Definition | None:
-        contract = contract_at(record.raw_symbol, max(record.ts_recv, self._builder.minute_ns))
-        if contract is None or record.instrument_class != dbn.InstrumentClass.FUTURE:
-            return None
-        return definition(
-            contract.root,
-            record.raw_symbol,
-            record.min_price_increment,
-            record.min_price_increment_amount,
-            record.display_factor,
-            record.unit_of_measure_qty,
-        )
-
-    def _client(self, **options: Any) -> databento.Live:
-        source = self._subscription.source
-        if source.gateway is not None:
-            options |= {"gateway": source.gateway, "port": source.port}
-        return databento.Live(key=source.api_key.reveal(), reconnect_policy="none", **options)
-
-    def _subscribe(self, live: databento.Live, schema: str, start_ns: int | None) -> None:
-        for stype, symbols in self._subscription.by_stype():
-            live.subscribe(self._subscription.source.dataset, schema, symbols=symbols, stype_in=stype, start=start_ns)
+    def _receiver(self) -> Receiver:
+        return Receiver(f"feed session {self.sessions + 1}", self._data_hub.feed_dead_s, self._turn)
 
     def _mapping_day(self) -> date | None:
         """The trade date that mappings are for: a continuous symbol keeps its contract while its session lasts."""
         return trade_date(self._builder.minute_ns + BREAK_NS) if self._subscription.is_continuous else None
 
-    def _session(self, session: _Session) -> str:
-        """One session from subscribing to its end; returns how it ended, in words for people."""
+    def _session(self, session: Session) -> str:
+        """One session from subscribing to its end, its thread's too; returns how it ended, in words for people."""
         self._said = ""
-        live = self._client(heartbeat_interval_s=self._data_hub.heartbeat_interval_s)
+        receiver = self._receiver()
+        live = self._subscription.client(receiver.loop, heartbeat_interval_s=self._data_hub.heartbeat_interval_s)
         live.add_callback(partial(self._on_record, session), self._on_callback_error)
         try:
-            self._subscribe(live, "trades", session.from_ns)
-            began_mono = time.monotonic()
-            self._current = session
-            live.start()
-        except (databento.BentoError, ValueError, OSError) as error:
-            live.terminate()
-            self._fatal = self._fatal or _FATAL_TEXT.search(str(error)) is not None
-            return str(error)
+            ended = self._converse(session, receiver, live)
+        except (databento.BentoError, FeedError, ValueError, OSError) as error:
+            ended = str(error)
+            self._fatal = self._fatal or _FATAL_TEXT.search(ended) is not None
+        self._current = None
+        live.terminate()
+        if not receiver.end():
+            self._abandon(session, receiver)
+        if receiver.failure:
+            ended = f"the client failed on what it received: {receiver.failure}"
+            self._on_broken()
+        return ended
+
+    def _abandon(self, session: Session, receiver: Receiver) -> None:
+        """Go on without a thread that hangs: its records come to nothing, should it ever go on."""
+        self._hung = [each for each in (*self._hung, receiver) if each.is_alive()]
+        self._builder.counts["abandoned"] += 1
+        logger.error("%s hangs and is abandoned", receiver.name)
+        end_s = boot_s() + LEAVE_S
+        while session.inside and boot_s() < end_s and not self._stopping.wait(TURN_S):
+            pass
+        if session.inside:
+            self._error = FeedError(f"{receiver.name} hangs in the midst of a record: what it may still do is unsafe")
+        elif len(self._hung) > MAX_HUNG:
+            self._error = FeedError(f"{len(self._hung)} receiving threads hang (limit {MAX_HUNG})")
+
+    def _on_broken(self) -> None:
+        """A second time in the same minute: the replay has the same record again, and would for ever."""
+        self._builder.counts["broken_sessions"] += 1
+        if self._broken_ns == self._builder.minute_ns:
+            self._no_replay = f"a record in the minute of {iso_minute(self._broken_ns)} breaks the client"
+        self._broken_ns = self._builder.minute_ns
+
+    def _converse(self, session: Session, receiver: Receiver, live: databento.Live) -> str:
+        """Subscribe, and watch until the session ends or is to end."""
+        receiver.call(partial(self._subscription.subscribe, live, "trades", session.from_ns), self._stopping.is_set)
+        began_s = boot_s()
+        self._current = session
+        live.start()
         self.sessions += 1
         self.state = "live"
         day = self._mapping_day()
-        while live.is_connected() and self._error is None and not self._stopping.wait(0.05):
-            silent_s = time.monotonic() - max(self.last_record_mono, began_mono)
+        while live.is_connected() and self._error is None and not self._stopping.wait(TURN_S):
+            receiver.turn()
+            silent_s = boot_s() - max(self.last_record_s, began_s)
             if silent_s > self._data_hub.feed_dead_s:
                 self._said = f"no record for {silent_s:.1f} s (limit {self._data_hub.feed_dead_s:g} s)"
                 break
@@ -290,7 +302,7 @@ class Feed(threading.Thread):
         try:
             if live.is_connected():
                 live.terminate()
-            live.block_for_close(timeout=5)  # runs on the client's thread: no callback is at work afterwards
+            receiver.call(partial(live.block_for_close, timeout=5))
         except databento.BentoError as error:
             return self._said or str(error)
         return self._said or "the gateway closed the connection"
@@ -301,28 +313,35 @@ class Feed(threading.Thread):
         self._current = None  # a minute that lacks a trade must not be published
         self._error = self._error or error
 
-    def _on_record(self, session: _Session, record: Any) -> None:
-        if session is not self._current:
-            return
+    def _on_record(self, session: Session, record: Any) -> None:
+        # In this order: whoever abandons the session first makes another the current one, then looks whether it is in.
+        session.inside = True
+        try:
+            if session is self._current:
+                self._take(session, record)
+        finally:
+            session.inside = False
+
+    def _take(self, session: Session, record: Any) -> None:
         if not session.begun:
             self._begin(session, record.ts_event)
         self.records += 1
-        self.last_record_mono = time.monotonic()
+        self.last_record_s = boot_s()
         if type(record) is dbn.TradeMsg:
             self.trades += 1
             ts_recv = received_ns(record)
-            if ts_recv != UNDEF_TIMESTAMP:
+            if ts_recv <= MAX_TIME_NS:
                 self.last_record_ns = ts_recv
             self._builder.on_trade(record.instrument_id, ts_recv, record.price, record.size)
         else:
             self._on_other(session, record)
 
-    def _begin(self, session: _Session, ts_event: int) -> None:
+    def _begin(self, session: Session, ts_event: int) -> None:
         """The first record of a session: what is before it will not come."""
         session.begun = True
         lost_ns = self._builder.minute_ns
         if self._builder.restart(ts_event if session.from_ns is None else session.from_ns):
-            why = f": {self._archive_refused}" if self._archive_refused else ""
+            why = "".join(f": {each}" for each in (self._archive_refused, self._no_replay) if each)
             self.gap = f"a gap: {iso_minute(lost_ns)} to {iso_minute(self._builder.minute_ns)} is not replayed{why}"
             self.gap_day = trade_date(self._builder.minute_ns)
             self._archive_refused = ""  # that was about this gap
@@ -330,29 +349,45 @@ class Feed(threading.Thread):
             logger.critical("%s; no entries before the next session", self.gap)
         if session.from_ns is None:
             self._builder.replay_completed(ts_event)
+            self._no_replay = ""
 
-    def _on_other(self, session: _Session, record: object) -> None:
+    def _text(self, record: Any, field: str) -> str:
+        """A text of a record; empty where it is none, which is said once."""
+        try:
+            text: str = getattr(record, field)
+        except dbn.DBNError as error:
+            self._builder.counts["undecodable"] += 1
+            if self._builder.counts["undecodable"] == 1:
+                what = f"{type(record).__name__} of instrument_id {record.instrument_id}"
+                logger.error("%s: %s cannot be decoded: %s; ignored, others are counted", what, field, str(error)[:100])
+            return ""
+        return text
+
+    def _on_other(self, session: Session, record: object) -> None:
         if isinstance(record, dbn.SystemMsg):
             if record.is_heartbeat():
-                self.last_record_ns = record.ts_event
+                if record.ts_event <= MAX_TIME_NS:
+                    self.last_record_ns = record.ts_event
                 self._builder.on_time(record.ts_event)
             elif record.code == dbn.SystemCode.REPLAY_COMPLETED:
                 self._builder.replay_completed(record.ts_event)
             elif record.code == dbn.SystemCode.SLOW_READER_WARNING:
                 self._builder.counts["slow_reader"] += 1
-                logger.warning("the gateway says we read too slowly: %s", record.msg)
+                logger.warning("the gateway says we read too slowly: %s", self._text(record, "msg"))
         elif isinstance(record, dbn.SymbolMappingMsg):
-            self._on_symbol(session, record.instrument_id, record.stype_out_symbol)
+            raw = self._text(record, "stype_out_symbol")
+            if raw:
+                self._on_symbol(session, record.instrument_id, raw)
         elif isinstance(record, dbn.ErrorMsg):
-            self._said = record.err
+            self._said = self._text(record, "err") or f"error {record.code}"
             session.errors += 1
             self._fatal = self._fatal or record.code in _FATAL_CODES
             self._builder.counts["feed_errors"] += 1
-            logger.error("the gateway says: %s", record.err)
+            logger.error("the gateway says: %s", self._said)
         else:
             self._builder.counts["other_records"] += 1
 
-    def _on_symbol(self, session: _Session, instrument_id: int, raw: str) -> None:
+    def _on_symbol(self, session: Session, instrument_id: int, raw: str) -> None:
         known = session.names.setdefault(instrument_id, raw)
         if known != raw:
             # Either name may be wrong, and trades of both would be one bar: a new session maps anew.

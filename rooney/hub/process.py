@@ -119,7 +119,8 @@ class Hub:
         next_status = 0.0
         while not self._stopping and failure is None:
             failure = self._turn(TURN_S)
-            self._notifier.watchdog()
+            if feed.turning():
+                self._notifier.watchdog()
             now = time.monotonic()
             if now >= next_status:
                 next_status = now + STATUS_EVERY_S

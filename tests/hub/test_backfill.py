@@ -16,12 +16,14 @@ from rooney.errors import FeedError, FeedFatalError
 from rooney.hub.backfill import Archive
 from rooney.hub.databento import Subscription
 from rooney.hub.feed import News
+from rooney.hub.process import REPLAY_LIMIT_S
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.messages import MinuteFlag
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.secrets import Secret
 from rooney.sim.characters import FIRST_SESSION
+from rooney.sim.databento.faults import Close, Fault, Unreachable
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.historical import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
 from rooney.sim.databento.sources import Until
@@ -71,7 +73,7 @@ class Filled:
         self.archive = archive_at(url, products, key, **limits)
 
     def fill(self, until_ns: int = END) -> "Filled":
-        self.archive.fill(self.builder, until_ns, self.contracts.append, lambda: False)
+        self.archive.fill(self.builder, until_ns, time.time_ns(), self.contracts.append, lambda: False)
         return self
 
     def minutes(self) -> list[ClosedMinute]:
@@ -265,6 +267,33 @@ def test_what_the_archive_will_not_give_is_a_gap_and_what_the_gateway_replays_is
     assert [minute.ts_close for minute in healing.filled.closed if minute.gap] == [minutes[0].ts_close]
     assert 118 <= len(minutes) <= 120
     assert [msgspec.structs.replace(minute, gap=False) for minute in minutes] == live[-len(minutes) :]
+
+
+@pytest.mark.parametrize("script", [[], [Close(after=50), Close(after=90)], [Unreachable(after=50, seconds=0.5)]])
+def test_a_clock_that_is_ahead_of_the_exchange_buys_nothing_and_makes_no_gap(serve: Any, script: list[Fault]) -> None:
+    """This machine's clock is long past the market, which says itself what time it is."""
+    server = serve()
+    gateway = Gateway(MARKET, speed=1_200, begin_ns=OPEN, until_ns=END, faults=script)
+    with running(gateway):
+        healing = Healing(gateway.port, server.url, definitions=True)
+        healing.feed._replay_limit_s = REPLAY_LIMIT_S
+        healing.feed.start()
+        until(lambda: healing.filled.builder.minute_ns >= OPEN + HOUR_NS or bool(healing.failures))
+        healing.feed.stop()
+        healing.feed.join(10)
+    assert server.requests == healing.failures == []
+    assert healing.feed.gap == ""
+    assert not any(minute.gap for minute in healing.filled.closed)
+
+
+def test_nothing_is_bought_before_the_gateway_has_told_the_time(serve: Any) -> None:
+    server = serve()
+    healing = Healing(9, server.url, definitions=True)
+    healing.feed.start()
+    until(lambda: healing.feed._builder.counts["reconnects"] >= 3)
+    healing.feed.stop()
+    healing.feed.join(10)
+    assert server.requests == healing.failures == []
 
 
 def test_a_failure_that_passed_does_not_count_against_a_later_gap(serve: Any) -> None:

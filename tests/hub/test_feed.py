@@ -14,14 +14,16 @@ import pytest
 from databento.live import session as client_session
 
 from rooney.errors import FeedFatalError
+from rooney.hub import feed
 from rooney.hub.databento import stype_of
-from rooney.hub.feed import News, _Session
+from rooney.hub.feed import News
+from rooney.hub.receiver import Session
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento import faults
+from rooney.sim.databento import faults, wire
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
@@ -318,7 +320,7 @@ def mapping_msg(raw: str = "ESH6") -> Any:
 
 def test_a_trade_with_a_bad_receive_time_is_placed_by_its_event_time() -> None:
     made = Rig(0)
-    made.feed._current = session = _Session(OPEN)
+    made.feed._current = session = Session(OPEN)
     made.feed._on_record(session, mapping_msg())
     made.feed._on_record(session, trade_msg(OPEN + SECOND, OPEN + SECOND))
     made.feed._on_record(session, trade_msg(OPEN + 2 * SECOND, OPEN + 3600 * SECOND, flags=8))
@@ -329,12 +331,86 @@ def test_a_trade_with_a_bad_receive_time_is_placed_by_its_event_time() -> None:
     assert made.feed.last_record_ns == OPEN + 3 * SECOND
 
 
+# ── records that break the client ──
+
+PANIC = bytes([11, 0x13]) + bytes(42)  # a definition too short for one: the client's decoder panics
+NO_TEXT = wire.error(OPEN, "internal_error", "TEXT").replace(b"TEXT", b"\xff\xfe\xff\xfe")
+BREAKING = {"panic": PANIC, "zeros": bytes(64), "error text": NO_TEXT}
+
+
+@pytest.mark.parametrize("data", BREAKING.values(), ids=BREAKING)
+def test_a_record_that_breaks_the_client_costs_a_session_and_no_minute(
+    data: bytes, undisturbed: list[ClosedMinute]
+) -> None:
+    first, second = (faults.Raw(at_ns=OPEN + minutes * MINUTE_NS, data=data) for minutes in (10, 30))
+    script = [first, faults.RefuseAuth("later"), second]
+    end = OPEN + 40 * MINUTE_NS
+    with serve(speed=600, begin_ns=OPEN, faults=script) as gateway, rig(gateway.port) as made:
+        made.wait(end)
+    assert made.minutes(end) == undisturbed[:40]
+    assert made.builder.counts["broken_sessions"] == 2
+    assert made.feed.gap == ""
+
+
+@pytest.mark.parametrize("data", BREAKING.values(), ids=BREAKING)
+def test_a_record_that_breaks_the_client_again_in_its_replay_is_passed_and_its_minute_is_a_gap(data: bytes) -> None:
+    record = faults.Raw(at_ns=OPEN + 20 * MINUTE_NS + 30 * SECOND, data=data)
+    script = [record, faults.RefuseAuth("later"), record]
+    gateway = Gateway(MARKET, speed=60, begin_ns=OPEN + 19 * MINUTE_NS, faults=script)
+    with running(gateway), rig_of(gateway, start_ns=OPEN + 19 * MINUTE_NS) as made:
+        made.wait(OPEN + 24 * MINUTE_NS)
+    assert made.feed.sessions == 3
+    assert made.builder.counts["broken_sessions"] == 2
+    gaps = [minute.ts_close for minute in made.closed if minute.gap]
+    assert len(gaps) == made.builder.counts["gaps"] == 1
+    assert gaps[0] <= OPEN + 23 * MINUTE_NS
+    assert "breaks the client" in made.feed.gap
+
+
+def test_a_symbol_that_cannot_be_decoded_is_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture, undisturbed: list[ClosedMinute]
+) -> None:
+    odd = wire.mapping(OPEN, faults.UNKNOWN_ID, "parent", "ES.FUT", "SYMB").replace(b"SYMB", b"\xff\xfe\0\0")
+    endless = wire.mapping(OPEN, faults.UNKNOWN_ID, "parent", "ES.FUT", "A" * 70).replace(b"A\0", b"AA")
+    script = [faults.Raw(after=100 + i, data=data) for i, data in enumerate((odd, endless, odd))]
+    with serve(faults=script) as gateway, rig(gateway.port) as made:
+        made.wait()
+    assert made.minutes() == undisturbed
+    assert made.builder.counts["undecodable"] == 3
+    assert made.feed.sessions == 1
+    assert sum("cannot be decoded" in record.message for record in caplog.records) == 1
+
+
 # ── threads ──
+
+
+def test_a_thread_that_hangs_in_the_midst_of_a_record_ends_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would still do to the minute, should it go on, nobody can know: the hub has to start anew."""
+    monkeypatch.setattr(feed, "LEAVE_S", 0.5)
+    released = threading.Event()
+    with serve() as gateway:
+        made = Rig(gateway.port, dead_s=0.5)
+        fold = made.builder.on_trade
+
+        def stuck(*trade: int) -> None:
+            if made.builder.minute_ns >= OPEN + 10 * MINUTE_NS:
+                released.wait(60)
+            fold(*trade)  # type: ignore[arg-type]
+
+        made.builder.on_trade = stuck  # type: ignore[method-assign]
+        made.feed.start()
+        until(lambda: bool(made.failures))
+        released.set()
+        made.feed.join(5)
+    assert "in the midst of a record" in str(made.failures[0])
+    assert not isinstance(made.failures[0], FeedFatalError)
+    assert made.closed[-1].ts_close == OPEN + 10 * MINUTE_NS
+    assert not made.feed.turning()
 
 
 def test_a_late_callback_of_a_dead_session_does_not_write_into_the_new_one() -> None:
     made = Rig(0)
-    old, new = _Session(OPEN), _Session(OPEN)
+    old, new = Session(OPEN), Session(OPEN)
     made.feed._current = old
     mapping, trade = mapping_msg(), trade_msg(OPEN + SECOND, OPEN + SECOND)
     for record in (mapping, trade):

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -103,6 +103,7 @@ class HubMachine(RuleBasedStateMachine):
         self.gateway = Gateway(market(self.minutes), speed=speed, begin_ns=OPEN, until_ns=until_ns)
         self.stack.enter_context(running(self.gateway))
         self.lossy = False
+        self.broken = False
         self.up = True
         self.hub: HubThread | None = None
         self.start_hub()
@@ -113,6 +114,9 @@ class HubMachine(RuleBasedStateMachine):
     @rule(fault=FAULTS)
     def strike(self, fault: faults.Fault) -> None:
         self.lossy |= isinstance(fault, faults.LossyReplay)
+        if isinstance(fault, faults.Garbage):
+            assume(not self.broken)  # a second one in the same minute is a gap
+            self.broken = True
         self.gateway.strike(fault)
 
     @rule(seconds=st.floats(0.05, 0.6))

@@ -129,7 +129,14 @@ def hub_thread(redis: PrivateRedis, gateway: Gateway, roots: list[Root], start_n
 
 
 def hub_process(
-    redis: PrivateRedis, port: int, roots: list[Root], start: str, *, key: str = DEMO_KEY, name: str = "hub"
+    redis: PrivateRedis,
+    port: int,
+    roots: list[Root],
+    start: str,
+    *,
+    key: str = DEMO_KEY,
+    name: str = "hub",
+    data_hub: Mapping[str, Any] | None = None,
 ) -> Part:
     """`rooney hub` as a unit would start it."""
     config = redis.directory / "config.multi_alpha.yml"
@@ -137,7 +144,7 @@ def hub_process(
         yaml.safe_dump(
             {
                 "databento": {"api_key": "${DATABENTO_API_KEY}", "gateway": "127.0.0.1", "port": port},
-                "data_hub": {"redis_socket": redis.socket},
+                "data_hub": {"redis_socket": redis.socket, **(data_hub or {})},
                 "instruments": {root: {"databento_product_id": product} for root, _, product in roots},
                 "strategies": {},
             },

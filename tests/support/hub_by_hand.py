@@ -33,6 +33,9 @@ class Stub:
     def alive(self) -> bool:
         return True
 
+    def turning(self) -> bool:
+        return True
+
     def now_ns(self) -> int:
         return self.last_record_ns
 

@@ -79,6 +79,12 @@ class Garbage(StreamFault, frozen=True, kw_only=True):
     count: int = 64
 
 
+class Raw(StreamFault, frozen=True, kw_only=True):
+    """A record as it is given."""
+
+    data: bytes
+
+
 class OutOfOrder(StreamFault, frozen=True, kw_only=True):
     """The next `count` trades are sent last first."""
 
@@ -161,6 +167,7 @@ Fault: TypeAlias = (
     | ErrorThenClose
     | Unreachable
     | Garbage
+    | Raw
     | OutOfOrder
     | RepeatMappings
     | ChangeMapping

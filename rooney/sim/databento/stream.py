@@ -19,6 +19,7 @@ from rooney.sim.databento.faults import (
     Fault,
     Garbage,
     OutOfOrder,
+    Raw,
     RepeatMappings,
     Reset,
     Silence,
@@ -280,6 +281,8 @@ class Stream:
             case Garbage():
                 # Zeros are a record of impossible length: undecodable at once, where others wait for more bytes.
                 self._raw(bytes(fault.count))
+            case Raw():
+                self._raw(fault.data)
             case RepeatMappings():
                 self._map(self._subscriptions.granted)
             case ChangeMapping():
