@@ -181,27 +181,28 @@ class Scan:
         found = np.zeros(rows, dtypes.TRADE)
         curve = np.zeros(int(span_hours), dtypes.EQUITY)
         progress["n_trades"] = progress["n_equity"] = 0
-        arrays = self._engine.arrays()
-        marks = int(
-            self._engine.compiled.module.scan(
-                *arrays,
-                chunk,
-                self._windows,
-                self._first_window,
-                self._group_of,
-                self._events,
-                self._recorded,
-                self._hours,
-                self._days,
-                progress,
-                self._window_at,
-                self._window_of,
-                found,
-                curve,
-                until_ns,
-                self._sparse,
-            )
+        arguments = (
+            *self._engine.arrays(),
+            chunk,
+            self._windows,
+            self._first_window,
+            self._group_of,
+            self._events,
+            self._recorded,
+            self._hours,
+            self._days,
+            progress,
+            self._window_at,
+            self._window_of,
+            found,
+            curve,
+            until_ns,
+            self._sparse,
         )
+        try:
+            marks = int(self._engine.compiled.module.scan(*arguments))
+        except Exception as error:  # the first call compiles the rules
+            raise self._engine.explain(error) from error
         self.marks += marks
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())

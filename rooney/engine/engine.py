@@ -25,7 +25,7 @@ from rooney.engine.settings import (
     links_array,
 )
 from rooney.engine.veto import Veto, veto_arrays
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, StrategyError
 from rooney.features.codegen import length_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.codes import Pending, Reason, VetoKind
@@ -135,8 +135,12 @@ class Engine:
         try:
             self._step(0)
         except Exception as error:  # numba raises what it likes for a rule it cannot compile
-            raise explain(self.compiled, error, self._values[0], self._params[0], self._positions[0]) from error
+            raise self.explain(error) from error
         self.restore(frozen)
+
+    def explain(self, error: Exception) -> StrategyError:
+        """What a researcher should change, where the first call of its step, or of the scan, failed."""
+        return explain(self.compiled, error, self._values[0], self._params[0], self._positions[0])
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
         """Advance by one tape minute. `outcomes` became known before it."""

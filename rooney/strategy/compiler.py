@@ -168,7 +168,9 @@ def explain(compiled: Compiled, error: Exception, features: Any, params: Any, tr
             written = getattr(compiled.module, f"_{rule}")
             written.compile(tuple(numba.typeof(record) for _, record in arguments))
         except KeyError as missing:  # how numba reports a field that a record has not
-            known = ", ".join(f"{name}.{field}" for name, record in arguments for field in record.dtype.names)
+            # Of features only its own: those of models, stops and filters differ from verb to verb.
+            fields = {name: record.dtype.names for name, record in arguments} | {"f": compiled.strategy.features}
+            known = ", ".join(f"{name}.{field}" for name in fields for field in fields[name])
             return StrategyError(
                 f"{compiled.path}: {rule} uses .{missing.args[0]}, which does not exist; it can use {known}"
             )

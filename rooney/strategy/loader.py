@@ -1,5 +1,6 @@
 """From a strategy's name to its class: where its file is, whether it is sound."""
 
+import difflib
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -92,6 +93,7 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
         raise StrategyError(f"{path}: a strategy file holds exactly one subclass of Strategy, found {names}")
     strategy: type[Strategy] = found[0]
     _check_declared(path, strategy)
+    _check_spelling(path, strategy)
     if not strategy.features:
         raise StrategyError(f"{path}: declares no features, so its rules have nothing to read")
     for rule, arguments in RULES.items():
@@ -101,6 +103,21 @@ def load(name: str, local: Path = LOCAL_STRATEGIES) -> type[Strategy]:
         if len(inspect.signature(given.__func__).parameters) != arguments.count(",") + 1:
             raise StrategyError(f"{path}: {rule} must be written as {rule}({arguments})")
     return strategy
+
+
+_KNOWN = [name for name in vars(Strategy) if not name.startswith("_")]
+
+
+def _check_spelling(path: Path, strategy: type[Strategy]) -> None:
+    """Raises StrategyError for a name that looks like a rule, a hook or a field: it would change nothing, silently."""
+    bases = strategy.__mro__[: strategy.__mro__.index(Strategy)]
+    for name in dict.fromkeys(name for base in bases for name in vars(base)):
+        if name in _KNOWN or name.startswith("_"):
+            continue
+        near = difflib.get_close_matches(name.lower(), _KNOWN, 1, cutoff=0.8)
+        if near or name.lower().startswith("should_"):
+            hint = f"did you mean {near[0]}?" if near else f"the rules are {', '.join(RULES)}"
+            raise StrategyError(f"{path}: {name} is no rule, hook or field of a strategy; {hint}")
 
 
 class _Shared(msgspec.Struct, frozen=True):

@@ -149,6 +149,33 @@ MISTAKES = {
         "'ibs' reads the future, so it exists in research",
     ),
     "an end of the process": ("import sys\n\nsys.exit(0)\n", "SystemExit while importing: 0"),
+    "a misspelt rule": (
+        GOOD + "\n    @staticmethod\n    def shold_exit(f, p, t):\n        return True\n",
+        "shold_exit is no rule, hook or field of a strategy; did you mean should_exit?",
+    ),
+    "a rule in another style": (
+        GOOD + "\n    @staticmethod\n    def shouldExit(f, p, t):\n        return True\n",
+        "shouldExit is no rule, hook or field of a strategy; did you mean should_exit?",
+    ),
+    "a rule that there is not": (
+        GOOD + "\n    @staticmethod\n    def should_reverse(f, p):\n        return True\n",
+        "should_reverse is no rule, hook or field of a strategy; the rules are should_enter_long, ",
+    ),
+    "a misspelt hook": (
+        GOOD + "\n    def on_trades(self, trade):\n        pass\n",
+        "on_trades is no rule, hook or field of a strategy; did you mean on_trade?",
+    ),
+    "a misspelt field": (
+        GOOD.replace("    params", '    autoclose = "15:00"\n    params'),
+        "autoclose is no rule, hook or field of a strategy; did you mean auto_close?",
+    ),
+    "a misspelt rule of a base": (
+        GOOD.replace(
+            "class Mine(Strategy)",
+            "class Rules:\n    def shuold_exit(f, p, t):\n        return True\n\n\nclass Mine(Rules, Strategy)",
+        ),
+        "shuold_exit is no rule, hook or field of a strategy; did you mean should_exit?",
+    ),
     "no features": (GOOD.replace("features = {", "features = {} and {"), "declares no features, so its rules"),
 }
 
@@ -187,6 +214,11 @@ def test_a_rule_that_does_not_compile_is_named_with_its_file_and_the_reason(writ
         engine(("ES",), str(path)).compile()
     assert str(error.value).startswith(f"{path}: {said}")
     assert "\n" not in str(error.value)
+
+
+def test_what_a_strategy_calls_its_own_is_its_own(write) -> None:  # type: ignore[no-untyped-def]
+    own = "\n    LIMIT = 3\n\n    @staticmethod\n    def is_low(f, p):\n        return f.ibs < p.low\n"
+    assert load(str(write(GOOD + own + "\n    def _should_tell(self):\n        return True\n"))).LIMIT == 3  # type: ignore[attr-defined]
 
 
 def test_an_object_of_a_strategy_that_cannot_be_made_is_said(write) -> None:  # type: ignore[no-untyped-def]
