@@ -32,7 +32,7 @@ class Outage:
 
     def failed(self, error: BusError) -> None:
         """Redis did not do its part."""
-        self.word = "full" if "OOM command not allowed" in str(error) else "away"
+        self.word = "full" if "'maxmemory'" in str(error) else "away"
         if not self.is_on:
             self._logger.error("%s; %s", error, self._meanwhile)
             self._began_mono = time.monotonic()

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
+import redis
 
 from rooney.bus.client import Connection
 from rooney.bus.keys import (
@@ -54,6 +55,11 @@ class RedisInfo(msgspec.Struct, frozen=True, kw_only=True):
     is_written: bool
     tape_length: int
 
+    @property
+    def is_full(self) -> bool:
+        """It takes no minute any more."""
+        return 0 < self.limit_bytes <= self.used_bytes and not self.is_evicting
+
 
 class Reader(Connection):
     """A connection that only reads."""
@@ -84,7 +90,10 @@ class Reader(Connection):
         """How the server does."""
         with self._errors("read its state"):
             facts: dict[str, Any] = self._redis.info()
-            length = int(self._redis.xlen(TAPE))
+            try:
+                length = int(self._redis.xlen(TAPE))
+            except redis.ResponseError:  # another type
+                length = 0
         return RedisInfo(
             version=str(facts.get("redis_version", "")),
             used_bytes=int(facts.get("used_memory", 0)),

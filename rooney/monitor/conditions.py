@@ -122,6 +122,10 @@ def conditions(system: System) -> list[Condition]:
         found += _of_strategy(one, system)
     if system.market.info is not None and not system.market.info.is_written:
         found.append(Condition(Severity.ATTENTION, "redis", "redis disk", "Redis could not write to its disk"))
+    if system.market.info is not None and system.market.info.is_full:
+        used, limit = (size // 1_048_576 for size in (system.market.info.used_bytes, system.market.info.limit_bytes))
+        text = f"Redis is full: {used} of {limit} MiB; it takes no minute, nothing is decided"
+        found.append(Condition(Severity.CRITICAL, "redis", "redis full", text, ("redis-cli info memory",)))
     for symbol, state in (system.market.hub.instruments if system.market.hub else {}).items():
         if state == "refused":
             text = f"{symbol}: its definition differs from the configuration: no entries"
