@@ -6,9 +6,9 @@ each difference has a cause (`rooney.performance.causes`).
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -19,7 +19,7 @@ from rooney.market.sessions import HOUR_NS
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import PNL_FLOOR_USD, Difference, Scene
 from rooney.performance.matching import nearest_pairs
-from rooney.performance.runs import BAR_NS, Kind, Run, within
+from rooney.performance.runs import BAR_NS, Kind, Run, daily, within
 from rooney.performance.verdict import Comparison, Day, Slip, Verdict, verdict
 
 PNL_TOLERANCE = 0.02
@@ -153,25 +153,14 @@ def _is_identical(a: Trade, b: Trade) -> bool:
 
 
 def _days(
-    a: Iterable[Trade], b: Iterable[Trade], found: Iterable[Difference], begin_ns: int, end_ns: int
+    a: Iterable[Trade], b: Iterable[Trade], differences: Iterable[Difference], begin_ns: int, end_ns: int
 ) -> tuple[Day, ...]:
-    rows: dict[date, list[float]] = {}
-    if end_ns > begin_ns:
-        day, last = sessions.trade_date(begin_ns), sessions.trade_date(end_ns - 1)
-        while day <= last:
-            rows[day] = [0, 0, 0.0, 0.0, 0]
-            day = sessions.next_trade_date(day)
-
-    def row(ts_ns: int) -> list[float]:
-        return rows.setdefault(sessions.trade_date(ts_ns), [0, 0, 0.0, 0.0, 0])
-
-    for k, trades in enumerate((a, b)):
-        for trade in trades:
-            row(trade.exit_ts)[k] += 1
-            row(trade.exit_ts)[2 + k] += trade.pnl_usd
-    for one in found:
-        row(one.exit_ts)[4] += 1
-    return tuple(Day(day, int(v[0]), int(v[1]), v[2], v[3], int(v[4])) for day, v in sorted(rows.items()))
+    usd_a, usd_b = (daily(trades, begin_ns, end_ns) for trades in (a, b))
+    n_a, n_b, off = (Counter(sessions.trade_date(row.exit_ts) for row in rows) for rows in (a, b, differences))
+    return tuple(
+        Day(day, n_a[day], n_b[day], usd_a.get(day, 0.0), usd_b.get(day, 0.0), off[day])
+        for day in sorted({*usd_a, *usd_b, *off})
+    )
 
 
 def _slips(pairs: Sequence[tuple[Trade, Trade]]) -> tuple[Slip, ...]:
