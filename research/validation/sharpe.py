@@ -1,4 +1,4 @@
-"""How much of a best result is luck: probabilistic and deflated Sharpe ratio, probability of backtest overfitting.
+"""Luck in a best result: probabilistic and deflated Sharpe ratio, probability of backtest overfitting.
 
 Sharpe ratios here are per period, not annualised: mean / sample standard deviation.
 

@@ -30,7 +30,7 @@ _AMBER_Z, _RED_Z = -1.5, -2.5
 
 
 class Light(enum.IntEnum):
-    """How it stands."""
+    """State of a strategy against its expectation."""
 
     GREEN = 0
     AMBER = 1
@@ -38,7 +38,7 @@ class Light(enum.IntEnum):
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What a backtest promises of a strategy.
+    """Promise of a backtest about a strategy.
 
     source:   the backtest's folder; ts_ns: when this was taken from it
     drawdown: (95th, 99th percentile of the largest fall, USD) in windows of 20, 21 … 50 trades

@@ -36,7 +36,7 @@ class OldTrade(Trade, frozen=True):
 
 
 class Assumed(msgspec.Struct, frozen=True):
-    """What a run was made with, as far as it says so.
+    """Assumptions a run was made with, as far as it says so.
 
     symbols: what it trades; slippage_ticks, thresholds: by symbol; fill, stop_fill: words, empty if not said
     """
@@ -51,7 +51,7 @@ class Assumed(msgspec.Struct, frozen=True):
 
 
 class Witness(Protocol):
-    """What a run can be asked about a stretch of time, (begin, end] by marks; empty where it does not know."""
+    """Decisions and orders of a run in a stretch of time, (begin, end] by marks; empty where it does not know."""
 
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
@@ -82,8 +82,9 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run. trades: by exit; begin_ns, end_ns: what it covers, UTC ns; timeframe: of its decisions, or empty.
+    """Run of a strategy.
 
+    trades: by exit; begin_ns, end_ns: what it covers, UTC ns; timeframe: of its decisions, or empty
     start_usd: cash it began with, 0 if not known
     """
 
