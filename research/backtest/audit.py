@@ -57,30 +57,30 @@ def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0
     """
     now_ns = time.time_ns()
     try:
-        found, _, _ = replay.replay(strategy, data, ledger)
+        replayed, _, _ = replay.replay(strategy, data, ledger)
     except (LedgerError, ConfigError) as error:
         return Verdict(strategy.name, "audit", now_ns, limit, 0.0, 0, (), (), {}, trouble=str(error))
-    live = msgspec.structs.replace(of_ledger(ledger, strategy.name), begin_ns=found.start_ns)
+    live = msgspec.structs.replace(of_ledger(ledger, strategy.name), begin_ns=replayed.start_ns)
     again = Run(
         "tape again",
         Kind.BACKTEST,
-        _trades(found.replayed),
-        found.start_ns,
-        found.end_ns,
+        _trades(replayed.replayed),
+        replayed.start_ns,
+        replayed.end_ns,
         live.timeframe,
         live.start_usd,
-        witness=_Rows(found.replayed["decisions"]),
+        witness=_Rows(replayed.replayed["decisions"]),
     )
     made = compare_all([live, again], limit, now_ns, None, None, None, "audit")
-    day = sessions.trade_date(found.end_ns - 1)
-    of_all = _matched(found.recorded, found.replayed, None)
-    of_day = _matched(found.recorded, found.replayed, day)
-    decided = sum(one.decisions for one in of_day)
-    off = 1.0 - sum(one.same for one in of_day) / decided if decided else 0.0
+    day = sessions.trade_date(replayed.end_ns - 1)
+    of_all = _matched(replayed.recorded, replayed.replayed, None)
+    of_day = _matched(replayed.recorded, replayed.replayed, day)
+    decided = sum(symbol.decisions for symbol in of_day)
+    off = 1.0 - sum(symbol.same for symbol in of_day) / decided if decided else 0.0
     return msgspec.structs.replace(
         made,
         discrepancy=max(made.discrepancy, off),
-        audit=Audit(day, of_day, of_all, found.is_same_code),
+        audit=Audit(day, of_day, of_all, replayed.is_same_code),
     )
 
 
@@ -105,7 +105,7 @@ def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:
     ours, theirs = by_key(live), by_key(again)
     differing_keys = sorted(differing(ours, theirs))
     symbols = sorted({row[1] for rows in (live, again) for row in rows["decisions"]})
-    found = []
+    matched = []
     for symbol in symbols:
         count = sum(key[0] == symbol for key in ours.keys() | theirs.keys())
         parted = [key for key in differing_keys if key[0] == symbol]
@@ -114,5 +114,5 @@ def _matched(live: Rows, again: Rows, day: date | None) -> tuple[Matched, ...]:
             said = [rows[parted[0]][2] if parted[0] in rows else "nothing" for rows in (ours, theirs)]
             same = " on other numbers" if said[0] == said[1] else ""
             first = f"{minute_text(parted[0][1])}: live {said[0]}, again {said[1]}{same}"
-        found.append(Matched(symbol, count, count - len(parted), first))
-    return tuple(found)
+        matched.append(Matched(symbol, count, count - len(parted), first))
+    return tuple(matched)

@@ -290,7 +290,7 @@ def summary(
         "file": str(find(strategy.strategy)),
         "profile": block.profile,
         "measures": {name: _plain(value) for name, value in result.measures.items()},
-        "per_instrument": metrics.by_instrument(result.trades).to_dicts(),
+        "per_instrument": metrics.by_instrument(result.trades),
         "per_year": [
             {name: _plain(value) for name, value in row.items()}
             for row in metrics.by_year(result.daily, block.starting_cash).to_dicts()

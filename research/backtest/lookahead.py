@@ -54,7 +54,7 @@ class LookAhead(msgspec.Struct, frozen=True):
 
 
 class WarmUp(msgspec.Struct, frozen=True):
-    """What a start in the middle of history needs.
+    """Needs of a start in the middle of history.
 
     starts:      instants at which it was tried, UTC ns; sessions: whole ones before the first of them
     loaded:      timeframe → bars a worker warms up with
@@ -197,7 +197,7 @@ def _first(whole: Walk, part: Walk, until_ns: int) -> MarkDifference | None:
 
 
 def _told(one: Decisions | None, other: Decisions | None) -> str:
-    """What a mark decided that the other did not, in words."""
+    """Decisions of a mark that the other did not take, in words."""
     if one is None:
         return "no such mark"
     told = [f"{i.role.name.lower()} {i.symbol} at {i.price:g}: {i.cause.name.lower()}" for i in one.intents]

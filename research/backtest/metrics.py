@@ -25,18 +25,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from research.validation import sharpe as selection
 from rooney.kernels.array_types import F64
+from rooney.performance.measures import YEAR, YEAR_DAYS, TradeSums, sharpe_ratio
 
-DAYS_PER_YEAR = 252
 _DAY_NS = 86_400_000_000_000
 
 
 def sharpe(daily: F64) -> float:
     """Annualised; NaN for fewer than two days or no variation."""
-    if len(daily) < 2:
-        return math.nan
-    deviation = float(np.std(daily, ddof=1))
-    return float(np.mean(daily)) / deviation * math.sqrt(DAYS_PER_YEAR) if deviation > 0 else math.nan
+    return selection.sharpe(daily) * YEAR
 
 
 def sortino(daily: F64) -> float:
@@ -44,7 +42,7 @@ def sortino(daily: F64) -> float:
     if not len(daily):
         return math.nan
     downside = math.sqrt(float(np.mean(np.minimum(daily, 0.0) ** 2)))
-    return float(np.mean(daily)) / downside * math.sqrt(DAYS_PER_YEAR) if downside > 0 else math.nan
+    return sharpe_ratio(float(np.mean(daily)), downside) * YEAR
 
 
 def max_drawdown(equity: F64) -> tuple[float, int]:
@@ -68,13 +66,14 @@ def measure(trades: pl.DataFrame, daily: pl.DataFrame, starting_cash: float) -> 
     equity = daily["equity_usd"].to_numpy()
     changes = np.diff(equity, prepend=starting_cash)
     pnl = trades["pnl_usd"].to_numpy()
-    wins, losses = float(pnl[pnl > 0].sum()), float(pnl[pnl < 0].sum())
+    wins = pnl > 0
+    closed = TradeSums(len(pnl), int(wins.sum()), float(pnl[wins].sum()), float(pnl[pnl < 0].sum()), float(pnl.sum()))
     days = len(daily)
-    net = float(pnl.sum())
+    net = closed.total_usd
     growth = 1.0 + net / starting_cash
-    cagr = growth ** (DAYS_PER_YEAR / days) - 1.0 if days and growth > 0 else math.nan
+    cagr = growth ** (YEAR_DAYS / days) - 1.0 if days and growth > 0 else math.nan
     drawdown, drawdown_days = max_drawdown(np.concatenate(([starting_cash], equity)))
-    volatility = float(np.std(changes, ddof=1)) / starting_cash * math.sqrt(DAYS_PER_YEAR) if days > 1 else math.nan
+    volatility = float(np.std(changes, ddof=1)) / starting_cash * YEAR if days > 1 else math.nan
     return {
         "net_pnl_usd": net,
         "trades": len(trades),
@@ -86,9 +85,9 @@ def measure(trades: pl.DataFrame, daily: pl.DataFrame, starting_cash: float) -> 
         "max_drawdown_usd": drawdown,
         "max_drawdown_days": drawdown_days,
         "calmar": cagr / (drawdown / starting_cash) if drawdown > 0 else math.nan,
-        "profit_factor": wins / -losses if losses < 0 else math.nan,
-        "win_rate": float((pnl > 0).mean()) if len(pnl) else math.nan,
-        "expectancy_usd": float(pnl.mean()) if len(pnl) else math.nan,
+        "profit_factor": closed.profit_factor,
+        "win_rate": closed.win_rate,
+        "expectancy_usd": closed.expectancy_usd,
         "costs_usd": float(trades["costs_usd"].sum()),
         "exposure": exposure(trades, daily),
         "turnover_contracts_per_day": 2.0 * float(trades["quantity"].sum()) / days if days else math.nan,
@@ -114,26 +113,25 @@ def exposure(trades: pl.DataFrame, daily: pl.DataFrame) -> float:
     return float(np.maximum(exits - np.maximum(entries, before), 0).sum()) / total_ns
 
 
+def _changes(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
+    """`daily` with its year and the P&L of each trade date."""
+    equity = pl.col("equity_usd")
+    return daily.with_columns(
+        (equity - equity.shift(1, fill_value=starting_cash)).alias("pnl_usd"),
+        pl.col("trade_date").dt.year().alias("year"),
+    )
+
+
 def by_period(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
     """P&L per year and month, USD, from equity at the end of each trade date."""
-    changed = daily.with_columns(
-        (pl.col("equity_usd") - pl.col("equity_usd").shift(1, fill_value=starting_cash)).alias("pnl_usd")
-    )
-    return (
-        changed.group_by(pl.col("trade_date").dt.year().alias("year"), pl.col("trade_date").dt.month().alias("month"))
-        .agg(pl.col("pnl_usd").sum())
-        .sort("year", "month")
-    )
+    month = pl.col("trade_date").dt.month().alias("month")
+    return _changes(daily, starting_cash).group_by("year", month).agg(pl.col("pnl_usd").sum()).sort("year", "month")
 
 
 def by_year(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
     """P&L, Sharpe and max drawdown per year; the drawdown is measured from that year's own running maximum."""
-    changed = daily.with_columns(
-        (pl.col("equity_usd") - pl.col("equity_usd").shift(1, fill_value=starting_cash)).alias("pnl_usd"),
-        pl.col("trade_date").dt.year().alias("year"),
-    )
     rows = []
-    for (year,), part in changed.group_by("year", maintain_order=True):
+    for (year,), part in _changes(daily, starting_cash).group_by("year", maintain_order=True):
         pnl = part["pnl_usd"].to_numpy()
         curve = np.concatenate(([0.0], np.cumsum(pnl)))
         rows.append((year, len(part), float(pnl.sum()), sharpe(pnl), max_drawdown(curve)[0]))
@@ -147,20 +145,29 @@ def by_year(daily: pl.DataFrame, starting_cash: float) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def by_instrument(trades: pl.DataFrame) -> pl.DataFrame:
-    """Trades, P&L and their measures per instrument; a profit factor without a loss is null."""
+def by_instrument(trades: pl.DataFrame) -> list[dict[str, Any]]:
+    """Trades, P&L and their measures per instrument; a profit factor without a loss is None."""
     pnl = pl.col("pnl_usd")
-    return (
-        trades.group_by("symbol")
-        .agg(
-            pl.len().alias("trades"),
-            pnl.sum().alias("pnl_usd"),
-            (pnl > 0).mean().alias("win_rate"),
-            pl.when((pnl < 0).any())
-            .then(pnl.filter(pnl > 0).sum() / -pnl.filter(pnl < 0).sum())
-            .alias("profit_factor"),
-            pnl.mean().alias("expectancy_usd"),
-            pl.col("bars_held").mean().alias("average_bars_held"),
-        )
-        .sort("symbol")
+    columns = (
+        pl.len(),
+        (pnl > 0).sum().alias("winners"),
+        pnl.filter(pnl > 0).sum().alias("won"),
+        pnl.filter(pnl < 0).sum().alias("lost"),
+        pnl.sum(),
+        pl.col("bars_held").mean(),
     )
+    rows = []
+    for symbol, *numbers, held in trades.group_by("symbol").agg(columns).sort("symbol").iter_rows():
+        closed = TradeSums(*numbers)
+        rows.append(
+            {
+                "symbol": symbol,
+                "trades": closed.trades,
+                "pnl_usd": closed.total_usd,
+                "win_rate": closed.win_rate,
+                "profit_factor": closed.profit_factor if closed.lost_usd < 0 else None,
+                "expectancy_usd": closed.expectancy_usd,
+                "average_bars_held": held,
+            }
+        )
+    return rows

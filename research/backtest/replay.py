@@ -68,7 +68,7 @@ class Replayed(msgspec.Struct, frozen=True):
 
     @property
     def is_equal(self) -> bool:
-        """Whether the live run came out again, exactly."""
+        """The live run came out again, exactly."""
         return not self.differences and self.is_same_book is not False
 
     def as_dict(self) -> dict[str, Any]:

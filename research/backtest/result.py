@@ -1,4 +1,4 @@
-"""What a backtest gives: trades, equity, summary and the files they are written to."""
+"""Outcome of a backtest: trades, equity, summary and the files they are written to."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import polars as pl
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One run. trades and equity as written to disk; daily: equity at the end of each trade date.
+    """Run of a backtest. trades and equity as written to disk; daily: equity at the end of each trade date.
 
     digest: one number for every decision of the run, 16 hex digits
     """

@@ -35,7 +35,7 @@ class Walk:
         return sum(self.scan.step(records, end_ns) for records, end_ns in self._ahead(until_ns))
 
     def marks(self, until_ns: int) -> Iterator[Decisions]:
-        """What every mark decides, minute by minute."""
+        """Decisions of every mark, minute by minute."""
         for records, end_ns in self._ahead(until_ns):
             yield from self.scan.marks_of(records, end_ns)
 
@@ -51,7 +51,7 @@ class Walk:
 
 
 def history_bars(engine: Engine) -> tuple[int, ...]:
-    """How many 1min, hourly and daily bars a worker warms up with; 0 where nothing reads them."""
+    """Numbers of 1min, hourly and daily bars a worker warms up with; 0 where nothing reads them."""
     return tuple(engine.warm_up_bars(timeframe) for timeframe in range(len(TIMEFRAMES)))
 
 
@@ -138,7 +138,7 @@ def _spans(records: Records) -> Records:
 
 
 def _grouped(records: Records, opens: I64, closes: I64) -> Records:
-    """One SPAN per distinct open."""
+    """A SPAN per distinct open."""
     if not len(records):
         return np.zeros(0, dtypes.SPAN)
     first = np.flatnonzero(np.concatenate(([True], opens[1:] != opens[:-1])))

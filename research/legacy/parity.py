@@ -57,7 +57,7 @@ def recorded(folder: Path) -> dict[tuple[str, str], list[ListedTrade]]:
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One list: how many trades were recorded, and how ours differ. same: up to PRICE_TOLERANCE in prices."""
+    """Outcome of a list: trades recorded, and how ours differ. same: up to PRICE_TOLERANCE in prices."""
 
     expected: int
     equal: int
@@ -174,7 +174,7 @@ class Report:
             print(text)
 
     def trades(self) -> int:
-        """How many lists differ."""
+        """Number of lists that differ."""
         self._say(f"{'list':<24}{'symbol':<8}" + "".join(f"{name:>9}" for name in COUNTS))
         differing = 0
         for (name, symbol), expected in self._lists.items():

@@ -43,7 +43,7 @@ Span = tuple[int, int]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One instrument in one window: trades and USD after costs under v1 and under the default profile.
+    """Row of an instrument in a window: trades and USD after costs under v1 and under the default profile.
 
     matched:     trades both have; matched_usd: what they made under v1 and under the default
     window:      first and last UTC date, empty for all there is
@@ -73,7 +73,7 @@ def match(old: pl.DataFrame, new: pl.DataFrame, within_ns: int = HOUR_NS) -> lis
 
 
 def compare(symbol: str, window: Span, trades: dict[str, pl.DataFrame]) -> Row:
-    """One row. trades: by profile, of one instrument."""
+    """Row of an instrument. trades: by profile."""
     begin_ns, end_ns = window
     entered = pl.col("entry_ts").dt.timestamp("ns")
     old, new = (trades[name].filter(entered.is_between(begin_ns, end_ns)).sort("entry_ts") for name in PROFILES)
@@ -92,7 +92,7 @@ def compare(symbol: str, window: Span, trades: dict[str, pl.DataFrame]) -> Row:
 
 
 def is_parity(data: Path) -> bool:
-    """Whether a folder is laid out like the recorded set."""
+    """A folder is laid out like the recorded set."""
     return all((data / name).is_file() for name in _PARITY)
 
 

@@ -32,7 +32,7 @@ from research.history.history import History
 from research.optimize import result_file as searchfile
 from research.optimize.result_file import Found
 from research.optimize.slots import admitted_usd
-from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
+from research.optimize.trials import Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney.config.settings import StrategyConfig
@@ -40,6 +40,7 @@ from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.format import iso
 from rooney.kernels.array_types import F64, I64, Booleans, Records
+from rooney.performance.measures import YEAR
 
 FORMAT = 1
 ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"

@@ -30,7 +30,7 @@ import optuna
 from research.optimize import result_file as searchfile
 from research.optimize import study
 from research.optimize.result_file import Found
-from research.optimize.trials import YEAR, Folds, Runs, curve, date_of, per_year
+from research.optimize.trials import Folds, Runs, curve, date_of, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney.config.settings import StrategyConfig
@@ -39,6 +39,7 @@ from rooney.engine.build import build_engine
 from rooney.errors import ConfigError, StrategyError
 from rooney.format import iso
 from rooney.kernels.array_types import F64, Records
+from rooney.performance.measures import YEAR
 from rooney.strategy.loader import load
 
 FORMAT = 1

@@ -8,11 +8,10 @@ import msgspec
 import numpy as np
 
 from research.backtest.backtest import Scan
-from research.backtest.metrics import DAYS_PER_YEAR
+from research.backtest.metrics import sharpe
 from research.history.history import History
 from research.models.dataset import unlimited
 from research.validation import cpcv
-from research.validation import sharpe as selection
 from research.validation.daily_pnl import days_of
 from rooney.config.settings import StrategyConfig
 from rooney.config.validation import Scalar
@@ -20,7 +19,6 @@ from rooney.engine.build import build_engine, open_lengths
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64, Records
 
-YEAR = DAYS_PER_YEAR**0.5
 _LEAST_DATES = 40
 _POINTS = 600  # of a curve that is shown
 _KEPT_BARS = 4_000_000  # a history up to so long stays in memory between runs
@@ -98,7 +96,7 @@ class Runs:
 
 def per_year(daily: F64) -> float | None:
     """Sharpe ratio of daily P&L, annualised; None where there is none."""
-    ratio = selection.sharpe(daily) * YEAR
+    ratio = sharpe(daily)
     return None if math.isnan(ratio) else ratio
 
 

@@ -1,4 +1,4 @@
-"""How much of a best result is luck: probabilistic and deflated Sharpe ratio, probability of backtest overfitting.
+"""Luck in a best result: probabilistic and deflated Sharpe ratio, probability of backtest overfitting.
 
 Sharpe ratios here are per period, not annualised: mean / sample standard deviation.
 
@@ -19,6 +19,7 @@ from statistics import NormalDist
 import numpy as np
 
 from rooney.kernels.array_types import F64
+from rooney.performance.measures import sharpe_ratio
 
 _NORMAL = NormalDist()
 _EULER = 0.5772156649015329
@@ -28,8 +29,7 @@ def sharpe(returns: F64) -> float:
     """Per period; NaN for fewer than two periods or no variation."""
     if len(returns) < 2:
         return math.nan
-    deviation = float(np.std(returns, ddof=1))
-    return float(np.mean(returns)) / deviation if deviation > 0 else math.nan
+    return sharpe_ratio(float(np.mean(returns)), float(np.std(returns, ddof=1)))
 
 
 def probabilistic_sharpe(returns: F64, against: float = 0.0) -> float:

@@ -89,13 +89,7 @@ def _gained(part: dict[str, Any]) -> list[tuple[int, float]]:
 
 def _combined(days: dict[date, float]) -> dict[str, float]:
     """Sharpe and largest drawdown of all strategies together, by trade dates."""
-    total = best = deepest = 0.0
-    for _, usd in sorted(days.items()):
-        total += usd
-        best = max(best, total)
-        deepest = max(deepest, best - total)
-    return {
-        "total_usd": total,
-        "max_drawdown_usd": deepest,
-        "sharpe": measures.sharpe([usd for _, usd in sorted(days.items())]),
-    }
+    usd = [days[day] for day in sorted(days)]
+    depths = measures.falls(usd) or [(0.0, 0.0)]
+    deepest = max(fall for _, fall in depths)
+    return {"total_usd": depths[-1][0], "max_drawdown_usd": deepest, "sharpe": measures.sharpe(usd)}

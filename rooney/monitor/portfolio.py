@@ -21,7 +21,7 @@ from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.sessions import trade_date
 from rooney.monitor.system import System
-from rooney.performance.measures import daily, sharpe
+from rooney.performance.measures import daily, falls, sharpe
 
 PARTICIPATION_LIMIT = 0.01
 MIN_FILLS = 10
@@ -100,17 +100,14 @@ def capacities(system: System) -> list[Capacity]:
 def combine(snapshots: Sequence[Snapshot], days: Sequence[Mapping[date, float]]) -> Combined:
     """days: daily P&L of each snapshot's strategy."""
     summed = list(sum_days(days).values())
-    total = best = worst = 0.0
-    for usd in summed:
-        total += usd
-        best = max(best, total)
-        worst = max(worst, best - total)
+    depths = falls(summed) or [(0.0, 0.0)]
+    (total, drawdown), worst = depths[-1], max(fall for _, fall in depths)
     spans = [(t.entry_ts, t.exit_ts) for one in snapshots for t in one.trades]
     end_ns = max((one.ts_mark for one in snapshots), default=0)
     spans += [(held.entry_ts, end_ns) for one in snapshots for held in one.open]
     mean, most, share = exposure(spans)
     now = sum(len(one.open) for one in snapshots)
-    return Combined(len(summed), total, sharpe(summed), worst, best - total, now, mean, most, share)
+    return Combined(len(summed), total, sharpe(summed), worst, drawdown, now, mean, most, share)
 
 
 def exposure(spans: Sequence[tuple[int, int]]) -> tuple[float, int, float]:

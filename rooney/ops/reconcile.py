@@ -54,13 +54,13 @@ class Pair(msgspec.Struct, frozen=True):
 
     @property
     def gain_usd(self) -> float:
-        """How much better than assumed it was."""
+        """Gain against the assumed fill, USD."""
         one = self.assumed
         return one.side * (one.price - self.price) * one.quantity * PRODUCTS[one.contract.root].point_value
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What matches and what does not.
+    """Matches of a ledger with executions, and what is left on either side.
 
     through_ns: assumed fills up to here were replaced by an earlier run
     net:        contract → (contracts the ledger believes open, contracts the executions add up to), where they differ
@@ -80,7 +80,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def cash_usd(self) -> float:
-        """What the cash has to be corrected by."""
+        """Correction of the cash, USD."""
         return round(sum(pair.gain_usd for pair in self.fresh), 2)
 
     @property
@@ -91,7 +91,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing is left to do or to look at."""
+        """Nothing is left to do or to look at."""
         return not (self.only_ledger or self.only_broker or self.net or self.entries or self.cash_usd)
 
     @property
@@ -142,7 +142,7 @@ def compare(snapshot: Snapshot, fills: Sequence[Fill], through_ns: int = 0) -> C
 
 
 def _is_near(assumed: Assumed, fill: Fill) -> bool:
-    """Whether an execution can be of an assumed fill: of its contract and side, near its time."""
+    """An execution can be of an assumed fill: its contract and side, near its time."""
     is_near = assumed.ts_ns - BEFORE_NS <= fill.ts_ns <= assumed.ts_ns + AFTER_NS
     return is_near and (fill.contract, fill.side) == (assumed.contract, assumed.side)
 
@@ -174,7 +174,7 @@ def through(reasons: Iterable[str]) -> int:
 
 
 def commands(comparison: Comparison, who: str, reason: str, ts_ns: int) -> list[Command]:
-    """What replaces the assumed fills by the real ones. ts_ns: of the first; each has its own."""
+    """Commands that replace the assumed fills by the real ones. ts_ns: of the first; each has its own."""
     found = []
     if comparison.fresh:
         last_ns = max(pair.assumed.ts_ns for pair in comparison.fresh)

@@ -24,7 +24,7 @@ _TOP_OF_HOUR_NS, _SHORT_NS = 5 * MINUTE_NS, 10 * MINUTE_NS
 
 
 class Cause(enum.StrEnum):
-    """Why a trade is not the same."""
+    """Reason why a trade is not the same."""
 
     MISSING_BAR = "missing bar"
     VETO = "veto"
@@ -102,8 +102,10 @@ class Scene:
             text = f"{name} was {_side(held)} since {_utc(held.entry_ts)}: see the difference of that trade"
             return Cause.FOLLOWS, text
         decided = {
-            one.ts_mark: one
-            for one in lacks.witness.decisions(trade.symbol, near[1] - 2 * self._apart_ns, near[2] + 2 * self._apart_ns)
+            decision.ts_mark: decision
+            for decision in lacks.witness.decisions(
+                trade.symbol, near[1] - 2 * self._apart_ns, near[2] + 2 * self._apart_ns
+            )
         }
         if mark in decided:
             return self._refused(name, decided[mark], has, trade)
@@ -124,7 +126,8 @@ class Scene:
             score = f", score {decision.score:.4f}" if not math.isnan(decision.score) else ""
             return cause, f"{name} at {at}: {reason.replace('_', ' ')}{score}"
         theirs = {
-            one.ts_mark: one for one in has.witness.decisions(trade.symbol, decision.ts_mark - 1, decision.ts_mark)
+            known.ts_mark: known
+            for known in has.witness.decisions(trade.symbol, decision.ts_mark - 1, decision.ts_mark)
         }
         other = theirs.get(decision.ts_mark)
         parted = _parted(other.features, decision.features) if other is not None else ""
@@ -135,17 +138,17 @@ class Scene:
         return Cause.UNEXPLAINED, f"{name} at {at}: {reason.replace('_', ' ')} on the same numbers"
 
     def _held(self, run: Run, trade: Trade) -> Trade | None:
-        """What a run held in the symbol when the other entered, begun more than a bar before."""
-        for one in run.trades:
-            begun = one.entry_ts < trade.entry_ts - self._apart_ns
-            if one.symbol == trade.symbol and begun and one.exit_ts > trade.entry_ts:
-                return one
+        """Trade a run held in the symbol when the other entered, begun more than a bar before."""
+        for held in run.trades:
+            begun = held.entry_ts < trade.entry_ts - self._apart_ns
+            if held.symbol == trade.symbol and begun and held.exit_ts > trade.entry_ts:
+                return held
         return None
 
     def _mark(self, run: Run, trade: Trade) -> int:
         """End of the bar that decided an entry: by the run's own word, else the last full bar before the fill."""
         before = run.witness.decisions(trade.symbol, trade.entry_ts - 3 * self._apart_ns, trade.entry_ts + MINUTE_NS)
-        entries = [one.ts_mark for one in before if one.reason.startswith("enter")]
+        entries = [decision.ts_mark for decision in before if decision.reason.startswith("enter")]
         return entries[-1] if entries else trade.entry_ts - trade.entry_ts % self._apart_ns
 
     # ── both sides ──
@@ -201,12 +204,13 @@ class Scene:
         """End of a bar before `ts_ns` that the other run decided at and this one did not; 0 if none is known."""
         mark = ts_ns - ts_ns % self._apart_ns
         decided = {
-            one.ts_mark for one in run.witness.decisions(symbol, mark - 4 * self._apart_ns, mark + 4 * self._apart_ns)
+            decision.ts_mark
+            for decision in run.witness.decisions(symbol, mark - 4 * self._apart_ns, mark + 4 * self._apart_ns)
         }
         other = self._a if run is self._b else self._b
         # A stop is judged between bars, so an exit is no sign of one.
         near = other.witness.decisions(symbol, mark - 2 * self._apart_ns, mark + self._apart_ns)
-        theirs = {one.ts_mark for one in near if one.reason != "exit"}
+        theirs = {decision.ts_mark for decision in near if decision.reason != "exit"}
         lacking = sorted(theirs - decided) if decided else []
         return lacking[-1] if lacking else 0
 
@@ -229,7 +233,7 @@ class Scene:
 
 
 def _old_defect(run: Run, trade: Trade) -> str:
-    """Which known defect of the old live system made a trade nobody else has; empty if none shows. Its §6.7."""
+    """Known defect of the old live system that made a trade nobody else has; empty if none shows. Its §6.7."""
     if isinstance(trade, OldTrade) and trade.written_ts - trade.exit_ts > _LATE_NS:
         return "F: written long after its time: a session replayed after a restart was taken for live"
     early = trade.entry_ts % HOUR_NS <= _TOP_OF_HOUR_NS
@@ -242,7 +246,7 @@ def _old_defect(run: Run, trade: Trade) -> str:
 
 
 def _old_shift(old: Trade, other: Trade) -> str:
-    """Which of them moved a trade both have; empty if none shows."""
+    """Known defect that moved a trade both have; empty if none shows."""
     late_ns = old.entry_ts - other.entry_ts
     if HOUR_NS - _TOP_OF_HOUR_NS <= late_ns <= HOUR_NS + _TOP_OF_HOUR_NS:
         return "D: its order left an hour late, once the next hour was complete"
@@ -252,7 +256,7 @@ def _old_shift(old: Trade, other: Trade) -> str:
 
 
 def _lost(order: Order) -> Cause | None:
-    """What kept an entry from becoming a position."""
+    """Reason that kept an entry from becoming a position; None where nothing did."""
     if order.state in _STATES:
         return _STATES[order.state]
     if order.state is State.RESOLVED and any(step.state is State.UNCONFIRMED for step in order.events):
@@ -261,7 +265,7 @@ def _lost(order: Order) -> Cause | None:
 
 
 def _troubled(order: Order) -> Cause | None:
-    """What went wrong on an order's way, whatever became of it."""
+    """Trouble on an order's way, whatever became of it; None without any."""
     return next((_STATES[step.state] for step in order.events if step.state in _STATES), None)
 
 

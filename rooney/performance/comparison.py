@@ -6,9 +6,9 @@ each difference has a cause (`rooney.performance.causes`).
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -19,7 +19,7 @@ from rooney.market.sessions import HOUR_NS
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import PNL_FLOOR_USD, Difference, Scene
 from rooney.performance.matching import nearest_pairs
-from rooney.performance.runs import BAR_NS, Kind, Run, within
+from rooney.performance.runs import BAR_NS, Kind, Run, daily, within
 from rooney.performance.verdict import Comparison, Day, Slip, Verdict, verdict
 
 PNL_TOLERANCE = 0.02
@@ -35,7 +35,7 @@ def compare_all(
     bar: str | None,
     kind: str = "compare",
 ) -> Verdict:
-    """Every other run against the first one, over the time all cover. Raises ConfigError if there is none.
+    """Verdict on every other run against the first, over the time all cover. Raises ConfigError if there is none.
 
     start, end: narrow that time, or widen it for a run that only tells its trades (the old system's)
     """
@@ -51,29 +51,29 @@ def compare_all(
         raise ConfigError(f"compare: the runs have no time in common: {spans}; nothing was compared")
     runs = level(_named_apart(runs))
     apart_ns = BAR_NS[bar] if bar else bar_ns(*runs)
-    found = [compare(runs[0], other, begin_ns, end_ns, apart_ns) for other in runs[1:]]
-    return verdict(_name(runs), kind, ts_ns, limit, runs, found)
+    comparisons = [compare(runs[0], other, begin_ns, end_ns, apart_ns) for other in runs[1:]]
+    return verdict(_name(runs), kind, ts_ns, limit, runs, comparisons)
 
 
 def _named_apart(runs: Sequence[Run]) -> list[Run]:
     """Labels that differ: two folders may have one name."""
     seen: dict[str, int] = {}
-    found = []
+    labelled = []
     for run in runs:
         seen[run.label] = seen.get(run.label, 0) + 1
         label = run.label if seen[run.label] == 1 else f"{run.label} ({seen[run.label]})"
-        found.append(msgspec.structs.replace(run, label=label))
-    return found
+        labelled.append(msgspec.structs.replace(run, label=label))
+    return labelled
 
 
 def _name(runs: Sequence[Run]) -> str:
-    """Whose comparison it is: the first ledger's, else the first run's."""
+    """Name of a comparison: the first ledger's, else the first run's."""
     ledgers = [run.label for run in runs if run.kind is Kind.LEDGER]
     return (ledgers or [runs[0].label])[0].replace("/", "_")
 
 
 def bar_ns(*runs: Run) -> int:
-    """One bar: the longest of the runs' timeframes, an hour where none is known."""
+    """Length of a bar: the longest of the runs' timeframes, an hour where none is known."""
     return max((BAR_NS[run.timeframe] for run in runs if run.timeframe), default=HOUR_NS)
 
 
@@ -100,10 +100,10 @@ def compare(a: Run, b: Run, begin_ns: int, end_ns: int, apart_ns: int) -> Compar
     inside = [(x, y) for x, y in pairs if id(x) in inside_a or id(y) in inside_b]
     paired_a, paired_b = {id(x) for x, _ in pairs}, {id(y) for _, y in pairs}
     scene = Scene(a, b, apart_ns)
-    found = [scene.pair(x, y) for x, y in inside if not _is_equal(x, y)]
-    found += [scene.single(a, b, trade) for trade in ours if id(trade) not in paired_a]
-    found += [scene.single(b, a, trade) for trade in theirs if id(trade) not in paired_b]
-    found.sort(key=lambda one: (one.entry_ts, one.symbol, one.only))
+    differences = [scene.pair(x, y) for x, y in inside if not _is_equal(x, y)]
+    differences += [scene.single(a, b, trade) for trade in ours if id(trade) not in paired_a]
+    differences += [scene.single(b, a, trade) for trade in theirs if id(trade) not in paired_b]
+    differences.sort(key=lambda difference: (difference.entry_ts, difference.symbol, difference.only))
     n_a = sum(id(t) not in paired_a for t in ours) + len(inside)
     n_b = sum(id(t) not in paired_b for t in theirs) + len(inside)
     return Comparison(
@@ -120,8 +120,8 @@ def compare(a: Run, b: Run, begin_ns: int, end_ns: int, apart_ns: int) -> Compar
         pnl_a_usd=sum(trade.pnl_usd for trade in ours),
         pnl_b_usd=sum(trade.pnl_usd for trade in theirs),
         gross_usd=sum(abs(trade.pnl_usd) for trade in ours),
-        differences=tuple(found),
-        days=_days(ours, theirs, found, begin_ns, end_ns),
+        differences=tuple(differences),
+        days=_days(ours, theirs, differences, begin_ns, end_ns),
         slips=_slips(inside),
     )
 
@@ -153,25 +153,14 @@ def _is_identical(a: Trade, b: Trade) -> bool:
 
 
 def _days(
-    a: Iterable[Trade], b: Iterable[Trade], found: Iterable[Difference], begin_ns: int, end_ns: int
+    a: Iterable[Trade], b: Iterable[Trade], differences: Iterable[Difference], begin_ns: int, end_ns: int
 ) -> tuple[Day, ...]:
-    rows: dict[date, list[float]] = {}
-    if end_ns > begin_ns:
-        day, last = sessions.trade_date(begin_ns), sessions.trade_date(end_ns - 1)
-        while day <= last:
-            rows[day] = [0, 0, 0.0, 0.0, 0]
-            day = sessions.next_trade_date(day)
-
-    def row(ts_ns: int) -> list[float]:
-        return rows.setdefault(sessions.trade_date(ts_ns), [0, 0, 0.0, 0.0, 0])
-
-    for k, trades in enumerate((a, b)):
-        for trade in trades:
-            row(trade.exit_ts)[k] += 1
-            row(trade.exit_ts)[2 + k] += trade.pnl_usd
-    for one in found:
-        row(one.exit_ts)[4] += 1
-    return tuple(Day(day, int(v[0]), int(v[1]), v[2], v[3], int(v[4])) for day, v in sorted(rows.items()))
+    usd_a, usd_b = (daily(trades, begin_ns, end_ns) for trades in (a, b))
+    n_a, n_b, off = (Counter(sessions.trade_date(row.exit_ts) for row in rows) for rows in (a, b, differences))
+    return tuple(
+        Day(day, n_a[day], n_b[day], usd_a.get(day, 0.0), usd_b.get(day, 0.0), off[day])
+        for day in sorted({*usd_a, *usd_b, *off})
+    )
 
 
 def _slips(pairs: Sequence[tuple[Trade, Trade]]) -> tuple[Slip, ...]:
@@ -179,13 +168,13 @@ def _slips(pairs: Sequence[tuple[Trade, Trade]]) -> tuple[Slip, ...]:
     for pair in pairs:
         if not math.isnan(pair[0].tick):
             by_symbol[pair[0].symbol].append(pair)
-    found = []
+    slips = []
     for symbol, rows in sorted(by_symbol.items()):
         entries = [a.side * (b.entry_price - a.entry_price) / a.tick for a, b in rows]
         exits = [a.side * (a.exit_price - b.exit_price) / a.tick for a, b in rows]
         late_s = [(b.entry_ts - a.entry_ts) / 1e9 for a, b in rows]
         n = len(rows)
-        found.append(
+        slips.append(
             Slip(symbol, n, sum(entries) / n, sum(exits) / n, max((*entries, *exits), key=abs), sum(late_s) / n)
         )
-    return tuple(found)
+    return tuple(slips)

@@ -16,9 +16,12 @@ import enum
 import math
 import random
 from collections.abc import Sequence
+from itertools import accumulate
 from statistics import fmean, stdev
 
 import msgspec
+
+from rooney.performance.measures import falls, sums
 
 WINDOW, AT_LEAST = 50, 20
 DRAWN = 1_000
@@ -27,7 +30,7 @@ _AMBER_Z, _RED_Z = -1.5, -2.5
 
 
 class Light(enum.IntEnum):
-    """How it stands."""
+    """State of a strategy against its expectation."""
 
     GREEN = 0
     AMBER = 1
@@ -35,7 +38,7 @@ class Light(enum.IntEnum):
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What a backtest promises of a strategy.
+    """Promise of a backtest about a strategy.
 
     source:   the backtest's folder; ts_ns: when this was taken from it
     drawdown: (95th, 99th percentile of the largest fall, USD) in windows of 20, 21 … 50 trades
@@ -70,28 +73,21 @@ def expect(strategy: str, source: str, ts_ns: int, pnl_usd: Sequence[float], see
     if len(pnl_usd) < MIN_EXPECTED:
         return None
     draw = random.Random(seed)
-    falls: list[list[float]] = [[] for _ in range(WINDOW + 1)]
+    drawn: list[list[float]] = [[] for _ in range(WINDOW + 1)]
     for _ in range(DRAWN):
         for n, fall in enumerate(_falls(draw.choices(pnl_usd, k=WINDOW)), 1):
-            falls[n].append(fall)
+            drawn[n].append(fall)
     bands = []
-    for found in falls[AT_LEAST:]:
-        found.sort()
-        bands.append((found[math.ceil(0.95 * DRAWN) - 1], found[math.ceil(0.99 * DRAWN) - 1]))
-    wins = sum(usd > 0 for usd in pnl_usd) / len(pnl_usd)
+    for worst in drawn[AT_LEAST:]:
+        worst.sort()
+        bands.append((worst[math.ceil(0.95 * DRAWN) - 1], worst[math.ceil(0.99 * DRAWN) - 1]))
+    wins = sums(pnl_usd).win_rate
     return Expectation(strategy, source, ts_ns, len(pnl_usd), wins, fmean(pnl_usd), stdev(pnl_usd), tuple(bands))
 
 
 def _falls(pnl_usd: Sequence[float]) -> list[float]:
     """Largest fall from the highest sum so far (or 0), after each trade."""
-    total = best = worst = 0.0
-    found = []
-    for usd in pnl_usd:
-        total += usd
-        best = max(best, total)
-        worst = max(worst, best - total)
-        found.append(worst)
-    return found
+    return list(accumulate((fall for _, fall in falls(pnl_usd)), max))
 
 
 def judge(expected: Expectation, pnl_usd: Sequence[float]) -> Health | None:
@@ -100,7 +96,7 @@ def judge(expected: Expectation, pnl_usd: Sequence[float]) -> Health | None:
     n = len(window)
     if n < AT_LEAST:
         return None
-    wins, mean = sum(usd > 0 for usd in window) / n, fmean(window)
+    wins, mean = sums(window).win_rate, fmean(window)
     p = expected.win_rate
     win_z = _z(wins - p, math.sqrt(p * (1.0 - p) / n))
     mean_z = _z(mean - expected.mean_usd, expected.deviation_usd / math.sqrt(n))

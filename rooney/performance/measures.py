@@ -1,4 +1,6 @@
-"""Measures of what a ledger holds. Pure; every number is an estimate, because fills are never reported back.
+"""Measures of trades, each formula once, and of what a ledger holds. Pure.
+
+Of a ledger every number is an estimate, because fills are never reported back.
 
 equity curve   starting cash + P&L of closed trades in the order they closed + the operator's corrections; its last
                point is equity now, open positions marked
@@ -12,7 +14,7 @@ correlation    Pearson's, of the daily P&L of two strategies; not told below 30 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from statistics import fmean, stdev
 
@@ -21,8 +23,10 @@ import msgspec
 from rooney.ledger.records import TradeRow
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
+from rooney.orders.decisions import Trade
 
 SHARPE_DAYS, CORRELATION_DAYS, YEAR_DAYS = 20, 30, 252
+YEAR = math.sqrt(YEAR_DAYS)  # from a Sharpe ratio per trade date to one per year
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -52,49 +56,108 @@ class Measures(msgspec.Struct, frozen=True):
     costs_usd: float
 
 
-def curve(portrait: Snapshot) -> list[Point]:
-    """Oldest first; empty before the first finished minute."""
-    account = portrait.account
-    if account is None:
-        return []
+class TradeSums(msgspec.Struct, frozen=True):
+    """Sums over closed trades, from which their measures follow; NaN where nothing was traded."""
+
+    trades: int
+    winners: int
+    won_usd: float
+    lost_usd: float
+    total_usd: float
+
+    @property
+    def win_rate(self) -> float:
+        """Trades with P&L > 0, of all."""
+        return self.winners / self.trades if self.trades else math.nan
+
+    @property
+    def profit_factor(self) -> float:
+        """Winning trades' P&L to that of the losing ones; NaN without a loss."""
+        return self.won_usd / -self.lost_usd if self.lost_usd < 0 else math.nan
+
+    @property
+    def expectancy_usd(self) -> float:
+        """Mean P&L per trade."""
+        return self.total_usd / self.trades if self.trades else math.nan
+
+
+def sums(pnl_usd: Sequence[float]) -> TradeSums:
+    """Sums over the P&L of trades."""
+    won, lost = sum(usd for usd in pnl_usd if usd > 0), sum(usd for usd in pnl_usd if usd < 0)
+    return TradeSums(len(pnl_usd), sum(usd > 0 for usd in pnl_usd), won, lost, sum(pnl_usd))
+
+
+def falls(changes_usd: Iterable[float]) -> list[tuple[float, float]]:
+    """(sum so far, its fall from the highest before or 0) after each change, USD."""
+    total = best = 0.0
+    found = []
+    for usd in changes_usd:
+        total += usd
+        best = max(best, total)
+        found.append((total, best - total))
+    return found
+
+
+def equity_curve(start_usd: float, begin_ns: int, bookings: Iterable[tuple[int, float]]) -> list[Point]:
+    """Equity at the begin and after each booking (UTC ns, USD), by time."""
     booked: dict[int, float] = {}  # what closes in one minute is one step: its order within it is nobody's loss
-    for ts, usd in (*((trade.exit_ts, trade.pnl_usd) for trade in portrait.trades), *portrait.cash_acts):
+    for ts, usd in bookings:
         booked[ts] = booked.get(ts, 0.0) + usd
-    equity = best = portrait.start_usd
-    begin = min([trade.entry_ts for trade in portrait.trades[:1]] + [portrait.ts_mark])
-    points = [Point(begin, equity, 0.0)]
+    equity = best = start_usd
+    points = [Point(begin_ns, equity, 0.0)]
     for ts, usd in sorted(booked.items()):
         equity += usd
         best = max(best, equity)
         points.append(Point(ts, equity, best - equity))
-    best = max(best, account.equity_usd)
-    points.append(Point(portrait.ts_mark, account.equity_usd, best - account.equity_usd))
     return points
 
 
-def daily(portrait: Snapshot, today: date | None = None) -> dict[date, float]:
-    """Trade date → P&L, from the first trade's on, flat ones included; `today`: the one in progress, marked."""
-    if not portrait.trades and not (today and portrait.account):
-        return {}
+def curve(snapshot: Snapshot) -> list[Point]:
+    """Oldest first; empty before the first finished minute."""
+    account = snapshot.account
+    if account is None:
+        return []
+    begin_ns = min([trade.entry_ts for trade in snapshot.trades[:1]] + [snapshot.ts_mark])
+    bookings = (*((trade.exit_ts, trade.pnl_usd) for trade in snapshot.trades), *snapshot.cash_acts)
+    points = equity_curve(snapshot.start_usd, begin_ns, bookings)
+    best = max(account.equity_usd, *(point.equity_usd for point in points))
+    return [*points, Point(snapshot.ts_mark, account.equity_usd, best - account.equity_usd)]
+
+
+def by_trade_date(trades: Iterable[Trade]) -> dict[date, float]:
+    """Trade date → P&L of the trades closed in it."""
     booked: dict[date, float] = {}
-    for trade in portrait.trades:
+    for trade in trades:
         day = sessions.trade_date(trade.exit_ts)
         booked[day] = booked.get(day, 0.0) + trade.pnl_usd
-    if today is not None and portrait.account is not None:
-        booked[today] = portrait.account.day_usd
-    day, last = min(booked), max(booked)
-    found = {}
-    while day <= last:
-        found[day] = booked.get(day, 0.0)
-        day = sessions.next_trade_date(day)
-    return found
+    return booked
+
+
+def with_flat_days(booked: dict[date, float], first: date, last: date) -> dict[date, float]:
+    """Daily P&L with 0 for each trade date from `first` to `last` in which nothing was booked."""
+    days: dict[date, float] = {}
+    while first <= last:
+        days[first] = 0.0
+        first = sessions.next_trade_date(first)
+    return days | booked
+
+
+def daily(snapshot: Snapshot, today: date | None = None) -> dict[date, float]:
+    """Trade date → P&L, from the first trade's on, flat ones included; `today`: the one in progress, marked."""
+    booked = by_trade_date(snapshot.trades)
+    if today is not None and snapshot.account is not None:
+        booked[today] = snapshot.account.day_usd
+    return with_flat_days(booked, min(booked), max(booked)) if booked else {}
+
+
+def sharpe_ratio(mean: float, deviation: float) -> float:
+    """Sharpe ratio per period, from the moments of what each period made; NaN without variation."""
+    return mean / deviation if deviation > 0 else math.nan
 
 
 def sharpe(days: Sequence[float]) -> float:
     """Annualised; NaN below 20 days or without variation."""
-    if len(days) < SHARPE_DAYS or (deviation := stdev(days)) == 0.0:
-        return math.nan
-    return fmean(days) / deviation * math.sqrt(YEAR_DAYS)
+    return sharpe_ratio(fmean(days), stdev(days)) * YEAR if len(days) >= SHARPE_DAYS else math.nan
 
 
 def correlation(a: Mapping[date, float], b: Mapping[date, float]) -> tuple[float, int]:
@@ -110,22 +173,21 @@ def correlation(a: Mapping[date, float], b: Mapping[date, float]) -> tuple[float
     return sum((x - x0) * (y - y0) for x, y in zip(xs, ys, strict=True)) / math.sqrt(sxx * syy), len(common)
 
 
-def measure(portrait: Snapshot, points: Sequence[Point], days: Mapping[date, float]) -> Measures:
+def measure(snapshot: Snapshot, points: Sequence[Point], days: Mapping[date, float]) -> Measures:
     """All of them. points: its curve; days: its daily P&L."""
-    trades: Sequence[TradeRow] = portrait.trades
-    account = portrait.account
-    pnl = [trade.pnl_usd for trade in trades]
-    wins, losses = sum(usd for usd in pnl if usd > 0), sum(usd for usd in pnl if usd < 0)
-    n = len(pnl)
+    trades: Sequence[TradeRow] = snapshot.trades
+    account = snapshot.account
+    closed = sums([trade.pnl_usd for trade in trades])
+    n = closed.trades
     return Measures(
         trades=n,
-        total_usd=account.equity_usd - portrait.start_usd if account else 0.0,
-        realized_usd=sum(pnl),
+        total_usd=account.equity_usd - snapshot.start_usd if account else 0.0,
+        realized_usd=closed.total_usd,
         open_usd=account.open_usd if account else 0.0,
         day_usd=account.day_usd if account else 0.0,
-        win_rate=sum(usd > 0 for usd in pnl) / n if n else math.nan,
-        profit_factor=wins / -losses if losses < 0 else math.nan,
-        expectancy_usd=sum(pnl) / n if n else math.nan,
+        win_rate=closed.win_rate,
+        profit_factor=closed.profit_factor,
+        expectancy_usd=closed.expectancy_usd,
         sharpe=sharpe(list(days.values())),
         days=len(days),
         max_drawdown_usd=max([account.drawdown_usd if account else 0.0, *(point.drawdown_usd for point in points)]),

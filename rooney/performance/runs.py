@@ -16,7 +16,7 @@ from rooney.market import sessions
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.orders.lifecycle import Order
-from rooney.performance.measures import Point, sharpe
+from rooney.performance.measures import Point, by_trade_date, equity_curve, sharpe, sums, with_flat_days
 
 BAR_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 24 * HOUR_NS}
 
@@ -36,7 +36,7 @@ class OldTrade(Trade, frozen=True):
 
 
 class Assumed(msgspec.Struct, frozen=True):
-    """What a run was made with, as far as it says so.
+    """Assumptions a run was made with, as far as it says so.
 
     symbols: what it trades; slippage_ticks, thresholds: by symbol; fill, stop_fill: words, empty if not said
     """
@@ -51,7 +51,7 @@ class Assumed(msgspec.Struct, frozen=True):
 
 
 class Witness(Protocol):
-    """What a run can be asked about a stretch of time, (begin, end] by marks; empty where it does not know."""
+    """Decisions and orders of a run in a stretch of time, (begin, end] by marks; empty where it does not know."""
 
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
@@ -82,8 +82,9 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run. trades: by exit; begin_ns, end_ns: what it covers, UTC ns; timeframe: of its decisions, or empty.
+    """Run of a strategy.
 
+    trades: by exit; begin_ns, end_ns: what it covers, UTC ns; timeframe: of its decisions, or empty
     start_usd: cash it began with, 0 if not known
     """
 
@@ -125,47 +126,29 @@ def within(run: Run, begin_ns: int, end_ns: int) -> list[Trade]:
 
 def daily(trades: Iterable[Trade], begin_ns: int, end_ns: int) -> dict[date, float]:
     """Trade date → P&L of the trades closed in it, for every trade date of (begin, end], flat ones included."""
-    found: dict[date, float] = {}
     if end_ns <= begin_ns:
-        return found
-    day, last = sessions.trade_date(begin_ns), sessions.trade_date(end_ns - 1)
-    while day <= last:
-        found[day] = 0.0
-        day = sessions.next_trade_date(day)
-    for trade in trades:
-        day = sessions.trade_date(trade.exit_ts)
-        found[day] = found.get(day, 0.0) + trade.pnl_usd
-    return found
+        return {}
+    return with_flat_days(by_trade_date(trades), sessions.trade_date(begin_ns), sessions.trade_date(end_ns - 1))
 
 
 def curve(trades: Sequence[Trade], begin_ns: int, end_ns: int) -> list[Point]:
-    """P&L from zero where trades were closed; what closes in one minute is one step."""
-    booked: dict[int, float] = {}
-    for trade in trades:
-        booked[trade.exit_ts] = booked.get(trade.exit_ts, 0.0) + trade.pnl_usd
-    total = best = 0.0
-    points = [Point(begin_ns, 0.0, 0.0)]
-    for ts, usd in sorted(booked.items()):
-        total += usd
-        best = max(best, total)
-        points.append(Point(ts, total, best - total))
-    points.append(Point(max(end_ns, points[-1].ts), total, best - total))
-    return points
+    """P&L from zero where trades were closed, and at the end."""
+    points = equity_curve(0.0, begin_ns, ((trade.exit_ts, trade.pnl_usd) for trade in trades))
+    return [*points, msgspec.structs.replace(points[-1], ts=max(end_ns, points[-1].ts))]
 
 
 def measure(run: Run, trades: Sequence[Trade], begin_ns: int, end_ns: int) -> Measures:
     """Of those trades of a run that count."""
-    pnl = [trade.pnl_usd for trade in trades]
-    wins, losses = sum(usd for usd in pnl if usd > 0), sum(usd for usd in pnl if usd < 0)
+    closed = sums([trade.pnl_usd for trade in trades])
     days = list(daily(trades, begin_ns, end_ns).values())
-    n = len(pnl)
+    n = closed.trades
     return Measures(
         label=run.label,
         trades=n,
-        pnl_usd=sum(pnl),
-        win_rate=_told(sum(usd > 0 for usd in pnl) / n if n else math.nan),
-        profit_factor=_told(wins / -losses if losses < 0 else math.nan),
-        expectancy_usd=_told(sum(pnl) / n if n else math.nan),
+        pnl_usd=closed.total_usd,
+        win_rate=_told(closed.win_rate),
+        profit_factor=_told(closed.profit_factor),
+        expectancy_usd=_told(closed.expectancy_usd),
         sharpe=_told(sharpe(days)),
         days=len(days),
         max_drawdown_usd=max(point.drawdown_usd for point in curve(trades, begin_ns, end_ns)),

@@ -1,4 +1,4 @@
-"""What `rooney compare` reads: a ledger, a backtest's folder, the old system's trades database or a CSV → a run.
+"""Sources of `rooney compare`: a ledger, a backtest's folder, the old system's trades database or a CSV → a run.
 
 A ledger is asked for decisions and orders only around the trades that differ, so that a year of minutes costs nothing.
 """
@@ -107,7 +107,7 @@ class _LedgerWitness:
 
 
 def of_ledger(path: Path, label: str = "") -> Run:
-    """What a strategy did, by its ledger. Raises LedgerError."""
+    """Run of a strategy by its ledger. Raises LedgerError."""
     portrait = LedgerView(path).look()
     assert portrait is not None, f"{path} is there"
     with opened(path) as db:
@@ -180,7 +180,7 @@ class _TableWitness:
 
 
 def of_backtest(folder: Path) -> Run:
-    """What `rooney backtest NAME --out FOLDER` wrote. Raises ConfigError."""
+    """Run that `rooney backtest NAME --out FOLDER` wrote. Raises ConfigError."""
     rows = _parquet(folder / "trades.parquet")
     named = {"cause": "exit_reason", "score": "ml_score"}
     trades = []

@@ -1,4 +1,4 @@
-"""What `rooney compare --keep` and `rooney audit` leave for those who look: verdicts, and what a backtest promised.
+"""Verdicts and a backtest's promises, left by `rooney compare --keep` and `rooney audit` for those who look.
 
 One directory beside the ledgers; files of one JSON object each, replaced as a whole.
 """
@@ -27,20 +27,20 @@ def expectation_path(state: Path, name: str) -> Path:
     return state / DIRECTORY / f"{name}{_EXPECTATION}"
 
 
-def keep_comparison(state: Path, found: Verdict) -> Path:
-    """Where the dashboard and alerts look. Raises ConfigError if that cannot be written."""
-    path = verdict_path(state, found)
-    _replace(path, msgspec.json.encode(found))
+def keep_comparison(state: Path, verdict: Verdict) -> Path:
+    """File where the dashboard and alerts look. Raises ConfigError if that cannot be written."""
+    path = verdict_path(state, verdict)
+    _replace(path, msgspec.json.encode(verdict))
     return path
 
 
 def keep_expectation(state: Path, name: str, run: Run, ts_ns: int) -> Path | None:
-    """What a backtest promises of a strategy; None if it has too few trades to promise anything. Raises ConfigError."""
-    found = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
-    if found is None:
+    """File with a backtest's promise of a strategy; None if too few trades promise anything. Raises ConfigError."""
+    expectation = expect(name, run.label, ts_ns, [trade.pnl_usd for trade in run.trades])
+    if expectation is None:
         return None
     path = expectation_path(state, name)
-    _replace(path, msgspec.json.encode(found))
+    _replace(path, msgspec.json.encode(expectation))
     return path
 
 
@@ -76,13 +76,13 @@ class KeptView:
             except (OSError, LedgerError) as error:
                 self.troubles[path.name] = str(error)
         self._known = known
-        found = [one for _, one in known.values()]
-        expected = {one.strategy: one for one in found if isinstance(one, Expectation)}
-        return [one for one in found if isinstance(one, Verdict)], expected
+        kept = [value for _, value in known.values()]
+        expected = {value.strategy: value for value in kept if isinstance(value, Expectation)}
+        return [value for value in kept if isinstance(value, Verdict)], expected
 
 
 def read(path: Path) -> Verdict | Expectation:
-    """One file. Raises LedgerError for one that is not what its name says."""
+    """Content of a file. Raises LedgerError if it is not what its name says."""
     kind: type[Verdict] | type[Expectation] = Expectation if path.name.endswith(_EXPECTATION) else Verdict
     try:
         return read_json(path, kind, 64 * MIB, then="it is shown as unknown")

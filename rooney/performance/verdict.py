@@ -1,4 +1,4 @@
-"""What is kept of comparisons, for the dashboard and for alerts. Pure."""
+"""Comparisons and verdicts on them, as they are kept for the dashboard and for alerts. Pure."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,7 +10,7 @@ from rooney.performance.runs import Measures, Run, curve, measure, within
 
 
 class Day(msgspec.Struct, frozen=True):
-    """One trade date by when trades were closed. differences: of trades closed in it, on either side."""
+    """Trade date of a comparison, by when trades were closed. differences: of trades closed in it, on either side."""
 
     day: date
     trades_a: int
@@ -21,12 +21,12 @@ class Day(msgspec.Struct, frozen=True):
 
     @property
     def is_clean(self) -> bool:
-        """Whether it passes."""
+        """No difference in it."""
         return self.differences == 0
 
 
 class Slip(msgspec.Struct, frozen=True):
-    """How much worse b's prices were than a's over the pairs of a symbol, ticks; entry_late_s: b's entry after a's."""
+    """Ticks by which b's prices were worse than a's over the pairs of a symbol; entry_late_s: b's entry after a's."""
 
     symbol: str
     pairs: int
@@ -85,11 +85,11 @@ class Comparison(msgspec.Struct, frozen=True):
     @property
     def unexplained(self) -> int:
         """Differences nothing is known about."""
-        return sum(one.cause is Cause.UNEXPLAINED for one in self.differences)
+        return sum(difference.cause is Cause.UNEXPLAINED for difference in self.differences)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is kept of a comparison, for the dashboard and for alerts: one file per name and kind.
+    """Comparison as it is kept: one file per name and kind.
 
     kind: `compare`, or `audit` for the nightly one; ts_ns: when it was made; runs: measures over the common time
     curves: by run, (UTC ns, P&L since the begin in USD); limit: the discrepancy from which on it wants attention
@@ -110,7 +110,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def is_alarm(self) -> bool:
-        """Whether a person should look."""
+        """A person should look."""
         return bool(self.trouble) or self.discrepancy > self.limit
 
 
@@ -140,7 +140,7 @@ class Audit(msgspec.Struct, frozen=True):
 def verdict(
     name: str, kind: str, ts_ns: int, limit: float, runs: Sequence[Run], comparisons: Sequence[Comparison]
 ) -> Verdict:
-    """What is kept. comparisons: of each other run with the first; points of a curve are thinned for a screen."""
+    """Verdict to keep. comparisons: of each other run with the first; points of a curve are thinned for a screen."""
     begin_ns, end_ns = comparisons[0].begin_ns, comparisons[0].end_ns
     counted = [within(run, begin_ns, end_ns) for run in runs]
     curves = {}
@@ -153,8 +153,8 @@ def verdict(
         kind,
         ts_ns,
         limit,
-        max(one.discrepancy for one in comparisons),
-        min(one.clean_days for one in comparisons),
+        max(comparison.discrepancy for comparison in comparisons),
+        min(comparison.clean_days for comparison in comparisons),
         tuple(comparisons),
         tuple(measure(run, trades, begin_ns, end_ns) for run, trades in zip(runs, counted, strict=True)),
         curves,

@@ -113,7 +113,7 @@ def test_years_are_measured_each_for_itself() -> None:
 
 
 def test_an_instrument_without_a_loss_has_no_profit_factor() -> None:
-    found = metrics.by_instrument(_trades(5.0, 1.0)).to_dicts()[0]
+    found = metrics.by_instrument(_trades(5.0, 1.0))[0]
     assert (found["profit_factor"], found["expectancy_usd"], found["win_rate"]) == (None, 3.0, 1.0)
 
 
