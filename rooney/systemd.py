@@ -88,7 +88,7 @@ class UnitError(RooneyError):
 
 
 def unit_name(strategy: str) -> str:
-    """rooney-worker@ibs.service"""
+    """Unit of a strategy's worker: rooney-worker@ibs.service."""
     return f"rooney-worker@{strategy}.service"
 
 
@@ -210,8 +210,3 @@ def _usage(group: Path) -> Usage | None:
     if not processes:
         return None
     return Usage(group.name, made.st_ino, made.st_ctime_ns, int(cpu.get("usage_usec", 0)) / 1e6, memory, processes)
-
-
-def unit_of(strategy: str) -> str:
-    """Unit of a strategy's worker."""
-    return f"rooney-worker@{strategy}.service"

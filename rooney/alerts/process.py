@@ -16,6 +16,7 @@ from pathlib import Path
 from rooney import log
 from rooney.alerts import outbox as sources
 from rooney.alerts import services
+from rooney.alerts.dead_mans_switch import DeadMansSwitch
 from rooney.alerts.incidents import Message, Steady, compose, is_due, pending
 from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
@@ -40,7 +41,6 @@ BOOK = "book.sqlite"
 TURN_S = 0.5
 LOOK_S = 5.0
 SAMPLE_S = 60.0
-PING_S = 60.0
 FAILING_S = 600.0  # a channel that takes nothing for so long is told by another way
 STOP_S = 5.0
 _LEVELS = {Severity.NOTE: log.NOTICE, Severity.ATTENTION: logging.WARNING, Severity.CRITICAL: logging.CRITICAL}
@@ -96,7 +96,6 @@ class Sender:
     ) -> None:
         self._routes = routes
         self._lacks = lacks
-        self._ping = ping
         self._level = level
         self._looker = looker
         self._bus = bus
@@ -111,9 +110,8 @@ class Sender:
         self._steady = Steady(self._book.seen(), time.time_ns())
         self._signatures: dict[Path, object] = {}
         self._stop = threading.Event()
-        self._next_look = self._next_sample = self._next_ping = 0.0
-        self._pinging = threading.Event()
-        self._ping_said = ""
+        self._next_look = self._next_sample = 0.0
+        self._dead_mans_switch = DeadMansSwitch(ping)
         self._recipients: dict[int, tuple[str, ...]] = {}
 
     def stop(self) -> None:
@@ -152,9 +150,7 @@ class Sender:
         self._collect()
         self._take_answers(now_ns)
         self._tell(now_ns)
-        if mono_s >= self._next_ping:
-            self._next_ping = mono_s + PING_S
-            self._dead_man()
+        self._dead_mans_switch.turn(mono_s)
 
     # ── what there is to tell ──
 
@@ -302,23 +298,6 @@ class Sender:
         self._notifier.status(
             f"{standing} stand, {len(self._book.messages)} messages on their way, {channels}{trouble}"
         )
-
-    def _dead_man(self) -> None:
-        """Whoever is behind the URL misses it when this machine, or this process, is gone."""
-        if self._ping is None or self._pinging.is_set():
-            return
-        self._pinging.set()
-        threading.Thread(target=self._ping_once, args=(self._ping,), name="ping", daemon=True).start()
-
-    def _ping_once(self, url: Secret) -> None:
-        try:
-            why = services.ping(url)
-        finally:
-            self._pinging.clear()
-        if why != self._ping_said:
-            self._ping_said = why
-            level = logging.ERROR if why else log.NOTICE
-            log.event(logger, level, "alert", f"the dead man's ping {why or 'arrives'}")
 
 
 def level_of(name: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from rooney.alerts.incidents import Trouble
-from rooney.alerts.services import SERVICES, Service, check_url
+from rooney.alerts.services import SERVICES, Service, has_apprise
 from rooney.config.loader import Config
 from rooney.errors import ConfigError
 from rooney.secrets import Secret
@@ -61,7 +61,9 @@ def routes(config: Config, credentials: Path | None) -> tuple[Routes, list[str]]
                 url = config.alert_target(scope, service, credentials)
                 if url is None:
                     continue
-                channel = _channel(f"{service} of {scope or 'all'}", service, check_url(path, service, url))
+                if service == "apprise" and not has_apprise():
+                    raise ConfigError(f"{path}: apprise is not installed: install rooney[apprise]; not used")
+                channel = _channel(f"{service} of {scope or 'all'}", service, url)
             except ConfigError as error:
                 lacks.append(str(error))
                 continue

@@ -15,7 +15,6 @@ import msgspec
 import requests
 
 from rooney.alerts.on_failure import body
-from rooney.errors import ConfigError
 from rooney.secrets import Secret
 
 Service = Literal["slack", "discord", "apprise"]
@@ -146,26 +145,3 @@ def _apprise(url: Secret, text: str, tries: int) -> Verdict:
     if one.notify(title=first[:120], body=rest or first, body_format=apprise.NotifyFormat.TEXT):
         return Verdict("taken", pause_s=LEAST_PAUSE_S["apprise"])
     return Verdict("later", "apprise could not deliver it", back_off_s(tries))
-
-
-def check_url(path: str, service: Service, url: Secret) -> Secret:
-    """Refuse what can only be a mistake. Raises ConfigError."""
-    text = url.reveal()
-    if service == "apprise":
-        if not has_apprise():
-            raise ConfigError(f"{path}: apprise is not installed: install rooney[apprise]; not used")
-        return url
-    if not text.startswith(("https://", "http://127.0.0.1:")):
-        raise ConfigError(f"{path}: expected an https:// webhook, got something else; not used")
-    return url
-
-
-def ping(url: Secret) -> str:
-    """The dead man's ping, once: why it did not arrive, or nothing."""
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.get(url.reveal(), timeout=(CONNECT_S, READ_S), allow_redirects=False, stream=True)
-            return "" if answer.status_code < 300 else f"answered {answer.status_code}"
-    except (requests.RequestException, OSError, ValueError) as error:
-        return f"not reached ({type(error).__name__})"

@@ -1,22 +1,21 @@
-"""A broker account is the webhook that reaches it: is the URL sound, and is it used by one strategy only?
+"""Broker accounts, each the webhook that reaches it, and the rule that an account belongs to one strategy only.
 
 Two strategies on one account would close each other's positions, so sharing is refused twice: `shared` compares what
 an operator can see, `AccountLock` is held by every running worker.
 """
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
+from rooney.config.webhooks import account_fault
 from rooney.errors import ConfigError
 from rooney.secrets import Secret
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -29,7 +28,7 @@ class Account(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         """sha256 of the URL: the account's name where the URL must not be seen."""
         parts = urlsplit(self.url.reveal())
-        same = parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower(), path=parts.path.rstrip("/"))
+        same = parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower())
         return hashlib.sha256(same.geturl().encode()).hexdigest()
 
     @property
@@ -44,47 +43,12 @@ def _hint(url: str) -> str:
 
 
 def open_account(path: str, url: Secret) -> Account:
-    """The account behind `url`, which must be https; plain http is for stand-ins on this machine."""
-    reason = _unsound(url.reveal())
-    if reason:
+    """The account behind `url`. Raises ConfigError, which shows no more of it than the hint."""
+    if fault := account_fault(url.reveal()):
         raise ConfigError(
-            f"{path}: the webhook URL {_hint(url.reveal())} cannot be used: {reason}; nothing is sent to it"
+            f"{path}: the webhook URL {_hint(url.reveal())} cannot be used: {fault}; nothing is sent to it"
         )
     return Account(path, url)
-
-
-def _unsound(url: str) -> str:
-    """Why `url` is no webhook, or nothing."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "it contains a space or a character no URL has"
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        loopback = _is_loopback(parts)
-        _ = parts.port  # computed on access: raises for a bad one
-    except ValueError:  # its text would quote the URL
-        return "it is no URL"
-    if parts.scheme not in ("https", "http"):
-        return "it does not begin with https://"
-    if not _HOST.fullmatch(host) and ":" not in host:
-        return "it has no host name"
-    if parts.scheme == "http" and not loopback:
-        return "it begins with http://, which is allowed for this machine only"
-    if "@" in parts.netloc or parts.fragment:
-        return "it has a user name or a # part, which a webhook has not"
-    if not parts.path.strip("/"):
-        return "it ends after the host: the part that names the account is missing"
-    return ""
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, not an address
-        return False
 
 
 def shared(accounts: Mapping[str, Account]) -> list[tuple[str, ...]]:

@@ -21,10 +21,12 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from rooney.config.accounts import open_account, sharing_error
+from rooney.config.webhooks import webhook_fault
 from rooney.errors import ConfigError
 from rooney.files import write_whole
 from rooney.paths import CREDENTIAL_STORE
 from rooney.secrets import Secret
+from rooney.systemd import unit_name
 
 UNITS = Path("/etc/systemd/system")
 DROP_IN = "40-credentials.conf"
@@ -58,7 +60,7 @@ class Item(msgspec.Struct, frozen=True):
         """The unit that loads it."""
         if self.name == "databento_api_key":
             return "rooney-hub.service"
-        return f"rooney-worker@{self.strategy}.service" if self.strategy else "rooney-alert-sender.service"
+        return unit_name(self.strategy) if self.strategy else "rooney-alert-sender.service"
 
 
 class Store:
@@ -149,12 +151,8 @@ class Store:
                 f"{path}: expected one line of text, got {'none' if not text else 'more'}; nothing was changed"
             )
         new = Item(name, False, 0.0)
-        if (
-            name.startswith("alert/")
-            and not name.endswith("apprise")
-            and not text.startswith(("https://", "http://127.0.0.1:"))
-        ):
-            raise ConfigError(f"{path}: expected an https:// URL, got something else; nothing was changed")
+        if name.startswith("alert/") and not name.endswith("apprise") and (fault := webhook_fault(text)):
+            raise ConfigError(f"{path}: the webhook URL cannot be used: {fault}; nothing was changed")
         if not new.strategy:
             return
         account = open_account(path, secret)

@@ -17,6 +17,7 @@ from rooney.config.accounts import Account, open_account
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
 from rooney.config.settings import HubConfig, Instrument, StrategyConfig, WorkerConfig
 from rooney.config.validation import REFUSED, Reader, Tree, join, override, parse_yaml, unknown, wrong
+from rooney.config.webhooks import webhook_fault
 from rooney.errors import BundleError, ConfigError
 from rooney.files import read_text
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Product
@@ -93,6 +94,8 @@ class Config:
         found = read_credential(path, directory, f"alert_{scope}.{key}" if scope else f"alert_{key}")
         if found is None and written is not None:
             found = Secret(expand(path, written.reveal(), self._environ))
+        if found is not None and key != "apprise" and (fault := webhook_fault(found.reveal())):
+            raise ConfigError(f"{path}: the webhook URL cannot be used: {fault}; nothing is sent to it")
         return found
 
     def hub(self, credentials: Path | None = None) -> HubConfig:

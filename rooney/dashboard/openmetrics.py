@@ -12,7 +12,7 @@ from rooney.ledger.latency import BOUNDS_S, Buckets
 from rooney.monitor.market import freshness
 from rooney.monitor.system import Looker, System
 from rooney.orders.intents import State
-from rooney.systemd import unit_of
+from rooney.systemd import unit_name
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _FINAL = (State.ACKNOWLEDGED, State.REFUSED, State.DROPPED, State.UNCONFIRMED, State.RESOLVED)
@@ -177,7 +177,7 @@ def _of_units(system: System, looker: Looker) -> Iterable[_Family]:
     restarts = _Family("restarts", "counter", "Starts of a unit after the first one this process saw.")
     cpu = _Family("unit_cpu_seconds", "counter", "CPU time of a unit's run.")
     memory = _Family("unit_memory_bytes", "gauge", "Memory of a unit, page cache included.")
-    strategies = {unit_of(one.name): one.name for one in system.strategies}
+    strategies = {unit_name(one.name): one.name for one in system.strategies}
     for unit, usage in system.usage.items():
         component = "worker" if unit in strategies else unit.removeprefix("rooney-").removesuffix(".service")
         strategy = strategies.get(unit, "")

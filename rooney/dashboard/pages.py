@@ -38,7 +38,7 @@ from rooney.performance.measures import (
     daily,
     measure,
 )
-from rooney.systemd import unit_of
+from rooney.systemd import unit_name
 
 TRADES_SHOWN, ORDERS_SHOWN = 100, 100
 
@@ -239,7 +239,7 @@ class Pages:
 
     def system_(self, tab: Tab, query: Query, system: System, faces: list["Face"]) -> dict[str, Any]:
         """Units, latencies, Redis, hub."""
-        names = ["rooney-hub.service", *(unit_of(face.one.name) for face in faces), "rooney-dashboard.service"]
+        names = ["rooney-hub.service", *(unit_name(face.one.name) for face in faces), "rooney-dashboard.service"]
         names += [name for name in system.usage if name not in names]
         market = self._looker.market
         hops = [("feed: end of the minute to hub", market.feed), ("publish: hub to Redis", market.publish)]

@@ -13,7 +13,6 @@ import ipaddress
 import json
 import logging
 import queue
-import re
 import socket
 import ssl
 import threading
@@ -28,6 +27,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
+from rooney.config.webhooks import account_fault
 from rooney.errors import ConfigError
 from rooney.format import retry_after_s
 from rooney.orders.intents import Payload, Receipt, State
@@ -45,7 +45,6 @@ _HEADERS = {
     "User-Agent": "rooney",
 }
 _EXPECTED = "expected https://HOST/trading/webhook/UUID/PASSWORD; what came is not shown, it may be the secret"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")  # where http may be used: a stand-in on this machine
 
 # urllib3 writes the path, which is the password, at DEBUG and, for a malformed header, at WARNING. A filter stays where
 # a level would be overruled by the next person who turns debugging on. It has to sit on each logger: a parent's filters
@@ -66,25 +65,20 @@ class TradersPost:
         connect_s: float = CONNECT_S,
         total_s: float = TOTAL_S,
     ) -> None:
-        """Raises ConfigError, without the URL, if `url` is no https webhook (http is for loopback only).
+        """Raises ConfigError, without the URL, if `url` is no webhook of an account.
 
         ca_file: certificates to trust instead of requests' own bundle
         """
-        self._url = url.strip()
-        try:
-            parts = urlsplit(self._url)
-            host, port = parts.hostname or "", parts.port
-            host.encode("idna")
-            # Once, because the same work for each order would be done while the order waits.
+        if fault := account_fault(url):
+            raise ConfigError(f"webhook URL: {fault}; {_EXPECTED}")
+        self._url, parts = url, urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        try:  # once, because the same work for each order would be done while the order waits
             self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
         except ValueError:  # its text would show the URL
             raise ConfigError(f"webhook URL: {_EXPECTED}") from None
-        shape = re.fullmatch(r".*/trading/webhook/([^/]+)/([^/]+)", parts.path)
-        safe = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-        if shape is None or not safe or not host or parts.query or parts.fragment or parts.username is not None:
-            raise ConfigError(f"webhook URL: {_EXPECTED}")
         self._host, self._port = host, port or (443 if parts.scheme == "https" else 80)
-        uuid, password = shape.groups()
+        uuid, password = parts.path.split("/")[-2:]
         self.label = f"…{uuid[-4:]}"
         spellings = {spell(secret) for secret in (uuid, password) for spell in (str, quote, unquote)}
         self._secrets = (self._url, parts.path, *sorted(spellings, key=len, reverse=True))

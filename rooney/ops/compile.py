@@ -15,6 +15,7 @@ from rooney.errors import ConfigError
 from rooney.files import write_whole
 from rooney.kernels import jit
 from rooney.strategy import aot as ahead
+from rooney.systemd import unit_name
 
 UNITS = Path("/etc/systemd/system")
 _VERSIONS = "versions"  # an installation's folder of virtual environments (`rooney.install.layout`)
@@ -96,7 +97,7 @@ def _new(cc: Any, module: Any) -> Any:
 
 def drop_in_path(name: str, units: Path = UNITS) -> Path:
     """The drop-in of a strategy's worker."""
-    return units / f"rooney-worker@{name}.service.d" / ahead.DROP_IN
+    return units / f"{unit_name(name)}.d" / ahead.DROP_IN
 
 
 def enable(name: str, directory: Path, units: Path = UNITS) -> Path:

@@ -16,7 +16,7 @@ from rooney.monitor.market import freshness
 from rooney.monitor.portfolio import capacities, combined
 from rooney.monitor.system import StrategyLook, System
 from rooney.performance.measures import curve, daily, measure
-from rooney.systemd import Usage, unit_of
+from rooney.systemd import Usage, unit_name
 
 _HEAD = ("strategy", "mode", "state", "position", "open", "day", "of limit", "total", "mark", "last decision", "orders")
 _RIGHT = {4, 5, 6, 7}
@@ -146,7 +146,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _unit_names(system: System, units: dict[str, str]) -> list[str]:
-    wanted = ["rooney-hub.service", *(unit_of(one.name) for one in system.strategies if one.is_configured)]
+    wanted = ["rooney-hub.service", *(unit_name(one.name) for one in system.strategies if one.is_configured)]
     return [name for name in wanted if name in units or name in system.usage]
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rooney import log
 from rooney.alerts import incidents as troubles
 from rooney.alerts import services
+from rooney.alerts.dead_mans_switch import ping
 from rooney.alerts.incidents import CALM_NS, HOLD_NS, MAX_CHARS, Steady, Trouble, compose, is_due, pending
 from rooney.alerts.outbox import Posted, post
 from rooney.alerts.routing import routes as configured_routes
@@ -212,7 +213,7 @@ def test_no_url_is_in_a_log_or_an_exception(tmp_path: Path, caplog: pytest.LogCa
     verdict = services.post("slack", configured(url), "text", 0)  # nobody listens there any more
     assert verdict.result == "later" and "s3cret" not in repr(verdict)
     assert "s3cret" not in "".join(log.redact(record.getMessage()) for record in caplog.records)
-    assert "s3cret" not in services.ping(configured(url))
+    assert "s3cret" not in ping(configured(url))
 
 
 def configured(url: str) -> "services.Secret":

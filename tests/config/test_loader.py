@@ -616,7 +616,7 @@ def test_at_most_four_characters_of_the_uuid_are_shown() -> None:
 
 
 def test_two_strategies_on_one_webhook_are_found_and_the_url_is_not_shown() -> None:
-    config = config_of(BASE, ENVIRON | {"TRADERSPOST_BREAKOUT_WEBHOOK": IBS_URL.replace("webhooks", "Webhooks") + "/"})
+    config = config_of(BASE, ENVIRON | {"TRADERSPOST_BREAKOUT_WEBHOOK": IBS_URL.replace("webhooks", "Webhooks")})
     errors = [found for found in check_findings(config, NOWHERE) if found.level == "error"]
     assert len(errors) == 1 and "'ibs' and 'breakout' use the same webhook" in errors[0].text
     assert UUID not in str(errors)

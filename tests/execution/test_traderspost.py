@@ -641,7 +641,7 @@ def leaks(text: str) -> bool:
 
 
 def test_repr_shows_the_last_four_characters_of_the_uuid() -> None:
-    assert repr(TradersPost(f"https://webhooks.example{PATH}\n")) == "TradersPost(…c0de)"
+    assert repr(TradersPost(f"https://webhooks.example{PATH}")) == "TradersPost(…c0de)"
 
 
 @pytest.mark.parametrize(

@@ -412,7 +412,11 @@ def test_a_webhook_that_is_down_at_the_start_costs_the_entry_and_not_the_worker(
     ("change", "env", "said_"),
     [
         ({}, {"WEBHOOK_A": ""}, "WEBHOOK_A"),
-        ({}, {"WEBHOOK_A": "https://webhooks.traderspost.io/elsewhere/SECRET"}, "webhook URL: expected https://HOST/"),
+        (
+            {},
+            {"WEBHOOK_A": "https://webhooks.traderspost.io/elsewhere/SECRET"},
+            "strategies.a.broker_account: the webhook URL …",
+        ),
         ({"max_positions": 0}, {}, "strategies.a.max_positions: "),
         ({"strategy": "nonesuch"}, {}, "no nonesuch.py in"),
         ({"enabled": False}, {}, "strategies.a.enabled"),

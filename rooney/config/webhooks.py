@@ -1,0 +1,52 @@
+"""The judgement of a webhook's URL: the same for the configuration, `rooney check`, credentials and what sends. Pure.
+
+The URL is the secret: a fault never quotes a part of it.
+"""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of at most 63 characters, as in DNS
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_ACCOUNT = re.compile(r".*/trading/webhook/[^/]+/[^/]+")
+
+
+def webhook_fault(url: str) -> str:
+    """Why `url` is no webhook, or nothing. It must be https; plain http is for stand-ins on this machine."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "it contains a space or a character no URL has"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port  # computed on access: raises for a bad one
+    except ValueError:  # its text would quote the URL
+        return "it is no URL"
+    if parts.scheme not in ("https", "http"):
+        return "it does not begin with https://"
+    if not _HOST.fullmatch(host) and ":" not in host:
+        return "it has no host name"
+    if parts.scheme == "http" and not _is_loopback(host):
+        return "it begins with http://, which is allowed for this machine only"
+    return ""
+
+
+def account_fault(url: str) -> str:
+    """Why `url` is no webhook of a broker account at TradersPost, or nothing."""
+    if fault := webhook_fault(url):
+        return fault
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "it has a user name, a ? or a # part, which a webhook of TradersPost has not"
+    if not _ACCOUNT.fullmatch(parts.path):
+        return "its path is not /trading/webhook/UUID/PASSWORD, which names the account"
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, not an address
+        return False
