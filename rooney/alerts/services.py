@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
@@ -56,12 +57,13 @@ def judge(service: Service, status: int, headers: Mapping[str, str], text: str, 
     said = f"answered {status} {' '.join(text.split())[:60]}".rstrip()
     if 200 <= status < 300:
         return Verdict("taken", pause_s=max(LEAST_PAUSE_S[service], _bucket_s(headers)))
+    pause_s = min(MAX_PAUSE_S, _retry_after_s(headers, text) or back_off_s(tries))
     if status == 429:
-        return Verdict("later", said, min(MAX_PAUSE_S, _retry_after_s(headers, text) or back_off_s(tries)))
+        return Verdict("later", said, pause_s)
     if status in (401, 404, 410) or (status in (400, 403) and _is_gone(service, text)):
         return Verdict("gone", said)
     if status >= 500 or status in (403, 408, 425):
-        return Verdict("later", said, back_off_s(tries))
+        return Verdict("later", said, pause_s)
     return Verdict("refused", said, LEAST_PAUSE_S[service])
 
 
@@ -79,7 +81,7 @@ def _is_gone(service: Service, text: str) -> bool:
 def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # a thousand brackets
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -87,13 +89,26 @@ def _object(text: str) -> dict[str, Any]:
 def _number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
 def _retry_after_s(headers: Mapping[str, str], text: str) -> float:
-    """Discord says it in its body too, more exactly; both are seconds."""
-    return max(0.0, _number(_object(text).get("retry_after")), _number(headers.get("Retry-After")))
+    """In seconds, or as a date after the answer's own; Discord says it in its body too, more exactly."""
+    said = headers.get("Retry-After", "")
+    return max(
+        0.0,
+        _number(_object(text).get("retry_after")),
+        _number(said) or _date_s(said) - _date_s(headers.get("Date", said)),
+    )
+
+
+def _date_s(text: str) -> float:
+    """Date of a header as seconds since 1970; 0 for none."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return 0.0
 
 
 def _bucket_s(headers: Mapping[str, str]) -> float:

@@ -436,6 +436,17 @@ def test_pauses_follow_what_the_services_ask_for() -> None:
     assert [judge("slack", 500, {}, "", tries).pause_s for tries in (0, 2, 99)] == [1.0, 5.0, 60.0]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_pause_a_service_asks_for_is_kept_whatever_its_status_and_its_form(status: int) -> None:
+    said = {"Date": "Mon, 30 Nov 2026 06:00:00 GMT", "Retry-After": "Mon, 30 Nov 2026 06:01:30 GMT"}
+    assert judge("slack", status, said, "", 0).pause_s == 90.0
+    assert judge("slack", status, {"Retry-After": "45"}, "", 0).pause_s == 45.0
+    for other in ({"Retry-After": said["Retry-After"]}, said | {"Retry-After": said["Date"]}, {"Retry-After": "nan"}):
+        assert judge("slack", status, other, "", 2).pause_s == services.BACK_OFF_S[2]
+    for text in ('{"retry_after": 1' + "0" * 400 + "}", "[" * 4_000):
+        assert judge("discord", status, {}, text, 2).pause_s == services.BACK_OFF_S[2]
+
+
 # ── conditions ──
 
 
