@@ -132,11 +132,16 @@ def beyond(quantity: int = 0, price: float | None = None, usd: float | None = No
     """What of an operator's statement is out of bounds, or nothing."""
     stated = (("quantity", quantity, MOST_CONTRACTS), ("price", price, MOST_POINTS), ("usd", usd, MOST_USD))
     lacks = (
-        f"{name} {value:.6g} is not between {-most:,.0f} and {most:,.0f}"
+        f"{name} {_figure(value)} is not between {-most:,.0f} and {most:,.0f}"
         for name, value, most in stated
         if value is not None and not -most <= value <= most  # also of NaN
     )
     return "; ".join(lacks)
+
+
+def _figure(value: float) -> str:
+    is_short = isinstance(value, float) or abs(value) < 2**1000  # a longer whole number is no float
+    return f"{value:.6g}" if is_short else "of hundreds of digits"
 
 
 def missing(command: Command) -> str:

@@ -94,6 +94,7 @@ def test_a_switch_that_is_a_fifo_holds_and_nobody_waits_for_a_writer(tmp_path: P
         ("resolve", '"intent":"7f","outcome":"filled","price":-1e8'),
         ("cash", '"usd":-1e300'),
         ("resume", '"quantity":-100001'),
+        ("resume", f'"quantity":{"9" * 400}'),
     ],
 )
 def test_what_an_operator_states_is_bounded_before_the_worker_takes_it(tmp_path: Path, verb: str, stated: str) -> None:
