@@ -18,7 +18,7 @@ from rooney.dashboard.events import Stream
 from rooney.dashboard.pages import Pages, Tab
 from rooney.dashboard.poller import Watcher
 from rooney.dashboard.query import Query
-from rooney.monitor.conditions import attention
+from rooney.monitor.conditions import Severity, conditions
 from rooney.monitor.system import System
 
 STATIC = Path(__file__).with_name("static")
@@ -106,7 +106,7 @@ def build(watcher: Watcher, config: Config, block: Dashboard) -> ASGIApp:
 
     async def healthz(request: Request) -> Response:
         system = await watcher.system()
-        found = list(attention(system.seen, system.now_ns).values())
+        found = [one.text for one in conditions(system) if one.severity > Severity.NOTE]
         return JSONResponse({"ok": not found, "attention": found}, status_code=503 if found else 200)
 
     async def exposition(request: Request) -> Response:

@@ -25,7 +25,7 @@ from rooney.engine.settings import (
     links_array,
 )
 from rooney.engine.veto import Veto, veto_arrays
-from rooney.errors import ConfigError, StrategyError
+from rooney.errors import ConfigError, StepError, StrategyError
 from rooney.features.codegen import length_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.codes import Pending, Reason, VetoKind
@@ -143,20 +143,23 @@ class Engine:
         return explain(self.compiled, error, self._values[0], self._params[0], self._positions[0])
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
-        """Advance by one tape minute. `outcomes` became known before it."""
+        """Advance by one tape minute. `outcomes` became known before it; StepError for those it has no room for."""
         gap = bool(minute.quality & MinuteFlag.GAP)
         self._minute.load(minute.ts_close, minute.bars, minute.rolls, gap=gap, warming=False)
-        for k, outcome in enumerate(outcomes):
-            self._outcomes[k] = (
-                self._index[outcome.symbol],
-                outcome.role,
-                outcome.ts_mark,
-                outcome.kind,
-                outcome.ts,
-                outcome.side,
-                outcome.quantity,
-                outcome.price,
-            )
+        try:
+            for k, outcome in enumerate(outcomes):
+                self._outcomes[k] = (
+                    self._index[outcome.symbol],
+                    outcome.role,
+                    outcome.ts_mark,
+                    outcome.kind,
+                    outcome.ts,
+                    outcome.side,
+                    outcome.quantity,
+                    outcome.price,
+                )
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise StepError(f"outcome {k} of {len(outcomes)} cannot be stepped: {outcome}: {error}") from error
         self._step(len(outcomes))
         return self.read(minute.ts_close)
 

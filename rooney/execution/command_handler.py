@@ -17,9 +17,10 @@ from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
 from rooney.orders import order_log as orderlog
-from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting
+from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting, missing
 from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
 from rooney.orders.lifecycle import IllegalMoveError
+from rooney.orders.notices import DOUBT, Notice, Turn
 from rooney.orders.outcomes import BY_OPERATOR, of_act
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class CommandHandler:
         self._ledger = ledger
         self._control = control
         self._clock = clock
-        self._unheard = ledger.unobeyed()
+        self._unheard = [act for act in ledger.unobeyed() if not self._is_set_aside(act)]
         self._leaving: Switch | None = None
         self._switches_told: list[str] = []
         self._looked_at: tuple[int, bool] | None = None
@@ -124,6 +125,39 @@ class CommandHandler:
         heard, self._unheard = self._unheard[:taken], self._unheard[taken:]
         return heard
 
+    def _is_set_aside(self, act: Act) -> bool:
+        """Set an act aside that the step cannot take; an older rooney journalled it."""
+        lack = missing(act.command)
+        if not lack or not of_act(act, self._symbols):
+            return False
+        said = act.command
+        about, what, how = (
+            (f"{DOUBT} {said.symbol}", said.symbol, f"rooney position {self._name} {said.symbol} …")
+            if said.symbol
+            else (DOUBT, "any instrument", f"rooney resume {self._name}")
+        )
+        text = f"{said.verb} by {said.who} set aside: {lack}; no entries in {what} before `{how}`"
+        notice = Notice(about, Turn.BEGINS, logging.CRITICAL, text, said.symbol)
+        finished = self._ledger.finished()
+        self._ledger.set_aside(act, finished.ts_mark if finished else 0, notice)
+        orderlog.say(logger, "operator", notice)
+        return True
+
+    def doubt(self, symbol: str) -> str:
+        """Why nothing may be entered in an instrument whose position is not certain, or nothing."""
+        if self._ledger.has_trouble(DOUBT):
+            return f"what is open is in doubt: look at the broker, then rooney resume {self._name}"
+        if self._ledger.has_trouble(f"{DOUBT} {symbol}"):
+            return f"what is open in {symbol} is in doubt: rooney position {self._name} {symbol} …"
+        return ""
+
+    @staticmethod
+    def _certain(command: Command, moves: Sequence[tuple[Intent, State, Said]]) -> list[Notice]:
+        """Notices of the doubts that a command ends, if there are any."""
+        symbols = {command.symbol, *(intent.symbol for intent, _, _ in moves)} - {""}
+        ended = [DOUBT] if command.verb is Verb.RESUME else [f"{DOUBT} {symbol}" for symbol in sorted(symbols)]
+        return [Notice(about, Turn.ENDS, log.NOTICE, f"{about} ended by {command.who}") for about in ended]
+
     # ── commands ──
 
     def _obey(self, waiting: Waiting, command: Command) -> bool:
@@ -190,7 +224,7 @@ class CommandHandler:
     def _write(
         self, command: Command, intents: Sequence[Intent] = (), moves: Sequence[tuple[Intent, State, Said]] = ()
     ) -> None:
-        act = self._ledger.journal(command, self._clock.now_ns(), intents, moves)
+        act = self._ledger.journal(command, self._clock.now_ns(), intents, moves, self._certain(command, moves))
         for intent in intents:
             self._delivery.add(intent, self._ledger.events(intent.id))
         for intent, _, _ in moves:

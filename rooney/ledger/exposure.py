@@ -46,7 +46,7 @@ class Exposure(msgspec.Struct, frozen=True):
 
 def exposures(snapshot: Snapshot) -> list[Exposure]:
     """Everything that is or may be open, in the order of the strategy's instruments."""
-    said = [act for act in snapshot.acts if not act.is_obeyed and act.command.verb is Verb.POSITION]
+    said = [act for act in snapshot.acts if act.is_awaited and act.command.verb is Verb.POSITION]
     candidates = (
         _exposure(
             held,

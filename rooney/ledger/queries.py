@@ -201,17 +201,17 @@ class Queries:
 
     def unobeyed(self) -> list[Act]:
         """Acts of operators that have not reached the step yet, in order."""
-        return [act for act in self.acts() if not act.is_obeyed]
+        return [act for act in self.acts() if not (act.is_obeyed or act.is_set_aside)]
 
     def _acts(self, first: str, source: str, args: Sequence[Any] = ()) -> list[tuple[int, Act]]:
         rows = self._rows(
-            f"SELECT {first}, a.seq, a.ts_clock, a.command, a.after_event, a.seq IN (SELECT operator FROM obeyed)"
-            f" FROM {source} ORDER BY 1, a.seq",
+            f"SELECT {first}, a.seq, a.ts_clock, a.command, a.after_event,"
+            f" (SELECT ts_mark FROM obeyed WHERE operator = a.seq) FROM {source} ORDER BY 1, a.seq",
             args,
         )
         return [
-            (row[0], Act(row[1], row[2], msgspec.json.decode(row[3], type=Command), row[4], bool(row[5])))
-            for row in rows
+            (first, Act(seq, ts, msgspec.json.decode(said, type=Command), after, (heard or 0) > 0, (heard or 1) <= 0))
+            for first, seq, ts, said, after, heard in rows
         ]
 
     # ── what the gates of delivery begin with ──

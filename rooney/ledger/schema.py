@@ -51,8 +51,8 @@ CREATE TRIGGER applied_stays BEFORE DELETE ON applied BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER trade_is_immutable BEFORE UPDATE ON trade BEGIN SELECT RAISE(ABORT, 'a trade never changes'); END;
 CREATE TRIGGER trade_stays BEFORE DELETE ON trade BEGIN SELECT RAISE(ABORT, 'a trade is never deleted'); END;
 """,
-    # What operators do: `operator` is what they said, `obeyed` the mark at which it reached the step. after_event puts
-    # both kinds of events into one order.
+    # What operators do: `operator` is what they said, `obeyed` the mark at which it reached the step, with a minus sign
+    # where it was set aside instead. after_event puts both kinds of events into one order.
     """
 ALTER TABLE intent ADD COLUMN stop_price REAL;
 ALTER TABLE decision ADD COLUMN score REAL;

@@ -5,6 +5,7 @@ exactly there. Intents and outcomes are synced to the disk before anything acts 
 because it can be stepped again from the tape.
 """
 
+import contextlib
 import enum
 import fcntl
 import os
@@ -34,11 +35,15 @@ from rooney.orders.lifecycle import check_move
 from rooney.orders.notices import Notice, Turn
 
 CHECKPOINTS_KEPT = 3
+_MOST_DOING_BYTES = 200
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 
 class Ledger(Queries):
-    """Ledger of a worker, to ask and to write; one process at a time. Methods may be called from any thread."""
+    """Ledger of a worker, to ask and to write; one process at a time. Methods may be called from any thread.
+
+    left_doing: what the last worker did when it ended without a word; empty after a clean end
+    """
 
     def __init__(self, path: Path, strategy: str) -> None:
         """Open or create. Raises LedgerError and leaves the file as it is if it cannot be trusted."""
@@ -51,6 +56,7 @@ class Ledger(Queries):
             raise LedgerError(f"{path}: {error.strerror}; not starting") from error
         try:
             super().__init__(self._hold(strategy))
+            self.left_doing = os.pread(self._lock, _MOST_DOING_BYTES, 0).decode(errors="replace").strip()
         except (sqlite3.Error, OSError, LedgerError) as error:
             os.close(self._lock)
             if isinstance(error, LedgerError):
@@ -91,6 +97,16 @@ class Ledger(Queries):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def doing(self, what: str) -> None:
+        """Leave what the worker does now, for the next one to tell if this one is killed; empty at a clean end.
+
+        It stands in the lock file: a disk that is full, and no SQLite, must not keep it from being known.
+        """
+        with contextlib.suppress(OSError):
+            content = what.encode()[:_MOST_DOING_BYTES]
+            os.pwrite(self._lock, content, 0)
+            os.ftruncate(self._lock, len(content))
 
     def next_seq(self) -> int:
         """A number no intent has."""
@@ -176,6 +192,16 @@ class Ledger(Queries):
         )
         return planned
 
+    def set_aside(self, act: Act, ts_mark: int, notice: Notice) -> None:
+        """Keep an operator's act from the step for good, durably, and say so. ts_mark: last finished mark."""
+        with self._transaction(durable=True) as db:
+            db.execute("INSERT INTO obeyed VALUES (?, ?)", (act.seq, -max(1, ts_mark)))
+            self._tell(db, [notice], time.time_ns(), ts_mark)
+
+    def has_trouble(self, about: str) -> bool:
+        """A notice began it, and none has ended it."""
+        return about in self._troubles
+
     def tell(self, notice: Notice, ts_clock: int) -> None:
         """A notice of what is no event of an order: not synced, since a restart finds the same again."""
         with self._transaction(durable=False) as db:
@@ -242,8 +268,9 @@ class Ledger(Queries):
         ts_clock: int,
         intents: Sequence[Intent] = (),
         moves: Sequence[tuple[Intent, State, Said]] = (),
+        notices: Sequence[Notice] = (),
     ) -> Act:
-        """An operator's command, durably, with the intents it plans and the orders it moves.
+        """An operator's command, durably, with the intents it plans, the orders it moves, and what else it makes news.
 
         Raises IllegalMoveError, and writes nothing, for a move an order's life does not know.
         """
@@ -271,6 +298,7 @@ class Ledger(Queries):
             text = f"{command.verb} by {command.who}: {command.reason}"
             for intent, state, said in moves:
                 self._move(db, intent, _event(intent, state, now_ns, ts_clock, text, said=said))
+            self._tell(db, notices, now_ns, ts_clock)
             faults.point("in_act_commit")
         return Act(int(seq or 0), ts_clock, command, after_event)
 

@@ -1,6 +1,6 @@
 """Conditions that a person should know of, most urgent first. Pure.
 
-`attention` names what is stale, unknown or halted, for `rooney watch` and /healthz; `conditions` adds levels and what
+`attention` names what is stale, unknown or halted, for `rooney watch`; `conditions`, for all else, adds levels and what
 only someone who looks is told: switches, exits that do not get through, workers that are down.
 """
 

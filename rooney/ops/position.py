@@ -13,7 +13,7 @@ from rooney.ledger.records import Held
 from rooney.ledger.snapshot import Snapshot
 from rooney.market.instruments import PRODUCTS
 from rooney.ops.commands import far_off
-from rooney.orders.control import Command, Switch, Verb
+from rooney.orders.control import Command, Switch, Verb, beyond
 from rooney.orders.intents import Side
 
 
@@ -157,6 +157,8 @@ def stated(snapshot: Snapshot, symbol: str, signed: int, price: float | None) ->
     if price is None or not math.isfinite(price):
         what = "it was closed at" if signed == 0 else "it was opened at"
         raise ConfigError(f"--price: expected the price {what}, in points, got {price}; nothing was done")
+    if lack := beyond(signed, price):
+        raise ConfigError(f"{symbol}: {lack}; nothing was done")
     return Stated(symbol, Side((signed > 0) - (signed < 0)), abs(signed), price)
 
 

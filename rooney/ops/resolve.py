@@ -5,7 +5,7 @@ import math
 from rooney.errors import ConfigError
 from rooney.format import price_text, second_text, size_text
 from rooney.ops.commands import far_off
-from rooney.orders.control import Command, Resolution, Verb
+from rooney.orders.control import Command, Resolution, Verb, beyond
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
 
@@ -14,6 +14,8 @@ def check(order: Order, filled: float | None) -> None:
     """Raises ConfigError for an order that needs no resolving, or a price that is none."""
     if filled is not None and not math.isfinite(filled):
         raise ConfigError(f"--filled: expected a price in points, got {filled}; nothing was done")
+    if lack := beyond(price=filled):
+        raise ConfigError(f"--filled: {lack}; nothing was done")
     is_unsent_entry = order.role is Role.ENTRY and order.state is State.PLANNED
     if order.is_open and not is_unsent_entry:
         return

@@ -14,7 +14,6 @@ A worker that is down takes its commands, in the order of their names, when it s
 
 import enum
 import logging
-import math
 import os
 import time
 from collections.abc import Iterable
@@ -31,6 +30,11 @@ logger = logging.getLogger(__name__)
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
 _MOST_BYTES = 64 * KIB  # of a switch or a command
+
+# Far beyond any account, and far within what the step can count: a statement beyond them is a slip of the hand.
+MOST_CONTRACTS = 100_000
+MOST_POINTS = 10_000_000.0
+MOST_USD = 1_000_000_000.0
 
 
 class ControlError(RooneyError):
@@ -108,6 +112,7 @@ class Act(msgspec.Struct, frozen=True):
 
     ts_clock:    the worker's clock when it was journalled, UTC ns
     after_event: number of the newest event in any order's life at that time; is_obeyed: it has reached the step
+    is_set_aside: the step cannot take it and never hears of it
     """
 
     seq: int
@@ -115,25 +120,45 @@ class Act(msgspec.Struct, frozen=True):
     command: Command
     after_event: int = 0
     is_obeyed: bool = False
+    is_set_aside: bool = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """The step will hear of it."""
+        return not (self.is_obeyed or self.is_set_aside or missing(self.command))
+
+
+def beyond(quantity: int = 0, price: float | None = None, usd: float | None = None) -> str:
+    """What of an operator's statement is out of bounds, or nothing."""
+    stated = (("quantity", quantity, MOST_CONTRACTS), ("price", price, MOST_POINTS), ("usd", usd, MOST_USD))
+    lacks = (
+        f"{name} {_figure(value)} is not between {-most:,.0f} and {most:,.0f}"
+        for name, value, most in stated
+        if value is not None and not -most <= value <= most  # also of NaN
+    )
+    return "; ".join(lacks)
+
+
+def _figure(value: float) -> str:
+    is_short = isinstance(value, float) or abs(value) < 2**1000  # a longer whole number is no float
+    return f"{value:.6g}" if is_short else "of hundreds of digits"
 
 
 def missing(command: Command) -> str:
-    """What a command lacks to be obeyed, or nothing."""
+    """What a command lacks to be obeyed, or nothing. Asked before it is journalled, and again before the step hears."""
+    if lack := beyond(command.quantity, command.price, command.usd):
+        return lack
     match command.verb:
         case Verb.RESOLVE if not command.intent or command.outcome is None:
             return "resolve needs an intent and an outcome (filled or not_filled)"
         case Verb.POSITION:
-            if not command.symbol or not _is_number(command.price) or command.side not in (-1, 0, 1):
+            if not command.symbol or command.price is None or command.side not in (-1, 0, 1):
                 return "position needs a symbol, a side (1, -1 or 0) and a price"
             if (command.side != 0) != (command.quantity > 0):
                 return "position needs a quantity of 1 or more with a side, and 0 without"
-        case Verb.CASH if not _is_number(command.usd):
+        case Verb.CASH if command.usd is None:
             return "cash needs usd"
     return "" if command.who and command.reason else "a command needs who and reason"
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 # ── what an operator does ──

@@ -20,7 +20,7 @@ from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.engine.model_checks import model_findings
-from rooney.errors import EXIT_OK, BusError
+from rooney.errors import EXIT_OK, BusError, RooneyError
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.execution.command_handler import CommandHandler
 from rooney.execution.delivery import Delivery
@@ -92,19 +92,33 @@ class Worker:
 
     def run(self) -> int:
         """Until stopped."""
+        self._tell_last_end()
+        try:
+            self._run()
+        except RooneyError:  # an end that says why itself
+            self._ledger.doing("")
+            raise
+        return EXIT_OK
+
+    def _run(self) -> None:
+        self._ledger.doing("starting")
         self._notifier.extend_timeout(COMPILE_S)
         self._engine.compile()
         self._take_over()
+        self._ledger.doing("stepping the tape again")
         if self._recover():
             warm = f"{self._engine.warm()} of {len(self._symbols)} instruments warm"
             text = f"ready: {self._mode} mode, {warm}, tape position {iso_second(self._progress.position_ns)}"
             log.event(logger, log.NOTICE, "start", text)
             self._say()
+            self._ledger.doing("following the tape")
             self._follow()
+        self._ledger.doing("stopping")
         self._notifier.stopping()
         if self._strategy.settings.on_stop == "flatten":
             self._flatten()
         if self._delivery.close(timeout_s=15):
+            self._ledger.doing("")
             self._ledger.close()
         else:
             text = "stopping with a send in flight: it will be unconfirmed at the next start"
@@ -114,7 +128,16 @@ class Worker:
             log.event(logger, logging.WARNING, "stop", text, symbol=position.symbol)
         at = iso_second(self._progress.position_ns)
         log.event(logger, log.NOTICE, "stop", f"stopped at tape position {at} after {self._engine.marks()} marks")
-        return EXIT_OK
+
+    def _tell_last_end(self) -> None:
+        """Say once that the last process was killed or crashed, and at what."""
+        if self._ledger.left_doing:
+            finished = self._ledger.finished()
+            mark = iso_second(finished.ts_mark) if finished else "none"
+            text = f"the last run did not end cleanly: it was {self._ledger.left_doing}, last mark {mark}"
+            notice = Notice("start", Turn.NEWS, logging.ERROR, text)
+            self._ledger.tell(notice, finished.ts_mark if finished else 0)
+            orderlog.say(logger, "start", notice)
 
     def _flatten(self) -> None:
         """Close everything before ending, as far as markets are open and the time to stop allows."""
@@ -157,7 +180,11 @@ class Worker:
         if finished is not None:
             self._progress.check_mode(finished, self._mode)
             self._clock.on_mark(finished.ts_mark)
-        self._delivery = self._commands.take_over(lambda: self._make_delivery(self._commands, self._market_data.lack))
+        self._delivery = self._commands.take_over(lambda: self._make_delivery(self._commands, self._lack))
+
+    def _lack(self, symbol: str) -> str:
+        """Why nothing may be entered in a symbol now, or nothing."""
+        return self._commands.doubt(symbol) or self._market_data.lack(symbol)
 
     # ── the loop ──
 

@@ -10,20 +10,23 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from rooney import failpoints as faults
 from rooney.bus.reader import Reader
 from rooney.clock import Clock
 from rooney.engine.engine import Engine
-from rooney.errors import BusError, ConfigError, LedgerError
+from rooney.errors import BusError, ConfigError, LedgerError, StepError
 from rooney.format import iso_second
 from rooney.ledger.records import Checkpoint, Finished
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll
 from rooney.market.sessions import MINUTE_NS
+from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act
 from rooney.orders.decisions import Book, Decisions, Outcome
 from rooney.orders.intents import Event, Intent
-from rooney.orders.notices import Notice
+from rooney.orders.notices import DOUBT, Notice, Turn
 from rooney.orders.outcomes import of_act, of_event
 from rooney.systemd import Notifier
 from rooney.worker import status
@@ -112,7 +115,7 @@ class Progress:
         last = self._ledger.last_intent()
         if last is None or last.mode == mode:
             return
-        self._engine.keep(finished.book)
+        self._keep(finished.book)
         held = [position.contract for position in self._engine.positions()]
         held += [intent.contract for intent, _ in self._ledger.unfinished()]
         if held:
@@ -138,8 +141,9 @@ class Progress:
             self._begin_again(finished, bounds, "code or configuration changed")
         elif bounds is not None and bounds[0] > checkpoint.ts_mark + MINUTE_NS:
             self._begin_again(finished, bounds, "the tape no longer reaches back to the checkpoint")
+        elif not self._is_restored(checkpoint):
+            self._begin_again(finished, bounds, "the checkpoint is damaged")
         else:
-            self._engine.restore(checkpoint.state)
             self.position_ns = checkpoint.ts_mark
             self._goal = finished if checkpoint.ts_mark < finished.ts_mark else None
             self._applied.clear()
@@ -161,6 +165,22 @@ class Progress:
         logger.error("%s: its position %s has not come yet: going on from the tape's end", self._ledger.path, at)
         self.begin(bounds[1] if bounds is not None else 0, finished.book)
 
+    def _is_restored(self, checkpoint: Checkpoint) -> bool:
+        """Whether the engine has become what a checkpoint froze; False of one that is not whole."""
+        try:
+            self._engine.restore(checkpoint.state)
+        except (TypeError, ValueError) as error:
+            logger.error("%s: checkpoint: %s", self._ledger.path, error)
+            return False
+        return True
+
+    def _keep(self, book: Book) -> None:
+        """Take over a book of the ledger. Raises LedgerError for one that cannot be read."""
+        try:
+            self._engine.keep(book)
+        except (TypeError, ValueError, LookupError, msgspec.DecodeError) as error:
+            raise LedgerError(f"{self._ledger.path}: its book cannot be read: {error}; not starting") from error
+
     def takes(self, ts_close: int, data: bytes) -> bool:
         """Take a minute that is finished already; False of one that is new, and to be decided on."""
         if not self.position_ns:
@@ -171,17 +191,17 @@ class Progress:
         self._step_again(ts_close, data, self._goal)
         return ts_close <= self.position_ns
 
-    def begin(self, at_ns: int, book: Book | None = None) -> None:
+    def begin(self, at_ns: int, book: Book | None = None, notices: Sequence[Notice] = ()) -> None:
         """Take up work after the minute `at_ns`, features from history; 0 while there is no tape yet."""
         bars, rolls = self._history(at_ns or time.time_ns())
         self._engine.restore(self._blank)
         self._engine.warm_up(bars, rolls)
         if book is not None:
-            self._engine.keep(book)
+            self._keep(book)
         self.position_ns, self._goal = at_ns, None
         if at_ns:
             self._clock.on_mark(at_ns)
-            self.commit(Decisions(at_ns, [], [], []), checkpoint=True)
+            self.commit(Decisions(at_ns, [], [], []), notices=notices, checkpoint=True)
 
     def _catch_up(self) -> None:
         """Step again what the ledger has finished, as far as the tape reaches."""
@@ -199,27 +219,40 @@ class Progress:
         if ts_close > goal.ts_mark:
             self._begin_again(goal, (ts_close, ts_close - MINUTE_NS), "the tape has lost minutes")
             return
-        self._engine.on_minute(self._market_data.minute(ts_close, data), self._applied.pop(ts_close, []))
+        try:
+            self._engine.on_minute(self._market_data.minute(ts_close, data), self._applied.pop(ts_close, []))
+        except StepError as error:
+            self._keep_ledgers(goal, str(error))
+            return
         self.position_ns = ts_close
         if ts_close < goal.ts_mark:
             return
         if self._engine.marks() != goal.marks:
             self._begin_again(goal, None, "the tape has lost minutes")
         elif self._engine.book() != goal.book:
-            raise LedgerError(
-                f"{self._ledger.path}: stepping the tape again up to {iso_second(ts_close)} gave other positions than "
-                "those written down; a step that decides differently the second time is not trusted with money: not "
-                "starting"
-            )
+            self._keep_ledgers(goal, "it gave another account or other positions than those written down")
         self._goal = None
 
-    def _begin_again(self, finished: Finished, bounds: tuple[int, int] | None, why: str) -> None:
+    def _keep_ledgers(self, goal: Finished, why: str) -> None:
+        """Go on with the ledger's book where stepping again gives another: exits go out, no entries."""
+        name = self._ledger.strategy
+        text = (
+            f"stepping the tape again up to {iso_second(goal.ts_mark)} failed: {why}. The ledger's book is kept, no "
+            f"entries: look at the broker, state what differs (rooney position {name} …), then rooney resume {name}"
+        )
+        notice = Notice(DOUBT, Turn.BEGINS, logging.CRITICAL, text)
+        orderlog.say(logger, "start", notice)
+        self._begin_again(goal, None, "stepping again failed", [notice])
+
+    def _begin_again(
+        self, finished: Finished, bounds: tuple[int, int] | None, why: str, notices: Sequence[Notice] = ()
+    ) -> None:
         """Warm up afresh and keep the positions: at the ledger's position if the tape goes on from there."""
         lost = bounds is not None and bounds[0] > finished.ts_mark
         at_ns = bounds[1] if bounds is not None and lost else finished.ts_mark
         what = f"; minutes after {iso_second(finished.ts_mark)} are lost" if lost else ""
         logger.warning("%s: warming up afresh, positions kept%s", why, what)
-        self.begin(at_ns, finished.book)
+        self.begin(at_ns, finished.book, notices)
 
     def _history(self, until_ns: int) -> tuple[list[Bar], list[Roll]]:
         """Bars and rolls that the features need, closed at or before `until_ns`."""

@@ -19,9 +19,11 @@ from rooney.config.schema import StrategyBlock
 from rooney.dashboard import charts
 from rooney.dashboard.facts import settings as shown_settings
 from rooney.dashboard.query import Query
+from rooney.monitor.conditions import Severity, conditions
+from rooney.orders.control import Level, set_switch
 from rooney.secrets import Secret
 from tests.support.command_line import Bench
-from tests.support.dashboard import Site, standing, two_strategies
+from tests.support.dashboard import Site, look, standing, two_strategies
 from tests.support.minutes import ENTERED, LEAVE
 from tests.support.waiting import until
 from tests.support.workers import Zygote
@@ -141,6 +143,13 @@ def test_healthz_names_what_needs_a_person_and_is_503_then(shown: Site) -> None:
     found = json.loads(text)
     assert status == 503 and found["ok"] is False
     assert any("may be live" in line for line in found["attention"])
+
+
+def test_healthz_names_what_status_names_and_nothing_else(site: Site) -> None:
+    set_switch(site.bench.control, "a", Level.HALT, "ann", "news")
+    until(lambda: "switch halt of a" in site.get("/healthz")[2], what=lambda: site.get("/healthz")[2])
+    found = conditions(look(site.bench))
+    assert site.json("/healthz")["attention"] == [one.text for one in found if one.severity > Severity.NOTE]
 
 
 # ── the stream ──

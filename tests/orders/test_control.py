@@ -86,6 +86,25 @@ def test_a_switch_that_is_a_fifo_holds_and_nobody_waits_for_a_writer(tmp_path: P
     assert [switch.reason for switch in switches(tmp_path, "ibs")] == [f"{tmp_path}/all/stop cannot be read: Is a FIFO"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "stated"),
+    [
+        ("position", '"symbol":"ES","side":1,"price":1.0,"quantity":1180591620717411303424'),
+        ("position", '"symbol":"ES","side":1,"price":1e300,"quantity":1'),
+        ("resolve", '"intent":"7f","outcome":"filled","price":-1e8'),
+        ("cash", '"usd":-1e300'),
+        ("resume", '"quantity":-100001'),
+        ("resume", f'"quantity":{"9" * 400}'),
+    ],
+)
+def test_what_an_operator_states_is_bounded_before_the_worker_takes_it(tmp_path: Path, verb: str, stated: str) -> None:
+    path = tmp_path / "ibs" / "commands" / f"1-{verb}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"ts_ns":1,"verb":"{verb}","who":"ann","reason":"by hand",{stated}}}')
+    (waiting,) = Control(tmp_path, "ibs").commands()
+    assert waiting.command is None and "is not between" in waiting.lack
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60))
 def test_a_switch_holds_whatever_is_in_it(tmp_path: Path, content: bytes) -> None:
