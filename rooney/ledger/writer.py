@@ -207,7 +207,9 @@ class Ledger(Queries):
         with self._transaction(durable=True) as db:
             event = self._move(db, intent, _event(intent, state, now_ns, ts_clock, detail, receipt), receipt)
             if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
-                where = f"contract=? AND seq<? AND ({LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?))"
+                where = (
+                    f"{self.is_open} AND contract=? AND seq<? AND ({LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?))"
+                )
                 wanted = (int(Role.EXIT), State.PLANNED.value, State.REFUSED.value)
                 for settled in self.intents(where, (intent.contract, intent.seq, State.UNCONFIRMED.value, *wanted)):
                     why = f"settled by exit {intent.id}"
