@@ -1,5 +1,6 @@
 """Text for people and files: instants, sizes, prices, money, tables."""
 
+import math
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -54,15 +55,21 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     ]
 
 
-def retry_after_s(value: str, now_s: float) -> float:
-    """Seconds of a `Retry-After` header, which counts them or names a date (RFC 9110, 10.2.3); 0 if it says neither.
+def retry_after_s(value: str, date: str) -> float:
+    """Seconds that a `Retry-After` header asks to wait (RFC 9110, 10.2.3); 0 if it says nothing that can be read.
 
-    now_s: seconds since 1970, UTC
+    value: seconds, or a date
+    date:  the answer's own `Date`: a date is meant by the clock of whoever sent it
     """
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
-    except (ValueError, OverflowError):
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds(value) - _seconds(date or value)
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def _seconds(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
         return 0.0

@@ -9,13 +9,13 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
 import requests
 
 from rooney.alerts.on_failure import body
+from rooney.format import retry_after_s
 from rooney.secrets import Secret
 
 Service = Literal["slack", "discord", "apprise"]
@@ -94,21 +94,9 @@ def _number(value: Any) -> float:
 
 
 def _retry_after_s(headers: Mapping[str, str], text: str) -> float:
-    """In seconds, or as a date after the answer's own; Discord says it in its body too, more exactly."""
-    said = headers.get("Retry-After", "")
-    return max(
-        0.0,
-        _number(_object(text).get("retry_after")),
-        _number(said) or _date_s(said) - _date_s(headers.get("Date", said)),
-    )
-
-
-def _date_s(text: str) -> float:
-    """Date of a header as seconds since 1970; 0 for none."""
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return 0.0
+    """By the header, or as Discord says it in its body, more exactly."""
+    asked_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
+    return max(asked_s, _number(_object(text).get("retry_after")))
 
 
 def _bucket_s(headers: Mapping[str, str]) -> float:

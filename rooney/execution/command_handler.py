@@ -13,7 +13,7 @@ from rooney.clock import Clock
 from rooney.execution.delivery import Delivery
 from rooney.execution.gates import stopped
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.snapshot import Snapshot, read_ledger
+from rooney.ledger.snapshot import Snapshot, read_open
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
 from rooney.orders import order_log as orderlog
@@ -75,7 +75,7 @@ class CommandHandler:
         """Serve until nothing is exposed, nothing can be sent, or it is over; returns what is still exposed."""
         while True:
             self.serve()
-            exposed = exposures(read_ledger(self._ledger.path))
+            exposed = exposures(read_open(self._ledger.path))
             can_close = any(is_open(exposure.symbol, self._clock.now_ns()) for exposure in exposed)
             if not can_close or is_over() or stopped(self.switches()):
                 return exposed
@@ -183,7 +183,7 @@ class CommandHandler:
                 if lack := self._unknown(command.symbols):
                     self._control.refuse(waiting, lack)
                     return True
-                snapshot = read_ledger(self._ledger.path)
+                snapshot = read_open(self._ledger.path)
                 wanted = command.symbols or self._symbols
                 exposed = [exposure for exposure in exposures(snapshot) if exposure.symbol in wanted]
                 self._hurry(exposed)
@@ -250,7 +250,7 @@ class CommandHandler:
         if state == self._looked_at and not is_new:
             return
         self._looked_at = state
-        snapshot = read_ledger(self._ledger.path)
+        snapshot = read_open(self._ledger.path)
         exposed = exposures(snapshot)
         if is_new:
             self._hurry(exposed)

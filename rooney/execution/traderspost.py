@@ -145,7 +145,7 @@ class TradersPost:
                 body += chunk
                 if len(body) > MAX_BODY:
                     break
-            wait_s = retry_after_s(response.headers.get("Retry-After", ""), time.time())
+            wait_s = retry_after_s(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
             whole = len(body) <= MAX_BODY
             return _Answer(response.status_code, body, headers_end=framed or bool(body), whole=whole, wait_s=wait_s)
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rooney.ledger.records import Attempt, Checkpoint, Decision, Finished, TradeRow
-from rooney.ledger.schema import LAST_STATE, WITH_ACTS, schema_version
+from rooney.ledger.schema import LAST_STATE, WITH_ACTS, has_aids, schema_version
 from rooney.orders.control import Act, Command, Verb
 from rooney.orders.decisions import Book, Trade
 from rooney.orders.intents import Event, Intent, Role, Said, Side, State
@@ -17,7 +17,8 @@ from rooney.orders.lifecycle import TRANSITIONS, Order
 
 INTENT_COLUMNS = Intent.__struct_fields__
 _EVENT_COLUMNS = Event.__struct_fields__
-IS_OPEN = " OR ".join(  # of an intent `i`
+_IS_OPEN = "i.id IN (SELECT intent FROM open_order)"  # of an intent `i`
+_IS_OPEN_UNAIDED = " OR ".join(
     f"role = {role:d} AND {LAST_STATE} IN ({', '.join(repr(state.value) for state in moves)})"
     for role, moves in TRANSITIONS.items()
 )
@@ -25,12 +26,16 @@ _ANSWERS = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.REFUSED}')"
 
 
 class Queries:
-    """Questions to one connection; any thread may ask. Columns an older schema lacks are empty or NaN."""
+    """Questions to one connection; any thread may ask. Columns an older schema lacks are empty or NaN.
+
+    is_open: SQL condition of an intent `i` whose life is not over
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._mutex = threading.RLock()
         self._is_first_schema = schema_version(db) < WITH_ACTS
+        self.is_open = _IS_OPEN if has_aids(db) else f"({_IS_OPEN_UNAIDED})"
 
     def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         with self._mutex:
@@ -91,7 +96,7 @@ class Queries:
 
     def unfinished(self) -> list[tuple[Intent, list[Event]]]:
         """Intents whose life is not over, oldest first, each with all its events."""
-        return [(intent, self.events(intent.id)) for intent in self.intents(IS_OPEN)]
+        return [(intent, self.events(intent.id)) for intent in self.intents(self.is_open)]
 
     def orders(self, where: str = "1", args: Sequence[Any] = ()) -> tuple[Order, ...]:
         """Intents `i` that fulfil a condition, oldest first, each with all its events."""
@@ -108,6 +113,16 @@ class Queries:
                 is_applied=bool(lives[intent.id][-1][0]),
             )
             for intent in intents
+        )
+
+    def newest_orders(self, symbols: Sequence[str]) -> tuple[Order, ...]:
+        """Open orders, newest entry and newest exit of each symbol, and the newest of all, however many there were."""
+        roles = msgspec.json.encode([int(role) for role in Role]).decode()
+        newest = "SELECT max(n.seq) FROM intent n WHERE n.symbol = s.value AND n.role = r.value"
+        return self.orders(
+            f"i.seq IN (SELECT ({newest}) FROM json_each(?) s, json_each(?) r UNION SELECT max(seq) FROM intent)"
+            f" OR {self.is_open}",
+            (msgspec.json.encode(symbols).decode(), roles),
         )
 
     def events(self, intent_id: str) -> list[Event]:
@@ -194,6 +209,13 @@ class Queries:
     def acts(self) -> list[Act]:
         """Acts of operators, oldest first."""
         return [] if self._is_first_schema else [act for _, act in self._acts("0", "operator a")]
+
+    def stated(self) -> list[Act]:
+        """Positions that operators stated and that have not reached the step yet, in order."""
+        if self._is_first_schema:
+            return []
+        source = "operator a WHERE a.verb = ? AND a.seq NOT IN (SELECT operator FROM obeyed)"
+        return [act for _, act in self._acts("0", source, (Verb.POSITION.value,))]
 
     def obeyed_after(self, ts_mark: int) -> list[tuple[int, Act]]:
         """(mark, act) of everything an operator did that reached the step after a mark, in order."""

@@ -82,6 +82,22 @@ CREATE TRIGGER notice_stays BEFORE DELETE ON notice BEGIN SELECT RAISE(ABORT, 'a
 )
 SCHEMA_VERSION = len(_VERSIONS)
 
+# Aids of any version, so that nobody reads a year of orders for those of today: `open_order` has the intents whose life
+# is not over. Triggers and indexes are kept up by SQLite, also under a rooney that does not know of them, so that a
+# rollback finds the version that it knows and the next upgrade an `open_order` that is complete.
+AIDS = """
+CREATE INDEX intent_newest ON intent(symbol, role, seq);
+CREATE TABLE open_order (intent TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TRIGGER order_moves AFTER INSERT ON event BEGIN
+  DELETE FROM open_order WHERE intent = NEW.intent;
+  INSERT INTO open_order SELECT id FROM intent WHERE id = NEW.intent AND (
+    NEW.state IN ('planned', 'sending', 'unconfirmed') OR NEW.state = 'refused' AND role = 2);
+END;
+INSERT INTO open_order SELECT id FROM intent i JOIN event e ON e.seq =
+  (SELECT max(seq) FROM event WHERE intent = i.id) WHERE
+    e.state IN ('planned', 'sending', 'unconfirmed') OR e.state = 'refused' AND i.role = 2;
+"""
+
 
 def create(path: Path, strategy: str) -> None:
     """Make an empty ledger beside `path` and move it there, so that there is a whole one or none."""
@@ -91,6 +107,7 @@ def create(path: Path, strategy: str) -> None:
         db.execute("PRAGMA synchronous=FULL")
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         _upgrade(db, 0)
+        _aid(db)
         db.execute("INSERT INTO strategy VALUES (?, ?)", (strategy, time.time_ns()))
     unfinished.replace(path)
 
@@ -154,6 +171,7 @@ def connect(path: Path, version: int) -> sqlite3.Connection:
         if version < SCHEMA_VERSION:
             db.execute("PRAGMA synchronous=FULL")
             _upgrade(db, version)
+        _aid(db)
         db.execute("PRAGMA foreign_keys=ON")
     except BaseException:
         db.close()
@@ -163,9 +181,24 @@ def connect(path: Path, version: int) -> sqlite3.Connection:
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Run the scripts after `version`, all or none."""
-    scripts = "".join(_VERSIONS[version:])
+    _run(db, "".join(_VERSIONS[version:]) + f" PRAGMA user_version={SCHEMA_VERSION};")
+
+
+def has_aids(db: sqlite3.Connection) -> bool:
+    """False of a ledger that its worker has not opened since there are any."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'open_order'").fetchone() is not None
+
+
+def _aid(db: sqlite3.Connection) -> None:
+    """Make what is missing of the aids."""
+    if not has_aids(db):
+        _run(db, AIDS)
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Run a script, all or none of it."""
     try:
-        db.executescript(f"BEGIN IMMEDIATE; {scripts} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")

@@ -1,7 +1,8 @@
 """Snapshot of a ledger: a strategy's account, positions, orders, trades and decisions, all of one moment.
 
-`read_ledger` reads a whole one once. `LedgerView` looks again and again: it keeps what can only grow (trades, counts of
-decisions) and reads the rest anew when the file has changed; between changes a look costs two `stat` calls.
+`read_ledger` reads a whole one once, `read_open` only what may be open. `LedgerView` looks again and again: it keeps
+what can only grow (trades, counts of decisions) and reads the rest anew when the file has changed; between changes a
+look costs two `stat` calls.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ import msgspec
 
 from rooney.errors import LedgerError
 from rooney.ledger.latency import Buckets
-from rooney.ledger.queries import IS_OPEN, Queries
+from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.records import Account, Decision, Held, TradeRow, decode_book
+from rooney.ledger.records import Account, Decision, Finished, Held, TradeRow, decode_book
 from rooney.orders.control import Act, Verb
 from rooney.orders.lifecycle import Order
 
@@ -84,11 +85,36 @@ def read_ledger(path: Path) -> Snapshot:
         return _snapshot(path, ask, ask.orders(), ask.trades(), ask.decisions(_NEWEST, (DECISIONS_KEPT,)))
 
 
+def read_open(path: Path) -> Snapshot:
+    """What `exposures` is judged by, at a cost that does not grow with a ledger's age. Raises LedgerError.
+
+    Of the orders the newest entry and exit of each instrument, of the acts the positions that no minute has taken in
+    yet; no trades, decisions and counts.
+    """
+    with opened(path) as db:
+        ask = Queries(db)
+        finished = ask.finished()
+        held = _book(finished)[1]
+        orders = ask.newest_orders([one.symbol for one in held])
+        return Snapshot(
+            path=path,
+            name=ask.name(),
+            ts_mark=finished.ts_mark if finished else 0,
+            held=held,
+            orders=orders,
+            acts=tuple(ask.stated()),
+        )
+
+
+def _book(finished: Finished | None) -> tuple[Account | None, tuple[Held, ...]]:
+    return decode_book(finished.book.layout, finished.book.data) if finished else (None, ())
+
+
 def _snapshot(
     path: Path, ask: Queries, orders: tuple[Order, ...], trades: Sequence[TradeRow], decisions: tuple[Decision, ...]
 ) -> Snapshot:
     finished = ask.finished()
-    account, held = decode_book(finished.book.layout, finished.book.data) if finished else (None, ())
+    account, held = _book(finished)
     detail = msgspec.json.decode(finished.detail) if finished else {}
     return Snapshot(
         path=path,
@@ -140,7 +166,7 @@ class LedgerView:
         self._take_trades(ask)
         decisions = ask.decisions(_NEWEST, (DECISIONS_KEPT,))
         self._count(ask, decisions)
-        is_kept = f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {IS_OPEN}"
+        is_kept = f"seq > (SELECT coalesce(max(seq), 0) FROM intent) - ? OR {ask.is_open}"
         return _snapshot(self.path, ask, ask.orders(is_kept, (ORDERS_KEPT,)), self._trades, decisions)
 
     def _take_trades(self, ask: Queries) -> None:

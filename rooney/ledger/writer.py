@@ -235,7 +235,8 @@ class Ledger(Queries):
             if intent.role is Role.EXIT and state is State.ACKNOWLEDGED:
                 began = max(step.seq for step in self.events(intent.id) if step.state is State.SENDING)
                 where = (
-                    f"contract=? AND (seq<? AND {LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?,?))"
+                    f"{self.is_open} AND contract=?"
+                    f" AND (seq<? AND {LAST_STATE}=? OR role=? AND {LAST_STATE} IN (?,?,?))"
                     " AND (SELECT max(seq) FROM event WHERE intent = i.id) < ?"
                 )
                 unknown = State.UNCONFIRMED.value

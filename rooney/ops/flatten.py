@@ -16,18 +16,18 @@ import msgspec
 from rooney.clock import Clock
 from rooney.config.loader import Config
 from rooney.config.settings import Instrument
-from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, RooneyError
+from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, LedgerError, RooneyError
 from rooney.execution.gates import Rules
 from rooney.execution.offline import OfflineWorker
 from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
-from rooney.ledger.snapshot import Snapshot, read_ledger
+from rooney.ledger.snapshot import Snapshot, read_open
 from rooney.market.instruments import PRODUCTS, is_open
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
-from rooney.orders.intents import Intent, Payload
+from rooney.orders.intents import Intent, Payload, Role, State
 from rooney.systemd import is_running, stop, unit_name
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
@@ -117,24 +117,45 @@ def plan(readings: Sequence[Snapshot], symbols: Sequence[str]) -> list[str]:
 
 def flatten(order: Order, ledgers: Mapping[str, Path], means: Means) -> list[Flattened]:
     """Do it for each strategy; what fails for one is said and does not keep the others open."""
+    began_ns = time.time_ns()
+    commands: dict[str, Path] = {}
+    outcomes: dict[str, Flattened] = {}
     if not order.symbols:
-        for scope in (ALL,) if order.is_all else order.names:
-            set_switch(means.control, scope, Level.FLATTEN, order.who, order.reason)
-    left: dict[str, Path] = {}
-    for name in order.names:  # all of them first: those that live begin at once
-        command = Command(time.time_ns(), Verb.FLATTEN, order.who, order.reason, symbols=order.symbols)
-        left[name] = put_command(means.control, name, command)
-    found = []
-    for name in order.names:
         try:
-            found.append(_one(name, left[name], ledgers[name], order, means))
+            for scope in (ALL,) if order.is_all else order.names:
+                set_switch(means.control, scope, Level.FLATTEN, order.who, order.reason)
         except RooneyError as error:
-            found.append(Flattened(name, "nobody", failure=str(error)))
-    return found
+            return [_failed(name, ledgers[name], order, began_ns, error) for name in order.names]
+    for name in order.names:  # all of them first: those that live begin at once
+        try:
+            command = Command(time.time_ns(), Verb.FLATTEN, order.who, order.reason, symbols=order.symbols)
+            commands[name] = put_command(means.control, name, command)
+        except RooneyError as error:
+            outcomes[name] = _failed(name, ledgers[name], order, began_ns, error)
+    for name, left_at in commands.items():
+        try:
+            outcomes[name] = _one(name, left_at, ledgers[name], order, means)
+        except RooneyError as error:
+            outcomes[name] = _failed(name, ledgers[name], order, began_ns, error)
+    return [outcomes[name] for name in order.names]
+
+
+def _failed(name: str, ledger: Path, order: Order, began_ns: int, error: RooneyError) -> Flattened:
+    """The failure, what was sent all the same, and what is still open, as the ledger has it now."""
+    try:
+        now = read_open(ledger)
+    except LedgerError as unread:
+        return Flattened(name, "nobody", left=(f"{unread}. Look at the broker",), failure=str(error))
+    left = wanted(now, order.symbols)
+    steps = [step for one in now.orders if one.role is Role.EXIT for step in one.events]
+    is_sent = any(step.state is State.SENDING and step.ts_wall >= began_ns for step in steps)
+    text = f"{error}. {'An exit was sent before that' if is_sent else 'Nothing was sent'}"
+    then = "mend this and run it again, or close by hand at the broker" if left else "nothing was open"
+    return Flattened(name, "nobody", left=tuple(_left_text(one) for one in left), failure=f"{text}; {then}")
 
 
 def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> Flattened:
-    before = read_ledger(ledger)
+    before = read_open(ledger)
     means.clock.on_mark(before.ts_mark)
     if holder(ledger) is not None:
         if _is_taken(command, order.hung_after_s):
@@ -160,7 +181,7 @@ def _is_taken(command: Path, within_s: float) -> bool:
         time.sleep(_POLL_S)
     refused = command.with_suffix(".refused")
     if refused.exists():
-        raise FlattenError(f"its worker refused the command and says why in its log: {refused}; NOTHING WAS CLOSED")
+        raise FlattenError(f"its worker refused the command and says why in its log: {refused}")
     return True
 
 
@@ -168,8 +189,8 @@ def _hung(name: str, ledger: Path, after_s: float) -> str:
     pid = holder(ledger)
     return (
         f"its worker (process {pid or 'unknown'}) holds {ledger} and has taken no command for {after_s:g} s, so it "
-        f"hangs, and no {unit_name(name)} is known to systemd here. NOTHING WAS CLOSED. Close by hand at the "
-        f"broker, or end it (kill -9 {pid or 'PID'}) and run this again. Should it come back, it closes by itself"
+        f"hangs, and no {unit_name(name)} is known to systemd here. End it (kill -9 {pid or 'PID'}); should it come "
+        "back, it closes by itself"
     )
 
 
@@ -177,13 +198,13 @@ def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Fl
     """Watch the worker do it."""
     end = time.monotonic() + order.wait_s
     while True:
-        now = read_ledger(ledger)
+        now = read_open(ledger)
         left = wanted(now, order.symbols)
         can_close = any(is_open(exposure.symbol, clock.now_ns()) for exposure in left)
         if not can_close or time.monotonic() > end:
             return _result("worker", before, left, order)
         if holder(ledger) is None:
-            raise FlattenError("its worker has ended meanwhile; run this again")
+            raise FlattenError("its worker has ended meanwhile")
         time.sleep(_POLL_S)
 
 

@@ -1,6 +1,7 @@
 """`rooney flatten`: a position is closed whatever state the worker, Redis and the webhook are in, and closed once."""
 
 import os
+import shutil
 import signal
 import stat
 from collections.abc import Callable
@@ -132,11 +133,12 @@ def hung(bench: Make) -> tuple[Bench, Forked]:
 def test_a_worker_that_hangs_is_named_with_what_to_do_and_nothing_is_sent(bench: Make) -> None:
     one, worker = hung(bench)
     shown = one.rooney("flatten", "a", "--hung-after", 0.5, *SURE, code=2)
-    assert shown.splitlines()[-1] == (
+    assert shown.splitlines()[-2:] == [
         f"a: its worker (process {worker.pid}) holds {one.rig.ledger()} and has taken no command for 0.5 s, so it "
-        "hangs, and no rooney-worker@a.service is known to systemd here. NOTHING WAS CLOSED. Close by hand at the "
-        f"broker, or end it (kill -9 {worker.pid}) and run this again. Should it come back, it closes by itself"
-    )
+        f"hangs, and no rooney-worker@a.service is known to systemd here. End it (kill -9 {worker.pid}); should it "
+        "come back, it closes by itself. Nothing was sent; mend this and run it again, or close by hand at the broker",
+        "a: ESM2026 may still be open and has no exit: look at the broker",
+    ]
     assert one.actions() == ["buy"]
     worker.kill()
     one.rooney("flatten", "a", *SURE)
@@ -193,6 +195,29 @@ def test_what_fails_for_one_strategy_keeps_no_other_open(bench: Make) -> None:
     found = one.json("flatten", "--all", *SURE, "--env-file", "/dev/null", code=2, WEBHOOK_A="")
     assert "WEBHOOK_A is not set" in found["strategies"][0]["failure"]
     assert (flat(one, "a"), flat(one, "b")) == (False, True)
+
+
+def without_a_webhook(one: Bench) -> None:
+    del one.rig.blocks["a"]["broker_account"]
+
+
+def without_a_control_folder(one: Bench) -> None:
+    shutil.rmtree(one.control, ignore_errors=True)
+    one.control.write_text("a file, where nothing can be left")
+
+
+@pytest.mark.parametrize("spoil", [without_a_webhook, without_a_control_folder])
+def test_one_that_fails_says_what_is_still_open_and_that_nothing_was_sent(
+    bench: Make, spoil: Callable[[Bench], None]
+) -> None:
+    one = bench()
+    one.begin().kill()
+    spoil(one)
+    shown = one.rooney("flatten", "a", *SURE, code=2)
+    *_, why, left = shown.splitlines()
+    assert why.endswith(". Nothing was sent; mend this and run it again, or close by hand at the broker")
+    assert left == "a: ESM2026 may still be open and has no exit: look at the broker"
+    assert one.actions() == ["buy"]
 
 
 def test_only_the_instruments_named_are_closed_and_entries_go_on(bench: Make) -> None:
