@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -609,3 +610,23 @@ def test_the_public_channels_can_be_switched_off(redis: PrivateRedis) -> None:
 def test_every_product_of_the_shipped_configuration_has_a_session_group() -> None:
     assert {group_of(root) for root in CHARACTERS} == {"equity", "energy", "fx", "metals", "grains"}
     assert all(parse_contract(f"{root}Z6", FIRST_SESSION) for root in CHARACTERS)
+
+
+def test_the_watchdog_hears_nothing_of_a_hub_whose_feed_does_not_turn(
+    redis: PrivateRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(redis.directory / "manager"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(redis.directory / "manager"))
+        by_hand = ByHand(redis.bus())
+        while manager.recv(4_096) != b"WATCHDOG=1":
+            pass
+        by_hand.feed.turns = False
+        heard: list[bytes] = []
+        while sum(line.startswith(b"STATUS=") for line in heard) < 3:
+            heard.append(manager.recv(4_096))
+        # A ping sent before this was so may follow the first status, which may be of the same turn; not the second.
+        second = [i for i, line in enumerate(heard) if line.startswith(b"STATUS=")][1]
+        assert b"WATCHDOG=1" not in heard[second:]
+        assert by_hand.stop() == EXIT_OK

@@ -26,6 +26,7 @@ class Stub:
 
     state, trades, sessions, last_record_ns = "live", 0, 1, OPEN
     gap, gap_day = "", None
+    turns = True
 
     def __init__(self, inbox: Callable[[Any], None]) -> None:
         self.send = inbox
@@ -34,7 +35,7 @@ class Stub:
         return True
 
     def turning(self) -> bool:
-        return True
+        return self.turns
 
     def now_ns(self) -> int:
         return self.last_record_ns
