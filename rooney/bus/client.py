@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -89,14 +90,14 @@ class Connection:
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
-        """Of one key: MessageError where it holds another type, which no new connection will change."""
+        """Of one key: MessageError where it is of another type or not ours to read, which no new connection changes."""
         with self._errors(f"read {key}"):
             try:
                 yield
             except redis.ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
+                if not isinstance(error, NoPermissionError) and not str(error).startswith("WRONGTYPE"):
                     raise
-                raise MessageError(f"{key} holds another type") from error
+                raise MessageError(f"{key}: {error}") from error
 
     def _missing(self, key: str, why: object) -> None:
         """A value of a key is garbled: as if it were not there, said once per key."""

@@ -92,3 +92,28 @@ def test_a_full_redis_refuses_and_drops_nothing(directory: Path) -> None:
         with pytest.raises(redis_py.OutOfMemoryError):
             client.set("more", "x")
         assert client.get("kept") == "x"
+
+
+def test_a_damaged_journal_ends_every_start_and_the_unit_after_a_bounded_number_of_them_with_an_alert(
+    directory: Path,
+) -> None:
+    with server(directory) as client:
+        client.set("key", "value" * 100)
+        until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 5)
+        client.bgrewriteaof()
+        until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0, 5)
+    (base,) = (directory / "appendonlydir").glob("*.base.rdb")
+    whole = base.read_bytes()
+    base.write_bytes(whole[: len(whole) // 2] + b"\xff" * 16 + whole[len(whole) // 2 + 16 :])
+    try:
+        found = subprocess.run(
+            command(directory / "redis.conf", directory / "redis.sock"), capture_output=True, timeout=20, check=False
+        )
+    finally:
+        base.write_bytes(whole)
+    assert found.returncode != 0
+    lines = (SHIPPED / "50-rooney.conf").read_text().splitlines()
+    limits = dict(line.split("=", 1) for line in lines if line.startswith(("StartLimit", "OnFailure", "RestartSec")))
+    pause_s = int(limits["RestartSec"].removesuffix("ms")) / 1_000
+    assert 0 < int(limits["StartLimitBurst"]) * (pause_s + 10) <= int(limits["StartLimitIntervalSec"])
+    assert limits["OnFailure"] == "rooney-alert@%N.service"
