@@ -7,7 +7,7 @@ the tape, of the code, or of the machine. Decisions are compared one by one; tra
 import math
 import time
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,16 @@ class _Rows:
         return ()
 
 
-def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0) -> Verdict:
+def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0, end_ns: int = 0) -> Verdict:
     """Step the whole live run again and say how much of it came out the same; never raises for what it finds.
 
     data: bars of the run and of what warmed it up; limit: the discrepancy above which it wants attention
+    end_ns: last mark compared, the ledger's before `data` was taken, because a live worker goes on; 0: its last one now
     """
     now_ns = time.time_ns()
     try:
-        replayed, _, _ = replay.replay(strategy, data, ledger)
+        end = datetime.fromtimestamp(end_ns / 1e9, UTC) if end_ns else None
+        replayed, _, _ = replay.replay(strategy, data, ledger, end=end)
     except (LedgerError, ConfigError) as error:
         return Verdict(strategy.name, "audit", now_ns, limit, 0.0, 0, (), (), {}, trouble=str(error))
     live = msgspec.structs.replace(of_ledger(ledger, strategy.name), begin_ns=replayed.start_ns)
@@ -73,8 +75,10 @@ def audit(strategy: StrategyConfig, data: Path, ledger: Path, limit: float = 0.0
     )
     made = compare_all([live, again], limit, now_ns, None, None, None, "audit")
     day = sessions.trade_date(replayed.end_ns - 1)
-    of_all = _matched(replayed.recorded, replayed.replayed, None)
-    of_day = _matched(replayed.recorded, replayed.replayed, day)
+    decisions = [row for row in replayed.recorded["decisions"] if row[0] <= replayed.end_ns]
+    recorded = {**replayed.recorded, "decisions": decisions}
+    of_all = _matched(recorded, replayed.replayed, None)
+    of_day = _matched(recorded, replayed.replayed, day)
     decided = sum(symbol.decisions for symbol in of_day)
     off = 1.0 - sum(symbol.same for symbol in of_day) / decided if decided else 0.0
     return msgspec.structs.replace(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rooney.cli.options import EXISTING, PATH, TIMEFRAME, Call, instant, needs, takes, zone
-from rooney.errors import EXIT_OK, ConfigError
+from rooney.errors import EXIT_OK, ConfigError, LedgerError
 
 if TYPE_CHECKING:
     from rooney.performance.verdict import Verdict
@@ -82,6 +82,13 @@ def _write_page(verdict: "Verdict", path: Path) -> None:
         raise ConfigError(f"--report {path}: {error.strerror}; no report was written") from None
 
 
+def _last_mark(call: Call, name: str) -> int:
+    try:
+        return call.read(name).ts_mark
+    except LedgerError:  # its audit says so
+        return 0
+
+
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--data", type=EXISTING, help="Bars of the whole run [the kept tape].")
@@ -107,13 +114,14 @@ def audit(
     config = call.load()
     chosen = names or tuple(name for name in config.names if name in ledger_names(call.state_directory))
     kept = tape or Path(os.environ.get("STATE_DIRECTORY") or call.state_directory / "audit")
+    ends = {name: _last_mark(call, name) for name in chosen}  # before the tape is taken: live workers go on
     if data is None and not dry_run:
         bus = Reader(config.data_hub())
         try:
             record(bus, tuple(config.file.instruments), kept)
         finally:
             bus.close()
-    verdicts = [audited(config.strategy(name), data or kept, call.ledger(name), limit) for name in chosen]
+    verdicts = [audited(config.strategy(name), data or kept, call.ledger(name), limit, ends[name]) for name in chosen]
     if not dry_run:
         for verdict in verdicts:
             keep_comparison(call.state_directory, verdict)

@@ -244,6 +244,18 @@ def test_the_tape_as_redis_keeps_it_gives_an_audit_in_which_everything_is_the_sa
     assert "100.00% of" in "\n".join(audit_lines(found))
 
 
+def test_an_audit_during_a_session_ends_where_the_ledger_stood_when_the_tape_was_taken(
+    live: Live, tmp_path: Path
+) -> None:
+    """The worker has gone on meanwhile, with minutes that this tape does not have."""
+    taken = datetime(2026, 3, 12, tzinfo=UTC)
+    pl.read_parquet(live.bars).filter(pl.col("ts_open") < taken).write_parquet(tmp_path / "bars.parquet")
+    assert audit(live.strategy(), tmp_path / "bars.parquet", live.ledger).is_alarm  # on minutes it has not
+    found = audit(live.strategy(), tmp_path / "bars.parquet", live.ledger, end_ns=int(taken.timestamp()) * 10**9)
+    assert found.trouble == "" and not found.is_alarm
+    assert found.audit is not None and all(one.share == 1.0 for one in found.audit.of_all)
+
+
 def test_an_audit_of_other_bars_names_the_first_decision_and_is_an_alarm(live: Live, tmp_path: Path) -> None:
     bars = pl.read_parquet(live.bars)
     wrong = (pl.col("root") == "GC") & (pl.col("ts_open") > bars["ts_open"].max() - timedelta(hours=6))
