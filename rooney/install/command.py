@@ -4,6 +4,7 @@ import argparse
 import grp
 import os
 import pwd
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -212,7 +213,10 @@ def run_as_worker(
     rooney: list[str | Path] = [layout.home(version) / "bin/python", "-I", "-m"]
     try:
         host.run([*rooney, "rooney", *verb, "--help"], user="rooney", env=env)
-    except InstallError:
+    except InstallError as error:
+        # a version that cannot even answer is broken, and its old name would only hide why
+        if error.status not in (2, 78) or not re.search("no such (command|option)", str(error), re.IGNORECASE):
+            raise
         command = [*rooney, "rooney.warm", "--config", layout.config, *old_arguments]
     else:
         command = [*rooney, "rooney", *verb, "--config", layout.config]

@@ -8,7 +8,14 @@ from pathlib import Path
 
 
 class InstallError(Exception):
-    """Something the operator has to see to; what was done before it stands, and the command can be run again."""
+    """Something the operator has to see to; what was done before it stands, and the command can be run again.
+
+    status: exit status of the command that failed, None for any other cause
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Host:
@@ -46,7 +53,8 @@ class Host:
             raise InstallError(f"{words[0]}: {error}") from error
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines()[-12:]
-            raise InstallError("\n    ".join([f"`{' '.join(words)}` ended with {done.returncode}:", *lines]))
+            text = "\n    ".join([f"`{' '.join(words)}` ended with {done.returncode}:", *lines])
+            raise InstallError(text, done.returncode)
         return done.stdout
 
     def systemctl(self, *argv: str) -> str:

@@ -1,16 +1,19 @@
 """The command line as a whole: what its help lists, the options verbs share, shells' completion."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from rooney.cli import SECTIONS, cli
+from tests.support.paths import ROOT
 
 CONTEXT = click.Context(cli, info_name="rooney")
 
@@ -94,6 +97,13 @@ def test_the_same_thing_has_the_same_name_everywhere(name: str) -> None:
 def test_a_name_of_earlier_versions_still_works(name: str, old: str) -> None:
     (param,) = [each for each in COMMANDS[name].params if old in each.opts]
     assert isinstance(param, click.Option) and param.hidden
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "systemd").glob("*.service")), ids=lambda unit: unit.name)
+def test_a_unit_starts_a_verb_by_options_that_help_shows(unit: Path) -> None:
+    for words in re.findall(r"^ExecStart=/opt/rooney/current/bin/rooney (.+)$", unit.read_text(), re.MULTILINE):
+        verb, *arguments = words.split()
+        assert {word for word in arguments if word.startswith("--")} <= set(options(COMMANDS[verb]))
 
 
 def test_features_are_listed_as_json() -> None:

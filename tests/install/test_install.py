@@ -177,7 +177,7 @@ class Versions(Host):
     def run(self, argv: Any, **how: Any) -> str:
         words = [str(word) for word in argv][3:]
         if not any(" ".join(words).startswith(known) for known in self.known):
-            raise InstallError(f"no such command: {words}")
+            raise InstallError(f"Error: No such command {words}.", 78)
         if words[-1] != "--help":
             self.commands.append(words)
         return "a\nb\n"
@@ -217,6 +217,40 @@ def test_a_version_that_refuses_the_configuration_is_not_asked_by_another_name(l
     with pytest.raises(InstallError, match="no such key"):
         enabled(host, layout, "2-b")
     assert [words[0] for words in host.commands] == ["rooney"]
+
+
+class AsThisUser(Host):
+    """A real machine's commands, without a change of user."""
+
+    def run(self, argv: Any, *, user: str | None = None, **how: Any) -> str:
+        return super().run(argv, **how)
+
+
+def test_only_a_version_that_does_not_know_the_verb_is_asked_by_the_old_name(layout: Layout) -> None:
+    asked = layout.root / "asked"
+    layout.config.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "config.multi_alpha.yml", layout.config)
+    python = layout.home("1-a") / "bin/python"
+    python.parent.mkdir(parents=True)
+
+    def ask(script: str, *verb: str) -> str:
+        python.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n{script}\n')
+        python.chmod(0o755)
+        asked.write_text("")
+        return run_as_worker(AsThisUser(lambda line: None), layout, "1-a", list(verb), ["--names"])
+
+    this = f'exec {sys.executable} "$@"'
+    for verb in (["nosuch"], ["config", "nosuch"], ["compile", "a", "--nosuch"]):
+        assert ask(this, *verb).split() == ["ibs", "breakout"]
+        assert "rooney.warm" in asked.read_text()
+    for failure in (
+        "echo No module named numpy >&2; exit 1",
+        "echo strategies: no such key >&2; exit 78",
+        "kill -9 $$",
+    ):
+        with pytest.raises(InstallError, match="ended with"):
+            ask(failure, "config", "strategies")
+        assert "rooney.warm" not in asked.read_text()
 
 
 def warm(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:

@@ -65,7 +65,7 @@ class World:
         begin = self.what.start_ns // 1_000_000_000
         start = self.machine.run("date", "-u", "-d", f"@{begin}", "+%Y-%m-%dT%H:%M").stdout.strip()
         self.exec(HUB, f"rooney hub --start {start}")
-        self.exec("rooney-worker@.service", "rooney worker %i --state %S/rooney/%i --clock replay")
+        self.exec("rooney-worker@.service", "rooney worker %i --state-directory %S/rooney --clock replay")
 
     def exec(self, unit: str, command: str) -> None:
         """Another command line for a unit."""

@@ -1,12 +1,12 @@
 """docs/VALIDATION.md: every criterion of the roadmap, what shows it, and what it showed on this machine.
 
-python -m bench.validate --write docs/VALIDATION.md   run every test and benchmark the criteria name, write the page
-python -m bench.validate --junit FILE --bench FILE    read results of runs just made instead: of
-                                                      `pytest --junitxml FILE`, `pytest bench --benchmark-only
-                                                      --benchmark-json FILE`; of several --junit the last that
-                                                      ran a test counts
-python -m bench.validate --json                       the same as JSON
-python -m bench.validate --slow                       the long proofs too
+python -m bench.acceptance --write docs/VALIDATION.md   run every test and benchmark the criteria name, write the page
+python -m bench.acceptance --junit FILE --bench FILE    read results of runs just made instead: of
+                                                        `pytest --junitxml FILE`, `pytest bench --benchmark-only
+                                                        --benchmark-json FILE`; of several --junit the last that
+                                                        ran a test counts
+python -m bench.acceptance --json                       the same as JSON
+python -m bench.acceptance --slow                       the long proofs too
 
 A criterion is shown only if every test it names ran and passed and every target it names was met. A skipped test shows
 nothing. Exit status: 0 all shown, or waiting for a real account; 1 something failed, was missed or did not run.
@@ -24,9 +24,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from bench.criteria import CRITERIA, Criterion
+from bench.acceptance.criteria import CRITERIA, Criterion
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Outcome = Literal["passed", "failed", "skipped"]
 Verdict = Literal["shown", "FAILED", "not run", "needs an account"]
 
@@ -101,7 +101,7 @@ def page(found: Iterable[Found], made: str) -> str:
     lines = [
         "# What the roadmap asked for, and what was measured",
         "",
-        "Written by `uv run --all-extras python -m bench.validate --write docs/VALIDATION.md`, which runs every test",
+        "Written by `uv run --all-extras python -m bench.acceptance --write docs/VALIDATION.md`, which runs every test",
         "(paths are below `tests/`) and benchmark named here; nothing on this page is typed. *Needs an account*: no",
         "machine without one can show it; the command to run there stands beside it.",
         "",
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     """0, or 1 if anything named failed, was missed or did not run."""
     from datetime import UTC, datetime
 
-    parser = argparse.ArgumentParser(prog="python -m bench.validate", description="The roadmap's criteria, measured.")
+    parser = argparse.ArgumentParser(prog="python -m bench.acceptance", description="The roadmap's criteria, measured.")
     parser.add_argument("--junit", type=Path, action="append", help="results of tests to read instead of running")
     parser.add_argument("--bench", type=Path, help="results of benchmarks to read instead of running")
     parser.add_argument("--slow", action="store_true", help="run the long proofs too")
@@ -191,7 +191,3 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         print(made if options.write else page(found, made))
     return 1 if counts["FAILED"] or counts["not run"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What the roadmap asks for, and which tests, benchmarks and commands show it; `python -m bench.validate` runs them.
+"""What the roadmap asks for, and which tests, benchmarks and commands show it; `python -m bench.acceptance` runs them.
 
 tests: `file::test`, below tests/; a file alone means all of it
 rows:  beginnings of lines of the benchmarks' table

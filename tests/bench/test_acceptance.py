@@ -1,4 +1,4 @@
-"""`python -m bench.validate`: it names what exists, and calls nothing shown that was not."""
+"""`python -m bench.acceptance`: it names what exists, and calls nothing shown that was not."""
 
 import ast
 import json
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import validate
-from bench.criteria import CRITERIA, Criterion
+from bench.acceptance import validate
+from bench.acceptance.criteria import CRITERIA, Criterion
 from tests.support.paths import TESTS
 
 EVERY = [each for criteria in CRITERIA.values() for each in criteria]

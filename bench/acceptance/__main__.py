@@ -1,0 +1,7 @@
+"""`python -m bench.acceptance`."""
+
+import sys
+
+from bench.acceptance.validate import main
+
+sys.exit(main())
