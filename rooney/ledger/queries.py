@@ -1,19 +1,25 @@
 """Questions a ledger answers, over any connection to it: its worker's own, a reader's, that of a replay."""
 
+import functools
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from rooney.errors import LedgerError
+from rooney.ledger.damage import UNREADABLE, damage
 from rooney.ledger.records import Attempt, Checkpoint, Decision, Finished, TradeRow
-from rooney.ledger.schema import LAST_STATE, WITH_ACTS, has_aids, schema_version
+from rooney.ledger.schema import LAST_STATE, UNTOUCHED, WITH_ACTS, has_aids, schema_version
 from rooney.orders.control import Act, Command, Verb
 from rooney.orders.decisions import Book, Trade
 from rooney.orders.intents import Event, Intent, Role, Said, Side, State
 from rooney.orders.lifecycle import TRANSITIONS, Order
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 INTENT_COLUMNS = Intent.__struct_fields__
 _EVENT_COLUMNS = Event.__struct_fields__
@@ -23,6 +29,21 @@ _IS_OPEN_UNAIDED = " OR ".join(
     for role, moves in TRANSITIONS.items()
 )
 _ANSWERS = f"('{State.ACKNOWLEDGED}', '{State.UNCONFIRMED}', '{State.REFUSED}')"
+
+
+def _readable(method: Callable[Concatenate["Queries", P], T]) -> Callable[Concatenate["Queries", P], T]:
+    """Make the failure to read a value a LedgerError that says where in the file it stands."""
+
+    @functools.wraps(method)
+    def read(self: "Queries", /, *args: P.args, **fields: P.kwargs) -> T:
+        try:
+            return method(self, *args, **fields)
+        except UNREADABLE as error:
+            if not (place := self.damage()):
+                raise
+            raise LedgerError(f"{self.file()}: {place}; {UNTOUCHED}") from error
+
+    return read
 
 
 class Queries:
@@ -36,6 +57,15 @@ class Queries:
         self._mutex = threading.RLock()
         self._is_first_schema = schema_version(db) < WITH_ACTS
         self.is_open = _IS_OPEN if has_aids(db) else f"({_IS_OPEN_UNAIDED})"
+
+    def file(self) -> str:
+        """Path of the ledger, as SQLite has it."""
+        return str(self._db.execute("PRAGMA database_list").fetchone()[2])
+
+    def damage(self) -> str:
+        """Table, row and column of the first value that cannot be read, and why; empty if there is none."""
+        with self._mutex:
+            return damage(self._db)
 
     def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         with self._mutex:
@@ -60,11 +90,16 @@ class Queries:
         """Birth of the ledger, UTC ns."""
         return int(self._row("SELECT created_ns FROM strategy")[0])
 
+    @_readable
     def finished(self) -> Finished | None:
         """Last finished mark; None in a new ledger."""
         row = self._row("SELECT ts_mark, marks, layout, book, ts_wall, detail FROM status")
+        if row is not None:  # the book's form is checked where it is read
+            msgspec.json.decode(row[2])
+            msgspec.json.decode(row[5])
         return row and Finished(row[0], row[1], Book(row[2], row[3]), row[4], row[5])
 
+    @_readable
     def checkpoint(self) -> Checkpoint | None:
         """Newest frozen state of the engine."""
         row = self._row("SELECT ts_mark, digest, state FROM checkpoint ORDER BY ts_mark DESC LIMIT 1")
@@ -81,6 +116,7 @@ class Queries:
         """An intent with this id was planned."""
         return self._row("SELECT 1 FROM intent WHERE id = ?", (intent_id,)) is not None
 
+    @_readable
     def intents(self, where: str = "1", args: Sequence[Any] = ()) -> list[Intent]:
         """Intents `i` that fulfil a condition, oldest first."""
         sql = f"SELECT {self._columns(INTENT_COLUMNS, 'i')} FROM intent i WHERE {where} ORDER BY i.seq"
@@ -147,6 +183,7 @@ class Queries:
         )
         return [event for _, event in self._events("0", source, names)]
 
+    @_readable
     def _events(self, first: str, source: str, args: Sequence[Any]) -> list[tuple[int, Event]]:
         return [
             (mark, Event(seq, intent, State(state), ts_wall, ts_clock, status, detail, Said(said or ""), *request))
@@ -155,6 +192,7 @@ class Queries:
             )
         ]
 
+    @_readable
     def reached(self) -> dict[tuple[str, str], int]:
         """(role, state) → how often an order got there."""
         rows = self._rows(
@@ -170,6 +208,7 @@ class Queries:
 
     # ── trades and decisions ──
 
+    @_readable
     def trades(self, after: int = 0) -> list[TradeRow]:
         """Closed trades whose number is above `after`, oldest first."""
         columns = self._columns(("seq", "ts_mark", *Trade.__struct_fields__), "t")
@@ -183,6 +222,7 @@ class Queries:
         """Number of the newest trade, 0 before the first."""
         return int(self._row("SELECT coalesce(max(seq), 0) FROM trade")[0])
 
+    @_readable
     def decisions(self, tail: str, args: Sequence[Any]) -> tuple[Decision, ...]:
         """Decisions as an SQL tail (WHERE, ORDER BY, LIMIT) picks them."""
         columns = self._columns(Decision.__struct_fields__, "d")
@@ -225,6 +265,7 @@ class Queries:
         """Acts of operators that have not reached the step yet, in order."""
         return [act for act in self.acts() if not (act.is_obeyed or act.is_set_aside)]
 
+    @_readable
     def _acts(self, first: str, source: str, args: Sequence[Any] = ()) -> list[tuple[int, Act]]:
         rows = self._rows(
             f"SELECT {first}, a.seq, a.ts_clock, a.command, a.after_event,"
@@ -252,6 +293,7 @@ class Queries:
             (Verb.RESUME.value, State.ACKNOWLEDGED.value, int(Role.EXIT)),
         )
 
+    @_readable
     def _attempts(self, where: str, args: Sequence[Any]) -> list[Attempt]:
         rows = self._rows(
             "SELECT i.contract, i.role, e.state, e.status, e.ts_clock, i.id"

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from rooney.errors import LedgerError
+from rooney.ledger.damage import UNREADABLE, damage
 from rooney.ledger.queries import Queries
-from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, WITH_NOTICES, schema_version
+from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, UNTOUCHED, WITH_NOTICES, schema_version
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -38,7 +39,12 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """
     try:
         with closing(_connect(path)) as db:
-            yield db
+            try:
+                yield db
+            except UNREADABLE as error:
+                if not (place := damage(db)):
+                    raise
+                raise LedgerError(f"{path}: {place}; {UNTOUCHED}") from error
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"{path}: cannot be read as a ledger: {error}; left untouched") from error
     except (ValueError, LookupError, struct.error, msgspec.DecodeError) as error:
