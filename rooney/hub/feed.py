@@ -32,7 +32,6 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
 logger = logging.getLogger(__name__)
 
 boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # a machine that slept has missed what came meanwhile
-
 News = Contract | Definition | Exception
 
 BREAK_NS = 30 * MINUTE_NS  # half an hour before a trade date begins: all are closed, for every product

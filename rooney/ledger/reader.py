@@ -18,7 +18,7 @@ import msgspec
 from rooney.errors import LedgerError
 from rooney.ledger.damage import UNREADABLE, damage
 from rooney.ledger.queries import Queries
-from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, UNTOUCHED, WITH_NOTICES, schema_version
+from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, UNTOUCHED, WITH_NOTICES, check_plain, schema_version
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -53,6 +53,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Connection that has read something, so that the file is open: its worker may start or stop meanwhile."""
+    check_plain(path)
     for pause_s in (0.05, 0.2, 1.0, 0.0):
         how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
         db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5.0, isolation_level=None)

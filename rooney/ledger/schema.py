@@ -112,12 +112,19 @@ def create(path: Path, strategy: str) -> None:
     unfinished.replace(path)
 
 
+def check_plain(path: Path) -> None:
+    """Raises LedgerError for a directory, a FIFO (opening one waits for its writer) and the like."""
+    if path.exists() and not path.is_file():
+        raise LedgerError(f"{path}: no plain file; {UNTOUCHED}")
+
+
 def inspect(path: Path, strategy: str) -> int:
     """Schema version of a sound ledger of `strategy`; reads only, so that the file stays as it is.
 
     Raises LedgerError for anything else. The header is read without SQLite, which would already change a foreign
     file: it folds a journal in.
     """
+    check_plain(path)
     with path.open("rb") as file:
         header = file.read(100)
     application, version = int.from_bytes(header[68:72]), int.from_bytes(header[60:64])

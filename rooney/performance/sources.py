@@ -74,6 +74,8 @@ def read_run(given: str, state: Path, zone: str | None = None) -> Run:
         if (path / LEDGER).is_file():
             return of_ledger(path / LEDGER)
         raise ConfigError(f"{given}: expected trades.parquet of a backtest or {LEDGER} in this folder, found neither")
+    if not path.is_file():
+        raise ConfigError(f"{given}: neither a file nor a folder")
     with path.open("rb") as file:
         is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     if not is_sqlite:

@@ -272,10 +272,13 @@ def redis(jit: Engine) -> Iterator[PrivateRedis]:
         bus = one.bus()
         for k in range(1, 400):
             now = START + k * HOUR_NS
-            each = {"high": 104.0, "low": 99.0, "contract": "ESM6"}
-            bars = [bar(s, now, 100.0 + k % 3, timeframe="hourly", **each) for s in symbols]
-            if k % 23 == 0:
-                bars += [bar(s, now, 100.0 + k % 3, timeframe="daily", **each) for s in symbols]
+            each = {"high": 104.0, "low": 99.0}
+            frames = ["hourly", *(["daily"] if k % 23 == 0 else [])]
+            bars = [
+                bar(s, now, 100.0 + k % 3, timeframe=frame, contract=f"{s}M6", **each)
+                for frame in frames
+                for s in symbols
+            ]
             bus.publish(Published(minute(now, *bars), [], {}))
         bus.close()
         yield one

@@ -119,5 +119,5 @@ def verdict(reader: Reader, content: bytes, where: str = "") -> str:
     except BaseException as error:
         raise AssertionError(f"{where}: {type(error).__name__}: {error} for {content[:2_000]!r}") from error
     took_s = time.thread_time() - started_s
-    assert took_s < 1.0, f"{where}: {took_s:.1f} s for {content[:2_000]!r}"
+    assert took_s < 3.0, f"{where}: {took_s:.1f} s for {content[:2_000]!r}"
     return answer

@@ -78,7 +78,7 @@ def test_what_is_downloaded_is_what_the_hub_would_have_built(server: ArchiveServ
     assert said["downloads"] == 4  # two roots, two months
     closed: list[ClosedMinute] = []
     opens = min(session_open_ns(group_of(root), FIRST) for root in ROOTS)
-    builder = MinuteBuilder([group_of(root) for root in ROOTS], opens, 50_000_000, closed.append, lambda: 1 << 62)
+    builder = MinuteBuilder([group_of(root) for root in ROOTS], opens, 50_000_000, closed.append, lambda: (1 << 62) - 1)
     for instrument in MARKET.instruments:
         builder.map(instrument.instrument_id, parse_contract(instrument.raw, FIRST))
     for batch in MARKET.batches(0):

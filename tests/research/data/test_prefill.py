@@ -55,7 +55,7 @@ class Followed:
         self.closed: list[ClosedMinute] = []
         start_ns = min(sessions.session_open_ns(group_of(root), FIRST) for root in ROOTS)
         groups = [group_of(root) for root in ROOTS]
-        builder = MinuteBuilder(groups, start_ns, 50_000_000, self.closed.append, lambda: 1 << 62)
+        builder = MinuteBuilder(groups, start_ns, 50_000_000, self.closed.append, lambda: (1 << 62) - 1)
         assembler = MinuteAssembler((root, group_of(root), False) for root in ROOTS)
         for instrument in market.instruments:
             contract = parse_contract(instrument.raw, FIRST)
