@@ -82,6 +82,11 @@ def _summary(root: Path) -> None:
     of_backtest(root)
 
 
+def _old_model(root: Path) -> None:
+    (root / "ES_best.json").write_text('{"Prod_Threshold": 0.5, "Features": ["ibs"]}')
+    old_models.read_old(root / "ES.pkl", "ibs", "ES")
+
+
 READERS = [
     *(Reader(f"ibs/{level.value}", _switch(level)) for level in Level),
     Reader("ibs/commands/7-resume.json", _command),
@@ -103,7 +108,7 @@ READERS = [
     Reader("ibs.broker_account", lambda root: read_credential("a.key", root, "ibs.broker_account")),
     Reader("faults.json", lambda root: read_faults(root / "faults.json")),
     Reader("mine.py", lambda root: load("mine", root)),
-    Reader("ES.pkl", lambda root: old_models.read_old(root / "ES.pkl", "ibs", "ES")),
+    Reader("ES.pkl", _old_model),
     Reader("ledger.sqlite", lambda root: read_ledger(root / "ledger.sqlite")),
 ]
 
@@ -134,11 +139,13 @@ def test_a_damaged_file_is_a_value_or_one_error_that_names_it_within_seconds(
     DAMAGE[damage](path)
     began = time.monotonic()
     try:
-        said = str(reader.read(tmp_path))
+        said = reader.read(tmp_path)
     except RooneyError as error:
         said = str(error)
         assert len(said) < 1_000
     assert time.monotonic() - began < 20
+    if not isinstance(said, str):
+        return  # a value, which is judged by what it is for
     if reader.says:
         assert reader.name.rpartition("/")[2] in said
     assert "\\xf6" not in said

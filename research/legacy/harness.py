@@ -6,7 +6,6 @@ are. The step is the one that trades: trades come out of the compiled scan, valu
 """
 
 import functools
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from rooney.engine.settings import EngineInstrument, Limits
 from rooney.engine.veto import Logistic
 from rooney.features.catalogue import FIRST_BAR_V1, catalogue
 from rooney.features.feature import Feature
+from rooney.files import MIB, read_json
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import F64, I64, Records
 from rooney.kernels.codes import Cause
@@ -320,8 +320,7 @@ def _compile(features: dict[str, Feature]) -> Compiled:
 
 def _json(path: Path) -> dict[str, Any]:
     """Empty where there is no such file: a folder may hold fewer lists."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found
+    return read_json(path, dict[str, Any], 64 * MIB) if path.is_file() else {}
 
 
 def _column_feature(name: str) -> Feature:

@@ -7,7 +7,6 @@ fitted on had another scale than what they were asked about, so expect nothing o
 """
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -19,8 +18,9 @@ import msgspec
 
 from research.legacy import unpickle
 from rooney.config.settings import StrategyConfig
-from rooney.errors import ConfigError, ModelError, StrategyError
+from rooney.errors import ConfigError, FileError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
+from rooney.files import MIB, read_bytes, read_json
 from rooney.models.forest import Model, path_of, to_bytes, write_model
 
 _TIMEOUT_S = 120.0
@@ -30,7 +30,10 @@ _ARRAYS = ("feature", "left", "right", "cut", "leaf")
 
 def read_old(pickle: Path, strategy: str, symbol: str) -> Model:
     """One old model. Raises ModelError, naming the file and what is wrong with it."""
-    content = pickle.read_bytes()
+    try:
+        content = read_bytes(pickle, 256 * MIB, then="not imported")
+    except FileError as error:
+        raise ModelError(str(error)) from None
     if content.startswith(_POINTER):
         raise ModelError(f"{pickle}: is a Git LFS pointer, not the model; fetch the file itself")
     threshold, listed = _best(pickle.with_name(f"{symbol}_best.json"))
@@ -77,9 +80,9 @@ def old_names(names: Sequence[str], where: Path) -> tuple[str, ...]:
 def _best(path: Path) -> tuple[float, list[str]]:
     """(Prod_Threshold, Features) of SYMBOL_best.json, spelled exactly so as the old loader read them."""
     try:
-        best = json.loads(path.read_text())
+        best = read_json(path, dict[str, Any])
         return float(best["Prod_Threshold"]), [str(name) for name in best.get("Features", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: no Prod_Threshold and Features to be read: {error!r}; not imported") from error
 
 

@@ -22,6 +22,7 @@ from research.optimize.report import CLOSES_ONLY, ratio, share, usd, value
 from research.optimize.search import choose_instruments, search_parameters
 from rooney.config.loader import load_config
 from rooney.config.settings import StrategyConfig
+from rooney.files import MIB, read_json
 from rooney.market.instruments import PRODUCTS
 
 DAILY = Path(__file__).with_name("ibs_daily.py")
@@ -107,8 +108,8 @@ This is what came out, not a selection of it. What is not confirmed here is refu
 def _section(title: str, out: Path) -> str:
     found = optimize.read(out / "optimize.json")
     chosen = {how: portfolio.read(out / how / "portfolio.json") for how in ("configured", "found")}
-    cost = msgspec.json.decode((out / "cost.json").read_bytes(), type=Cost)
-    trained = msgspec.json.decode((out / "models" / "training.json").read_bytes())
+    cost = read_json(out / "cost.json", Cost)
+    trained = read_json(out / "models" / "training.json", dict[str, Any], 64 * MIB)
     return (
         f"\n## {title}\n\n"
         + _alone(chosen, found.final_from)

@@ -1,10 +1,11 @@
 """Outboxes: what ledgers and reports have for people after a cursor. Read only; a worker never notices."""
 
+import logging
 from pathlib import Path
 
 import msgspec
 
-from rooney.errors import FileError, LedgerError
+from rooney.errors import FileError
 from rooney.files import read_json, write_whole
 from rooney.ledger.reader import opened
 from rooney.ledger.schema import WITH_NOTICES, schema_version
@@ -48,7 +49,7 @@ def post(directory: Path, posted: Posted) -> None:
 
 
 def of_directory(directory: Path, after: int) -> tuple[list[Told], int]:
-    """The same of a report's files. Raises LedgerError for one that cannot be read."""
+    """The same of a report's files. Of one that cannot be read that is told, and the next ones are not held up."""
     try:
         names = sorted((int(path.stem), path) for path in directory.glob("*.json") if path.stem.isdigit())
     except OSError:
@@ -58,9 +59,9 @@ def of_directory(directory: Path, after: int) -> tuple[list[Told], int]:
         if made_ns <= after:
             continue
         try:
-            posted = read_json(path, Posted)
+            notices = read_json(path, Posted).notices
         except FileError as error:
-            raise LedgerError(str(error)) from None
-        found += [(scope, notice, made_ns) for scope, notice in posted.notices]
+            notices = [("", Notice("report", Turn.NEWS, logging.ERROR, f"a report is lost: {error}"))]
+        found += [(scope, notice, made_ns) for scope, notice in notices]
         after = made_ns
     return found, after

@@ -214,11 +214,7 @@ class Sender:
                 continue
             self._signatures[path] = signature
         after = self._book.cursor("reports")
-        try:
-            found, made_ns = sources.of_directory(self._reports, after)
-        except LedgerError as error:
-            log.event(logger, logging.ERROR, "alert", str(error))
-            found, made_ns = [], time.time_ns()
+        found, made_ns = sources.of_directory(self._reports, after)
         if made_ns != after:
             self._book.take("reports", made_ns, found)
 

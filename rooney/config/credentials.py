@@ -23,7 +23,7 @@ import msgspec
 from rooney.config.accounts import open_account, sharing_error
 from rooney.config.webhooks import webhook_fault
 from rooney.errors import ConfigError
-from rooney.files import write_whole
+from rooney.files import MIB, read_bytes, write_whole
 from rooney.paths import CREDENTIAL_STORE
 from rooney.secrets import Secret
 from rooney.systemd import unit_name
@@ -139,7 +139,7 @@ class Store:
 
     def _read(self, item: Item) -> Secret:
         path = self.directory / (item.name + (ENCRYPTED if item.encrypted else ""))
-        data = path.read_bytes()
+        data = read_bytes(path, MIB)
         if item.encrypted:
             data = _creds("decrypt", item.key, data)
         return Secret(data.decode("utf-8", "replace").strip())

@@ -159,7 +159,7 @@ def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
         if what not in found:
             there = ", ".join(cell.strip() for cell in header if cell.strip()) or "nothing"
             raise StatementError(
-                f"{name}:1: no column for the {what} (known names: {', '.join(COLUMNS[what])}); it has {there}. "
+                f"{name}:1: no column for the {what} (known names: {', '.join(COLUMNS[what])}); it has {there[:300]}. "
                 "Nothing was compared"
             )
     return found

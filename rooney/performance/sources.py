@@ -5,7 +5,6 @@ A ledger is asked for decisions and orders only around the trades that differ, s
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -18,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from rooney.errors import ConfigError, LedgerError
-from rooney.files import MIB, read_text
+from rooney.files import MIB, read_json, read_text
 from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened, table_names, table_rows
 from rooney.ledger.records import Decision
@@ -191,7 +190,7 @@ def of_backtest(folder: Path) -> Run:
         values |= {"score": math.nan if values["score"] is None else values["score"]}
         trades.append(Trade(**values))
     try:
-        summary: dict[str, Any] = json.loads(read_text(folder / "summary.json"))
+        summary = read_json(folder / "summary.json", dict[str, Any], 64 * MIB, what="the summary of a backtest")
         fills = summary["fills"]
         begin_ns, end_ns = (int(datetime.fromisoformat(at).timestamp()) * 1_000_000_000 for at in summary["span"])
         assumed = Assumed(
@@ -203,7 +202,7 @@ def of_backtest(folder: Path) -> Run:
             max_positions=int(summary.get("max_positions") or 0),
             data=summary["data_sha256"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(f"{folder}/summary.json: cannot be read as a backtest's: {error!r}") from error
     kept = folder / "decisions.parquet"
     run = Run(
