@@ -290,7 +290,8 @@ class Control:
 
     def refuse(self, waiting: Waiting, why: str) -> None:
         """Put a command aside as NAME.refused, which says that and why it did nothing."""
-        logger.error("%s refused: %s; nothing was done", waiting.path, why)
+        shown = os.fsencode(waiting.path).decode(errors="backslashreplace")  # a name need not be text
+        logger.error("%s refused: %s; nothing was done", shown, why)
         try:
             waiting.path.rename(waiting.path.with_suffix(".refused"))
         except OSError as error:
