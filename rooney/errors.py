@@ -7,6 +7,7 @@
     │   ├── ModelError     a model file is not what it was written as, or not for this strategy
     │   └── BundleError    the same of a bundle; or it was made of other code or other parameters than these
     ├── LedgerError        the ledger is torn, foreign, newer or in use: no trading (exit 78)
+    ├── FullError          the disk of a ledger is full: nothing was written; make room
     ├── StepError          news that the step has no room for: go on without it, entries held
     ├── MessageError       bytes on Redis that are no message of ours: refuse that one, go on
     ├── FeedError          the feed ended or refused: back off and make a new session
@@ -69,6 +70,10 @@ class BundleError(ConfigError):
 
 class LedgerError(RooneyError):
     """A ledger cannot be trusted or is held by another process; the file was left untouched."""
+
+
+class FullError(RooneyError):
+    """A ledger cannot be written for want of room; what was to be written was not."""
 
 
 class StepError(RooneyError):

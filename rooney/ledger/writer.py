@@ -20,9 +20,10 @@ import msgspec
 
 from rooney import failpoints as faults
 from rooney import log
-from rooney.errors import LedgerError
+from rooney.errors import FullError, LedgerError
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
+from rooney.ledger.ballast import Ballast
 from rooney.ledger.queries import INTENT_COLUMNS, Queries
 from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED
@@ -42,6 +43,7 @@ DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 class Ledger(Queries):
     """Ledger of a worker, to ask and to write; one process at a time. Methods may be called from any thread.
 
+    ballast:    room it gives up when the disk is full
     left_doing: what the last worker did when it ended without a word; empty after a clean end
     """
 
@@ -49,8 +51,10 @@ class Ledger(Queries):
         """Open or create. Raises LedgerError and leaves the file as it is if it cannot be trusted."""
         self.path = path
         self.strategy = strategy
+        self.ballast = Ballast(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.ballast.look()
             self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise LedgerError(f"{path}: {error.strerror}; not starting") from error
@@ -86,8 +90,9 @@ class Ledger(Queries):
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        """durable: synced to the disk before this returns."""
-        with self._mutex:
+        """durable: synced to the disk before this returns. Raises FullError where the disk has no room."""
+        self.ballast.look()
+        with self._mutex, self._room():
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -97,6 +102,18 @@ class Ledger(Queries):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise FullError(
+                f"{self.path}: cannot be written: {error}. Nothing is sent that is not written down: make room, and "
+                "close by hand at the broker what must be closed now"
+            ) from error
 
     def doing(self, what: str) -> None:
         """Leave what the worker does now, for the next one to tell if this one is killed; empty at a clean end.

@@ -34,7 +34,7 @@ from rooney.orders import order_log as orderlog
 from rooney.orders.control import Control
 from rooney.orders.decisions import Decided, intent_of
 from rooney.orders.intents import Intent, Payload
-from rooney.orders.notices import Notice, Turn
+from rooney.orders.notices import DISK, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK
 from rooney.strategy.hooks import Hooks
 from rooney.systemd import Notifier
@@ -49,6 +49,7 @@ BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 COMPILE_S = 600.0  # ten seconds of work; a busy small machine may take minutes, and says nothing meanwhile
+DISK_FULL = "the disk is full"
 HEAD_START_S = 0.005
 STOP_S = 60.0  # on_stop: flatten: how long the exits of a worker that ends may take
 STOP_REPLAY_S = 2.0  # a replay's clock stands still: what is not due at once never will be
@@ -102,6 +103,7 @@ class Worker:
 
     def _run(self) -> None:
         self._ledger.doing("starting")
+        self._ledger.ballast.lay()
         self._notifier.extend_timeout(COMPILE_S)
         self._engine.compile()
         self._take_over()
@@ -184,6 +186,8 @@ class Worker:
 
     def _lack(self, symbol: str) -> str:
         """Why nothing may be entered in a symbol now, or nothing."""
+        if self._ledger.ballast.is_short:
+            return DISK_FULL
         return self._commands.doubt(symbol) or self._market_data.lack(symbol)
 
     # ── the loop ──
@@ -197,6 +201,7 @@ class Worker:
                 self._notifier.watchdog()
                 next_ping = now + interval_s
             if now >= next_say:
+                self._tell_disk()
                 self._market_data.ask_hub()
                 self._say()
                 next_say = now + 1.0
@@ -253,6 +258,19 @@ class Worker:
             orderlog.say(logger, "trade", trade)
         self._delivery.turn(self._clock.patience_s)
         self._hooks.call(intents, decisions.trades)
+
+    def _tell_disk(self) -> None:
+        """Say once that the disk is full, or is no longer."""
+        self._ledger.ballast.look()
+        if self._ledger.ballast.is_short == self._ledger.has_trouble(DISK):
+            return
+        if self._ledger.ballast.is_short:
+            text = f"{DISK_FULL}: exits go out, no entries; make room beside {self._ledger.path}"
+            notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, text)
+        else:
+            notice = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again")
+        orderlog.say(logger, "disk", notice)  # first: the journal is on another disk, or in memory
+        self._ledger.tell(notice, self._clock.now_ns())
 
     def _tell_halts(self, halts: list[Notice]) -> None:
         """Say once that a limit holds entries back, or does no longer."""
