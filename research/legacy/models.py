@@ -7,6 +7,7 @@ fitted on had another scale than what they were asked about, so expect nothing o
 """
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from research.legacy import unpickle
 from rooney.config.settings import StrategyConfig
 from rooney.errors import ConfigError, FileError, ModelError, StrategyError
 from rooney.features import ALIASES, catalogue
-from rooney.files import MIB, read_bytes, read_json
+from rooney.files import MIB, read_bytes, read_text
 from rooney.models.forest import Model, path_of, to_bytes, write_model
 
 _TIMEOUT_S = 120.0
@@ -80,9 +81,9 @@ def old_names(names: Sequence[str], where: Path) -> tuple[str, ...]:
 def _best(path: Path) -> tuple[float, list[str]]:
     """(Prod_Threshold, Features) of SYMBOL_best.json, spelled exactly so as the old loader read them."""
     try:
-        best = read_json(path, dict[str, Any])
+        best = json.loads(read_text(path))  # with Infinity and NaN, as Python wrote it
         return float(best["Prod_Threshold"]), [str(name) for name in best.get("Features", [])]
-    except (FileError, ValueError, KeyError, TypeError) as error:
+    except (FileError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: no Prod_Threshold and Features to be read: {error!r}; not imported") from error
 
 

@@ -40,11 +40,16 @@ def plan(root: Path, name: str | None, names: Sequence[str]) -> list[str]:
     ]
 
 
-def resume(root: Path, name: str | None, names: Sequence[str], who: str, reason: str) -> Resumed:
-    """Do it. A worker that is down hears of it when it starts. Raises ControlError."""
+def resume(
+    root: Path, name: str | None, names: Sequence[str], who: str, reason: str, *, new_ledger: bool = False
+) -> Resumed:
+    """Do it. A worker that is down hears of it when it starts. Raises ControlError.
+
+    new_ledger: the ledgers in use are the strategies' from now on
+    """
     scope = name or ALL
     cleared = [f"{level} of {scope}" for level in clear_switches(root, scope)]
     for one in names:
-        put_command(root, one, Command(time.time_ns(), Verb.RESUME, who, reason))
+        put_command(root, one, Command(time.time_ns(), Verb.RESUME, who, reason, new_ledger=new_ledger))
     left = dict.fromkeys(switch for one in (names or [ALL]) for switch in switches(root, one))
     return Resumed(cleared, [str(switch) for switch in left])
