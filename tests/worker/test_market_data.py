@@ -71,6 +71,7 @@ def test_a_ledger_whose_position_is_in_the_future_is_healed_at_a_start_and_keeps
     one.publish(closes(LEAVE, QUIET, start=START + 2 * MINUTE_NS))
     worker = one.start()
     until(lambda: "has not come yet: going on from the tape's end" in one.said(), 20)
+    until(lambda: 0 < one.position() < future_ns, 20)
     one.publish(closes(LEAVE, QUIET, start=START + 4 * MINUTE_NS))
     one.finish(worker, START + 6 * MINUTE_NS)
     assert actions(one) == ["buy", "exit"]
