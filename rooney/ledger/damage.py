@@ -9,7 +9,15 @@ import msgspec
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role, Said, Side, State
 
-UNREADABLE = (sqlite3.OperationalError, ValueError, LookupError, TypeError, msgspec.MsgspecError)
+UNREADABLE = (
+    sqlite3.OperationalError,
+    ArithmeticError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
 
 
 def _json(kind: Any) -> Callable[[bytes], object]:

@@ -47,7 +47,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 raise LedgerError(f"{path}: {place}; {UNTOUCHED}") from error
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"{path}: cannot be read as a ledger: {error}; left untouched") from error
-    except (ValueError, LookupError, struct.error, msgspec.DecodeError) as error:
+    except (*UNREADABLE, struct.error) as error:
         raise LedgerError(f"{path}: holds what this rooney cannot read: {error}; left untouched") from error
 
 

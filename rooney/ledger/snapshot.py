@@ -7,6 +7,7 @@ look costs two `stat` calls.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -115,7 +116,7 @@ def _snapshot(
 ) -> Snapshot:
     finished = ask.finished()
     account, held = _book(finished)
-    detail = msgspec.json.decode(finished.detail) if finished else {}
+    detail = msgspec.json.decode(finished.detail, type=dict[str, Any]) if finished else {}
     return Snapshot(
         path=path,
         name=ask.name(),
