@@ -18,8 +18,9 @@ import msgspec
 from rooney import failpoints as faults
 from rooney.clock import Clock, Moment
 from rooney.execution import gates
-from rooney.execution.gates import Rules, Traffic, View
+from rooney.execution.gates import Rules, View
 from rooney.execution.pacing import Progress, next_action
+from rooney.execution.rate_limits import Traffic
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
 from rooney.orders import order_log as orderlog

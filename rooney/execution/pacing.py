@@ -3,7 +3,7 @@
     certainly not sent    again after 0.3, 1, 2, 5 and then every 15 s: an entry while it is fresh, an exit for ever
     may be at the vendor  an exit again after the settling time, then twice that, up to five minutes
     refused               the same
-    429                   when the pause of the whole webhook is over (`rooney.execution.gates`)
+    429                   when the pause of the whole webhook is over (`rooney.execution.rate_limits`)
 
 No pause of an exit crosses the close of its instrument: one attempt is made before it, if the last one has settled.
 """

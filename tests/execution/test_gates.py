@@ -11,15 +11,14 @@ from rooney.clock import CLOCK_BEHIND_S
 from rooney.execution.gates import (
     BREAKER_FAILURES,
     BREAKER_WINDOW_NS,
-    ENTRY_FILL_S,
     HOUR_NS,
     MINUTE_NS,
     Breaker,
     Rules,
-    Traffic,
     View,
     refusal,
 )
+from rooney.execution.rate_limits import ENTRY_FILL_S, Traffic
 from rooney.ledger.records import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Role, State
