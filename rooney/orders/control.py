@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from rooney.errors import FileError, MissingFileError, RooneyError
-from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared, write_whole
+from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared
 
 logger = logging.getLogger(__name__)
 
@@ -277,15 +277,11 @@ class Control:
 
     def mark_ledger(self, ledger_id: str) -> str:
         """Leave word which ledger the strategy has; why that failed, or empty."""
-        path = self._root / self._name / MARKER
         try:
-            # Only this user and root read it, and the sandbox of a unit lets no owner or mode be set.
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, msgspec.json.encode(ledger_id) + b"\n", synced=True)
-        except OSError as error:
-            text = f"{path}: {error.strerror}; the ledger is not known by its id"
-            self._complain({text})
-            return text
+            mark_ledger(self._root, self._name, ledger_id)
+        except ControlError as error:
+            self._complain({str(error)})
+            return str(error)
         return ""
 
     def commands(self) -> list[Waiting]:
