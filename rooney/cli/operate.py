@@ -101,15 +101,14 @@ def halt(call: Call, name: str | None, is_all: bool, exits_too: bool) -> None:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "is_all", is_flag=True, help="The switches that hold for every strategy.")
-@click.option("--new-ledger", is_flag=True, help="The ledger in use is the strategy's from now on: the other is lost.")
 @takes(*ACTS)
-def resume(call: Call, name: str | None, is_all: bool, new_ledger: bool) -> None:
+def resume(call: Call, name: str | None, is_all: bool) -> None:
     """Take halt, flatten and stop away, and lift what is latched: daily loss, drawdown, gap, breaker."""
     from rooney.ops import resume as act
 
     names = call.names(name, is_all)
     reason = call.agreed(lambda: act.plan(call.control, name, names), "Do it?")
-    result = act.resume(call.control, name, names, prompt.who(), reason, new_ledger=new_ledger)
+    result = act.resume(call.control, name, names, prompt.who(), reason)
     call.say({"cleared": result.cleared, "still_on": result.still_on}, result.lines, result.code)
 
 

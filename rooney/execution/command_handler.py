@@ -20,7 +20,7 @@ from rooney.orders import order_log as orderlog
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting, missing
 from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
 from rooney.orders.lifecycle import IllegalMoveError
-from rooney.orders.notices import DOUBT, NEW_LEDGER, Notice, Turn
+from rooney.orders.notices import DOUBT, Notice, Turn
 from rooney.orders.outcomes import BY_OPERATOR, of_act
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ class CommandHandler:
         self._ledger = ledger
         self._control = control
         self._clock = clock
-        self._unmarked = self._know_ledger()
         self._unheard = [act for act in ledger.unobeyed() if not self._is_set_aside(act)]
         self._leaving: Switch | None = None
         self._switches_told: list[str] = []
@@ -144,30 +143,8 @@ class CommandHandler:
         orderlog.say(logger, "operator", notice)
         return True
 
-    def _know_ledger(self) -> str:
-        """Leave word of the ledger, before its first intent; why that failed, or empty.
-
-        Where there is word of another one, this one was lost or is a copy, and so what may be open is not in it.
-        """
-        known, own = self._control.ledger_id(), self._ledger.id
-        if not known:
-            return self._control.mark_ledger(own)
-        if known != own:
-            text = (
-                f"{self._ledger.path} is not the ledger that {self._name} had ({known[:200]}): look at the broker and "
-                f"restore the other, or rooney resume {self._name} --new-ledger; no entries before"
-            )
-            notice = Notice(NEW_LEDGER, Turn.BEGINS, logging.CRITICAL, text)
-            orderlog.say(logger, "start", notice)
-            self._ledger.tell(notice, self._clock.now_ns())
-        return ""
-
     def doubt(self, symbol: str) -> str:
         """Why nothing may be entered in an instrument whose position is not certain, or nothing."""
-        if self._unmarked:
-            return self._unmarked
-        if self._ledger.has_trouble(NEW_LEDGER):
-            return f"the ledger is not the one that {self._name} had: rooney resume {self._name} --new-ledger"
         if self._ledger.has_trouble(DOUBT):
             return f"what is open is in doubt: look at the broker, then rooney resume {self._name}"
         if self._ledger.has_trouble(f"{DOUBT} {symbol}"):
@@ -179,7 +156,6 @@ class CommandHandler:
         """Notices of the doubts that a command ends, if there are any."""
         symbols = {command.symbol, *(intent.symbol for intent, _, _ in moves)} - {""}
         ended = [DOUBT] if command.verb is Verb.RESUME else [f"{DOUBT} {symbol}" for symbol in sorted(symbols)]
-        ended += [NEW_LEDGER] if command.new_ledger else []
         return [Notice(about, Turn.ENDS, log.NOTICE, f"{about} ended by {command.who}") for about in ended]
 
     # ── commands ──
@@ -215,8 +191,6 @@ class CommandHandler:
                 return self._journal(waiting, command, intents)
             case Verb.RESUME:
                 self._delivery.resume()
-                if command.new_ledger:
-                    self._unmarked = self._control.mark_ledger(self._ledger.id)
         return self._journal(waiting, command)
 
     def _unknown(self, symbols: Sequence[str]) -> str:

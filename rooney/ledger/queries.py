@@ -86,11 +86,6 @@ class Queries:
         """Strategy whose ledger this is."""
         return str(self._row("SELECT name FROM strategy")[0])
 
-    @property
-    def id(self) -> str:
-        """What tells it from every other ledger."""
-        return str(self.created_ns())
-
     def created_ns(self) -> int:
         """Birth of the ledger, UTC ns."""
         return int(self._row("SELECT created_ns FROM strategy")[0])

@@ -40,16 +40,11 @@ def plan(root: Path, name: str | None, names: Sequence[str]) -> list[str]:
     ]
 
 
-def resume(
-    root: Path, name: str | None, names: Sequence[str], who: str, reason: str, *, new_ledger: bool = False
-) -> Resumed:
-    """Do it. A worker that is down hears of it when it starts. Raises ControlError.
-
-    new_ledger: the ledgers in use are the strategies' from now on
-    """
+def resume(root: Path, name: str | None, names: Sequence[str], who: str, reason: str) -> Resumed:
+    """Do it. A worker that is down hears of it when it starts. Raises ControlError."""
     scope = name or ALL
     cleared = [f"{level} of {scope}" for level in clear_switches(root, scope)]
     for one in names:
-        put_command(root, one, Command(time.time_ns(), Verb.RESUME, who, reason, new_ledger=new_ledger))
+        put_command(root, one, Command(time.time_ns(), Verb.RESUME, who, reason))
     left = dict.fromkeys(switch for one in (names or [ALL]) for switch in switches(root, one))
     return Resumed(cleared, [str(switch) for switch in left])

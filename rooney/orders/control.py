@@ -22,13 +22,12 @@ from typing import Any
 
 import msgspec
 
-from rooney.errors import FileError, MissingFileError, RooneyError
+from rooney.errors import FileError, RooneyError
 from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared
 
 logger = logging.getLogger(__name__)
 
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
-MARKER = "ledger"  # in a strategy's folder: the id of the ledger it has
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
 _MOST_BYTES = 64 * KIB  # of a switch or a command
 
@@ -87,7 +86,6 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ts_ns: wall clock, when it was given, UTC ns
     side:  1 long, -1 short, 0 flat; quantity in contracts; price in points of the ordered product
     usd:   added to the cash
-    new_ledger: with `resume`, the ledger in use is the strategy's from now on
     """
 
     ts_ns: int
@@ -102,7 +100,6 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     price: float | None = None
     usd: float | None = None
     symbols: tuple[str, ...] = ()
-    new_ledger: bool = False
 
     @property
     def name(self) -> str:
@@ -195,11 +192,6 @@ def put_command(root: Path, name: str, command: Command) -> Path:
     return _put(root, root / name / "commands" / f"{command.name}.json", command)
 
 
-def mark_ledger(root: Path, name: str, ledger_id: str) -> Path:
-    """Leave word which ledger a strategy has, so that another one in its place is noticed. Raises ControlError."""
-    return _put(root, root / name / MARKER, ledger_id)
-
-
 def _put(root: Path, path: Path, content: Any) -> Path:
     try:
         write_shared(root, path, msgspec.json.encode(content) + b"\n")
@@ -265,24 +257,6 @@ class Control:
         found = switches(self._root, self._name)
         self._complain({s.reason for s in found if "cannot be read" in s.reason})
         return found
-
-    def ledger_id(self) -> str:
-        """Id of the ledger that the strategy has; empty if nobody has left word, or why it cannot be read."""
-        try:
-            return read_json(self._root / self._name / MARKER, str, _MOST_BYTES)
-        except MissingFileError:
-            return ""
-        except FileError as error:
-            return str(error)
-
-    def mark_ledger(self, ledger_id: str) -> str:
-        """Leave word which ledger the strategy has; why that failed, or empty."""
-        try:
-            mark_ledger(self._root, self._name, ledger_id)
-        except ControlError as error:
-            self._complain({str(error)})
-            return str(error)
-        return ""
 
     def commands(self) -> list[Waiting]:
         """What waits, oldest first. A file that is no command has none, and should be refused."""

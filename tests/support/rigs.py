@@ -20,7 +20,6 @@ from rooney.bus.publisher import Publisher
 from rooney.config.schema import DataHub
 from rooney.market.messages import Minute
 from rooney.market.tape import Published
-from rooney.orders.control import MARKER
 from rooney.sim.processes import Part, start_redis
 from rooney.sim.traderspost import Account, Fault, Running, running
 from tests.support.engines import SCRIPTED
@@ -58,19 +57,8 @@ class Rig:
             "ROONEY_CONTROL_DIRECTORY": str(self.control),
         }
         self.started: list[Forked] = []
-        self.label = "run"
+        self.label = "run"  # ledgers and logs of one run are kept apart by it
         self.bus._redis.flushall()
-
-    @property
-    def label(self) -> str:
-        """Name of the run: its ledgers and logs are kept apart by it."""
-        return self._label
-
-    @label.setter
-    def label(self, label: str) -> None:
-        self._label = label
-        for marker in self.control.glob(f"*/{MARKER}"):
-            marker.unlink()  # another run has other ledgers
 
     def webhook(self, url_of: Mapping[str, str]) -> None:
         """Where each strategy's orders go."""

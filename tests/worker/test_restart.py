@@ -1,7 +1,6 @@
 """A worker's restart over what its ledger holds: acts it cannot take, a book it does not come to, an unclean end."""
 
 import json
-import shutil
 import signal
 import sqlite3
 import struct
@@ -13,12 +12,11 @@ from typing import Any
 import pytest
 
 from research.backtest import ledger_outcomes
-from rooney.ledger.reader import created_ns
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders.control import MARKER, Command, Verb, put_command
+from rooney.orders.control import Command, Verb, put_command
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
-from tests.support.rigs import Rig, requests, states
+from tests.support.rigs import Rig, requests
 from tests.support.waiting import until
 
 END = START + 2 * MINUTE_NS  # of the first run of each test
@@ -150,34 +148,3 @@ def test_an_end_that_says_why_is_no_unclean_one(rig: Any) -> None:
     one.blocks["a"]["instruments"] = ["ES", "NQ"]
     one.finish(one.start(), on(one, QUIET, at=END))
     assert "did not end cleanly" not in one.said()
-
-
-def test_a_ledger_that_is_not_the_one_before_holds_entries_until_a_person_says_so(rig: Any) -> None:
-    one = rig("a")
-    worker = one.begin(closes(BUY, QUIET))
-    one.wait_position(END)
-    worker.kill(signal.SIGKILL)
-    shutil.rmtree(one.state())
-    worker = one.start()
-    one.wait_ready("a", starts=2)
-    at = on(one, BUY, QUIET, at=END)
-    assert actions(one) == ["buy"]
-    assert one.said().count("is not the ledger that a had") == 1
-    assert rows(one.ledger(), "SELECT turn, level FROM notice WHERE about = 'new ledger'") == [("begins", 50)]
-    told(one, Verb.RESUME)
-    at = on(one, BUY, QUIET, at=at)
-    assert actions(one) == ["buy"]
-    told(one, Verb.RESUME, new_ledger=True)
-    one.finish(worker, on(one, BUY, QUIET, at=at))
-    assert actions(one) == ["buy", "buy"]
-    assert json.loads((one.control / "a" / MARKER).read_text()) == str(created_ns(one.ledger()))
-
-
-def test_a_control_folder_that_cannot_be_written_holds_entries_and_ends_nothing(rig: Any) -> None:
-    one = rig("a")
-    one.control.mkdir()
-    (one.control / "a").write_text("a file where a folder should be")
-    worker = one.begin(closes(BUY, QUIET))
-    one.finish(worker, END)
-    assert actions(one) == []
-    assert states(one) == ["planned", "dropped"]
