@@ -23,8 +23,8 @@ from bench import data
 from bench.measure import Row, percentile, report
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery
-from rooney.execution.gates import Rules
 from rooney.execution.payload import payload_of
+from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS, contract_from_number

@@ -23,7 +23,7 @@ from rooney.market import sessions
 from rooney.orders.decisions import Trade
 from rooney.orders.lifecycle import Order
 from rooney.performance.comparison import compare_all
-from rooney.performance.matching import differing
+from rooney.performance.pairs import differing
 from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger
 from rooney.performance.verdict import Audit, Matched, Verdict

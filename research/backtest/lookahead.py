@@ -25,7 +25,7 @@ from rooney.engine.engine import Engine
 from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.decisions import Book, Decisions
-from rooney.performance.matching import first_difference
+from rooney.performance.pairs import first_difference
 
 CUTS = (0.23, 0.41, 0.62, 0.88)  # of the span at which history is ended
 STARTS = (0.7, 0.8, 0.9)  # at which a second engine begins

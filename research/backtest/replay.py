@@ -32,7 +32,7 @@ from rooney.kernels import dtypes
 from rooney.kernels.array_types import Records
 from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
-from rooney.performance.matching import first_difference
+from rooney.performance.pairs import first_difference
 
 _AFTER_ALL_NS = 1 << 62
 

@@ -21,7 +21,7 @@ import polars as pl
 from research.legacy.harness import INDICATORS, Harness, ListedTrade, field_of, stamps_of
 from rooney.errors import RooneyError
 from rooney.kernels.array_types import F64
-from rooney.performance.matching import differing
+from rooney.performance.pairs import differing
 
 PRICE_TOLERANCE = 1e-9
 VALUES = ("indicators", "features", "ml_inputs")

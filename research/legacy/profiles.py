@@ -31,7 +31,7 @@ from rooney.format import iso
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.sessions_v1 import NEW_YORK_GROUPS
-from rooney.performance.matching import nearest_pairs
+from rooney.performance.pairs import nearest_pairs
 from rooney.secrets import read_env_file
 
 PROFILES = ("v1", "default")

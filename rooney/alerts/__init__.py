@@ -4,8 +4,10 @@ Facts come from the ledgers' outboxes (table `notice`), conditions from a look a
 become troubles in a book that survives the process. What is told of them to each channel is decided here, purely; a
 message is in the book before it is sent, so it arrives at least once, and a repeat is known by its number.
 
-incidents.py         what stands, steadied; what is over, what a channel was not told yet, and how that reads
-vitals.py            conditions that only show over time: memory, latency, Redis
+incidents.py         what stands, what is over, what each channel was told
+timing.py            how long a trouble lasts before it counts; pauses and repeats
+message.py           how it reads
+thresholds.py        conditions that only show over time: memory, latency, Redis
 outbox.py            the ledgers' outboxes and the reports' files
 routing.py           where each strategy's troubles go
 services.py          Slack, Discord and whatever apprise knows: requests, answers, pauses

@@ -17,11 +17,12 @@ from rooney import log
 from rooney.alerts import outbox as sources
 from rooney.alerts import services
 from rooney.alerts.dead_mans_switch import DeadMansSwitch
-from rooney.alerts.incidents import Message, Steady, compose, is_due, pending
+from rooney.alerts.message import Message, compose
 from rooney.alerts.routing import Routes, recipients
 from rooney.alerts.services import Verdict
 from rooney.alerts.store import Book
-from rooney.alerts.vitals import Found, Sample, Vitals
+from rooney.alerts.thresholds import Found, Sample, Thresholds
+from rooney.alerts.timing import Steady, is_due, pending
 from rooney.bus.reader import Reader
 from rooney.errors import EXIT_OK, BusError, LedgerError
 from rooney.ledger.reader import read_pace
@@ -106,7 +107,7 @@ class Sender:
         self._book = Book(directory / BOOK, level)
         self._answers: queue.SimpleQueue[tuple[Message, Verdict]] = queue.SimpleQueue()
         self._lines = {key: _Line(self._sending(key), self._answers) for key in routes.channels}
-        self._vitals = Vitals()
+        self._thresholds = Thresholds()
         self._steady = Steady(self._book.seen(), time.time_ns())
         self._signatures: dict[Path, object] = {}
         self._stop = threading.Event()
@@ -158,10 +159,10 @@ class Sender:
         system = self._looker.look()
         if mono_s >= self._next_sample:
             self._next_sample = mono_s + SAMPLE_S
-            self._vitals.add(self._sample(system, now_ns))
+            self._thresholds.add(self._sample(system, now_ns))
         found: Found = {("", f"alerts {lack.partition(':')[0]}"): _error(lack) for lack in self._lacks}
         found |= {_key(one, system): _notice(one) for one in reversed(conditions(system))}
-        found |= self._vitals.found()
+        found |= self._thresholds.found()
         grave = {key: notice for key, notice in found.items() if notice.level >= self._level}
         for scope, notice in self._book.see(self._steady.look(grave, now_ns), now_ns):
             over = "over: " if notice.turn is Turn.ENDS else ""

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from rooney.alerts.incidents import OLD_NS, Item, Message, Telling, Trouble
+from rooney.alerts.incidents import OLD_NS, Item, Telling, Trouble
+from rooney.alerts.message import Message
 from rooney.errors import LedgerError
 from rooney.orders.notices import Notice, Turn
 

@@ -162,7 +162,7 @@ def alert(unit: str) -> None:
 @takes("state", "json")
 def alerts(call: Call, known: bool, hours: float, directory: Path | None) -> None:
     """List alerts: what stands, what is over, and the messages that told so. Exit status 1 if anything stands."""
-    from rooney.alerts.incidents import word
+    from rooney.alerts.message import word
     from rooney.alerts.process import BOOK
     from rooney.alerts.store import told
     from rooney.orders.control import KNOWN

@@ -13,21 +13,6 @@ from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 if TYPE_CHECKING:
     from rooney.ledger.snapshot import Snapshot
     from rooney.orders.control import Command
-    from rooney.orders.lifecycle import Order
-
-
-def _find_order(call: Call, wanted: str) -> "tuple[Snapshot, Order]":
-    """The one order whose id begins so. Raises ConfigError."""
-    orders = [
-        (reading, order)
-        for reading in map(call.read, call.names(None, True))
-        for order in reading.orders
-        if order.id.startswith(wanted)
-    ]
-    if len(orders) != 1 or len(wanted) < 4:
-        what = f"{len(orders)} orders begin so" if len(wanted) >= 4 else "that is too short"
-        raise ConfigError(f"{wanted}: expected the id of one order, at least its first 4 digits; {what}. Nothing done")
-    return orders[0]
 
 
 def _leave(call: Call, reading: "Snapshot", command: "Command") -> str:
@@ -44,10 +29,11 @@ def _leave(call: Call, reading: "Snapshot", command: "Command") -> str:
 def resolve(call: Call, order_id: str, filled: float | None, not_filled: bool) -> None:
     """Say what became of an order whose fate is unknown."""
     from rooney.ops import resolve as act
+    from rooney.ops.orders import find_order
 
     if (filled is None) is not not_filled:
         raise ConfigError("expected --filled PRICE or --not-filled, one of both; nothing was done")
-    reading, order = _find_order(call, order_id)
+    reading, order = find_order(map(call.read, call.names(None, True)), order_id)
     act.check(order, filled)
     reason = call.agreed(lambda: act.plan(reading.name, order, filled), "Write this?")
     done = _leave(call, reading, act.command(order, filled, prompt.who(), reason, time.time_ns()))

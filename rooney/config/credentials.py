@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from rooney.config.accounts import open_account, sharing_error
-from rooney.config.webhooks import webhook_fault
+from rooney.config.account_sharing import open_account, sharing_error
+from rooney.config.webhook_url import webhook_fault
 from rooney.errors import ConfigError
 from rooney.files import MIB, read_bytes, write_whole
 from rooney.paths import CREDENTIAL_STORE

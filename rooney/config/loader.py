@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rooney.config.accounts import Account, open_account
+from rooney.config.account_sharing import Account, open_account
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, File, InstrumentBlock, Override, StrategyBlock
 from rooney.config.settings import HubConfig, Instrument, StrategyConfig, WorkerConfig
 from rooney.config.tradable import tradable_instruments, traded_instruments
 from rooney.config.validation import REFUSED, Reader, Tree, join, override, parse_yaml, unknown, wrong
-from rooney.config.webhooks import webhook_fault
+from rooney.config.webhook_url import webhook_fault
 from rooney.errors import BundleError, ConfigError
 from rooney.files import read_text
 from rooney.models.bundle import Bundle, promoted, read_bundle

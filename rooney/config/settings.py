@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.config.accounts import Account
+from rooney.config.account_sharing import Account
 from rooney.config.params import Declared, check_params, given_params
 from rooney.config.schema import Databento, DataHub, StrategyBlock
 from rooney.config.validation import Scalar

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rooney.config.accounts import Account
+from rooney.config.account_sharing import Account
 from rooney.errors import ConfigError
 
 

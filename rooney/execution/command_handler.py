@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from rooney import log
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery
-from rooney.execution.gates import stopped
+from rooney.execution.send_gates import stopped
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.snapshot import Snapshot, read_open
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting, missing
 from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
 from rooney.orders.lifecycle import IllegalMoveError
@@ -60,7 +60,7 @@ class CommandHandler:
                 at_ns = max(events[-1].ts_clock, self._clock.now_ns())
                 why = "the process ended between sending and outcome"
                 event = self._ledger.record(intent, State.UNCONFIRMED, at_ns, detail=why)
-                orderlog.happened(logger, intent, [*events, event])
+                order_messages.happened(logger, intent, [*events, event])
         self._delivery = make_delivery()
         for intent, events in self._ledger.unfinished():
             self._delivery.add(intent, events)
@@ -140,7 +140,7 @@ class CommandHandler:
         notice = Notice(about, Turn.BEGINS, logging.CRITICAL, text, said.symbol)
         finished = self._ledger.finished()
         self._ledger.set_aside(act, finished.ts_mark if finished else 0, notice)
-        orderlog.say(logger, "operator", notice)
+        order_messages.say(logger, "operator", notice)
         return True
 
     def doubt(self, symbol: str) -> str:
@@ -235,7 +235,7 @@ class CommandHandler:
         text = f"{command.verb} {about} by {command.who}: {command.reason}"
         log.event(logger, log.NOTICE, "operator", " ".join(text.split()), symbol=command.symbol, intent=command.intent)
         for intent in intents:
-            orderlog.decided(logger, intent)
+            order_messages.decided(logger, intent)
 
     # ── flatten ──
 

@@ -17,13 +17,13 @@ import msgspec
 
 from rooney import failpoints as faults
 from rooney.clock import Clock, Moment
-from rooney.execution import gates
-from rooney.execution.gates import Rules, View
+from rooney.execution import send_gates
 from rooney.execution.pacing import Progress, next_action
 from rooney.execution.rate_limits import Traffic
+from rooney.execution.send_gates import Rules, View
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.notices import EXIT_ALARM_S, Notice
@@ -98,7 +98,7 @@ class Delivery:
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
         self._breaker_told = self._traffic.breaker()
-        self._ledger.tell(orderlog.breaker(ledger.strategy, self._breaker_told), clock.now_ns())
+        self._ledger.tell(order_messages.breaker(ledger.strategy, self._breaker_told), clock.now_ns())
         self._in_flight = 0
         self._closing = False
         self._turns = itertools.count()
@@ -214,7 +214,7 @@ class Delivery:
         if not self._orders:
             return
         now = self._clock.moment()
-        stopped = gates.stopped(self._switches())
+        stopped = send_gates.stopped(self._switches())
         for order in self._first_of_contracts():
             if order.in_flight:
                 continue
@@ -256,7 +256,7 @@ class Delivery:
     def _alarm(self, order: _Order, kind: str, text: str) -> None:
         if kind not in order.said:
             order.said.add(kind)
-            self._say("exit", orderlog.alarm(order.intent, text))
+            self._say("exit", order_messages.alarm(order.intent, text))
 
     def _take(self, order: _Order, event: Event) -> None:
         intent = order.intent
@@ -273,11 +273,11 @@ class Delivery:
         """Once that it opened, once that it closed."""
         if (why := self._traffic.breaker()) != self._breaker_told:
             self._breaker_told = why
-            self._say("breaker", orderlog.breaker(self._ledger.strategy, why))
+            self._say("breaker", order_messages.breaker(self._ledger.strategy, why))
 
     def _say(self, kind: str, notice: Notice) -> None:
         self._ledger.tell(notice, self._clock.now_ns())
-        orderlog.say(logger, kind, notice)
+        order_messages.say(logger, kind, notice)
 
     def _catch_up(self, order: _Order) -> None:
         """Take in what the ledger has of an order."""
@@ -289,7 +289,7 @@ class Delivery:
             order.progress = order.progress.after(event, self._clock.steady_ns())
             if event.state is State.SENDING:
                 continue
-            orderlog.happened(logger, intent, order.events[:n])
+            order_messages.happened(logger, intent, order.events[:n])
             if event.state in OUTCOME_STATES:
                 self._heard.append((intent, event))
         last = order.events[-1].state
@@ -341,10 +341,10 @@ class Delivery:
         """Why it must not go out now, or empty."""
         switches, traffic = self._switches(), self._traffic
         if intent.role is Role.EXIT:
-            return gates.stopped(switches)
+            return send_gates.stopped(switches)
         feed, busy = self._feed(intent.symbol), traffic.busy(now.steady_ns)
         view = View(now.wall_ns, switches, traffic.breaker(), feed, traffic.unclear(intent), busy)
-        return gates.refusal(intent, view, self._rules)
+        return send_gates.refusal(intent, view, self._rules)
 
     def _record(self, intent: Intent, state: State, detail: str = "", receipt: Receipt | None = None) -> Event:
         event = self._ledger.record(intent, state, self._clock.now_ns(), receipt, detail)

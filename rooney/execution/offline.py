@@ -13,7 +13,7 @@ from typing import Self
 from rooney.clock import Clock, ReplayClock
 from rooney.execution.command_handler import CommandHandler
 from rooney.execution.delivery import Delivery
-from rooney.execution.gates import Rules
+from rooney.execution.send_gates import Rules
 from rooney.ledger.exposure import Exposure
 from rooney.ledger.snapshot import Snapshot
 from rooney.ledger.writer import Ledger

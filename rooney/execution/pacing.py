@@ -11,7 +11,7 @@ No pause of an exit crosses the close of its instrument: one attempt is made bef
 import msgspec
 
 from rooney.clock import Moment
-from rooney.execution.gates import Rules, stale
+from rooney.execution.send_gates import Rules, stale
 from rooney.market.instruments import group_of
 from rooney.market.sessions import window_at
 from rooney.orders.intents import Event, Intent, Role, State

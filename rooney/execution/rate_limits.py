@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from rooney.execution.gates import Breaker, Rules
+from rooney.execution.send_gates import Breaker, Rules
 from rooney.ledger.records import Attempt
 from rooney.market.sessions import HOUR_NS
 from rooney.orders.intents import Event, Intent, Role, State

@@ -27,7 +27,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
-from rooney.config.webhooks import account_fault
+from rooney.config.webhook_url import account_fault
 from rooney.errors import ConfigError
 from rooney.format import retry_after_s
 from rooney.orders.intents import Payload, Receipt, State

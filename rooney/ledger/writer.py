@@ -28,7 +28,7 @@ from rooney.ledger.queries import INTENT_COLUMNS, Queries
 from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED
 from rooney.market.sessions import trade_date
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Act, Command
 from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Event, Intent, Receipt, Role, Said, State
@@ -276,7 +276,10 @@ class Ledger(Queries):
             f"INSERT INTO event ({columns}, body) VALUES (?,?,?,?,?,?,?,?,?,?)",
             (*map(_plain, msgspec.structs.astuple(event)[1:]), body),
         )
-        if event.state is not State.SENDING and (notice := orderlog.notice(intent, self.events(intent.id))) is not None:
+        if (
+            event.state is not State.SENDING
+            and (notice := order_messages.notice(intent, self.events(intent.id))) is not None
+        ):
             self._tell(db, [notice], event.ts_wall, event.ts_clock)
         return msgspec.structs.replace(event, seq=int(cursor.lastrowid or 0))
 

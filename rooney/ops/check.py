@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney.bus.reader import Reader
+from rooney.config.check_findings import Finding, check_findings, table_findings
 from rooney.config.loader import Config
-from rooney.config.preflight import Finding, check_findings, table_findings
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import model_findings
 from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_OK, BusError, ConfigError, MessageError

@@ -17,9 +17,9 @@ from rooney.clock import Clock
 from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, LedgerError, RooneyError
-from rooney.execution.gates import Rules
 from rooney.execution.offline import OfflineWorker
 from rooney.execution.payload import payload_of
+from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder

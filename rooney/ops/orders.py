@@ -1,7 +1,7 @@
 """`rooney orders`: what a strategy wanted, and what became of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,19 @@ from rooney.format import minute_text, size_text, table
 from rooney.ledger.snapshot import Snapshot
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
+
+ID_DIGITS_LEAST = 4  # of an order's id, so that a person need not type all of it
+
+
+def find_order(snapshots: Iterable[Snapshot], wanted: str) -> tuple[Snapshot, Order]:
+    """The one order whose id begins with `wanted`, and its strategy's snapshot. Raises ConfigError."""
+    orders = [(snapshot, order) for snapshot in snapshots for order in snapshot.orders if order.id.startswith(wanted)]
+    if len(orders) != 1 or len(wanted) < ID_DIGITS_LEAST:
+        what = f"{len(orders)} orders begin so" if len(wanted) >= ID_DIGITS_LEAST else "that is too short"
+        raise ConfigError(
+            f"{wanted}: expected the id of one order, at least its first {ID_DIGITS_LEAST} digits; {what}. Nothing done"
+        )
+    return orders[0]
 
 
 def needs_attention(order: Order) -> bool:

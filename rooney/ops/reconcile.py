@@ -22,7 +22,7 @@ from rooney.market.instruments import PRODUCTS, Contract, parse_contract
 from rooney.ops.broker_fills import Fill
 from rooney.orders.control import Command, Verb
 from rooney.orders.intents import Role
-from rooney.performance.matching import differing, parts_of
+from rooney.performance.pairs import differing, parts_of
 
 BEFORE_NS = 120 * 1_000_000_000  # an assumed fill is stamped with the open of a minute, a clock may be off
 AFTER_NS = 900 * 1_000_000_000  # how late an execution may be and still be that of the order

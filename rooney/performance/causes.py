@@ -15,7 +15,7 @@ from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
-from rooney.performance.matching import differing
+from rooney.performance.pairs import differing
 from rooney.performance.runs import Kind, OldTrade, Run
 
 PNL_FLOOR_USD = 0.01  # below this money is the same

@@ -18,7 +18,7 @@ from rooney.market import sessions
 from rooney.market.sessions import HOUR_NS
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import PNL_FLOOR_USD, Difference, Scene
-from rooney.performance.matching import nearest_pairs
+from rooney.performance.pairs import nearest_pairs
 from rooney.performance.runs import BAR_NS, Kind, Run, daily, within
 from rooney.performance.verdict import Comparison, Day, Slip, Verdict, verdict
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from rooney import log
 from rooney.bus.reader import Reader
 from rooney.clock import Clock, ReplayClock
+from rooney.config.check_findings import table_findings, worker_findings
 from rooney.config.loader import Config
-from rooney.config.preflight import table_findings, worker_findings
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
@@ -24,13 +24,13 @@ from rooney.errors import EXIT_OK, BusError, RooneyError
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.execution.command_handler import CommandHandler
 from rooney.execution.delivery import Delivery
-from rooney.execution.gates import Rules
 from rooney.execution.payload import payload_of
+from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.format import iso_second
 from rooney.ledger.writer import Ledger
 from rooney.market.sessions import MINUTE_NS, trade_date
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Control
 from rooney.orders.decisions import Decided, intent_of
 from rooney.orders.intents import Intent, Payload
@@ -139,7 +139,7 @@ class Worker:
             text = f"the last run did not end cleanly: it was {self._ledger.left_doing}, last mark {mark}"
             notice = Notice("start", Turn.NEWS, logging.ERROR, text)
             self._ledger.tell(notice, finished.ts_mark if finished else 0)
-            orderlog.say(logger, "start", notice)
+            order_messages.say(logger, "start", notice)
 
     def _flatten(self) -> None:
         """Close everything before ending, as far as markets are open and the time to stop allows."""
@@ -252,10 +252,10 @@ class Worker:
         self._delivery.turn()
         self._delivery.give_way(HEAD_START_S)
         for intent in intents:
-            orderlog.decided(logger, intent)
+            order_messages.decided(logger, intent)
         self._tell_halts(halts)
         for trade in closed:
-            orderlog.say(logger, "trade", trade)
+            order_messages.say(logger, "trade", trade)
         self._delivery.turn(self._clock.patience_s)
         self._hooks.call(intents, decisions.trades)
 
@@ -269,7 +269,7 @@ class Worker:
             notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, text)
         else:
             notice = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again")
-        orderlog.say(logger, "disk", notice)  # first: the journal is on another disk, or in memory
+        order_messages.say(logger, "disk", notice)  # first: the journal is on another disk, or in memory
         self._ledger.tell(notice, self._clock.now_ns())
 
     def _tell_halts(self, halts: list[Notice]) -> None:
@@ -277,7 +277,7 @@ class Worker:
         for halt in halts:
             if (halt.turn is Turn.BEGINS) is not (halt.about in self._halted):
                 self._halted ^= {halt.about}
-                orderlog.say(logger, "halt", halt)
+                order_messages.say(logger, "halt", halt)
 
     def _intent(self, decided: Decided, ts_mark: int, taken: set[str]) -> Intent:
         """The intent of a decision, with a number and an id that no other has; `taken` are ids of this mark."""

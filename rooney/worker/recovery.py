@@ -22,7 +22,7 @@ from rooney.ledger.records import Checkpoint, Finished
 from rooney.ledger.writer import Ledger
 from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Act
 from rooney.orders.decisions import Book, Decisions, Outcome
 from rooney.orders.intents import Event, Intent
@@ -241,7 +241,7 @@ class Progress:
             f"entries: look at the broker, state what differs (rooney position {name} …), then rooney resume {name}"
         )
         notice = Notice(DOUBT, Turn.BEGINS, logging.CRITICAL, text)
-        orderlog.say(logger, "start", notice)
+        order_messages.say(logger, "start", notice)
         self._begin_again(goal, None, "stepping again failed", [notice])
 
     def _begin_again(

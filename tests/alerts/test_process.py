@@ -16,15 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney import log
-from rooney.alerts import incidents as troubles
-from rooney.alerts import services
+from rooney.alerts import services, timing
 from rooney.alerts.dead_mans_switch import ping
-from rooney.alerts.incidents import CALM_NS, HOLD_NS, MAX_CHARS, Steady, Trouble, compose, is_due, pending
+from rooney.alerts.incidents import Telling, Trouble
+from rooney.alerts.message import MAX_CHARS, compose
 from rooney.alerts.outbox import Posted, post
 from rooney.alerts.routing import routes as configured_routes
 from rooney.alerts.services import judge
 from rooney.alerts.store import Book, told
-from rooney.alerts.vitals import HOUR_NS, Sample, Vitals
+from rooney.alerts.thresholds import HOUR_NS, Sample, Thresholds
+from rooney.alerts.timing import CALM_NS, CRITICAL_GAP_NS, HOLD_NS, Steady, is_due, pending
 from rooney.config.loader import load_config
 from rooney.orders.notices import Notice, Turn
 from tests.support.alerts import TAKEN, configuration, counted, ledger, order, process, routes, sender, service, turns
@@ -38,7 +39,7 @@ NOW = 1_773_241_200 * S  # 2026-03-11 15:00 UTC
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that a test can wait for; their ratios stay."""
     for name in ("GROUP_NS", "GAP_NS", "CRITICAL_GAP_NS"):
-        monkeypatch.setattr(troubles, name, getattr(troubles, name) // 100)
+        monkeypatch.setattr(timing, name, getattr(timing, name) // 100)
     monkeypatch.setattr(services, "BACK_OFF_S", (0.02, 0.05))
     monkeypatch.setattr(services, "LEAST_PAUSE_S", dict.fromkeys(services.LEAST_PAUSE_S, 0.0))
 
@@ -61,7 +62,7 @@ def test_a_storm_of_orders_is_a_few_messages_and_each_is_told_and_resolved(tmp_p
         for n in range(size):
             book.tell(order(n, Turn.ENDS, log.NOTICE), n)
         turns(one, lambda: counted(slack.taken, "RESOLVED ibs") == size)
-        gaps = (time.monotonic_ns() - began_ns) // troubles.CRITICAL_GAP_NS  # a slow machine has time for more
+        gaps = (time.monotonic_ns() - began_ns) // CRITICAL_GAP_NS  # a slow machine has time for more
         assert begun <= max(30, gaps) and len(slack.taken) <= max(45, gaps)
         assert all(len(text) <= 2_000 for text in slack.taken)
         one.turn()
@@ -305,7 +306,7 @@ def test_a_critical_one_is_told_at_once_and_others_are_gathered_for_a_while() ->
 def test_what_stands_is_told_again_every_four_hours_and_a_critical_one_every_quarter_until_it_is_known() -> None:
     grave, mild = trouble(1), trouble(2, logging.WARNING)
     for one in (grave, mild):
-        one.tellings["c"] = troubles.Telling(NOW)
+        one.tellings["c"] = Telling(NOW)
 
     def told_at(minutes: int, known_ns: int = 0) -> list[int]:
         return [item.trouble.id for item in pending([grave, mild], "c", NOW + minutes * 60 * S, known_ns)]
@@ -332,7 +333,7 @@ def test_a_message_fits_a_service_and_what_does_not_fit_waits_for_the_next(found
         assert told_ and len(message.text) <= MAX_CHARS and f"[#{message.number}]" in message.text
         seen += [item.trouble.id for item in told_]
         for item in told_:
-            item.trouble.tellings["c"] = troubles.Telling(NOW)
+            item.trouble.tellings["c"] = Telling(NOW)
     assert sorted(seen) == list(range(len(found)))
 
 
@@ -474,7 +475,7 @@ def test_a_trouble_that_stood_when_the_sender_ended_is_not_over_because_it_start
 
 
 def vitals(*samples: Sample) -> dict[tuple[str, str], str]:
-    one = Vitals()
+    one = Thresholds()
     for sample in samples:
         one.add(sample)
     return {key: notice.text for key, notice in one.found().items()}

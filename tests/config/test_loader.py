@@ -17,10 +17,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooney.config.accounts import Account, open_account, shared
+from rooney.config.account_sharing import Account, open_account, shared
+from rooney.config.check_findings import Finding, check_findings, file_findings, worker_findings
 from rooney.config.loader import Config, load_config
 from rooney.config.params import check_params
-from rooney.config.preflight import Finding, check_findings, file_findings, worker_findings
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock
 from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
@@ -637,7 +637,7 @@ def test_a_second_worker_on_an_account_is_refused_naming_the_first(tmp_path: Pat
 
 def test_an_account_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from rooney.config.accounts import Account\n"
+        "import sys, time; from pathlib import Path; from rooney.config.account_sharing import Account\n"
         "from rooney.execution.account_lock import AccountLock\n"
         "from rooney.secrets import Secret\n"
         "lock = AccountLock(Account('p', Secret(sys.argv[1])), 'ibs', Path(sys.argv[2]))\n"

@@ -10,8 +10,8 @@ import pytest
 
 from rooney.clock import Clock
 from rooney.execution.delivery import Delivery
-from rooney.execution.gates import Rules
 from rooney.execution.payload import payload_of
+from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.orders.control import Switch

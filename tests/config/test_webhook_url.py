@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rooney.config.accounts import open_account
+from rooney.config.account_sharing import open_account
+from rooney.config.check_findings import check_findings
 from rooney.config.credentials import Store
 from rooney.config.loader import load_config
-from rooney.config.preflight import check_findings
 from rooney.errors import ConfigError
 from rooney.execution.traderspost import TradersPost
 from rooney.secrets import Secret

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooney.performance.matching import differing, first_difference, nearest_pairs, parts_of
+from rooney.performance.pairs import differing, first_difference, nearest_pairs, parts_of
 
 ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50)), max_size=12)
 NUMBERS = st.lists(st.integers(0, 3), max_size=8)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.clock import CLOCK_BEHIND_S
-from rooney.execution.gates import (
+from rooney.execution.rate_limits import ENTRY_FILL_S, Traffic
+from rooney.execution.send_gates import (
     BREAKER_FAILURES,
     BREAKER_WINDOW_NS,
     HOUR_NS,
@@ -18,7 +19,6 @@ from rooney.execution.gates import (
     View,
     refusal,
 )
-from rooney.execution.rate_limits import ENTRY_FILL_S, Traffic
 from rooney.ledger.records import Attempt
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Role, State

@@ -10,7 +10,7 @@ from rooney import log
 from rooney.clock import Clock
 from rooney.execution.command_handler import CommandHandler
 from rooney.ledger.writer import Ledger
-from rooney.orders import order_log as orderlog
+from rooney.orders import order_messages
 from rooney.orders.control import Control, Level, clear_switches, set_switch
 from rooney.orders.intents import State
 from rooney.sim.traderspost import Fault
@@ -36,7 +36,7 @@ CRIT, ERR, WARN, NOTE, INFO = "2", "3", "4", "5", "6"
     ],
 )
 def test_how_loud_what_came_of_an_order_is(moves: list[Any], wanted: int) -> None:
-    assert orderlog.level(life(*moves)) == wanted
+    assert order_messages.level(life(*moves)) == wanted
 
 
 def story(journal: Journal, intent_id: str) -> list[tuple[str, str, str]]:
@@ -57,7 +57,7 @@ def test_the_journal_tells_the_whole_story_of_an_order_by_its_id(webhook: Any, j
     log.setup("worker", "ibs")
     d, _ = webhook(Fault("close", at=(1,)))
     entry = d.plan()
-    orderlog.decided(logging.getLogger("rooney.test"), entry)
+    order_messages.decided(logging.getLogger("rooney.test"), entry)
     d.work()
     d.plan(EXIT)
     d.clock.ns += 60 * S

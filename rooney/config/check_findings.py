@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rooney.config.accounts import Account, shared, sharing_error
+from rooney.config.account_sharing import Account, shared, sharing_error
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.config.settings import HubConfig, WorkerConfig

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from rooney.config.webhooks import account_fault
+from rooney.config.webhook_url import account_fault
 from rooney.errors import ConfigError
 from rooney.secrets import Secret
 

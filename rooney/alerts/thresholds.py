@@ -43,7 +43,7 @@ class Sample(msgspec.Struct, frozen=True):
 Found = dict[tuple[str, str], Notice]  # (scope, about) → what stands
 
 
-class Vitals:
+class Thresholds:
     """Add samples in order; about every minute is enough."""
 
     def __init__(self) -> None:
