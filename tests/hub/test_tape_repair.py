@@ -1,7 +1,6 @@
 """A hub on a Redis that somebody else wrote to, emptied, or that is full."""
 
 import time
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -17,12 +16,6 @@ from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.waiting import until
 
 FUTURE = "4102444800000-0"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PrivateRedis]:
-    with private_redis() as redis:
-        yield redis
 
 
 @pytest.fixture

