@@ -382,12 +382,3 @@ def _is_reference(value: Any) -> bool:
 
 def _dump(tree: Mapping[str, Any], flow: bool | None) -> str:
     return yaml.safe_dump(tree, sort_keys=False, default_flow_style=flow, width=118)
-
-
-def table(keys: Mapping[str, Key], heading: str) -> str:
-    """One of the tables, as docs/CONFIG_MIGRATION.md shows it."""
-    lines = [f"| {heading} | now | |", "|---|---|---|"]
-    for name, key in keys.items():
-        names = ", ".join(f"`{each}`" for each in (name, *key.aliases))
-        lines.append(f"| {names} | {f'`{key.new}`' if key.new else '—'} | {key.why} |")
-    return "\n".join(lines) + "\n"

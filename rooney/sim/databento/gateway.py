@@ -8,13 +8,11 @@
 
 import argparse
 import asyncio
-import contextlib
 import math
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -136,40 +134,6 @@ class Gateway:
     async def _reopen(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._open()
-
-
-@contextlib.contextmanager
-def running(gateway: Gateway) -> Iterator[Gateway]:
-    """The gateway in a thread with a loop of its own; it has its port by the time the body runs."""
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    closing = asyncio.Event()
-    failures: list[BaseException] = []
-
-    async def serve() -> None:
-        async with gateway:
-            ready.set()
-            await closing.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except OSError as error:
-            failures.append(error)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-            ready.set()
-
-    thread = threading.Thread(target=run, name="sim-gateway")
-    thread.start()
-    ready.wait()
-    if failures:
-        raise failures[0]
-    try:
-        yield gateway
-    finally:
-        loop.call_soon_threadsafe(closing.set)
-        thread.join()
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
