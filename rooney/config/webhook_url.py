@@ -24,9 +24,10 @@ def webhook_fault(url: str) -> str:
         return "it is no URL"
     if parts.scheme not in ("https", "http"):
         return "it does not begin with https://"
-    if not _HOST.fullmatch(host) and ":" not in host:
+    address = _address(host)
+    if address is None and ("[" in parts.netloc or not _HOST.fullmatch(host)):
         return "it has no host name"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and host != "localhost" and not (address is not None and address.is_loopback):
         return "it begins with http://, which is allowed for this machine only"
     return ""
 
@@ -43,10 +44,8 @@ def account_fault(url: str) -> str:
     return ""
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:  # a name, not an address
-        return False
+        return None

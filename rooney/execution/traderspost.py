@@ -73,10 +73,8 @@ class TradersPost:
             raise ConfigError(f"webhook URL: {fault}; {_EXPECTED}")
         self._url, parts = url, urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        try:  # once, because the same work for each order would be done while the order waits
-            self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
-        except ValueError:  # its text would show the URL
-            raise ConfigError(f"webhook URL: {_EXPECTED}") from None
+        # Once, because the same work for each order would be done while the order waits.
+        self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
         self._host, self._port = host, port or (443 if parts.scheme == "https" else 80)
         uuid, password = parts.path.split("/")[-2:]
         self.label = f"…{uuid[-4:]}"

@@ -9,7 +9,7 @@ none makes no turn. A worker that is down, or was stopped because it hung, is st
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,16 +18,15 @@ from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, LedgerError, RooneyError
 from rooney.execution.offline import OfflineWorker
-from rooney.execution.payload import payload_of
 from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot, read_open
-from rooney.market.instruments import PRODUCTS, is_open
+from rooney.market.instruments import is_open
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
-from rooney.orders.intents import Intent, Payload, Role, State
+from rooney.orders.intents import Role, State
 from rooney.systemd import is_running, stop, unit_name
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
@@ -39,7 +38,7 @@ class FlattenError(RooneyError):
     """A position may be open and could not be closed from here; the message says what to do."""
 
 
-class Flattened(msgspec.Struct, frozen=True):
+class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
     """What came of one strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
 
     name: str
@@ -60,16 +59,6 @@ class Flattened(msgspec.Struct, frozen=True):
         found = [f"{self.name}: exit {ticker} acknowledged, sent by {who}" for ticker in self.closed]
         found += [f"{self.name}: {text}" for text in (self.failure, *self.left) if text]
         return found or [f"{self.name}: nothing was open"]
-
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "strategy": self.name,
-            "by": self.by,
-            "closed": list(self.closed),
-            "left": list(self.left),
-            "failure": self.failure,
-        }
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -214,16 +203,12 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
     config = means.configure(before.name, before.mode)
     account = config.account(before.name, means.credentials)
     block = config.block(before.name)
-    traded = _traded(config, before.name)
+    tick_sizes = {symbol: item.tick_size for symbol, item in _traded(config, before.name).items()}
     rules = Rules(stale_after_s=block.stale_after_s, settle_s=block.settle_s, mode=before.mode)
     client = TradersPost(account.url.reveal()) if account is not None else None
 
-    def payload(intent: Intent, ts_decided_ns: int) -> Payload:
-        item = traded.get(intent.symbol)
-        tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
-        return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
-
-    with OfflineWorker(before, means.control, means.clock, rules, client.send if client else None, payload) as worker:
+    send = client.send if client is not None else None
+    with OfflineWorker(before, means.control, means.clock, rules, send, tick_sizes) as worker:
         left = [one for one in worker.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
     return _result("here", before, left, order)
 
