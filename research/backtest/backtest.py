@@ -14,6 +14,7 @@ import polars as pl
 from research.backtest import metrics
 from research.backtest.result import Result
 from research.history.history import History
+from research.history.progress import Steps, unwatched
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine, entry_filters
 from rooney.engine.engine import Engine
@@ -42,7 +43,7 @@ def roots_of(strategy: StrategyConfig) -> list[str]:
 def run(
     strategy: StrategyConfig,
     history: History,
-    progress: Callable[[float], None] | None = None,
+    progress: Steps = unwatched,
     decided: Callable[[Decisions], None] | None = None,
 ) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
@@ -66,8 +67,7 @@ def run(
         else:
             scan.step(chunk)
         engine_s += time.perf_counter() - started
-        if progress is not None:
-            progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
+        progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
     load_s = time.perf_counter() - began - engine_s
     return result(strategy, scan, history, load_s, engine_s)
 

@@ -15,7 +15,6 @@ an excess that is probably above 0. The forest that was confirmed is the one wri
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ import optuna
 from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
 
+from research.history.progress import Steps, unwatched
 from research.models.dataset import TrainingSet
 from research.models.forest import arrays, flatten, predict
 from research.validation import cpcv
@@ -102,7 +102,7 @@ def train(
     plan: Plan,
     strategy: str,
     made_from: dict[str, str],
-    progress: Callable[[float], None] | None = None,
+    progress: Steps = unwatched,
     jobs: int = 1,
 ) -> Verdict:
     """Search, judge, confirm. Equal samples, plan and libraries give equal bytes, whatever `jobs` is.
@@ -203,13 +203,12 @@ class _Search:
     def excess(self) -> F64:
         return np.stack(self._series, axis=1)
 
-    def run(self, progress: Callable[[float], None] | None) -> None:
+    def run(self, progress: Steps) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self._plan.seed))
 
         def told(study: Any, trial: Any) -> None:
-            if progress is not None:
-                progress((trial.number + 1) / self._plan.trials)
+            progress((trial.number + 1) / self._plan.trials)
 
         study.optimize(self._try, n_trials=self._plan.trials, callbacks=[told])
 

@@ -94,6 +94,31 @@ class Runs:
         return scan.closed()
 
 
+class Part(msgspec.Struct, frozen=True):
+    """An instrument. sharpe: per year, over all dates of the period; None without any."""
+
+    trades: int
+    pnl_usd: float
+    sharpe: float | None
+    final_trades: int
+    final_pnl_usd: float
+    final_sharpe: float | None
+
+
+def parts(runs: Runs, closed: Records, daily: F64) -> dict[str, Part]:
+    """Part of each instrument. closed: TRADE records of all; daily: float64[date, instrument], their P&L by date"""
+    found = {}
+    n = len(runs.days)
+    for i, symbol in enumerate(runs.strategy.traded):
+        own = closed[closed["instrument"] == i]
+        late = own["entry_mark"] >= runs.cut_ns
+        pnl_usd, late_usd = (float(own["pnl_usd"][mask].sum()) for mask in (~late, late))
+        found[symbol] = Part(
+            int((~late).sum()), pnl_usd, per_year(daily[:n, i]), int(late.sum()), late_usd, per_year(daily[n:, i])
+        )
+    return found
+
+
 def per_year(daily: F64) -> float | None:
     """Sharpe ratio of daily P&L, annualised; None where there is none."""
     ratio = sharpe(daily)

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,11 +150,8 @@ class _Line:
 def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
     """What is meant → index of its column."""
     plain = [("_" if cell.strip().startswith("_") else "") + re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in header]
-    found = {}
-    for what, names in COLUMNS.items():
-        index = next((plain.index(one) for one in names if one in plain), None)
-        if index is not None:
-            found[what] = index
+    known = {what: [name for name in names if name in plain] for what, names in COLUMNS.items()}
+    found = {what: plain.index(names[0]) for what, names in known.items() if names}
     for what in NEEDED:
         if what not in found:
             there = ", ".join(cell.strip() for cell in header if cell.strip()) or "nothing"
@@ -229,12 +226,7 @@ def _price(text: str) -> float | None:
 
 def _decimal(text: str) -> Decimal | None:
     """A plain decimal number: no thousands, no currency, no exponent, so that nothing is read as another number."""
-    if not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text):
-        return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
+    return Decimal(text) if re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text) else None
 
 
 def _refuse_repeated(name: str, fills: Sequence[Fill]) -> None:
