@@ -1,6 +1,5 @@
 """`rooney check`: what would stop a start, before it does; reads everything, changes nothing."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rooney.market.messages import HubStatus
 from rooney.ops import compile as precompile
 from rooney.paths import CREDENTIAL_STORE
 from rooney.strategy import aot as ahead
+from rooney.systemd import asked
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market
@@ -130,11 +130,6 @@ def _of_feed(config: Config, status: HubStatus, now_ns: Callable[[], int]) -> li
 
 def _of_clock() -> list[Finding]:
     """What systemd knows of this machine's clock; nothing where there is no systemd to ask."""
-    argv = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
-    try:
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if said != "no":
+    if asked("timedatectl", "show", "--property=NTPSynchronized", "--value").strip() != "no":
         return []
     return [Finding("warning", "clock", "is not synchronised (timedatectl): enable systemd-timesyncd or chrony")]

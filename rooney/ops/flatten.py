@@ -34,10 +34,6 @@ WAIT_S = 150.0  # an exit may have to wait for the settling time of the one befo
 _POLL_S = 0.05
 
 
-class FlattenError(RooneyError):
-    """A position may be open and could not be closed from here; the message says what to do."""
-
-
 class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
     """What came of one strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
 
@@ -150,10 +146,10 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
         if _is_taken(command, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
         if not (means.has_units and is_running(name)):
-            raise FlattenError(_hung(name, ledger, order.hung_after_s))
+            raise RooneyError(_hung(name, ledger, order.hung_after_s))
     if is_running(name):
         if not means.has_units:
-            raise FlattenError(
+            raise RooneyError(
                 f"{unit_name(name)} runs, and not with {ledger}: one account would have two who close. NOTHING WAS "
                 "SENT. Without --state-directory, this command closes what that worker holds"
             )
@@ -162,7 +158,7 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
 
 
 def _is_taken(command: Path, within_s: float) -> bool:
-    """Raises FlattenError if the worker refused it."""
+    """Raises RooneyError if the worker refused it."""
     end = time.monotonic() + within_s
     while command.exists():
         if time.monotonic() > end:
@@ -170,7 +166,7 @@ def _is_taken(command: Path, within_s: float) -> bool:
         time.sleep(_POLL_S)
     refused = command.with_suffix(".refused")
     if refused.exists():
-        raise FlattenError(f"its worker refused the command and says why in its log: {refused}")
+        raise RooneyError(f"its worker refused the command and says why in its log: {refused}")
     return True
 
 
@@ -193,7 +189,7 @@ def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Fl
         if not can_close or time.monotonic() > end:
             return _result("worker", before, left, order)
         if holder(ledger) is None:
-            raise FlattenError("its worker has ended meanwhile")
+            raise RooneyError("its worker has ended meanwhile")
         time.sleep(_POLL_S)
 
 
