@@ -141,7 +141,7 @@ def write_new(name: str, config: Config, strategies: Path, tests: Path | None) -
 
 
 def _check(path: Path, text: str, name: str) -> None:
-    """Whether the changed file is one that loads and has the new block. Raises ConfigError."""
+    """Raises ConfigError unless the changed file loads and has the new block."""
     unfinished = path.with_name(f".{path.name}.new")
     try:
         unfinished.write_text(text, encoding="utf-8")

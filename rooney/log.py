@@ -223,7 +223,7 @@ class JournalHandler(logging.Handler):
 
 
 def _encode(name: str, value: str) -> bytes:
-    """One field; a value with a newline is preceded by its length, 64 bits little endian."""
+    """A field; a value with a newline is preceded by its length, 64 bits little endian."""
     data = value.encode("utf-8", "replace")
     if b"\n" not in data:
         return name.encode() + b"=" + data + b"\n"

@@ -1,4 +1,4 @@
-"""What systemd is told about this process. The only importer of sdnotify.
+"""Words to systemd about this process, and what it says of units. The only importer of sdnotify.
 
 sdnotify 0.3.2 encodes latin-1 and drops a whole datagram without a word when it cannot; its socket blocks when the
 manager does not read. So: ASCII only, one fact per datagram (a status can never take the watchdog's ping down with it),
@@ -89,7 +89,7 @@ def unit_name(strategy: str) -> str:
 
 
 def asked(*command: str) -> str:
-    """What a command of systemd's prints; nothing where there is none to ask."""
+    """Output of a command of systemd's; nothing where there is none to ask."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -82,7 +82,7 @@ def _intents(decisions: Decisions, strategy: StrategyConfig) -> list[Intent]:
 
 
 def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
-    """What a scan has found."""
+    """Result of a scan."""
     trades, equity = scan.trades(), scan.equity()
     daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
     return Result(
@@ -150,7 +150,7 @@ class Scan:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something decided at the last mark is acknowledged at the next one."""
+        """True if something decided at the last mark is acknowledged at the next one."""
         return int(self._progress["n_pending"][0]) > 0
 
     def forget(self) -> None:
@@ -209,7 +209,7 @@ class Scan:
         return marks
 
     def marks_of(self, chunk: Records, until_ns: int | None = None) -> Iterator[Decisions]:
-        """What every mark decides on the way through a chunk, minute by minute, as far as `step` would go."""
+        """Decisions of every mark on the way through a chunk, minute by minute, as far as `step` would go."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
         until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         ends: Sequence[int] = range(at_ns + MINUTE_NS, until_ns + 1, MINUTE_NS)

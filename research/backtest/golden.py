@@ -40,7 +40,7 @@ _ROLLS_AFTER = 12  # sessions; one more from root to root, five at most
 
 
 class Golden(msgspec.Struct, frozen=True):
-    """What one strategy did. digest: of every decision; net_pnl_usd per instrument: (trades, USD)."""
+    """Deeds of a strategy. digest: of every decision; net_pnl_usd per instrument: (trades, USD)."""
 
     digest: str
     decisions: int
@@ -178,7 +178,7 @@ def write(path: Path, found: File) -> None:
 
 
 def differences(kept: File, found: File) -> list[str]:
-    """What is not as it was kept, in words; empty if nothing changed."""
+    """Differences from what was kept, in words; empty if nothing changed."""
     if kept.data_sha256 != found.data_sha256:
         return [f"the market: its bars are others ({kept.data_sha256[:12]} is now {found.data_sha256[:12]})"]
     told = []

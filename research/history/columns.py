@@ -72,7 +72,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Source:
-    """One Parquet file of bars. Rows are counted over the row groups that reach into the span asked for.
+    """A Parquet file of bars. Rows are counted over the row groups that reach into the span asked for.
 
     span: [start, end), UTC ns
     Raises ConfigError if the file holds no bars.
@@ -105,7 +105,7 @@ class Source:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether it may hold hourly or daily bars: it says a timeframe."""
+        """True if it may hold hourly or daily bars: it says a timeframe."""
         return "timeframe" in self._names
 
     def sorted_copy(self, folder: Path, span: tuple[int, int]) -> "Source":
@@ -136,7 +136,7 @@ class Source:
                 skip = 0
 
     def _reaches(self, metadata: Any, group: int, start_ns: int, end_ns: int) -> bool:
-        """Whether a row group may hold rows in the span; one without statistics may."""
+        """True for a row group that may hold rows in the span; one without statistics may."""
         rows = metadata.row_group(group)
         columns = (rows.column(i) for i in range(rows.num_columns))
         column = next(column for column in columns if column.path_in_schema == self.time_column)
@@ -184,7 +184,7 @@ class Source:
         return Batch(stamps.to_numpy(), keys, series_of, prices)
 
     def _series(self, found: dict[str, str]) -> Series | None:
-        """What the names of a row mean; None for roots that were not asked for, and for spreads."""
+        """Series that the names of a row mean; None for roots that were not asked for, and for spreads."""
         timeframe = found.get("timeframe") or "1min"
         if timeframe not in TIMEFRAMES:
             raise ConfigError(f"{self.file}: timeframe {timeframe!r} is none of {', '.join(TIMEFRAMES)}")
@@ -258,7 +258,7 @@ class Cursor:
         self._batch: Batch | None = None
 
     def until(self, end_ns: int) -> Iterator[Batch]:
-        """What comes next and opens before `end_ns`."""
+        """Batches that come next and open before `end_ns`."""
         while self._left or self._batch is not None:
             if self._batch is None:
                 self._batch = _cut(next(self._batches), 0, self._left)

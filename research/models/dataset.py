@@ -135,7 +135,7 @@ def engine_of(strategy: StrategyConfig, names: Sequence[str]) -> Engine:
 def collect(
     strategy: StrategyConfig, history: History, names: Sequence[str], progress: Steps = unwatched
 ) -> dict[str, TrainingSet]:
-    """One set per traded instrument; those without a trade are empty.
+    """A set per traded instrument; those without a trade are empty.
 
     history: of all instruments of `engine_of(strategy, names)`; progress: called with the share that is done
     """

@@ -47,7 +47,7 @@ ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"
 
 
 class Plan(Folds, frozen=True):
-    """What is chosen and what must hold.
+    """The choice and what must hold.
 
     max_drawdown_usd: of the daily P&L, on what is learned from; 0: a fifth of the starting cash
     min_trades:       of an instrument, on what is learned from, to be chosen
@@ -174,7 +174,7 @@ def greedy(trades: Trades, n_days: int, rows: I64, n: int, plan: Plan) -> list[t
 
 
 def weights(daily: F64, how: str) -> F64:
-    """Of each instrument, with mean 1; 0 for one without any P&L. daily: float64[date, instrument]"""
+    """Weight of each instrument, with mean 1; 0 for one without any P&L. daily: float64[date, instrument]"""
     spread = np.std(daily, axis=0)
     active = np.flatnonzero(spread > 0)
     found = np.zeros(daily.shape[1])
@@ -306,7 +306,7 @@ def _way(paths: Sequence[float], final: F64) -> Way:
 
 
 def _reasons(way: Way, facts: Mapping[str, Any], plan: Plan, is_any: bool) -> list[str]:
-    """Why the selection is not confirmed; none if it is. NaN holds nothing."""
+    """Reasons why the selection is not confirmed; none if it is. NaN holds nothing."""
     if not is_any:
         return ["no instrument earned on the history that may be searched, within the drawdown allowed"]
     judged = [

@@ -50,7 +50,7 @@ _USD, _TRAIN, _SHARPE, _TRADES = "usd", "train", "sharpe", "trades"
 
 
 class Plan(Folds, frozen=True):
-    """What is searched and what must hold.
+    """The search and what must hold.
 
     trials:      to have finished, pruned ones among them; the first has the parameters as configured
     min_trades:  of a trial, else it is worth nothing; min_final_trades: in the final period
@@ -67,7 +67,7 @@ class Plan(Folds, frozen=True):
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """One trial. value: None where it was pruned, or had too few trades; sharpe: per year, of what it saw."""
+    """A trial. value: None where it was pruned, or had too few trades; sharpe: per year, of what it saw."""
 
     number: int
     params: dict[str, Scalar]
@@ -211,7 +211,7 @@ def _attempt(
 
 
 def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], storage: str, name: str) -> Optimized:
-    """What the study has found, judged. Equal trials give equal results, whoever made them."""
+    """The study's finding, judged. Equal trials give equal results, whoever made them."""
     found = study.open_study(storage, name, plan.seed, _STARTUP)
     trials = study.over(found)
     done = [trial for trial in trials if _USD in trial.user_attrs]
@@ -301,7 +301,7 @@ def _tried(trial: Any) -> Tried:
 
 
 def _reasons(facts: Mapping[str, float], plan: Plan) -> list[str]:
-    """Why it is not confirmed; none if it is. NaN holds nothing."""
+    """Reasons why it is not confirmed; none if it is. NaN holds nothing."""
     judged = [
         (
             facts["deflated_sharpe"] >= plan.min_deflated_sharpe,

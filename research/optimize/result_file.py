@@ -1,4 +1,4 @@
-"""What a search has found, as the file it is kept in: JSON that says its format and whether it is confirmed."""
+"""Findings of a search, as the file they are kept in: JSON that says its format and whether it is confirmed."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from rooney.files import MIB, read_json
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What every such file holds.
+    """Common part of every such file.
 
     reasons:     why it is not confirmed, if it is not
     curve:       trade date, and two P&L so far, USD

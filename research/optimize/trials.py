@@ -25,7 +25,7 @@ _KEPT_BARS = 4_000_000  # a history up to so long stays in memory between runs
 
 
 class Folds(msgspec.Struct, frozen=True):
-    """How trade dates are cut.
+    """Cuts of the trade dates.
 
     n_groups, n_test, embargo_s: of the cross-validation
     final_share: of the trade dates, put away; final_from: or all from this one on, ISO date
@@ -95,7 +95,7 @@ class Runs:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """An instrument. sharpe: per year, over all dates of the period; None without any."""
+    """Trades of an instrument, searched and in the final period. sharpe: per year, over all dates; None without any."""
 
     trades: int
     pnl_usd: float

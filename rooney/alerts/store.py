@@ -36,7 +36,7 @@ PRAGMA user_version = 1;
 
 
 class Book:
-    """One process at a time; one thread. Raises LedgerError for a file that is none. level: the least that is told."""
+    """The book's file, of one process and thread. Raises LedgerError for one that is none. level: the least told."""
 
     def __init__(self, path: Path, level: int = 0) -> None:
         self._level = level
@@ -103,7 +103,7 @@ class Book:
             self._insert(scope, notice, at_ns, is_news=True, is_seen=False)
 
     def seen(self) -> dict[tuple[str, str], Notice]:
-        """What stands of what was found by looking."""
+        """Notices that stand of those found by looking."""
         return {
             key: Notice(one.about, Turn.BEGINS, one.level, one.text, one.symbol)
             for key, one in self._standing.items()
@@ -111,7 +111,7 @@ class Book:
         }
 
     def see(self, found: Mapping[tuple[str, str], Notice], now_ns: int) -> list[tuple[str, Notice]]:
-        """What looking finds now: (scope, about) → what stands. Returns what changed: (scope, notice)."""
+        """Take in what looking finds now, (scope, about) → notice; returns what changed, (scope, notice)."""
         changed: list[tuple[str, Notice]] = []
         fresh = [
             key
@@ -247,7 +247,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 def told(path: Path, since_ns: int) -> list[Told]:
-    """What stands, and what was over after `since_ns`, newest first; read only. Raises LedgerError."""
+    """Troubles that stand, and those over after `since_ns`, newest first; read only. Raises LedgerError."""
     if not path.exists():
         raise LedgerError(f"{path}: there is no alert book: rooney-alert-sender.service has never run")
     try:

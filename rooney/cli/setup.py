@@ -114,7 +114,7 @@ def config_migrate(call: Call, old: Path, out: Path | None) -> None:
 
 @contextlib.contextmanager
 def _credential_store() -> Iterator[Path]:
-    """Where `check` reads credentials: the store, and for root also what is encrypted in it."""
+    """Folder in which `check` reads credentials: the store, and for root also what is encrypted in it."""
     if os.geteuid() == 0 and any(CREDENTIAL_STORE.glob("*.cred")):
         with Store().readable() as folder:
             yield folder

@@ -56,7 +56,7 @@ class Config:
         return tuple(self.file.strategies)
 
     def data_hub(self, credentials: Path | None = None) -> DataHub:
-        """Where Redis is and what it holds. credentials: the directory with `redis_password`, if it needs one."""
+        """Place of Redis and how much it holds. credentials: the directory with `redis_password`, if it needs one."""
         block = self._resolve("data_hub", DataHub)
         _check_hub(block)
         found = self._secret("data_hub.redis_password", block.redis_password, "redis_password", credentials)
@@ -100,7 +100,7 @@ class Config:
         return HubConfig(msgspec.structs.replace(block, api_key=key), self.data_hub(credentials), self.instruments())
 
     def strategy(self, name: str, bundle: Bundle | None = None) -> StrategyConfig:
-        """One strategy without its account, enabled or not. Raises BundleError for a bundle it cannot use.
+        """Settings of a strategy without its account, enabled or not. Raises BundleError for a bundle it cannot use.
 
         bundle: in place of the one its block names
         """
@@ -120,8 +120,9 @@ class Config:
         return self._strategy(name, block, found)
 
     def wanted(self, name: str) -> StrategyConfig:
-        """One strategy as its next bundle is to be: the block's instruments and parameters, and where it has none,
-        those of the bundle in force.
+        """Settings of a strategy as its next bundle is to be: the block's instruments and parameters.
+
+        Where it has none, those of the bundle in force.
         """
         block = self.block(name)
         bundle = promoted(self.path.parent / block.bundle) if block.bundle is not None else None
@@ -141,7 +142,7 @@ class Config:
         )
 
     def worker(self, name: str, credentials: Path | None = None) -> WorkerConfig:
-        """One worker's part; refuses a strategy that must not trade. credentials: as for `account`."""
+        """A worker's part; refuses a strategy that must not trade. credentials: as for `account`."""
         strategy = self.strategy(name)
         settings = strategy.settings
         if not settings.enabled:
@@ -187,7 +188,7 @@ class Config:
         )
 
     def block(self, name: str) -> StrategyBlock:
-        """One strategy's block, its variables resolved; no other file is read."""
+        """A strategy's block, its variables resolved; no other file is read."""
         if name not in self.names:
             raise unknown(join("strategies", name), "strategy", name, self.names)
         return self._resolve(f"strategies.{name}", StrategyBlock)

@@ -13,7 +13,7 @@ _ACCOUNT = re.compile(r".*/trading/webhook/[^/]+/[^/]+")
 
 
 def webhook_fault(url: str) -> str:
-    """Why `url` is no webhook, or nothing. It must be https; plain http is for stand-ins on this machine."""
+    """Fault of `url` as a webhook, or nothing. It must be https; plain http is for stand-ins on this machine."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "it contains a space or a character no URL has"
     try:
@@ -33,7 +33,7 @@ def webhook_fault(url: str) -> str:
 
 
 def account_fault(url: str) -> str:
-    """Why `url` is no webhook of a broker account at TradersPost, or nothing."""
+    """Fault of `url` as a webhook of a broker account at TradersPost, or nothing."""
     if fault := webhook_fault(url):
         return fault
     parts = urlsplit(url)

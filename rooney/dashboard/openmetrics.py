@@ -50,7 +50,7 @@ _FAMILIES = {
 
 
 class _Family:
-    """One metric with its samples."""
+    """A metric with its samples."""
 
     def __init__(self, name: str, kind: str, text: str) -> None:
         self.name = f"rooney_{name}"
@@ -59,7 +59,7 @@ class _Family:
         self.samples: list[str] = []
 
     def add(self, value: float, suffix: str = "", **labels: str) -> None:
-        """One sample; labels in the order given."""
+        """Add a sample; labels in the order given."""
         shown = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
         number = f"{int(value)}" if float(value).is_integer() and abs(value) < 1 << 53 else repr(float(value))
         self.samples.append(f"{self.name}{suffix}{{{shown}}} {number}" if shown else f"{self.name}{suffix} {number}")

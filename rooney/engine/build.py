@@ -152,7 +152,7 @@ def _of_catalogue(name: str, block: FilterBlock) -> Feature:
 
 
 def open_lengths(strategy: StrategyConfig, ranges: Mapping[str, tuple[float, float]]) -> dict[str, int]:
-    """Those of some parameters that are lengths of features and can be left open, and how long each may become.
+    """Parameters that are lengths of features and can be left open, and how long each may become.
 
     ranges: least and most value by parameter
     """

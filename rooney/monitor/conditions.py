@@ -40,7 +40,7 @@ class Severity(enum.IntEnum):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it.
+    """A thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it.
 
     kind: names it for as long as it lasts, whatever its numbers; where the ledger has a notice of it, by the same name
     """
@@ -89,7 +89,7 @@ def attention(seen: Seen, now_ns: int, *, exposed: bool = False) -> dict[str, Co
 
 
 def _of_market(seen: Seen, now_ns: int) -> dict[str, str]:
-    """Why no bars come in, if they do not: then nothing is decided."""
+    """Kind and text of what keeps bars from coming in, if anything does: then nothing is decided."""
     hub = seen.hub
     if seen.redis:
         return {"redis": seen.redis}
@@ -110,7 +110,7 @@ def _of_market(seen: Seen, now_ns: int) -> dict[str, str]:
 
 
 def sender(found: Mapping[str, str], beat: Beat | None, now_ns: int) -> dict[str, str]:
-    """What is left to say of `found` beside an alert sender: all of it without one, or while it tells nobody."""
+    """Lines left to say beside an alert sender: all of them without one, or while it tells nobody."""
     if beat is None:
         return dict(found)
     silent_s = (now_ns - beat.ts_ns) / 1e9
@@ -124,7 +124,7 @@ def sender(found: Mapping[str, str], beat: Beat | None, now_ns: int) -> dict[str
 
 
 def worst(found: list[Condition]) -> Severity:
-    """Of all."""
+    """Gravest severity of some conditions."""
     return max((one.severity for one in found), default=Severity.NOTE)
 
 
@@ -233,7 +233,7 @@ def _day_number(ts_ns: int) -> int:
 
 
 def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
-    """What a strategy does, in a word or three, and how grave that is."""
+    """State of a strategy in a word or three, and how grave it is."""
     account = one.snapshot.account if one.snapshot else None
     if one.unreadable is not None:
         return "UNREADABLE", Severity.CRITICAL

@@ -40,14 +40,14 @@ class BackupError(RooneyError):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One file to keep. path: absolute, and where it goes back to."""
+    """A file to keep. path: absolute, and where it goes back to."""
 
     kind: Kind
     path: Path
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One file in a backup. mode: permission bits; owner, group: names, empty if they had none."""
+    """A file in a backup. mode: permission bits; owner, group: names, empty if they had none."""
 
     kind: Kind
     path: str
@@ -59,7 +59,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup holds. ts_ns: when it was made, UTC ns."""
+    """Contents of a backup. ts_ns: when it was made, UTC ns."""
 
     format: int
     rooney: str
@@ -227,7 +227,7 @@ def _refuse_odd_path(file: Path, kept: Kept) -> None:
 
 
 def targets(manifest: Manifest, root: Path) -> list[tuple[Kept, Path]]:
-    """Where each file goes. root: `/`, or the directory that stands for it."""
+    """Places the files go to. root: `/`, or the directory that stands for it."""
     return [(kept, root / kept.path.lstrip("/")) for kept in manifest.files]
 
 

@@ -56,7 +56,7 @@ class StatementError(RooneyError):
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """One execution. side: 1 bought, -1 sold; price in points; ts_ns: UTC ns; line: where it stands in the file."""
+    """An execution. side: 1 bought, -1 sold; price in points; ts_ns: UTC ns; line: where it stands in the file."""
 
     id: str
     ts_ns: int
@@ -113,7 +113,7 @@ def parse_statement(text: str, name: str, zone: tzinfo | None = None, account: s
 
 
 class _Line:
-    """One row with what its errors need."""
+    """A row with what its errors need."""
 
     def __init__(
         self, name: str, number: int, header: Sequence[str], row: Sequence[str], where: Mapping[str, int]
@@ -128,7 +128,7 @@ class _Line:
 
     @property
     def knows_filled(self) -> bool:
-        """Whether the quantity is what was filled, not what was ordered."""
+        """True where the quantity is what was filled, not what was ordered."""
         return self._header[self._where["quantity"]].strip().lower().startswith("filled")
 
     def text(self, what: str) -> str:
@@ -148,7 +148,7 @@ class _Line:
 
 
 def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
-    """What is meant → index of its column."""
+    """Meaning → index of its column."""
     plain = [("_" if cell.strip().startswith("_") else "") + re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in header]
     known = {what: [name for name in names if name in plain] for what, names in COLUMNS.items()}
     found = {what: plain.index(names[0]) for what, names in known.items() if names}

@@ -35,7 +35,7 @@ _POLL_S = 0.05
 
 
 class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
-    """What came of one strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
+    """Outcome for a strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
 
     name: str
     by: Literal["worker", "here", "nobody"]
@@ -58,7 +58,7 @@ class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to close. symbols: empty for all, and then no entries follow until `rooney resume`; see --hung-after."""
+    """An order to close. symbols: empty for all, and then no entries follow until `rooney resume`; see --hung-after."""
 
     names: tuple[str, ...]
     is_all: bool
@@ -70,7 +70,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Means(NamedTuple):
-    """What is needed where no worker does it.
+    """Means of closing where no worker does it.
 
     configure: a strategy's configuration in a mode
     credentials, control: directories; has_units: they, and the ledgers, are those this machine's units work with
@@ -84,12 +84,12 @@ class Means(NamedTuple):
 
 
 def wanted(snapshot: Snapshot, symbols: Sequence[str]) -> list[Exposure]:
-    """What is to be closed."""
+    """Exposures that are to be closed."""
     return [one for one in exposures(snapshot) if not symbols or one.symbol in symbols]
 
 
 def plan(readings: Sequence[Snapshot], symbols: Sequence[str]) -> list[str]:
-    """What closing sends, for the operator to read first."""
+    """Lines about what closing sends, for the operator to read first."""
     found = []
     for snapshot in readings:
         open_now = wanted(snapshot, symbols)
@@ -210,7 +210,7 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
 
 
 def _traded(config: Config, name: str) -> dict[str, Instrument]:
-    """What is known of its instruments; a bundle that cannot be used keeps nobody from closing."""
+    """Instruments by symbol, as far as they are known; a bundle that cannot be used keeps nobody from closing."""
     try:
         return config.strategy(name).traded
     except BundleError:

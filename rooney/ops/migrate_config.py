@@ -28,7 +28,7 @@ _HISTORY = "`rooney data fill` gives Redis the history that strategies warm up o
 
 
 class Key(NamedTuple):
-    """What becomes of one key. new: its place, empty if there is none; aliases: other spellings the old system took."""
+    """Fate of a key. new: its place, empty if there is none; aliases: other spellings the old system took."""
 
     became: Became
     new: str
@@ -161,7 +161,7 @@ _ALIASES = {alias: name for name, key in KEYS.items() for alias in key.aliases}
 
 
 class Note(NamedTuple):
-    """What became of one key of the old file. text never quotes a secret."""
+    """Fate of a key of the old file. text never quotes a secret."""
 
     became: Became
     key: str
@@ -191,7 +191,7 @@ def migrate(old: Mapping[str, Any], source: str) -> Migration:
 
 
 def check_migrated(made: Migration) -> None:
-    """Whether the new file is one that loads, its parameters ones that `ibs` takes. Raises ConfigError."""
+    """Raises ConfigError unless the new file loads and its parameters are ones that `ibs` takes."""
     from rooney.config.loader import load_config
     from rooney.strategy.loader import load
 

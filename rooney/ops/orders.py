@@ -31,7 +31,7 @@ def needs_attention(order: Order) -> bool:
 
 
 def lines(snapshot: Snapshot, orders: Sequence[Order]) -> list[str]:
-    """One strategy's orders for a terminal, oldest first, and the commands that end what is unclear."""
+    """Orders of a strategy for a terminal, oldest first, and the commands that end what is unclear."""
     mode = snapshot.mode or "no order yet"
     found = [f"{snapshot.name}  {mode}  last mark {minute_text(snapshot.ts_mark)}"]
     if not orders:

@@ -267,6 +267,6 @@ def _told(value: Any) -> Any:
 
 
 def screen(text: Sequence[str], width: int, height: int) -> str:
-    """One picture of `rooney top`: cut to the terminal, drawn over the last one without flicker."""
+    """A picture of `rooney top`: cut to the terminal, drawn over the last one without flicker."""
     cut = [line[:width] for line in text[: max(1, height - 1)]]
     return "\x1b[H" + "\n".join(line + "\x1b[K" for line in cut) + "\x1b[J"

@@ -63,7 +63,7 @@ SAID = {
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What decisions are held against, as configured now.
+    """Settings that decisions are held against, as configured now.
 
     block:     the strategy's own; timeframe: of the bars it decides on; params: by symbol
     filters:   in the order they are asked; entry_windows: Chicago times of day
@@ -80,7 +80,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One instrument at one mark. facts: label → text, in the order to be shown; orders: decided at the mark."""
+    """An instrument at a mark. facts: label → text, in the order to be shown; orders: decided at the mark."""
 
     strategy: str
     symbol: str
@@ -160,7 +160,7 @@ def _clock(symbol: str, ts_mark: int) -> str:
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
-    """What the strategy's own rules say to these numbers, and what they were held against."""
+    """Verdicts of the strategy's own rules on these numbers, and what they were held against."""
     params = rules.params.get(decision.symbol, {})
     found = {}
     # A rule that meets NaN says no; entries are not asked for while a feature is missing.
@@ -307,7 +307,7 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def needs_look(answers: Sequence[Answer]) -> bool:
-    """Whether a decision that could be expected is missing, or an order of these was not taken."""
+    """True if a decision that could be expected is missing, or an order of these was not taken."""
     lost = (State.DROPPED, State.REFUSED, State.UNCONFIRMED)
     return any(a.reason in _OVERDUE or any(order.state in lost for order in a.orders) for a in answers)
 
