@@ -23,7 +23,6 @@ from databento_dbn import (
 DATASET = "GLBX.MDP3"
 PUBLISHER_ID = 1  # GLBX.MDP3.GLBX
 PRICE_SCALE = 1_000_000_000
-UNDEF_PRICE = 2**63 - 1
 UNDEF_TIMESTAMP = 2**64 - 1
 
 # The 48 bytes of a TradeMsg, field by field: an array of these is sent as it lies in memory.
