@@ -31,10 +31,12 @@ class Running:
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result(timeout=5)
 
     def stop_out(self, name: str, ticker: str) -> None:
-        """The protective stop of one account fills at the broker."""
+        """The protective stop of one account fills at the broker, and with it the position is closed."""
 
         async def fill() -> None:
-            self._server.books[name].stop_out(ticker)
+            book = self._server.books[name]
+            if book.stops.pop(ticker, 0):
+                book.positions[ticker] = 0
 
         asyncio.run_coroutine_threadsafe(fill(), self._loop).result(timeout=5)
 

@@ -58,11 +58,6 @@ class Book:
         if effect.kind == "entry" and "stopLoss" in payload:
             self.stops[payload["ticker"]] += 1
 
-    def stop_out(self, ticker: str) -> None:
-        """The protective stop that rests at the broker fills, and with it the position is closed."""
-        if self.stops.pop(ticker, 0):
-            self.positions[ticker] = 0
-
     def _decide(self, payload: dict[str, Any], age_s: float | None) -> Effect:
         ticker, action = payload["ticker"], payload["action"]
         held = self.positions[ticker]
