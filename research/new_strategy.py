@@ -78,7 +78,7 @@ DEFAULTS = SimpleNamespace(**{name: param.default for name, param in $title.decl
 
 
 def features(**values: float) -> Any:
-    """What the rules are shown of one instrument at one bar."""
+    """View of an instrument at a bar that the rules are shown."""
     return SimpleNamespace(**values)
 
 

@@ -19,7 +19,7 @@ STATUS_CHARS = 100
 
 
 class Notifier:
-    """One per process. No call blocks or raises; each returns True once the manager's queue has the datagram.
+    """Datagrams to systemd. No call blocks or raises; each returns True once the manager's queue has the datagram.
 
     dropped: datagrams the manager did not take, for STATUS or the heartbeat to show
     """

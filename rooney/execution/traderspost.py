@@ -54,7 +54,7 @@ for _name in [name for name in logging.root.manager.loggerDict if name.partition
 
 
 class TradersPost:
-    """One webhook. `send` may be called from any thread; it blocks for at most `total_s`."""
+    """A webhook. `send` may be called from any thread; it blocks for at most `total_s`."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class TradersPost:
             pool.close()
 
     def _clean(self, text: str, limit: int) -> str:
-        """One printable line without any part of the URL; redacted before it is cut, so no half of a secret stays."""
+        """A printable line without any part of the URL; redacted before it is cut, so no half of a secret stays."""
         for secret in self._secrets:
             text = text.replace(secret, self.label)
         return "".join(c if c.isprintable() else " " for c in text)[:limit]
@@ -167,7 +167,7 @@ class _Outcome(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What came.
+    """An answer, as it came.
 
     headers_end: false where the headers may have been cut off, which http.client takes for their end
     whole:       false where more came than is read
@@ -182,7 +182,7 @@ class _Answer(NamedTuple):
 
 
 def _judge(answer: _Answer) -> _Outcome:
-    """What an answer that arrived means. The status decides, a code nobody knows is still a refusal."""
+    """Meaning of an answer that arrived. The status decides, a code nobody knows is still a refusal."""
     status, body = answer.status, answer.body
     fields = _json_object(body)
     code, message = str(fields.get("messageCode") or f"HTTP {status}"), fields.get("message")
@@ -210,7 +210,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in words; of an error nobody foresaw its class, since its text may hold the URL."""
+    """Cause of an error, in words; of an error nobody foresaw its class, since its text may hold the URL."""
     wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
     reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else None
     match reason:

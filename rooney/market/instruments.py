@@ -17,7 +17,7 @@ _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")
 
 
 class Product(msgspec.Struct, frozen=True):
-    """One futures product.
+    """A futures product.
 
     point_value: USD per 1.0 of price
     tick_size:   smallest price step, in price units
@@ -77,7 +77,7 @@ def is_open(root: str, ts_ns: int) -> bool:
 
 
 class Contract(msgspec.Struct, frozen=True, order=True):
-    """One delivery month of a root; ordered by expiry within a root."""
+    """A delivery month of a root; ordered by expiry within a root."""
 
     root: str
     year: int

@@ -26,7 +26,7 @@ def find_order(snapshots: Iterable[Snapshot], wanted: str) -> tuple[Snapshot, Or
 
 
 def needs_attention(order: Order) -> bool:
-    """Whether a person has to look: its fate is unknown, or it is an exit that was refused."""
+    """True if a person has to look: its fate is unknown, or it is an exit that was refused."""
     return order.is_open and order.state in (State.UNCONFIRMED, State.SENDING, State.REFUSED)
 
 

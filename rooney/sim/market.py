@@ -49,7 +49,7 @@ _SHARES_AFTER_CROSSING = (0.050, 0.905, 0.010, 0.030, 0.005)
 
 
 class _Leg(msgspec.Struct, frozen=True):
-    """One tradable of a root: price = level * factor on a grid of `tick_e9` (1e-9)."""
+    """A tradable of a root: price = level * factor on a grid of `tick_e9` (1e-9)."""
 
     raw: str
     factor: float
@@ -164,7 +164,7 @@ class Market:
         return session
 
     def _root_trades(self, root: str, day: date) -> tuple[list[_Leg], Trades]:
-        """One root's trades of one trade date by ts_recv; instrument_id is the position in the returned legs."""
+        """Trades of a root on a trade date by ts_recv; instrument_id is the position in the returned legs."""
         product, character = PRODUCTS[root], CHARACTERS[root]
         minutes = _minutes(product.group, day)
         random = self._random(root, day, "trades")

@@ -1,4 +1,4 @@
-"""One client's connection: the handshake in text, its subscriptions, and the stream of records they lead to."""
+"""A client's connection: the handshake in text, its subscriptions, and the stream of records they lead to."""
 
 import asyncio
 import hashlib
@@ -157,7 +157,7 @@ class Session:
             await self._subscribe(fields, self._venue.clock.now(), started=True)
 
     async def _subscribe(self, fields: dict[str, str], now_ns: int, started: bool) -> None:
-        """One line of a subscription; with its last line all its symbols are resolved, mapped and acknowledged."""
+        """Take in a line of a subscription; with its last line all its symbols are resolved, mapped and acknowledged."""
         self._chunks.append(fields)
         if fields.get("is_last", "1") != "1":
             return

@@ -59,7 +59,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Subscriptions:
-    """What one session gets: its grants, and per instrument the first ts_event (UTC ns) that is sent."""
+    """Share of a session: its grants, and per instrument the first ts_event (UTC ns) that is sent."""
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         ordered = sorted(instruments, key=lambda instrument: instrument.instrument_id)

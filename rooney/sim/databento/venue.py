@@ -1,4 +1,4 @@
-"""What all sessions of a gateway share, and what is counted about each."""
+"""State that all sessions of a gateway share, and what is counted about each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -103,7 +103,7 @@ def error(ts_event: int, code: str, text: str) -> bytes:
 def definition(
     ts_event: int, instrument_id: int, raw: str, root: str, outright: bool, tick_size: float, point_value: float
 ) -> bytes:
-    """What the exchange says of an instrument, as recorded ones of ES and NQ have it; of a spread, hardly anything."""
+    """Definition of an instrument, as recorded ones of ES and NQ have it; of a spread, hardly anything."""
     display_factor = 10_000_000  # 0.01: the exchange counts index points and dollars in hundredths
     facts = {
         "min_price_increment_amount": round(tick_size * point_value * display_factor),

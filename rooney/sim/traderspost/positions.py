@@ -9,7 +9,7 @@ PER_MINUTE, PER_HOUR = 60, 500  # requests per webhook
 
 
 class Effect(NamedTuple):
-    """What planning a received signal comes to.
+    """Plan for a received signal.
 
     kind:  entry, exit, reverse, cancel, breakeven: done; rejected: a safeguard stopped the trade, HTTP was 200
     order: signed contracts of the one market order that goes out, 0 for none
@@ -21,7 +21,7 @@ class Effect(NamedTuple):
 
 
 class Book:
-    """One account at the broker: net contracts and resting protective stops per ticker, and what was counted.
+    """An account at the broker: net contracts and resting protective stops per ticker, and what was counted.
 
     Side swapping off, adding off, cancelling open orders only where the signal says so (new strategies' default).
     """

@@ -25,7 +25,7 @@ MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024  # bytes
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One webhook with one subscription, settings as the README tells users to make them."""
+    """A webhook with one subscription, settings as the README tells users to make them."""
 
     name: str
     uuid: str
@@ -95,7 +95,7 @@ class Server:
             self._log = None
 
     def state(self) -> dict[str, Any]:
-        """What GET /state returns."""
+        """Answer to GET /state."""
         return {
             "ts_ns": time.time_ns(),
             "requests": self._requests,

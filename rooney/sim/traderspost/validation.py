@@ -1,4 +1,4 @@
-"""What the vendor refuses at once: the first wrong field of a decoded body, with the vendor's code."""
+"""Refusals that the vendor gives at once: the first wrong field of a decoded body, with the vendor's code."""
 
 import math
 import re
