@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from research.history import kernels as runs
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64
-from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import Contract, parse_contract, parse_ticker
 
 MINUTES, HOURS, DAYS = 0, 1, 2
 TIMEFRAMES = {"1min": MINUTES, "1m": MINUTES, "hourly": HOURS, "1h": HOURS, "daily": DAYS, "1d": DAYS}
 PRICES = ("open", "high", "low", "close", "volume")
 BATCH_ROWS = 1 << 15  # small enough that its columns stay in the cache until they are placed
 _MONTH = re.compile(r"^(\d{4})(0[1-9]|1[0-2])$")
-_TICKER = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{4}})$")
 _ANY_DAY = date(2000, 1, 1)  # a root does not depend on the year a one-digit year means
 
 
@@ -222,9 +221,8 @@ def contract_of(raw: str, root: str, day: date) -> Contract | None:
     """The contract a name means on `day`: ESZ5, ESZ25, ESZ2025, or the 202512 of a known root; None for a spread."""
     if match := _MONTH.match(raw):
         return Contract(root, int(match[1]), int(match[2]))
-    if match := _TICKER.match(raw):
-        return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1)
-    return parse_contract(raw, day.replace(day=1))  # only month and year matter, and fewer questions are remembered
+    # Only month and year matter, and fewer questions are remembered.
+    return parse_ticker(raw) or parse_contract(raw, day.replace(day=1))
 
 
 def _is_text(kind: Any) -> bool:

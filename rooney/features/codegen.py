@@ -343,9 +343,7 @@ def _shifts(layout: Layout) -> tuple[list[str], dict[int, list[str]]]:
         moving = {"": 1} if kernel.inputs == "bar" else layout.nodes[node.inputs[0]].moves
         for first, past in kernel.price_slots(node.length):
             for symbol, step in moving.items():
-                begin, end = node.first_slot + first, node.first_slot + past
-                line = f"for i in range({begin}, {end}): s[i] += {step} * points"
-                others.setdefault(layout.symbols.index(symbol), []).append(line) if symbol else own.append(line)
+                move(symbol, f"for i in range({node.first_slot + first}, {node.first_slot + past}): s[i]", step)
     return own, others
 
 

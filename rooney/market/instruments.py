@@ -13,6 +13,7 @@ import msgspec
 from rooney.market.sessions import is_trade_date, previous_trade_date, window_at
 
 MONTH_CODES = "FGHJKMNQUVXZ"  # January to December
+_TICKER = re.compile(rf"([A-Z0-9]{{2,3}})([{MONTH_CODES}])(\d{{4}})")
 _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")
 
 
@@ -102,6 +103,12 @@ class Contract(msgspec.Struct, frozen=True, order=True):
 def contract_from_number(root: str, number: int) -> Contract:
     """The contract that `Contract.number` came from."""
     return Contract(root, number // 100, number % 100)
+
+
+def parse_ticker(ticker: str) -> Contract | None:
+    """The contract that `Contract.ticker` came from; None for anything else."""
+    match = _TICKER.fullmatch(ticker)
+    return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1) if match is not None else None
 
 
 @lru_cache(maxsize=65_536)

@@ -20,7 +20,7 @@ import msgspec
 
 from rooney.errors import FileError, RooneyError
 from rooney.files import MIB, read_text
-from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import Contract, parse_contract, parse_ticker
 
 T = TypeVar("T")
 
@@ -47,7 +47,6 @@ NEEDED = ("time", "contract", "side", "quantity", "price")
 _SIDES = {"buy": 1, "b": 1, "sell": -1, "s": -1}
 _UNFILLED = ("canceled", "cancelled", "rejected", "expired", "working", "pending", "suspended", "failed")
 _FILLED = ("filled", "completed", "complete", "closed", "executed", "partiallyfilled")
-_TICKER = re.compile(rf"([A-Z0-9]{{2,3}})([{MONTH_CODES}])(\d{{4}})")
 _TIMES = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%y %H:%M:%S", "%m/%d/%y %H:%M")
 
 
@@ -208,10 +207,7 @@ def _time(text: str, zone: tzinfo | None) -> datetime | None:
 
 
 def _contract(text: str, at: datetime) -> Contract | None:
-    match = _TICKER.fullmatch(text)
-    if match is not None:
-        return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1)
-    return parse_contract(text, at.date())
+    return parse_ticker(text) or parse_contract(text, at.date())
 
 
 def _quantity(text: str) -> int | None:

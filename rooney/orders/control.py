@@ -145,7 +145,7 @@ def _figure(value: float) -> str:
 
 
 def missing(command: Command) -> str:
-    """Lack that keeps a command from being obeyed, or nothing. Asked before it is journalled, and before the step hears."""
+    """Lack that keeps a command from being obeyed, or nothing; asked before the journal and the step hear of it."""
     if lack := beyond(command.quantity, command.price, command.usd):
         return lack
     match command.verb:

@@ -157,7 +157,7 @@ class Session:
             await self._subscribe(fields, self._venue.clock.now(), started=True)
 
     async def _subscribe(self, fields: dict[str, str], now_ns: int, started: bool) -> None:
-        """Take in a line of a subscription; with its last line all its symbols are resolved, mapped and acknowledged."""
+        """Take in a line of a subscription; with the last, all its symbols are resolved, mapped and acknowledged."""
         self._chunks.append(fields)
         if fields.get("is_last", "1") != "1":
             return
