@@ -78,7 +78,7 @@ DEFAULTS = SimpleNamespace(**{name: param.default for name, param in $title.decl
 
 
 def features(**values: float) -> Any:
-    """What the rules are shown of one instrument at one bar."""
+    """View of an instrument at a bar that the rules are shown."""
     return SimpleNamespace(**values)
 
 
@@ -141,7 +141,7 @@ def write_new(name: str, config: Config, strategies: Path, tests: Path | None) -
 
 
 def _check(path: Path, text: str, name: str) -> None:
-    """Whether the changed file is one that loads and has the new block. Raises ConfigError."""
+    """Raises ConfigError unless the changed file loads and has the new block."""
     unfinished = path.with_name(f".{path.name}.new")
     try:
         unfinished.write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ CLOCK_BEHIND_S = 2.0  # a bar that closed so far in our future: the age of every
 
 
 class Moment(NamedTuple):
-    """One instant on both clocks, ns: UTC, and steady (of no meaning but for differences)."""
+    """An instant on both clocks, ns: UTC, and steady (of no meaning but for differences)."""
 
     wall_ns: int
     steady_ns: int

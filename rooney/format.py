@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from email.utils import parsedate_to_datetime
 
 
@@ -46,11 +46,17 @@ def usd_text(value: float) -> str:
     return f"{value:+,.2f}"
 
 
-def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Lines with columns as wide as their widest cell."""
+def table(rows: Sequence[Sequence[str]], indent: str = "  ", right: Collection[int] = ()) -> list[str]:
+    """Lines with columns as wide as their widest cell. right: columns whose cells end at the same place."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        (
+            indent
+            + "  ".join(
+                cell.rjust(width) if k in right else cell.ljust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+        ).rstrip()
         for row in rows
     ]
 

@@ -78,7 +78,7 @@ def event(
     intent: str = "",
     exc_info: bool | BaseException = False,
 ) -> None:
-    """One event, one record. `text` is used as it stands, so a `%` in it is only a `%`."""
+    """Log an event, as one record. `text` is used as it stands, so a `%` in it is only a `%`."""
     extra = {"rooney_event": kind, "rooney_symbol": symbol, "rooney_intent": intent}
     logger.log(level, text, extra=extra, exc_info=exc_info, stacklevel=2)
 
@@ -223,7 +223,7 @@ class JournalHandler(logging.Handler):
 
 
 def _encode(name: str, value: str) -> bytes:
-    """One field; a value with a newline is preceded by its length, 64 bits little endian."""
+    """A field; a value with a newline is preceded by its length, 64 bits little endian."""
     data = value.encode("utf-8", "replace")
     if b"\n" not in data:
         return name.encode() + b"=" + data + b"\n"

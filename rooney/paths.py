@@ -27,7 +27,7 @@ def control_directory(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def has_units(given: Path | None) -> bool:
-    """Whether this machine's units work in the state directory that the option names; with no option they do."""
+    """True if this machine's units work in the state directory that the option names; with no option they do."""
     return given is None or given.resolve() == STATE_DIRECTORY.resolve()
 
 

@@ -1,4 +1,4 @@
-"""What systemd is told about this process. The only importer of sdnotify.
+"""Words to systemd about this process, and what it says of units. The only importer of sdnotify.
 
 sdnotify 0.3.2 encodes latin-1 and drops a whole datagram without a word when it cannot; its socket blocks when the
 manager does not read. So: ASCII only, one fact per datagram (a status can never take the watchdog's ping down with it),
@@ -19,7 +19,7 @@ STATUS_CHARS = 100
 
 
 class Notifier:
-    """One per process. No call blocks or raises; each returns True once the manager's queue has the datagram.
+    """Datagrams to systemd. No call blocks or raises; each returns True once the manager's queue has the datagram.
 
     dropped: datagrams the manager did not take, for STATUS or the heartbeat to show
     """
@@ -83,28 +83,26 @@ STOP_S = 150  # longer than the unit's own time to stop, after which systemd kil
 _RUNNING = ("active", "activating", "reloading", "deactivating")
 
 
-class UnitError(RooneyError):
-    """A unit did not stop; the message says what to do."""
-
-
 def unit_name(strategy: str) -> str:
     """Unit of a strategy's worker: rooney-worker@ibs.service."""
     return f"rooney-worker@{strategy}.service"
 
 
-def is_running(strategy: str) -> bool:
-    """Whether systemd runs this worker or is about to (a restart counts); False without a systemd."""
+def asked(*command: str) -> str:
+    """Output of a command of systemd's; nothing where there is none to ask."""
     try:
-        done = subprocess.run(
-            ["systemctl", "is-active", unit_name(strategy)], capture_output=True, text=True, timeout=10, check=False
-        )
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.stdout.strip() in _RUNNING
+        return ""
+
+
+def is_running(strategy: str) -> bool:
+    """True if systemd runs this worker or is about to (a restart counts); False without a systemd."""
+    return asked("systemctl", "is-active", unit_name(strategy)).strip() in _RUNNING
 
 
 def stop(strategy: str) -> None:
-    """Stop it for good; returns when its process is gone. Raises UnitError."""
+    """Stop it for good; returns when its process is gone. Raises RooneyError."""
     command = ["systemctl", "stop", unit_name(strategy)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=STOP_S, check=False)
@@ -112,7 +110,7 @@ def stop(strategy: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         said = f"{type(error).__name__} after at most {STOP_S} s"
     if said:
-        raise UnitError(f"{' '.join(command)}: {said}; stop it yourself and run this again")
+        raise RooneyError(f"{' '.join(command)}: {said}; stop it yourself and run this again")
 
 
 def states(strategies: Sequence[str]) -> dict[str, str]:
@@ -123,15 +121,9 @@ def states(strategies: Sequence[str]) -> dict[str, str]:
     if not Path("/run/systemd/system").is_dir():  # as sd_booted(3): where it does not run, asking takes seconds
         return {}
     names = ["rooney-hub.service", *map(unit_name, strategies)]
-    asked = "--property=Id,ActiveState,SubState,NRestarts,StatusText"
-    try:
-        done = subprocess.run(
-            ["systemctl", "show", asked, *names], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
+    facts = "--property=Id,ActiveState,SubState,NRestarts,StatusText"
     found = {}
-    for block in done.stdout.split("\n\n") if done.returncode == 0 else []:
+    for block in asked("systemctl", "show", facts, *names).split("\n\n"):
         told = dict(line.partition("=")[::2] for line in block.splitlines())
         if told.get("Id"):
             restarts = told.get("NRestarts", "0")

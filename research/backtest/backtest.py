@@ -14,6 +14,7 @@ import polars as pl
 from research.backtest import metrics
 from research.backtest.result import Result
 from research.history.history import History
+from research.history.progress import Steps, unwatched
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine, entry_filters
 from rooney.engine.engine import Engine
@@ -42,7 +43,7 @@ def roots_of(strategy: StrategyConfig) -> list[str]:
 def run(
     strategy: StrategyConfig,
     history: History,
-    progress: Callable[[float], None] | None = None,
+    progress: Steps = unwatched,
     decided: Callable[[Decisions], None] | None = None,
 ) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
@@ -66,8 +67,7 @@ def run(
         else:
             scan.step(chunk)
         engine_s += time.perf_counter() - started
-        if progress is not None:
-            progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
+        progress((int(chunk["ts_open"][-1]) - history.start_ns) / (history.end_ns - history.start_ns))
     load_s = time.perf_counter() - began - engine_s
     return result(strategy, scan, history, load_s, engine_s)
 
@@ -82,7 +82,7 @@ def _intents(decisions: Decisions, strategy: StrategyConfig) -> list[Intent]:
 
 
 def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
-    """What a scan has found."""
+    """Result of a scan."""
     trades, equity = scan.trades(), scan.equity()
     daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
     return Result(
@@ -150,7 +150,7 @@ class Scan:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something decided at the last mark is acknowledged at the next one."""
+        """True if something decided at the last mark is acknowledged at the next one."""
         return int(self._progress["n_pending"][0]) > 0
 
     def forget(self) -> None:
@@ -209,7 +209,7 @@ class Scan:
         return marks
 
     def marks_of(self, chunk: Records, until_ns: int | None = None) -> Iterator[Decisions]:
-        """What every mark decides on the way through a chunk, minute by minute, as far as `step` would go."""
+        """Decisions of every mark on the way through a chunk, minute by minute, as far as `step` would go."""
         at_ns, past = int(self._progress["ts_ns"][0]), 0
         until_ns = int(chunk["ts_close"][-1]) if until_ns is None else until_ns
         ends: Sequence[int] = range(at_ns + MINUTE_NS, until_ns + 1, MINUTE_NS)

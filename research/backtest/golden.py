@@ -9,7 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ from rooney.errors import ConfigError, FileError, MissingFileError
 from rooney.files import read_json
 from rooney.kernels.array_types import I64, Booleans
 from rooney.market import sessions
-from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
+from rooney.market.instruments import PRODUCTS, Contract, following, group_of, nearest
 from rooney.market.sessions import MINUTE_NS
 from rooney.strategy.loader import find
 
@@ -36,11 +36,12 @@ FIRST = date(2026, 1, 12)
 SESSIONS = 20
 _LEVEL_TICKS = 40_000
 _BASIS_TICKS = 40  # what the following contract is dearer
+_WELL_BEYOND = timedelta(days=14)  # the first contract trades longer than this after the last session
 _ROLLS_AFTER = 12  # sessions; one more from root to root, five at most
 
 
 class Golden(msgspec.Struct, frozen=True):
-    """What one strategy did. digest: of every decision; net_pnl_usd per instrument: (trades, USD)."""
+    """Deeds of a strategy. digest: of every decision; net_pnl_usd per instrument: (trades, USD)."""
 
     digest: str
     decisions: int
@@ -77,7 +78,7 @@ def _bars(root: str, days: list[date]) -> pl.DataFrame:
     high, low = np.maximum(open_, close) + _part(bits, 16, 4), np.minimum(open_, close) - _part(bits, 24, 4)
     volume = 1 + _part(bits, 32, 100)
     traded = _part(bits, 40, 10) < 8
-    front = _front(root, days[-1])
+    front = nearest(root, days[-1] + _WELL_BEYOND)
     turn = days[min(_ROLLS_AFTER + zlib.crc32(root.encode()) % 5, len(days) - 1)]
     turn_ns = sessions.session_open_ns(group, turn)
     late = opens >= turn_ns
@@ -85,7 +86,7 @@ def _bars(root: str, days: list[date]) -> pl.DataFrame:
         _frame(root, front, opens, (open_, high, low, close), np.where(late, 1, 10 * volume), traded),
         _frame(
             root,
-            _following(front),
+            following(front),
             opens,
             tuple(price + _BASIS_TICKS for price in (open_, high, low, close)),
             np.where(late, 10 * volume, 1),
@@ -114,20 +115,6 @@ def _frame(
         *columns,
         "volume",
     )
-
-
-def _front(root: str, last: date) -> Contract:
-    """The first contract that trades well beyond `last`."""
-    contract = _following(Contract(root, last.year - 1, 12))
-    while deadline(contract) <= last or (deadline(contract) - last).days < 15:
-        contract = _following(contract)
-    return contract
-
-
-def _following(contract: Contract) -> Contract:
-    months = [MONTH_CODES.index(code) + 1 for code in PRODUCTS[contract.root].months]
-    later = next((month for month in months if month > contract.month), None)
-    return Contract(contract.root, contract.year + (later is None), later or months[0])
 
 
 def strategies_of(config: Config) -> list[StrategyConfig]:
@@ -178,7 +165,7 @@ def write(path: Path, found: File) -> None:
 
 
 def differences(kept: File, found: File) -> list[str]:
-    """What is not as it was kept, in words; empty if nothing changed."""
+    """Differences from what was kept, in words; empty if nothing changed."""
     if kept.data_sha256 != found.data_sha256:
         return [f"the market: its bars are others ({kept.data_sha256[:12]} is now {found.data_sha256[:12]})"]
     told = []

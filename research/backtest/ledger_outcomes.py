@@ -1,4 +1,4 @@
-"""What a live ledger says of a run: what the step was told and when, and what came of it. Read only."""
+"""A live ledger's word on a run: what the step was told and when, and what came of it. Read only."""
 
 import math
 from collections.abc import Sequence

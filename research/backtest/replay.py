@@ -8,7 +8,6 @@ and account and positions as bytes.
 """
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from research.backtest.ledger_outcomes import COLUMNS, Recording
 from research.backtest.result import Result
 from research.backtest.warm_start import warm_start
 from research.history.history import History
+from research.history.progress import Steps, unwatched
 from research.history.sessions import DAY_NS, session_windows
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
@@ -90,7 +90,7 @@ def replay(
     ledger: Path,
     start: datetime | None = None,
     end: datetime | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Steps = unwatched,
 ) -> tuple[Replayed, Result, History]:
     """Step the live run of a ledger again.
 
@@ -119,8 +119,7 @@ def replay(
     decided = []
     for decisions in walk.marks(end_ns):
         decided.append(decisions)
-        if progress is not None:
-            progress((decisions.ts_mark - start_ns) / (end_ns - start_ns))
+        progress((decisions.ts_mark - start_ns) / (end_ns - start_ns))
     engine_s = time.perf_counter() - began - load_s
     result = backtest.result(strategy, scan, history, load_s, engine_s)
     order_root = {symbol: item.root for symbol, item in strategy.traded.items()}

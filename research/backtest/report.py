@@ -110,7 +110,7 @@ def page(title: str, parts: Sequence[str], summary: dict[str, Any]) -> str:
 
 
 def _head(result: "Result", summary: dict[str, Any], starting_cash: float) -> str:
-    """What made the numbers: nobody should have to ask which fills, costs, data or decisions they are of."""
+    """Facts that made the numbers: nobody should have to ask which fills, costs, data or decisions they are of."""
     begin, end = (str(at)[:10] for at in summary["span"])
     fills = summary["fills"]
     rows = {

@@ -26,7 +26,7 @@ from rooney.market import sessions
 
 
 def holds(file: Path) -> bool:
-    """Whether a file has closes and nothing else of a bar."""
+    """True for a file that has closes and nothing else of a bar."""
     names = set(parquet_schema(file).names)
     return "close" in names and not names & {"open", "high", "low"}
 
@@ -85,7 +85,7 @@ def read(
 
 
 def _rolls(rows: pl.DataFrame) -> list[RollEvent]:
-    """Where the contract of a root differs from the row before, at the mark of the first row of the new one."""
+    """Rolls, where the contract of a root differs from the row before, at the mark of the first row of the new one."""
     before = rows.with_columns(pl.col("contract", "close", "offset").shift(1).over("root").name.prefix("old_"))
     changed = before.filter(pl.col("contract") != pl.col("old_contract"))
     found: list[RollEvent] = []

@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from research.history import kernels as runs
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64
-from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import Contract, parse_contract, parse_ticker
 
 MINUTES, HOURS, DAYS = 0, 1, 2
 TIMEFRAMES = {"1min": MINUTES, "1m": MINUTES, "hourly": HOURS, "1h": HOURS, "daily": DAYS, "1d": DAYS}
 PRICES = ("open", "high", "low", "close", "volume")
 BATCH_ROWS = 1 << 15  # small enough that its columns stay in the cache until they are placed
 _MONTH = re.compile(r"^(\d{4})(0[1-9]|1[0-2])$")
-_TICKER = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{4}})$")
 _ANY_DAY = date(2000, 1, 1)  # a root does not depend on the year a one-digit year means
 
 
@@ -72,7 +71,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Source:
-    """One Parquet file of bars. Rows are counted over the row groups that reach into the span asked for.
+    """A Parquet file of bars. Rows are counted over the row groups that reach into the span asked for.
 
     span: [start, end), UTC ns
     Raises ConfigError if the file holds no bars.
@@ -105,7 +104,7 @@ class Source:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether it may hold hourly or daily bars: it says a timeframe."""
+        """True if it may hold hourly or daily bars: it says a timeframe."""
         return "timeframe" in self._names
 
     def sorted_copy(self, folder: Path, span: tuple[int, int]) -> "Source":
@@ -136,7 +135,7 @@ class Source:
                 skip = 0
 
     def _reaches(self, metadata: Any, group: int, start_ns: int, end_ns: int) -> bool:
-        """Whether a row group may hold rows in the span; one without statistics may."""
+        """True for a row group that may hold rows in the span; one without statistics may."""
         rows = metadata.row_group(group)
         columns = (rows.column(i) for i in range(rows.num_columns))
         column = next(column for column in columns if column.path_in_schema == self.time_column)
@@ -184,7 +183,7 @@ class Source:
         return Batch(stamps.to_numpy(), keys, series_of, prices)
 
     def _series(self, found: dict[str, str]) -> Series | None:
-        """What the names of a row mean; None for roots that were not asked for, and for spreads."""
+        """Series that the names of a row mean; None for roots that were not asked for, and for spreads."""
         timeframe = found.get("timeframe") or "1min"
         if timeframe not in TIMEFRAMES:
             raise ConfigError(f"{self.file}: timeframe {timeframe!r} is none of {', '.join(TIMEFRAMES)}")
@@ -222,9 +221,8 @@ def contract_of(raw: str, root: str, day: date) -> Contract | None:
     """The contract a name means on `day`: ESZ5, ESZ25, ESZ2025, or the 202512 of a known root; None for a spread."""
     if match := _MONTH.match(raw):
         return Contract(root, int(match[1]), int(match[2]))
-    if match := _TICKER.match(raw):
-        return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1)
-    return parse_contract(raw, day.replace(day=1))  # only month and year matter, and fewer questions are remembered
+    # Only month and year matter, and fewer questions are remembered.
+    return parse_ticker(raw) or parse_contract(raw, day.replace(day=1))
 
 
 def _is_text(kind: Any) -> bool:
@@ -258,7 +256,7 @@ class Cursor:
         self._batch: Batch | None = None
 
     def until(self, end_ns: int) -> Iterator[Batch]:
-        """What comes next and opens before `end_ns`."""
+        """Batches that come next and open before `end_ns`."""
         while self._left or self._batch is not None:
             if self._batch is None:
                 self._batch = _cut(next(self._batches), 0, self._left)

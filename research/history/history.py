@@ -114,7 +114,7 @@ class History:
 
     @property
     def sparse(self) -> bool:
-        """Whether there are no minutes in it."""
+        """True without minutes in it."""
         return self.finest != _NAMES[MINUTES]
 
     def digest(self) -> str:
@@ -174,7 +174,7 @@ class _Opened:
         )
 
     def take(self) -> list[Batch]:
-        """What was decoded last."""
+        """Records that were decoded last."""
         return self._decoded.result() if self._decoded is not None else []
 
 

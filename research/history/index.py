@@ -91,7 +91,7 @@ def _part(source: Source, groups: range, span: tuple[int, int]) -> _Part:
 
 
 def _joined(source: Source, parts: Sequence[_Part]) -> Counted:
-    """One source from its parts."""
+    """A source from its parts."""
     breaks: list[tuple[int, int, int]] = []
     rows, last_ts = 0, 0
     for part in parts:

@@ -7,7 +7,11 @@ Steps = Callable[[float], None]  # takes the share done, 0 to 1
 Progress = Callable[[str], AbstractContextManager[Steps]]
 
 
+def unwatched(share: float) -> None:
+    """Steps that nobody watches."""
+
+
 @contextmanager
 def silent(label: str) -> Iterator[Steps]:
     """Progress that nobody watches."""
-    yield lambda share: None
+    yield unwatched

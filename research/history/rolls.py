@@ -1,4 +1,4 @@
-"""Which contract of a root a backtest trades on each trade date: the hub's rule over counted days."""
+"""Contract of a root that a backtest trades on each trade date: the hub's rule over counted days."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -24,7 +24,7 @@ class RollEvent(msgspec.Struct, frozen=True):
 
 
 class Day(NamedTuple):
-    """What one contract of a root did on a trade date (days since 1970); series: its number in the registry."""
+    """Trading of a contract of a root on a trade date (days since 1970); series: its number in the registry."""
 
     day: int
     series: int

@@ -1,4 +1,4 @@
-"""Which series is in use on which trade date: the finest timeframe there is, and in it the front contract."""
+"""Series in use on each trade date: the finest timeframe there is, and in it the front contract."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ class Table:
             self._choose(counted)
 
     def name(self, batch: Batch, row: int) -> str:
-        """What a row is a bar of, for messages."""
+        """Name of what a row is a bar of, for messages."""
         series = self.series[int(batch.series_of[int(batch.keys[row])])]
         return series.raw or series.root
 
@@ -57,7 +57,7 @@ class Table:
         return np.concatenate(parts)
 
     def _finest(self, days: Sequence[pl.DataFrame]) -> pl.DataFrame:
-        """One row per series and trade date, of the finest timeframe its root has on that date."""
+        """A row per series and trade date, of the finest timeframe its root has on that date."""
         if not self.series or not days:
             return pl.DataFrame({"day": []})
         names = pl.DataFrame(

@@ -72,7 +72,7 @@ _FOREVER_NS = 1 << 62
 
 
 class ListedTrade(msgspec.Struct, frozen=True, order=True):
-    """One row of a trade list; stamps are starts of bars, ns of the naive clock."""
+    """A row of a trade list; stamps are starts of bars, ns of the naive clock."""
 
     entry_signal: int
     entry: int
@@ -111,7 +111,7 @@ class Bars:
 
 
 class _History:
-    """What a Scan asks of a history; one endless session without rolls."""
+    """The part of a history that a Scan asks for; one endless session without rolls."""
 
     sparse = True
     events: tuple[()] = ()
@@ -123,7 +123,7 @@ class _History:
         self.end_ns = int(rows["ts_close"][-1])
 
     def windows(self, profile: str, more: Iterable[str] = ()) -> dict[str, Windows]:
-        """One window without an end: hours and days are those of the files, whatever the profile."""
+        """Windows without an end: hours and days are those of the files, whatever the profile."""
         columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0))
         window = Windows(*columns)
         return dict.fromkeys(self._groups, window)
@@ -200,7 +200,7 @@ class Harness:
         return {name: _column_feature(name) for name in names if name not in ("symbol", "datetime")}
 
     def inputs(self, key: str) -> dict[str, str]:
-        """What a recorded model ("ml_hourly:6A") reads, by its own names and by the catalogue's."""
+        """Inputs of a recorded model ("ml_hourly:6A") reads, by its own names and by the catalogue's."""
         names = self.models[key]["features"]
         return dict(zip(names, old_names(names, self.folder / "ml_models.json"), strict=True))
 
@@ -213,7 +213,7 @@ class Harness:
         ticks: float = 0.0,
         veto: Logistic | None = None,
     ) -> Engine:
-        """One instrument alone, as the old runs were made; the others are there to be read."""
+        """Engine of an instrument alone, as the old runs were made; the others are there to be read."""
         cls = load("ibs")
         params = {name: param.default for name, param in cls.declared().items()} | translation.params
         symbols = [symbol, *(other for other in self.bars.symbols if other != symbol)]
@@ -333,5 +333,5 @@ def _column_feature(name: str) -> Feature:
 
 
 def field_of(file: str, name: str) -> str:
-    """Where the strategy's values hold a column of a file."""
+    """Field of the strategy's values that holds a column of a file."""
     return f"{'i' if file == 'indicators' else 'x'}_{name}"

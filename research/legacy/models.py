@@ -30,7 +30,7 @@ _ARRAYS = ("feature", "left", "right", "cut", "leaf")
 
 
 def read_old(pickle: Path, strategy: str, symbol: str) -> Model:
-    """One old model. Raises ModelError, naming the file and what is wrong with it."""
+    """An old model. Raises ModelError, naming the file and what is wrong with it."""
     try:
         content = read_bytes(pickle, 256 * MIB, then="not imported")
     except FileError as error:
@@ -88,7 +88,7 @@ def _best(path: Path) -> tuple[float, list[str]]:
 
 
 def _isolated(pickle: Path) -> dict[str, Any]:
-    """What `research.legacy.unpickle` makes of a file, in a process without environment, files or children."""
+    """Content of a file as `research.legacy.unpickle` reads it, in a process without environment, files or children."""
     argv = [sys.executable, "-I", str(Path(unpickle.__file__)), str(pickle.resolve())]
     try:
         done = subprocess.run(argv, env={}, cwd="/", capture_output=True, timeout=_TIMEOUT_S, check=False)

@@ -41,7 +41,7 @@ TICKS = {  # old system §7: several were a whole pip where the exchange's minim
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """What an old configuration is here. auto_close: start of the bar on which it fires, "off" never."""
+    """An old configuration in today's terms. auto_close: start of the bar on which it fires, "off" never."""
 
     params: dict[str, Any]
     filters: dict[str, Filter]

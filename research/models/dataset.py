@@ -8,7 +8,7 @@ Features are the step's own values at the mark that decided, read by stopping th
 the exit: `span` runs from the deciding mark to the exit's fill, and whoever splits rows must keep spans apart.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ import numpy as np
 
 from research.backtest.backtest import Scan
 from research.history.history import History
+from research.history.progress import Steps, unwatched
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
@@ -132,9 +133,9 @@ def engine_of(strategy: StrategyConfig, names: Sequence[str]) -> Engine:
 
 
 def collect(
-    strategy: StrategyConfig, history: History, names: Sequence[str], progress: Callable[[float], None] | None = None
+    strategy: StrategyConfig, history: History, names: Sequence[str], progress: Steps = unwatched
 ) -> dict[str, TrainingSet]:
-    """One set per traded instrument; those without a trade are empty.
+    """A set per traded instrument; those without a trade are empty.
 
     history: of all instruments of `engine_of(strategy, names)`; progress: called with the share that is done
     """
@@ -155,8 +156,7 @@ def collect(
                 rows[row] = engine.values(symbols[int(trades["instrument"][row])])[columns]
             k += 1
         scan.step(chunk, past_ns)
-        if progress is not None:
-            progress((past_ns - history.start_ns) / (history.end_ns - history.start_ns))
+        progress((past_ns - history.start_ns) / (history.end_ns - history.start_ns))
     found = {}
     for i, symbol in enumerate(symbols):
         if not engine.instruments[i].traded:

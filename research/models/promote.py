@@ -36,7 +36,7 @@ _NOTHING = "nothing promoted"
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """One instrument of `training.json`. sha256: of its model's content; None where there is none."""
+    """An instrument of `training.json`. sha256: of its model's content; None where there is none."""
 
     confirmed: bool
     reasons: list[str] = []
@@ -45,13 +45,13 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 class Training(msgspec.Struct, frozen=True):
-    """What is read of `training.json`."""
+    """The part of `training.json` that is read."""
 
     instruments: dict[str, Trained]
 
 
 class Optimized(msgspec.Struct, frozen=True):
-    """What is read of `optimize.json`."""
+    """The part of `optimize.json` that is read."""
 
     strategy_params: dict[str, bundle.Value]
     confirmed: bool = True
@@ -60,7 +60,7 @@ class Optimized(msgspec.Struct, frozen=True):
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """What is read of `portfolio.json`. instruments: to trade; selected: those of a choice that is not confirmed."""
+    """The part of `portfolio.json` that is read. instruments: to trade; selected: those not confirmed."""
 
     instruments: list[str]
     confirmed: bool = True
@@ -69,7 +69,7 @@ class Selected(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What a training comes to. missed: by instrument, why its model is not promoted, or was in spite of it."""
+    """Judgement of a training. missed: by instrument, why its model is not promoted, or was in spite of it."""
 
     models: dict[str, Model]
     missed: dict[str, list[str]]
@@ -80,7 +80,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def missed_gates(trained: Trained, gates: Gates) -> list[str]:
-    """Which gates an instrument's evidence misses; what was not measured is missed."""
+    """Gates that an instrument's evidence misses; what was not measured is missed."""
     said = {key: math.nan if value is None else value for key, value in trained.measures.items()}
 
     def least(key: str, what: str, gate: float, form: str = "g") -> list[str]:
@@ -228,7 +228,7 @@ def _content(path: Path) -> bytes:
 
 
 def folder_of(config: Config, name: str) -> Path:
-    """Where the bundles of a strategy are. Raises ConfigError if its block names none, or a single one."""
+    """Folder of a strategy's bundles. Raises ConfigError if its block names none, or a single one."""
     given = config.block(name).bundle
     if given is None:
         raise ConfigError(

@@ -15,7 +15,6 @@ an excess that is probably above 0. The forest that was confirmed is the one wri
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ import optuna
 from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
 
+from research.history.progress import Steps, unwatched
 from research.models.dataset import TrainingSet
 from research.models.forest import arrays, flatten, predict
 from research.validation import cpcv
@@ -38,7 +38,7 @@ _WORST = -1e9  # of a trial in which nothing could be judged
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is searched and what must hold.
+    """The search and what must hold.
 
     trials:     forests tried; each counts once per threshold
     n_groups, n_test, embargo_s: of the cross-validation
@@ -78,7 +78,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came of an instrument. model: None where `reasons` say why there is none.
+    """Outcome for an instrument. model: None where `reasons` say why there is none.
 
     candidate: the best forest that was found, confirmed or not; None where nothing could be searched
     scores: votes for the final period's trades, by the best forest; excess: of the search, mean of the paths, by day
@@ -102,7 +102,7 @@ def train(
     plan: Plan,
     strategy: str,
     made_from: dict[str, str],
-    progress: Callable[[float], None] | None = None,
+    progress: Steps = unwatched,
     jobs: int = 1,
 ) -> Verdict:
     """Search, judge, confirm. Equal samples, plan and libraries give equal bytes, whatever `jobs` is.
@@ -170,13 +170,13 @@ def train(
 
 
 def _cut(samples: TrainingSet, final_share: float) -> int:
-    """Where the final period begins: a decision in it was made then or later."""
+    """Begin of the final period: a decision in it was made then or later."""
     n = len(samples)
     return int(samples.start_ns[min(n - 1, int(n * (1.0 - final_share)))]) if n else 0
 
 
 def _too_little(search: TrainingSet, final: TrainingSet, plan: Plan) -> str:
-    """Why there is nothing to search in; empty if there is."""
+    """Lack that leaves nothing to search in; empty without one."""
     need, need_final = 2 * plan.min_trades, plan.min_final_trades
     if len(search) < need or len(final) < need_final:
         got = f"{len(search)} trades to search in and {len(final)} in the final period"
@@ -203,13 +203,12 @@ class _Search:
     def excess(self) -> F64:
         return np.stack(self._series, axis=1)
 
-    def run(self, progress: Callable[[float], None] | None) -> None:
+    def run(self, progress: Steps) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self._plan.seed))
 
         def told(study: Any, trial: Any) -> None:
-            if progress is not None:
-                progress((trial.number + 1) / self._plan.trials)
+            progress((trial.number + 1) / self._plan.trials)
 
         study.optimize(self._try, n_trials=self._plan.trials, callbacks=[told])
 
@@ -281,7 +280,7 @@ def _daily(samples: TrainingSet, values: F64) -> tuple[I64, F64]:
 
 
 def _reasons(facts: dict[str, float], plan: Plan) -> list[str]:
-    """Why it is not confirmed; none if it is. NaN holds nothing."""
+    """Reasons why it is not confirmed; none if it is. NaN holds nothing."""
     chance = facts["deflated_sharpe"]
     n = int(facts["trials"])
     judged = [

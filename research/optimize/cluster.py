@@ -1,4 +1,4 @@
-"""Where joblib's work is done: here, or on a Dask or Ray cluster that is there already (`--cluster`)."""
+"""Place where joblib's work is done: here, or on a Dask or Ray cluster that is there already (`--cluster`)."""
 
 import socket
 from collections.abc import Iterator

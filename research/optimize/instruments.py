@@ -18,7 +18,7 @@ confirmed, else none, and `reasons` say why.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ import numpy as np
 from research.backtest import metrics
 from research.backtest.backtest import Scan
 from research.history.history import History
+from research.history.progress import Steps, unwatched
 from research.optimize import result_file as searchfile
 from research.optimize.result_file import Found
 from research.optimize.slots import admitted_usd
-from research.optimize.trials import Folds, Runs, curve, date_of, per_year
+from research.optimize.trials import Folds, Part, Runs, curve, date_of, parts, per_year
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney.config.settings import StrategyConfig
-from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine
 from rooney.format import iso
 from rooney.kernels.array_types import F64, I64, Booleans, Records
@@ -47,7 +47,7 @@ ALL, EQUAL_RISK, HRP, SELECTION = "all", "equal risk", "HRP", "selection"
 
 
 class Plan(Folds, frozen=True):
-    """What is chosen and what must hold.
+    """The choice and what must hold.
 
     max_drawdown_usd: of the daily P&L, on what is learned from; 0: a fifth of the starting cash
     min_trades:       of an instrument, on what is learned from, to be chosen
@@ -79,42 +79,27 @@ class Way(msgspec.Struct, frozen=True):
     final_drawdown_usd: float
 
 
-class Member(msgspec.Struct, frozen=True):
-    """An instrument alone. frequency: share of the splits that chose it; sharpe: per year, over all dates."""
+class Member(Part, frozen=True):
+    """An instrument alone. frequency: share of the splits that chose it."""
 
     chosen: bool
     frequency: float
-    trades: int
-    pnl_usd: float
-    sharpe: float | None
-    final_trades: int
-    final_pnl_usd: float
-    final_sharpe: float | None
 
 
-class Portfolio(Found, frozen=True):
+class Portfolio(Found, frozen=True, kw_only=True):
     """`portfolio.json`.
 
     instruments: to trade; empty unless confirmed; selected: what the choice came to
     steps:       in which order, and what each made of it
     ways:        the selection and its baselines
-    curve:       trade date, P&L so far of the selection and of all instruments, over the final period, USD
+    curve:       of the selection and of all instruments, over the final period
     """
 
-    instruments: list[str]
     selected: list[str]
-    strategy_params: dict[str, Scalar]
     plan: Plan
     steps: list[Step]
     ways: dict[str, Way]
     members: dict[str, Member]
-    without_bars: list[str]
-    measures: dict[str, float | None]
-    curve: list[tuple[str, float, float]]
-    data_sha256: str
-    span: tuple[str, str]
-    final_from: str
-    closes_only: bool
 
 
 def read(path: Path) -> Portfolio:
@@ -189,7 +174,7 @@ def greedy(trades: Trades, n_days: int, rows: I64, n: int, plan: Plan) -> list[t
 
 
 def weights(daily: F64, how: str) -> F64:
-    """Of each instrument, with mean 1; 0 for one without any P&L. daily: float64[date, instrument]"""
+    """Weight of each instrument, with mean 1; 0 for one without any P&L. daily: float64[date, instrument]"""
     spread = np.std(daily, axis=0)
     active = np.flatnonzero(spread > 0)
     found = np.zeros(daily.shape[1])
@@ -205,9 +190,7 @@ def weights(daily: F64, how: str) -> F64:
     return found
 
 
-def choose(
-    strategy: StrategyConfig, history: History, plan: Plan, progress: Callable[[float], None] | None = None
-) -> Portfolio:
+def choose(strategy: StrategyConfig, history: History, plan: Plan, progress: Steps = unwatched) -> Portfolio:
     """Choose and judge. history: of the strategy's instruments; progress: called with the share that is done"""
     if not plan.max_drawdown_usd:
         plan = msgspec.structs.replace(plan, max_drawdown_usd=0.2 * strategy.settings.starting_cash)
@@ -234,8 +217,7 @@ def choose(
         tested[ALL].append(trades.daily(n_days, allowed, np.ones(n, bool)))
         for how in hows:
             tested[how].append(daily @ weights(daily[split.train], how))
-        if progress is not None:
-            progress((k + 1) / (len(found) + 1))
+        progress((k + 1) / (len(found) + 1))
     steps = greedy(trades, n_days, np.arange(n_days), n, plan)
     chosen = sorted(i for i, _, _ in steps)
     everything = runs.all_days.usd(records, n)
@@ -256,27 +238,30 @@ def choose(
     }
     reasons = _reasons(ways[SELECTION], facts, plan, bool(chosen))
     picked = [symbols[i] for i in chosen]
-    if progress is not None:
-        progress(1.0)
+    frequency = (counts / len(found)).tolist()
+    progress(1.0)
     return Portfolio(
-        FORMAT,
-        strategy.name,
-        not reasons,
-        reasons,
-        [] if reasons else picked,
-        picked,
-        dict(strategy.settings.strategy_params),
-        plan,
-        [Step(symbols[i], ratio * YEAR, fall) for i, ratio, fall in steps],
-        ways,
-        _members(symbols, chosen, counts / len(found), runs, records, everything),
-        [symbol for symbol in history.missing if symbol in strategy.traded],
-        {key: None if math.isnan(value) else value for key, value in facts.items()},
-        curve(runs.all_days.dates[n_days:], np.cumsum(lines[SELECTION]), np.cumsum(lines[ALL])),
-        history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
-        date_of(runs.all_days.dates[n_days]),
-        history.closes_only,
+        format=FORMAT,
+        strategy=strategy.name,
+        confirmed=not reasons,
+        reasons=reasons,
+        instruments=[] if reasons else picked,
+        selected=picked,
+        strategy_params=dict(strategy.settings.strategy_params),
+        plan=plan,
+        steps=[Step(symbols[i], ratio * YEAR, fall) for i, ratio, fall in steps],
+        ways=ways,
+        members={
+            symbol: Member(**msgspec.structs.asdict(part), chosen=symbol in picked, frequency=share)
+            for (symbol, part), share in zip(parts(runs, records, everything).items(), frequency, strict=True)
+        },
+        without_bars=[symbol for symbol in history.missing if symbol in strategy.traded],
+        measures={key: None if math.isnan(value) else value for key, value in facts.items()},
+        curve=curve(runs.all_days.dates[n_days:], np.cumsum(lines[SELECTION]), np.cumsum(lines[ALL])),
+        data_sha256=history.digest(),
+        span=(iso(history.start_ns), iso(history.end_ns)),
+        final_from=date_of(runs.all_days.dates[n_days]),
+        closes_only=history.closes_only,
     )
 
 
@@ -320,29 +305,8 @@ def _way(paths: Sequence[float], final: F64) -> Way:
     return Way(float(np.mean(paths)), float(np.min(paths)), per_year(final), float(final.sum()), fall)
 
 
-def _members(
-    symbols: Sequence[str], chosen: Sequence[int], frequency: F64, runs: Runs, records: Records, daily: F64
-) -> dict[str, Member]:
-    n_days, found = len(runs.days), {}
-    for i, symbol in enumerate(symbols):
-        own = records["instrument"] == i
-        late = own & (records["entry_mark"] >= runs.cut_ns)
-        early = own & ~late
-        found[symbol] = Member(
-            i in chosen,
-            float(frequency[i]),
-            int(early.sum()),
-            float(records["pnl_usd"][early].sum()),
-            per_year(daily[:n_days, i]),
-            int(late.sum()),
-            float(records["pnl_usd"][late].sum()),
-            per_year(daily[n_days:, i]),
-        )
-    return found
-
-
 def _reasons(way: Way, facts: Mapping[str, Any], plan: Plan, is_any: bool) -> list[str]:
-    """Why the selection is not confirmed; none if it is. NaN holds nothing."""
+    """Reasons why the selection is not confirmed; none if it is. NaN holds nothing."""
     if not is_any:
         return ["no instrument earned on the history that may be searched, within the drawdown allowed"]
     judged = [

@@ -30,7 +30,7 @@ import optuna
 from research.optimize import result_file as searchfile
 from research.optimize import study
 from research.optimize.result_file import Found
-from research.optimize.trials import Folds, Runs, curve, date_of, per_year
+from research.optimize.trials import Folds, Part, Runs, curve, date_of, parts
 from research.validation import cpcv
 from research.validation import sharpe as selection
 from rooney.config.settings import StrategyConfig
@@ -50,7 +50,7 @@ _USD, _TRAIN, _SHARPE, _TRADES = "usd", "train", "sharpe", "trades"
 
 
 class Plan(Folds, frozen=True):
-    """What is searched and what must hold.
+    """The search and what must hold.
 
     trials:      to have finished, pruned ones among them; the first has the parameters as configured
     min_trades:  of a trial, else it is worth nothing; min_final_trades: in the final period
@@ -67,7 +67,7 @@ class Plan(Folds, frozen=True):
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """One trial. value: None where it was pruned, or had too few trades; sharpe: per year, of what it saw."""
+    """A trial. value: None where it was pruned, or had too few trades; sharpe: per year, of what it saw."""
 
     number: int
     params: dict[str, Scalar]
@@ -76,41 +76,21 @@ class Tried(msgspec.Struct, frozen=True):
     trades: int
 
 
-class Part(msgspec.Struct, frozen=True):
-    """An instrument with the parameters chosen. sharpe: per year, over all dates of the period; None without any."""
-
-    trades: int
-    pnl_usd: float
-    sharpe: float | None
-    final_trades: int
-    final_pnl_usd: float
-    final_sharpe: float | None
-
-
-class Optimized(Found, frozen=True):
+class Optimized(Found, frozen=True, kw_only=True):
     """`optimize.json`.
 
     search:     least and most value of each parameter searched
-    span:       first and last instant; final_from: trade date with which the period put away begins
     path_sharpes: per year, of the choosing, one per path
-    curve:      trade date, P&L of all instruments so far with the parameters chosen, and with those configured, USD
+    per_instrument: with the parameters chosen
+    curve:      of all instruments with the parameters chosen, and with those configured
     """
 
-    strategy_params: dict[str, Scalar]
     configured: dict[str, Scalar]
     search: dict[str, tuple[float, float]]
-    instruments: list[str]
-    without_bars: list[str]
     plan: Plan
-    measures: dict[str, float | None]
     path_sharpes: list[float]
     per_instrument: dict[str, Part]
     trials: list[Tried]
-    curve: list[tuple[str, float, float]]
-    data_sha256: str
-    span: tuple[str, str]
-    final_from: str
-    closes_only: bool
 
 
 def read(path: Path) -> Optimized:
@@ -231,7 +211,7 @@ def _attempt(
 
 
 def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], storage: str, name: str) -> Optimized:
-    """What the study has found, judged. Equal trials give equal results, whoever made them."""
+    """The study's finding, judged. Equal trials give equal results, whoever made them."""
     found = study.open_study(storage, name, plan.seed, _STARTUP)
     trials = study.over(found)
     done = [trial for trial in trials if _USD in trial.user_attrs]
@@ -257,7 +237,8 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
             "path_sharpe": float(np.mean(ratios)),
             "path_sharpe_worst": float(np.min(ratios)),
         }
-    after, curves = {}, []
+    after: dict[str, Part] = {}
+    curves = []
     for label, values in (("final", params), ("configured_final", configured)):
         closed = runs.trades(values, runs.history.end_ns + 1)
         daily = runs.all_days.usd(closed, len(runs.strategy.traded))
@@ -270,30 +251,30 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         }
         curves.append(np.cumsum(daily.sum(axis=1)))
         if label == "final":
-            after = _parts(runs, closed, daily)
+            after = parts(runs, closed, daily)
     if not reasons:
         reasons = _reasons(facts, plan)
     history = runs.history
     return Optimized(
-        FORMAT,
-        runs.strategy.name,
-        not reasons,
-        reasons,
-        {**runs.strategy.settings.strategy_params, **{key: params[key] for key in ranges}},
-        {key: configured[key] for key in ranges},
-        dict(ranges),
-        list(runs.strategy.traded),
-        [symbol for symbol in history.missing if symbol in runs.strategy.traded],
-        plan,
-        {key: None if math.isnan(value) else value for key, value in facts.items()},
-        ratios.tolist(),
-        after,
-        [_tried(trial) for trial in trials],
-        curve(runs.all_days.dates, *curves),
-        history.digest(),
-        (iso(history.start_ns), iso(history.end_ns)),
-        date_of(runs.all_days.dates[len(runs.days)]),
-        history.closes_only,
+        format=FORMAT,
+        strategy=runs.strategy.name,
+        confirmed=not reasons,
+        reasons=reasons,
+        strategy_params={**runs.strategy.settings.strategy_params, **{key: params[key] for key in ranges}},
+        configured={key: configured[key] for key in ranges},
+        search=dict(ranges),
+        instruments=list(runs.strategy.traded),
+        without_bars=[symbol for symbol in history.missing if symbol in runs.strategy.traded],
+        plan=plan,
+        measures={key: None if math.isnan(value) else value for key, value in facts.items()},
+        path_sharpes=ratios.tolist(),
+        per_instrument=after,
+        trials=[_tried(trial) for trial in trials],
+        curve=curve(runs.all_days.dates, *curves),
+        data_sha256=history.digest(),
+        span=(iso(history.start_ns), iso(history.end_ns)),
+        final_from=date_of(runs.all_days.dates[len(runs.days)]),
+        closes_only=history.closes_only,
     )
 
 
@@ -311,19 +292,6 @@ def _paths(runs: Runs, plan: Plan, done: Sequence[Any], usd: F64) -> list[F64]:
     ]
 
 
-def _parts(runs: Runs, closed: Records, daily: F64) -> dict[str, Part]:
-    found = {}
-    n = len(runs.days)
-    for i, symbol in enumerate(runs.strategy.traded):
-        own = closed[closed["instrument"] == i]
-        late = own["entry_mark"] >= runs.cut_ns
-        pnl_usd, late_usd = (float(own["pnl_usd"][mask].sum()) for mask in (~late, late))
-        found[symbol] = Part(
-            int((~late).sum()), pnl_usd, per_year(daily[:n, i]), int(late.sum()), late_usd, per_year(daily[n:, i])
-        )
-    return found
-
-
 def _tried(trial: Any) -> Tried:
     ratio = trial.user_attrs.get(_SHARPE)
     value = trial.value * YEAR if _USD in trial.user_attrs else None
@@ -333,7 +301,7 @@ def _tried(trial: Any) -> Tried:
 
 
 def _reasons(facts: Mapping[str, float], plan: Plan) -> list[str]:
-    """Why it is not confirmed; none if it is. NaN holds nothing."""
+    """Reasons why it is not confirmed; none if it is. NaN holds nothing."""
     judged = [
         (
             facts["deflated_sharpe"] >= plan.min_deflated_sharpe,

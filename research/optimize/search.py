@@ -52,7 +52,7 @@ HERE = Workers()  # this process
 
 
 class Spent(NamedTuple):
-    """What a search took. trials_before: of the study, made before this search began."""
+    """Cost of a search. trials_before: of the study, made before this search began."""
 
     seconds: float
     trials_before: int

@@ -1,4 +1,4 @@
-"""Which trades find a slot, where no more than so many positions may be open."""
+"""Trades that find a slot, where no more than so many positions may be open."""
 
 from typing import Any
 

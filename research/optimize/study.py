@@ -160,7 +160,7 @@ def bury(study: Any) -> list[str]:
 
 
 def _is_gone(worker: str) -> bool:
-    """Whether a process of this host no longer exists."""
+    """True for a process of this host that no longer exists."""
     host, _, pid = worker.rpartition(":")
     if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
         return False

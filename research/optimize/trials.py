@@ -25,7 +25,7 @@ _KEPT_BARS = 4_000_000  # a history up to so long stays in memory between runs
 
 
 class Folds(msgspec.Struct, frozen=True):
-    """How trade dates are cut.
+    """Cuts of the trade dates.
 
     n_groups, n_test, embargo_s: of the cross-validation
     final_share: of the trade dates, put away; final_from: or all from this one on, ISO date
@@ -92,6 +92,31 @@ class Runs:
                 at_group(group, scan.closed())
                 group += 1
         return scan.closed()
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Trades of an instrument, searched and in the final period. sharpe: per year, over all dates; None without any."""
+
+    trades: int
+    pnl_usd: float
+    sharpe: float | None
+    final_trades: int
+    final_pnl_usd: float
+    final_sharpe: float | None
+
+
+def parts(runs: Runs, closed: Records, daily: F64) -> dict[str, Part]:
+    """Part of each instrument. closed: TRADE records of all; daily: float64[date, instrument], their P&L by date"""
+    found = {}
+    n = len(runs.days)
+    for i, symbol in enumerate(runs.strategy.traded):
+        own = closed[closed["instrument"] == i]
+        late = own["entry_mark"] >= runs.cut_ns
+        pnl_usd, late_usd = (float(own["pnl_usd"][mask].sum()) for mask in (~late, late))
+        found[symbol] = Part(
+            int((~late).sum()), pnl_usd, per_year(daily[:n, i]), int(late.sum()), late_usd, per_year(daily[n:, i])
+        )
+    return found
 
 
 def per_year(daily: F64) -> float | None:

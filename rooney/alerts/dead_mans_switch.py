@@ -47,7 +47,7 @@ class DeadMansSwitch:
 
 
 def ping(url: Secret) -> str:
-    """Why one ping did not arrive, or nothing; never the URL."""
+    """Reason why a ping did not arrive, or nothing; never the URL."""
     try:
         with requests.Session() as session:
             session.trust_env = False

@@ -6,14 +6,14 @@ OLD_NS = 86_400_000_000_000  # what was over before that is not told any more
 
 
 class Telling(msgspec.Struct):
-    """What a channel was told of a trouble. told_ns: when last, 0 never; is_over: its end, too."""
+    """Message to a channel about a trouble. told_ns: when last, 0 never; is_over: its end, too."""
 
     told_ns: int = 0
     is_over: bool = False
 
 
 class Trouble(msgspec.Struct):
-    """One trouble, or one piece of news, which is over when it begins.
+    """A trouble, or a piece of news, which is over when it begins.
 
     scope: a strategy, empty for what is common to all; about: its name within the scope; ended_ns: 0 while it stands
     tellings: by channel; id: in the book
@@ -34,7 +34,7 @@ class Trouble(msgspec.Struct):
 
     @property
     def kind(self) -> str:
-        """What it has in common with others: `order` of `order 7f3a`."""
+        """Name it has in common with others: `order` of `order 7f3a`."""
         return self.about.partition(" ")[0]
 
 

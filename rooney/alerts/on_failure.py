@@ -1,4 +1,4 @@
-"""What `OnFailure=` starts: say that a unit failed, in the journal and wherever a credential leads.
+"""The command that `OnFailure=` starts: say that a unit failed, in the journal and wherever a credential leads.
 
 It shares no cause of failure with what it reports: no Redis, no hub, no configuration. A message that cannot be
 delivered is said in the journal, which has it in full anyway.

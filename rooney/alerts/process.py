@@ -48,7 +48,7 @@ _LEVELS = {Severity.NOTE: log.NOTICE, Severity.ATTENTION: logging.WARNING, Sever
 
 
 class _Line:
-    """One channel's thread, and what is known of it."""
+    """A channel's thread, and what is known of it."""
 
     def __init__(
         self, send: Callable[[Message, int], Verdict], answers: "queue.SimpleQueue[tuple[Message, Verdict]]"
@@ -142,7 +142,7 @@ class Sender:
         return EXIT_OK
 
     def turn(self) -> None:
-        """One round."""
+        """Look, collect and tell, if it is time."""
         now_ns, mono_s = time.time_ns(), time.monotonic()
         if mono_s >= self._next_look:
             self._next_look = mono_s + LOOK_S
@@ -197,7 +197,7 @@ class Sender:
         return Sample(now_ns, redis, ping_s, known, paces, free)
 
     def _collect(self) -> None:
-        """What outboxes have; one that has not changed costs two `stat` calls."""
+        """Take what outboxes have; one that has not changed costs two `stat` calls."""
         for path in sorted(self._looker.state.glob("*/ledger.sqlite")):
             signature = [_stamp(path), _stamp(path.with_name(path.name + "-wal"))]
             if signature == self._signatures.get(path):
@@ -278,7 +278,7 @@ class Sender:
             log.event(logger, log.ALERT, "alert", text)
 
     def _say(self, now_ns: int) -> None:
-        """How it stands, for systemd and for `rooney watch`."""
+        """Tell systemd and `rooney watch` how it stands."""
         failing = {
             self._routes.channels[key].label: why
             for key, why in self._book.disabled.items()

@@ -1,4 +1,4 @@
-"""Where troubles go: each strategy's own webhooks, the common ones, and others when one no longer works. Pure.
+"""Channels of troubles: each strategy's own webhooks, the common ones, and others when one no longer works. Pure.
 
 A strategy's troubles go to its own channels, or to the common ones if it has none; critical ones go to both. What has
 no channel that works goes to all that do: a revoked webhook must not swallow an alarm.
@@ -49,7 +49,7 @@ class Routes(msgspec.Struct, frozen=True):
 
 
 def routes(config: Config, credentials: Path | None) -> tuple[Routes, list[str]]:
-    """What the configuration and the credentials lead to, and why some of it leads nowhere; never a URL."""
+    """Channels of the configuration and the credentials, and why some of it leads nowhere; never a URL."""
     channels: dict[str, Channel] = {}
     lacks: list[str] = []
 

@@ -42,7 +42,7 @@ _DISCORD_GONE = (10015, 50027)  # unknown webhook, invalid webhook token
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came of a request: `taken`, `later`, `gone` (the webhook), or `refused` (this message, for good).
+    """Result of a request: `taken`, `later`, `gone` (the webhook), or `refused` (this message, for good).
 
     pause_s: before the next request of this channel; why: for people, never a URL
     """
@@ -100,7 +100,7 @@ def _retry_after_s(headers: Mapping[str, str], text: str) -> float:
 
 
 def _bucket_s(headers: Mapping[str, str]) -> float:
-    """How long Discord wants to be left alone after the last request of its bucket."""
+    """Seconds that Discord wants to be left alone after the last request of its bucket."""
     if headers.get("X-RateLimit-Remaining") != "0":
         return 0.0
     return min(MAX_PAUSE_S, max(0.0, _number(headers.get("X-RateLimit-Reset-After"))))
@@ -133,7 +133,7 @@ def post(service: Service, url: Secret, text: str, tries: int) -> Verdict:
 
 
 def has_apprise() -> bool:
-    """Whether the extra is installed."""
+    """True if the extra is installed."""
     return importlib.util.find_spec("apprise") is not None
 
 

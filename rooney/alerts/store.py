@@ -4,11 +4,11 @@ One SQLite file. What was taken from an outbox and where to go on from are one t
 it tells. A message leaves the book when a service has taken it: one that a process that died had sent goes out again.
 """
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ PRAGMA user_version = 1;
 
 
 class Book:
-    """One process at a time; one thread. Raises LedgerError for a file that is none. level: the least that is told."""
+    """The book's file, of one process and thread. Raises LedgerError for one that is none. level: the least told."""
 
     def __init__(self, path: Path, level: int = 0) -> None:
         self._level = level
@@ -85,7 +85,8 @@ class Book:
 
     def take(self, name: str, seq: int, notices: Iterable[tuple[str, Notice, int]]) -> None:
         """Notices (scope, notice, when) of an outbox, and up to where it is taken now: both or neither."""
-        with self._transaction():
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             for scope, notice, at_ns in notices:
                 self._notice(scope, notice, at_ns)
             self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (name, seq))
@@ -102,7 +103,7 @@ class Book:
             self._insert(scope, notice, at_ns, is_news=True, is_seen=False)
 
     def seen(self) -> dict[tuple[str, str], Notice]:
-        """What stands of what was found by looking."""
+        """Notices that stand of those found by looking."""
         return {
             key: Notice(one.about, Turn.BEGINS, one.level, one.text, one.symbol)
             for key, one in self._standing.items()
@@ -110,7 +111,7 @@ class Book:
         }
 
     def see(self, found: Mapping[tuple[str, str], Notice], now_ns: int) -> list[tuple[str, Notice]]:
-        """What looking finds now: (scope, about) → what stands. Returns what changed: (scope, notice)."""
+        """Take in what looking finds now, (scope, about) → notice; returns what changed, (scope, notice)."""
         changed: list[tuple[str, Notice]] = []
         fresh = [
             key
@@ -120,7 +121,8 @@ class Book:
         over = [one for key, one in self._standing.items() if one.is_seen and key not in found]
         if not fresh and not over:
             return changed
-        with self._transaction():
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             for key in fresh:
                 standing = self._standing.get(key)
                 self._begin(key[0], found[key], now_ns, is_seen=standing is None or standing.is_seen)
@@ -167,7 +169,8 @@ class Book:
 
     def keep(self, message: Message, told: Sequence[Item]) -> None:
         """A message that is to be sent, with all it tells."""
-        with self._transaction():
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             row = (message.channel, message.number, message.text, message.made_ns)
             self._db.execute("INSERT INTO message VALUES (?,?,?,?)", row)
             rows = []
@@ -218,7 +221,8 @@ class Book:
         ]
         if not done:
             return
-        with self._transaction():
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("UPDATE trouble SET is_done = 1 WHERE id = ?", [(id_,) for id_ in done])
             old = (now_ns - KEPT_NS,)
             self._db.execute(
@@ -227,20 +231,6 @@ class Book:
             self._db.execute("DELETE FROM trouble WHERE is_done = 1 AND ended_ns < ?", old)
         for id_ in done:
             del self.troubles[id_]
-
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db)
-
-
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -257,20 +247,17 @@ class Told(msgspec.Struct, frozen=True):
 
 
 def told(path: Path, since_ns: int) -> list[Told]:
-    """What stands, and what was over after `since_ns`, newest first; read only. Raises LedgerError."""
+    """Troubles that stand, and those over after `since_ns`, newest first; read only. Raises LedgerError."""
     if not path.exists():
         raise LedgerError(f"{path}: there is no alert book: rooney-alert-sender.service has never run")
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
             rows = db.execute(
                 "SELECT scope, about, level, text, began_ns, ended_ns, is_news, coalesce((SELECT group_concat(DISTINCT"
                 " trim(began_in || ' ' || ended_in)) FROM telling l WHERE l.trouble = t.id), '') FROM trouble t"
                 " WHERE ended_ns = 0 OR ended_ns >= ? ORDER BY ended_ns > 0, id DESC",
                 (since_ns,),
             ).fetchall()
-        finally:
-            db.close()
     except sqlite3.Error as error:
         raise LedgerError(f"{path}: cannot be read: {error}") from error
     names = Told.__struct_fields__

@@ -1,4 +1,4 @@
-"""What only shows over time, or in numbers: latency, memory, Redis, the disk. Pure; fed with a sample now and then."""
+"""Troubles that show over time or in numbers: latency, memory, Redis, the disk. Pure; fed with samples."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ SAMPLES = 16
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One look. memory: process → bytes; pace: strategy → (within ms → minutes) of the trade date, from its ledger.
+    """Numbers of one look. memory: process → bytes; pace: strategy → (within ms → minutes) of the trade date.
 
     redis: (used bytes, limit, connections, limit), limits 0 for none, or None when it is away; ping_s: of a PING
     disk_free: share of the ledgers' disk
@@ -53,7 +53,7 @@ class Thresholds:
         self._last: Sample | None = None
 
     def add(self, sample: Sample) -> None:
-        """One more."""
+        """Take in a sample."""
         self._last = sample
         if sample.redis is not None:
             self._pings.append(sample.ping_s)
@@ -66,7 +66,7 @@ class Thresholds:
             _push(self._paces.setdefault(name, deque()), (sample.ts_ns, counts), WINDOW_NS)
 
     def found(self) -> Found:
-        """What stands now."""
+        """Notices of what stands now."""
         sample = self._last
         if sample is None:
             return {}

@@ -21,7 +21,7 @@ CRITICAL_REPEAT_NS = 900_000_000_000
 
 
 def pending(troubles: Sequence[Trouble], channel: str, now_ns: int, known_ns: int = 0) -> list[Item]:
-    """What a channel has to be told, most urgent first. known_ns: when somebody last said that all is known."""
+    """Items a channel has to be told, most urgent first. known_ns: when somebody last said that all is known."""
     found = []
     for one in troubles:
         told = one.tellings.get(channel) or Telling()
@@ -41,7 +41,7 @@ def pending(troubles: Sequence[Trouble], channel: str, now_ns: int, known_ns: in
 
 
 def is_due(items: Sequence[Item], last_ns: int, now_ns: int) -> bool:
-    """Whether a channel's next message is to be made now. last_ns: when its last one was, 0 for never."""
+    """True if a channel's next message is to be made now. last_ns: when its last one was, 0 for never."""
     if not items:
         return False
     if any(item.what in ("begins", "news") and item.trouble.level >= logging.CRITICAL for item in items):
@@ -58,7 +58,7 @@ class Steady:
         self._known = dict(begun)
 
     def look(self, found: Found, now_ns: int) -> Found:
-        """What stands, from what is found now."""
+        """Notices that stand, from those found now."""
         for key, seen_ns in list(self._last.items()):
             is_held = seen_ns - self._since[key] >= HOLD_NS
             if now_ns - seen_ns >= (CALM_NS if is_held else HOLD_NS):

@@ -20,7 +20,7 @@ ENOUGH = {"1min": 13_800, "hourly": 5_800, "daily": 1_250}
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """What filling one instrument did.
+    """Outcome of filling an instrument.
 
     new:   entries added per stream: the timeframes and `roll`
     held:  bars per timeframe that are there now

@@ -258,7 +258,7 @@ class Publisher(Reader):
                     return fresh
 
     def add_contracts(self, counts: Iterable[ContractCount], fronts: Iterable[Contract]) -> None:
-        """What a hub knows of contracts before its first minute: volume and last price of a day, contracts in use."""
+        """Write knowledge of before a hub's first minute: volume and last price of a day, contracts in use."""
         with self._errors("add contracts"):
             pipe = self._redis.pipeline(transaction=True)
             for count in counts:

@@ -160,7 +160,7 @@ class Reader(Connection):
         return self._decoded(key, b"r", decode_roll, lambda: self._redis.xrange(key))
 
     def _decoded(self, key: str, field: bytes, decode: Callable[[bytes], T], read: Callable[[], Any]) -> list[T]:
-        """What the entries of a stream hold in a field."""
+        """Values of a field in the entries of a stream."""
         found: list[T] = []
         try:
             with self._reading(key):

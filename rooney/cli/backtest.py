@@ -207,11 +207,11 @@ def _row(row: dict[str, Any] | None) -> str:
     return "has none" if row is None else ", ".join(f"{key} {value}" for key, value in row.items())
 
 
-def _shown(label: str, work: Callable[[Callable[[float], None] | None], T]) -> T:
+def _shown(label: str, work: Callable[[Callable[[float], None]], T]) -> T:
     """Do it, with a bar of progress on a terminal."""
-    if not sys.stderr.isatty():
-        return work(None)
-    with bars(label) as steps:
+    from research.history.progress import silent
+
+    with bars(label) if sys.stderr.isatty() else silent(label) as steps:
         return work(steps)
 
 

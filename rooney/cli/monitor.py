@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rooney import log
 from rooney.cli.options import PATH, TIMEFRAME, Call, formerly, instant, needs, takes
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
 
@@ -69,14 +70,13 @@ def watch(call: Call) -> None:
     With $STATE_DIRECTORY, as its unit has it, only what was not said in the last four hours. Where an alert sender is
     set up, it tells the rest, and what is watched is the sender.
     """
-    from rooney import log
     from rooney.monitor.conditions import attention, sender
     from rooney.monitor.heartbeat import read_beat
     from rooney.monitor.watch import SENDER, look, news, read_said, write_said
 
     log.setup("watch")
     now_ns = time.time_ns()
-    lines = attention(look(call.load()), now_ns)
+    lines = {kind: one.text for kind, one in attention(look(call.load()), now_ns).items()}
     lines = sender(lines, read_beat(Path(os.environ.get("ROONEY_ALERTS_DIRECTORY", SENDER))), now_ns)
     if directory := os.environ.get("STATE_DIRECTORY"):
         memory = Path(directory) / "said.json"
@@ -103,7 +103,6 @@ def report(
     call: Call, name: str | None, day: str | None, week: bool, html: Path | None, post: bool, outbox: Path | None
 ) -> None:
     """Sum up a trade date or a week from the ledgers. Exit status 1 if one cannot be read."""
-    from rooney import log
     from rooney.market.instruments import group_of
     from rooney.performance import period as periods
     from rooney.performance import report as reports
@@ -148,7 +147,6 @@ def alert(unit: str) -> None:
     """Say that a unit failed: in the journal, and to Slack or Discord where a credential leads. For OnFailure=."""
     import socket
 
-    from rooney import log
     from rooney.alerts.on_failure import run
 
     log.setup("alert")

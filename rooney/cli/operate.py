@@ -145,7 +145,7 @@ def flatten(
     )
     lines = [line for each in outcomes for line in each.lines]
     code = max((each.code for each in outcomes), default=EXIT_OK)
-    call.say({"strategies": [each.as_json() for each in outcomes]}, lines or ["no strategies"], code)
+    call.say({"strategies": outcomes}, lines or ["no strategies"], code)
 
 
 @click.command()

@@ -30,19 +30,6 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 TIMEFRAME = click.Choice(["1min", "hourly", "daily"])
 
 
-def load(config_path: str | None, overrides: tuple[str, ...], env_file: Path | None) -> "Config":
-    """The configuration those options name. Raises ConfigError."""
-    from rooney.config.loader import load_config
-    from rooney.secrets import read_env_file
-
-    if env_file is not None:
-        read_env_file(env_file, os.environ)
-    if config_path is None:
-        here = Path("config.multi_alpha.yml")
-        config_path = str(here) if here.is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
-    return load_config(config_path, overrides)
-
-
 class Call:
     """A verb as it was called: the values of the options it shares with others, and how its result is printed."""
 
@@ -57,8 +44,17 @@ class Call:
     as_json: bool = False
 
     def load(self, *overrides: str) -> "Config":
-        """The configuration, overridden further. Raises ConfigError."""
-        return load(self.config_path, (*self.overrides, *overrides), self.env_file)
+        """Configuration that the options name, overridden further. Raises ConfigError."""
+        from rooney.config.loader import load_config
+        from rooney.secrets import read_env_file
+
+        if self.env_file is not None:
+            read_env_file(self.env_file, os.environ)
+        path = self.config_path
+        if path is None:
+            here = "config.multi_alpha.yml"
+            path = here if Path(here).is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
+        return load_config(path, (*self.overrides, *overrides))
 
     def strategy(self, name: str, symbols: str | None = None) -> "StrategyConfig":
         """Settings of a strategy with any bundle in force. symbols: of its instruments only these, as ES,NQ."""
@@ -137,20 +133,14 @@ class Call:
 
     def say(self, result: Any, lines: Iterable[str], code: int = EXIT_OK, *, tells_exit: bool = True) -> NoReturn:
         """Print the result for a program or a person, and end. An object for programs also tells the exit status."""
-        say(result, lines, code, as_json=self.as_json, tells_exit=tells_exit)
+        if self.as_json:
+            import msgspec  # not where every start pays for it
+
+            plain = json.loads(msgspec.json.encode(result, enc_hook=str))
+            click.echo(json.dumps({"exit": code} | plain if tells_exit and isinstance(plain, dict) else plain))
+        elif text := "\n".join(lines):
+            click.echo(text)
         sys.exit(code)
-
-
-def say(result: Any, lines: Iterable[str], code: int = EXIT_OK, *, as_json: bool, tells_exit: bool = True) -> int:
-    """Print a result as JSON, or its lines; returns the exit status."""
-    if as_json:
-        import msgspec  # not where every start pays for it
-
-        plain = json.loads(msgspec.json.encode(result, enc_hook=str))
-        click.echo(json.dumps({"exit": code} | plain if tells_exit and isinstance(plain, dict) else plain))
-    elif text := "\n".join(lines):
-        click.echo(text)
-    return code
 
 
 def _chosen(name: str, symbols: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is asked of the operator before anything is done: a reason, and a yes to what was shown."""
+"""Questions to the operator before anything is done: a reason, and a yes to what was shown."""
 
 import getpass
 import os

@@ -10,8 +10,10 @@ from typing import Protocol
 
 import click
 
+from rooney import log
 from rooney.cli.options import EXISTING, FOLDER, PATH, Call, instant_ns, needs, takes
 from rooney.errors import ConfigError
+from rooney.systemd import Notifier
 
 
 class _Process(Protocol):
@@ -41,7 +43,6 @@ def _own_directory(given: Path | None, installed: Path) -> Path:
 @takes("config")
 def hub(call: Call, start: str | None) -> None:
     """Receive trades, build bars, publish them."""
-    from rooney import log
     from rooney.hub.process import build
 
     log.setup("hub")
@@ -56,7 +57,6 @@ def hub(call: Call, start: str | None) -> None:
 @takes("config", "state", "clock")
 def worker(call: Call, name: str, directory: Path | None) -> None:
     """Run one strategy. Its ledger is in STATE/NAME, or in $STATE_DIRECTORY where its unit gives one."""
-    from rooney import log
     from rooney.worker.process import build
 
     log.setup("worker", name)
@@ -74,9 +74,7 @@ def dashboard(call: Call) -> None:
     Also /metrics (OpenMetrics) and /healthz.
     """
     needs("dashboard", "starlette", "uvicorn", "jinja2", extras="dashboard")
-    from rooney import log
     from rooney.dashboard.process import DashboardProcess
-    from rooney.systemd import Notifier
 
     log.setup("dashboard")
     config = call.load()
@@ -89,13 +87,11 @@ def dashboard(call: Call) -> None:
 @takes("config", "state")
 def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> None:
     """Tell people, on Slack and Discord, what ledgers and a look at everything have for them. Only reads."""
-    from rooney import log
     from rooney.alerts.outbox import REPORTS
     from rooney.alerts.process import Sender, level_of
     from rooney.alerts.routing import routes
     from rooney.bus.reader import Reader
     from rooney.secrets import credentials_directory
-    from rooney.systemd import Notifier
 
     log.setup("alert-sender")
     config = call.load()

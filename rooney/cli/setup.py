@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from rooney.cli.options import PATH, Call, takes
+from rooney.config.credentials import Store
 from rooney.errors import EXIT_ATTENTION, EXIT_OK, ConfigError
+from rooney.paths import CREDENTIAL_STORE
 
 
 @click.command("compile")
@@ -112,10 +114,7 @@ def config_migrate(call: Call, old: Path, out: Path | None) -> None:
 
 @contextlib.contextmanager
 def _credential_store() -> Iterator[Path]:
-    """Where `check` reads credentials: the store, and for root also what is encrypted in it."""
-    from rooney.config.credentials import Store
-    from rooney.paths import CREDENTIAL_STORE
-
+    """Folder in which `check` reads credentials: the store, and for root also what is encrypted in it."""
     if os.geteuid() == 0 and any(CREDENTIAL_STORE.glob("*.cred")):
         with Store().readable() as folder:
             yield folder
@@ -132,8 +131,6 @@ def credentials() -> None:
 @takes("json")
 def credentials_list(call: Call) -> None:
     """Name what there is."""
-    from rooney.config.credentials import Store
-
     items = Store().items()
     lines = []
     for item in items:
@@ -180,18 +177,14 @@ def credentials_rotate(name: str) -> None:
 @click.argument("name")
 def credentials_encrypt(name: str) -> None:
     """Encrypt one that is stored in plain."""
-    from rooney.config.credentials import Store
-
-    item = Store().encrypt(name)
-    click.echo(f"{name}: encrypted; in use after: systemctl daemon-reload && systemctl restart {item.unit}")
+    unit = Store().encrypt(name).unit
+    click.echo(f"{name}: encrypted; in use after: systemctl daemon-reload && systemctl restart {unit}")
 
 
 @credentials.command("remove")
 @click.argument("name")
 def credentials_remove(name: str) -> None:
     """Take one away; a running unit keeps what it has until it is restarted."""
-    from rooney.config.credentials import Store
-
     item = Store().remove(name)
     click.echo(f"{name}: removed; {item.unit} has it until it is restarted")
 

@@ -19,7 +19,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One checked webhook; `path` is the configuration key it came from."""
+    """A checked webhook; `path` is the configuration key it came from."""
 
     path: str
     url: Secret

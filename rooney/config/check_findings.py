@@ -1,4 +1,4 @@
-"""What `rooney check` has to say about a configuration that loads: what would stop a start, and what to look at."""
+"""Findings of `rooney check` about a configuration that loads: what would stop a start, and what to look at."""
 
 import os
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def check_findings(config: Config, store: Path = CREDENTIAL_STORE) -> list[Findi
 
 
 def file_findings(config: Config) -> list[Finding]:
-    """What the file alone says, before any variable or credential is read; a process logs it when it starts."""
+    """Findings in the file alone, before any variable or credential is read; a process logs it when it starts."""
     findings = _of_secret("databento.api_key", config.file.databento.api_key)
     for key in ("slack", "discord", "apprise", "ping"):
         findings += _of_secret(f"alerts.{key}", getattr(config.file.alerts, key))
@@ -82,7 +82,7 @@ def file_findings(config: Config) -> list[Finding]:
 
 
 def table_findings(today: date) -> list[Finding]:
-    """Whether the session table is about to run out of dates, in time to bring it up to date."""
+    """Findings about a session table that ends soon, in time to bring it up to date."""
     last = sessions.table().last
     left_days = (last - today).days
     renew = "install a newer rooney, or write the table anew (python -m research.data.session_table)"
@@ -96,7 +96,7 @@ def table_findings(today: date) -> list[Finding]:
 
 
 def worker_findings(worker: WorkerConfig) -> list[Finding]:
-    """What a worker that may start should say about its own part."""
+    """Findings about the part of a worker that may start."""
     path, settings = worker.strategy.path, worker.strategy.settings
     findings = []
     if settings.mode == "paper" and worker.account and worker.account.path == f"{path}.broker_account":

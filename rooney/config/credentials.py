@@ -38,7 +38,7 @@ _NAME = re.compile(
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One credential by name: databento_api_key, ibs.broker_account, alert/slack …"""
+    """Credential by name: databento_api_key, ibs.broker_account, alert/slack …"""
 
     name: str
     encrypted: bool

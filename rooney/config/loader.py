@@ -56,13 +56,10 @@ class Config:
         return tuple(self.file.strategies)
 
     def data_hub(self, credentials: Path | None = None) -> DataHub:
-        """Where Redis is and what it holds. credentials: the directory with `redis_password`, if it needs one."""
+        """Place of Redis and how much it holds. credentials: the directory with `redis_password`, if it needs one."""
         block = self._resolve("data_hub", DataHub)
         _check_hub(block)
-        path = "data_hub.redis_password"
-        found = read_credential(path, credentials or credentials_directory(self._environ), "redis_password")
-        if found is None and block.redis_password is not None:
-            found = Secret(expand(path, block.redis_password.reveal(), self._environ))
+        found = self._secret("data_hub.redis_password", block.redis_password, "redis_password", credentials)
         return msgspec.structs.replace(block, redis_password=found)
 
     def instruments(self) -> dict[str, Instrument]:
@@ -90,11 +87,8 @@ class Config:
         """
         path = f"strategies.{scope}.{key}" if scope else f"alerts.{key}"
         block = self.file.strategies[scope] if scope else self.file.alerts
-        written: Secret | None = getattr(block, key)
-        directory = credentials or credentials_directory(self._environ)
-        found = read_credential(path, directory, f"alert_{scope}.{key}" if scope else f"alert_{key}")
-        if found is None and written is not None:
-            found = Secret(expand(path, written.reveal(), self._environ))
+        name = f"alert_{scope}.{key}" if scope else f"alert_{key}"
+        found = self._secret(path, getattr(block, key), name, credentials)
         if found is not None and key != "apprise" and (fault := webhook_fault(found.reveal())):
             raise ConfigError(f"{path}: the webhook URL cannot be used: {fault}; nothing is sent to it")
         return found
@@ -102,13 +96,11 @@ class Config:
     def hub(self, credentials: Path | None = None) -> HubConfig:
         """The hub's part. credentials: the directory with `databento_api_key`; default: the one systemd made."""
         block = self._resolve("databento", Databento)
-        path = "databento.api_key"
-        found = read_credential(path, credentials or credentials_directory(self._environ), "databento_api_key")
-        key = found or Secret(expand(path, block.api_key.reveal(), self._environ))
+        key = self._secret("databento.api_key", block.api_key, "databento_api_key", credentials)
         return HubConfig(msgspec.structs.replace(block, api_key=key), self.data_hub(credentials), self.instruments())
 
     def strategy(self, name: str, bundle: Bundle | None = None) -> StrategyConfig:
-        """One strategy without its account, enabled or not. Raises BundleError for a bundle it cannot use.
+        """Settings of a strategy without its account, enabled or not. Raises BundleError for a bundle it cannot use.
 
         bundle: in place of the one its block names
         """
@@ -128,8 +120,9 @@ class Config:
         return self._strategy(name, block, found)
 
     def wanted(self, name: str) -> StrategyConfig:
-        """One strategy as its next bundle is to be: the block's instruments and parameters, and where it has none,
-        those of the bundle in force.
+        """Settings of a strategy as its next bundle is to be: the block's instruments and parameters.
+
+        Where it has none, those of the bundle in force.
         """
         block = self.block(name)
         bundle = promoted(self.path.parent / block.bundle) if block.bundle is not None else None
@@ -149,7 +142,7 @@ class Config:
         )
 
     def worker(self, name: str, credentials: Path | None = None) -> WorkerConfig:
-        """One worker's part; refuses a strategy that must not trade. credentials: as for `account`."""
+        """A worker's part; refuses a strategy that must not trade. credentials: as for `account`."""
         strategy = self.strategy(name)
         settings = strategy.settings
         if not settings.enabled:
@@ -181,15 +174,12 @@ class Config:
         default: the directory systemd made for this one, with a file `broker_account`
         """
         block = self.block(name)
-        directory, prefix = (credentials, f"{name}.") if credentials else (credentials_directory(self._environ), "")
+        prefix = f"{name}." if credentials else ""
         keys = {"dry": (), "live": ("broker_account",), "paper": ("paper_account", "broker_account")}[block.mode]
         for key in keys:
             path = f"strategies.{name}.{key}"
-            written: Secret | None = getattr(block, key)
-            if found := read_credential(path, directory, prefix + key):
+            if found := self._secret(path, getattr(block, key), prefix + key, credentials):
                 return open_account(path, found)
-            if written:
-                return open_account(path, Secret(expand(path, written.reveal(), self._environ)))
         if not keys:
             return None
         raise ConfigError(
@@ -198,10 +188,17 @@ class Config:
         )
 
     def block(self, name: str) -> StrategyBlock:
-        """One strategy's block, its variables resolved; no other file is read."""
+        """A strategy's block, its variables resolved; no other file is read."""
         if name not in self.names:
             raise unknown(join("strategies", name), "strategy", name, self.names)
         return self._resolve(f"strategies.{name}", StrategyBlock)
+
+    def _secret(self, path: str, written: Secret | None, name: str, credentials: Path | None) -> Secret | None:
+        """The credential of that name, else what is written in the file, its variables resolved; None for neither."""
+        found = read_credential(path, credentials or credentials_directory(self._environ), name)
+        if found is None and written is not None:
+            return Secret(expand(path, written.reveal(), self._environ))
+        return found
 
     def _resolve(self, path: str, cls: type[B]) -> B:
         tree: Any = self._tree

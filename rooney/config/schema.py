@@ -35,11 +35,11 @@ TimeOfDay = Annotated[
 
 
 class _Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One block of the file."""
+    """A block of the file."""
 
 
 class Databento(_Block, frozen=True):
-    """Where trades come from. gateway, port: a local stand-in for the live gateway, in tests and the demo."""
+    """Source of the trades. gateway, port: a local stand-in for the live gateway, in tests and the demo."""
 
     api_key: Secret = Secret("${DATABENTO_API_KEY}")
     dataset: Literal["GLBX.MDP3"] = "GLBX.MDP3"
@@ -87,7 +87,7 @@ class DataHub(_Block, frozen=True):
 
 
 class InstrumentBlock(_Block, frozen=True):
-    """One instrument as written; what is left out comes from `rooney.market.instruments`."""
+    """An instrument as written; what is left out comes from `rooney.market.instruments`."""
 
     databento_product_id: Text | None = None
     tradovate_symbol: Text | None = None
@@ -101,7 +101,7 @@ class InstrumentBlock(_Block, frozen=True):
 
 
 class Override(_Block, frozen=True):
-    """What one strategy does differently with one instrument; absent keys change nothing."""
+    """Differences of a strategy for one instrument; absent keys change nothing."""
 
     size: Count | None = None
     commission: NotNegative | None = None
@@ -111,7 +111,7 @@ class Override(_Block, frozen=True):
 
 
 class FilterBlock(_Block, frozen=True):
-    """One entry filter; absent keys keep what the strategy's file says of a filter of that name.
+    """An entry filter; absent keys keep what the strategy's file says of a filter of that name.
 
     feature:    a feature of the catalogue, or a kernel of the library with its timeframe and length
     symbol:     the instrument it is read from; pair: the instrument's pair
@@ -133,7 +133,7 @@ class FilterBlock(_Block, frozen=True):
 
 
 class Gates(_Block, frozen=True):
-    """What evidence must hold before `rooney promote` puts a model into a bundle; each instrument by itself.
+    """Evidence that must hold before `rooney promote` puts a model into a bundle; each instrument by itself.
 
     min_paths:         of the cross-validation
     min_path_share:    of them, those on which the kept trades beat the average trade
@@ -152,7 +152,7 @@ class Gates(_Block, frozen=True):
 
 
 class Retrain(_Block, frozen=True):
-    """What `rooney retrain` does for a strategy, by hand or by its timer.
+    """Settings of `rooney retrain` for a strategy, by hand or by its timer.
 
     data:       store of bars; relative to the configuration file
     promote:    put what passes the gates and beats the bundle in force, into force by itself
@@ -170,7 +170,7 @@ class Retrain(_Block, frozen=True):
 
 
 class StrategyBlock(_Block, frozen=True):
-    """One strategy as written.
+    """A strategy as written.
 
     strategy:      strategy file, by name or path; default: the block's own name
     broker_account: webhook for mode live, and for mode paper as long as there is no paper_account
@@ -243,7 +243,7 @@ class Dashboard(_Block, frozen=True):
 
 
 class Alerts(_Block, frozen=True):
-    """Where alerts go.
+    """Targets of alerts.
 
     slack, discord, apprise: webhooks for what is common to all strategies, for those without their own, and for all
                     that is critical; also as the credentials alert/slack, alert/discord, alert/apprise

@@ -13,7 +13,7 @@ from rooney.models.bundle import Bundle
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument, complete.
+    """An instrument, complete.
 
     size:       contracts per entry
     commission: USD per contract, round turn
@@ -45,7 +45,7 @@ class HubConfig(msgspec.Struct, frozen=True):
 
 
 class StrategyConfig(msgspec.Struct, frozen=True):
-    """One strategy without its account: enough for backtest, research and status.
+    """A strategy without its account: enough for backtest, research and status.
 
     instruments: every configured instrument in the file's order, as the hub publishes them
     traded:      signal root → the instrument its orders are sent in, overrides applied, in the block's order

@@ -97,7 +97,7 @@ def _check_tradable(path: str, root: str, instruments: Mapping[str, Instrument])
 
 
 def _order_instrument(path: str, root: str, block: StrategyBlock, instruments: Mapping[str, Instrument]) -> Instrument:
-    """What `root`'s orders are sent in. A product without a block (the hub need not subscribe it) will do."""
+    """Instrument of `root`'s orders. A product without a block (the hub need not subscribe it) will do."""
     other = block.order_symbol.get(root, root)
     if other in instruments or other not in PRODUCTS:
         _check_tradable(path, other, instruments)

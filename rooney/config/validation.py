@@ -171,7 +171,7 @@ def override(tree: Tree, assignment: str, named: Iterable[str]) -> None:
 
 
 def describe(kind: Any) -> str:
-    """What an annotation allows, for people."""
+    """Values that an annotation allows, for people."""
     if kind == Scalar:
         return "a number, a text, true or false"
     return _describe(inspect.type_info(kind))
@@ -210,7 +210,7 @@ class Reader:
         self.deferred: set[str] = set()
 
     def struct(self, path: str, tree: object, cls: type[S]) -> S:
-        """One block of the file; a block without content is all defaults."""
+        """A block of the file; one without content is all defaults."""
         hints = get_type_hints(cls, include_extras=True)
         values = {}
         for key, value in self._mapping(path, tree).items():
@@ -222,7 +222,7 @@ class Reader:
         return cls(**values)
 
     def read(self, path: str, value: object, kind: Any) -> Any:
-        """One value of any annotation the structs use."""
+        """A value of any annotation the structs use."""
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self.struct(path, value, kind)
         if get_origin(kind) is dict:

@@ -13,7 +13,7 @@ _ACCOUNT = re.compile(r".*/trading/webhook/[^/]+/[^/]+")
 
 
 def webhook_fault(url: str) -> str:
-    """Why `url` is no webhook, or nothing. It must be https; plain http is for stand-ins on this machine."""
+    """Fault of `url` as a webhook, or nothing. It must be https; plain http is for stand-ins on this machine."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "it contains a space or a character no URL has"
     try:
@@ -24,15 +24,16 @@ def webhook_fault(url: str) -> str:
         return "it is no URL"
     if parts.scheme not in ("https", "http"):
         return "it does not begin with https://"
-    if not _HOST.fullmatch(host) and ":" not in host:
+    address = _address(host)
+    if address is None and ("[" in parts.netloc or not _HOST.fullmatch(host)):
         return "it has no host name"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and host != "localhost" and not (address is not None and address.is_loopback):
         return "it begins with http://, which is allowed for this machine only"
     return ""
 
 
 def account_fault(url: str) -> str:
-    """Why `url` is no webhook of a broker account at TradersPost, or nothing."""
+    """Fault of `url` as a webhook of a broker account at TradersPost, or nothing."""
     if fault := webhook_fault(url):
         return fault
     parts = urlsplit(url)
@@ -43,10 +44,8 @@ def account_fault(url: str) -> str:
     return ""
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:  # a name, not an address
-        return False
+        return None

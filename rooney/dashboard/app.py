@@ -114,7 +114,7 @@ def build(watcher: Watcher, config: Config, block: Dashboard) -> ASGIApp:
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def parts(request: Request) -> Response:
-        """One look, for a page that found no free connection for a stream: a browser has six for all its pages."""
+        """Parts of a page that found no free connection for a stream: a browser has six for all its pages."""
         system = await watcher.system()
         query = Query.of(request.query_params)
         tab = pages.tab(query.page)

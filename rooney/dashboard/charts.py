@@ -109,7 +109,7 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 class Curve:
-    """One line of a plot. points: (UTC ns, value) in order; each value holds until the next one."""
+    """A line of a plot. points: (UTC ns, value) in order; each value holds until the next one."""
 
     def __init__(self, name: str, points: Sequence[tuple[int, float]]) -> None:
         self.name = name
@@ -198,7 +198,7 @@ def spark(points: Sequence[tuple[int, float]], label: str) -> Markup:
 
 
 def gauge(used: float, label: str) -> Markup:
-    """How much of a limit is used, 0 to 1 and beyond; amber from a half, red from nine tenths."""
+    """Share of a limit that is used, 0 to 1 and beyond; amber from a half, red from nine tenths."""
     level = "full" if used >= 0.9 else "half" if used >= 0.5 else "low"
     width = round(min(1.0, max(0.0, used)) * 100, 1)
     return Markup(

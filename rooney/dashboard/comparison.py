@@ -31,7 +31,7 @@ _ROWS = (
 
 
 def environment() -> Environment:
-    """Of all templates: what they may call, and how numbers are written."""
+    """Environment of all templates: what they may call, and how numbers are written."""
     found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

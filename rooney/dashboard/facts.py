@@ -59,7 +59,7 @@ def clock(system: System) -> dict[str, Any]:
 
 
 def clock_off_s(system: System) -> float:
-    """How far the newest record is ahead of this machine's clock, NaN if not at all: more than the way is wrong."""
+    """Seconds by which the newest record is ahead of this machine's clock; NaN if it is not, as it should be."""
     hub = system.market.hub
     ahead_s = (hub.ts_last_record - hub.ts_ns) / 1e9 if hub else math.nan
     return ahead_s if ahead_s > 0 else math.nan
@@ -67,7 +67,7 @@ def clock_off_s(system: System) -> float:
 
 @lru_cache(maxsize=1)
 def versions() -> list[tuple[str, str]]:
-    """Of what runs here."""
+    """Names and versions of what runs here."""
     return [("rooney", __version__), ("Python", platform.python_version()), ("kernel", platform.release())]
 
 

@@ -1,4 +1,4 @@
-"""What each page is made of: parts, each a template over one look at the system. Pure but for snapshot templates.
+"""Pages and the parts they are made of, each a template over one look at the system. Pure but for snapshot templates.
 
 Parts are what the event stream replaces, so whatever a person types or unfolds lives outside of them or is put back by
 the script.

@@ -1,4 +1,4 @@
-"""One reader of ledgers and Redis for all clients: it reads while somebody looks, and says when something changed."""
+"""The reader of ledgers and Redis for all clients: it reads while somebody looks, and says when something changed."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ class Watcher:
         self._changed.set()
 
     async def system(self) -> System:
-        """What is so now, read at most `FRESH_S` ago."""
+        """The system now, read at most `FRESH_S` ago."""
         loop = asyncio.get_running_loop()
         async with self._lock:
             if self._system is None or loop.time() - self._looked_s > FRESH_S:
@@ -72,7 +72,7 @@ class Watcher:
 
 
 def _significant(system: System) -> Any:
-    """What a change of is worth drawing at once: not the time, and not what follows from it."""
+    """Values whose change is worth drawing at once: not the time, and not what follows from it."""
     hub = system.market.hub
     return (
         system.market.version,

@@ -1,65 +1,45 @@
 """A report as one HTML file that opens offline, without scripts; plots and looks are the dashboard's."""
 
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rooney.dashboard import charts
 from rooney.dashboard.charts import Curve
+from rooney.dashboard.comparison import STYLE, environment
 from rooney.ledger import latency as pace
 from rooney.market import sessions
+from rooney.monitor.portfolio import combine, sum_days
 from rooney.performance import measures
 from rooney.performance.period import Period
 from rooney.performance.report import Report
 
 ZONE = "chicago"
-_HERE = Path(__file__).parent
-_FILTERS = {
-    "usd": charts.usd,
-    "plain": charts.plain,
-    "share": charts.share,
-    "price": charts.price,
-    "sign": charts.sign,
-    "label": charts.label,
-}
 
 
 def html(period: Period, reports: Sequence[Report], made_ns: int) -> str:
     """The whole page. made_ns: when, UTC ns."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= _FILTERS
     known = [one for one in reports if one.portrait is not None and one.day is not None]
     parts = {one.name: _part(one) for one in known}
     curves = [Curve(name, _gained(part)) for name, part in parts.items()]
-    together: dict[date, float] = {}
-    for part in parts.values():
-        for day, usd in part["days"].items():
-            together[day] = together.get(day, 0.0) + usd
-    return environment.get_template("period.html").render(
+    days = [part["days"] for part in parts.values()]
+    template = environment().get_template("period.html")
+    return template.render(
         period=period,
         reports=reports,
         parts=parts,
         curves=curves,
         plot=charts.plot(curves, "P&L since the start of every strategy", ZONE),
-        together=_combined(together),
-        calendar=charts.calendar(together),
+        together=combine([one.portrait for one in known if one.portrait], days),
+        calendar=charts.calendar(sum_days(days)),
         total=sum(one.day.pnl_usd for one in known if one.day),
         trades=sum(one.day.trades for one in known if one.day),
         winners=sum(one.day.winners for one in known if one.day),
         costs=sum(one.day.costs_usd for one in known if one.day),
         promised_ms=pace.PROMISED_MS,
         promised_share=pace.PROMISED_SHARE,
-        style=Markup((_HERE / "static" / "style.css").read_text()),
+        style=Markup(STYLE.read_text()),
         made=charts.stamp(made_ns, "utc", "%Y-%m-%d %H:%M"),
         stamp=lambda ts_ns: charts.stamp(ts_ns, ZONE),
     )
@@ -85,11 +65,3 @@ def _gained(part: dict[str, Any]) -> list[tuple[int, float]]:
     points = part["points"]
     start = points[0].equity_usd if points else 0.0
     return [(point.ts, point.equity_usd - start) for point in points]
-
-
-def _combined(days: dict[date, float]) -> dict[str, float]:
-    """Sharpe and largest drawdown of all strategies together, by trade dates."""
-    usd = [days[day] for day in sorted(days)]
-    depths = measures.falls(usd) or [(0.0, 0.0)]
-    deepest = max(fall for _, fall in depths)
-    return {"total_usd": depths[-1][0], "max_drawdown_usd": deepest, "sharpe": measures.sharpe(usd)}

@@ -66,9 +66,13 @@ def build_engine(
             f"`rooney compile {strategy.name}` makes it; without the drop-in {DROP_IN} the worker compiles it itself"
         )
         raise ConfigError(f"{strategy.path}: {error}. Not starting: {again}") from error
-    instruments = [_traded(symbol, item, own[symbol], strategy) for symbol, item in strategy.traded.items()]
-    for symbol in _read(strategy, compiled.layout):
-        instruments.append(_reference(symbol, strategy.instruments[symbol], params, strategy))
+    instruments = [
+        _instrument(symbol, item, own[symbol], strategy, traded=True) for symbol, item in strategy.traded.items()
+    ]
+    instruments += [
+        _instrument(symbol, strategy.instruments[symbol], params, strategy, traded=False)
+        for symbol in _read(strategy, compiled.layout)
+    ]
     return Engine(compiled, instruments, limits, filters, vetoes)
 
 
@@ -148,7 +152,7 @@ def _of_catalogue(name: str, block: FilterBlock) -> Feature:
 
 
 def open_lengths(strategy: StrategyConfig, ranges: Mapping[str, tuple[float, float]]) -> dict[str, int]:
-    """Those of some parameters that are lengths of features and can be left open, and how long each may become.
+    """Parameters that are lengths of features and can be left open, and how long each may become.
 
     ranges: least and most value by parameter
     """
@@ -197,28 +201,23 @@ def _length_params(feature: Feature) -> set[str]:
     return found.union(*map(_length_params, feature.of))
 
 
-def _traded(symbol: str, item: Instrument, params: dict[str, Any], strategy: StrategyConfig) -> EngineInstrument:
-    old = strategy.settings.profile == "v1"
+def _instrument(
+    symbol: str, item: Instrument, params: dict[str, Any], strategy: StrategyConfig, *, traded: bool
+) -> EngineInstrument:
+    """Instrument as the step has it; one that is only read costs nothing and has no size."""
+    old, group = strategy.settings.profile == "v1", group_of(symbol)
     return EngineInstrument(
         symbol,
-        group_of(symbol),
+        group,
         item.tick_size,
         item.multiplier,
-        item.commission,
-        item.slippage_ticks,
-        item.size,
+        item.commission if traded else 0.0,
+        item.slippage_ticks if traded else 0.0,
+        item.size if traded else 0,
         params,
-        0.0 if old else item.margin,
-        clock_ns=oldclock.clock_ns(group_of(symbol)) if old else 0,
-    )
-
-
-def _reference(symbol: str, item: Instrument, params: dict[str, Any], strategy: StrategyConfig) -> EngineInstrument:
-    old = strategy.settings.profile == "v1"
-    group = group_of(symbol)
-    clock_ns = oldclock.clock_ns(group) if old else 0
-    return EngineInstrument(
-        symbol, group, item.tick_size, item.multiplier, 0.0, 0.0, 0, params, traded=False, clock_ns=clock_ns
+        item.margin if traded and not old else 0.0,
+        traded,
+        clock_ns=oldclock.clock_ns(group) if old else 0,
     )
 
 

@@ -40,7 +40,7 @@ MIN_HISTORY_BARS = 300  # of a timeframe that a fresh start loads
 
 
 class Engine:
-    """One strategy over its instruments, in configured order.
+    """A strategy over its instruments, in configured order.
 
     `digest` names rules, kernels and settings: a frozen state only fits an engine with the same one.
     """
@@ -139,7 +139,7 @@ class Engine:
         self.restore(frozen)
 
     def explain(self, error: Exception) -> StrategyError:
-        """What a researcher should change, where the first call of its step, or of the scan, failed."""
+        """Error that says what a researcher should change, where the first call of its step, or of the scan, failed."""
         return explain(self.compiled, error, self._values[0], self._params[0], self._positions[0])
 
     def on_minute(self, minute: Minute, outcomes: Sequence[Outcome] = ()) -> Decisions:
@@ -202,7 +202,7 @@ class Engine:
         return max(MIN_HISTORY_BARS, 10 * need) if need else 0
 
     def has_digest(self, digest: str) -> bool:
-        """Whether that is its digest, or was before digests were made of syntax."""
+        """True if that is its digest, or was before digests were made of syntax."""
         return digest == self.digest or digest in self._earlier
 
     def freeze(self) -> bytes:
@@ -277,7 +277,7 @@ class Engine:
         return float(account["best_equity"] - account["equity"]), bool(account["drawdown_halted"])
 
     def warm(self) -> int:
-        """How many traded instruments have a value for every feature the strategy declares."""
+        """Number of traded instruments that have a value for every feature the strategy declares."""
         own = self._numbers[:, : len(self.compiled.strategy.features)]
         return int(((~np.isnan(own)).all(axis=1) & (self._instruments["traded"] > 0)).sum())
 
@@ -294,14 +294,14 @@ class Engine:
         return *self._given, self._intents, words, *self._found
 
     def arguments(self, n_outcomes: int = 0) -> tuple[Any, ...]:
-        """What the step is called with, in its order: of these types it is compiled ahead of time."""
+        """Arguments of the step, in its order: of these types it is compiled ahead of time."""
         return *self._given, n_outcomes, self._intents, *self._found
 
     def _step(self, n_outcomes: int) -> None:
         self.compiled.module.step(*self.arguments(n_outcomes))
 
     def read(self, ts_mark: int) -> Decisions:
-        """What the mark just stepped, here or by a scan on these arrays, has decided."""
+        """Decisions of the mark just stepped, here or by a scan on these arrays."""
         out = self._out[0]
         symbols = list(self._index)
         # One conversion for all of them: a field of a record costs as much as a whole row of plain numbers.

@@ -16,7 +16,7 @@ from rooney.strategy.loader import load
 
 
 def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
-    """What judges the entries of each traded instrument; one without a model is traded freely or not at all, as
+    """Veto of each traded instrument; one without a model is traded freely or not at all, as
     `on_missing_model` says, and one that a bundle leaves out not at all. Raises ModelError for a file that is no model
     of it, BundleError for a bundle that cannot be used.
     """
@@ -66,7 +66,7 @@ def parameters_digest(strategy: StrategyConfig, symbol: str) -> str:
 
 
 def model_findings(strategy: StrategyConfig) -> list[Finding]:
-    """What to know of a strategy's models before it trades: which are missing, which know other trades."""
+    """Findings about a strategy's models before it trades: which are missing, which know other trades."""
     directory, path = strategy.models_path, f"{strategy.path}.models_path"
     if strategy.bundle is not None:
         return _bundle_findings(strategy, strategy.bundle)

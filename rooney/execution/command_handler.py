@@ -115,7 +115,7 @@ class CommandHandler:
         return True
 
     def acts(self, at_most: int) -> list[Act]:
-        """What the step has not heard of yet, in order: as many as make `at_most` outcomes; asked once per mark."""
+        """Acts the step has not heard of yet, in order: as many as make `at_most` outcomes; asked once per mark."""
         taken = 0
         for act in self._unheard:
             at_most -= len(of_act(act, self._symbols))

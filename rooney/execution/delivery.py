@@ -54,7 +54,7 @@ class _Order:
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What the sending thread did with an intent. event: None when it was not to be sent now after all."""
+    """Report of the sending thread about an intent. event: None when it was not to be sent now after all."""
 
     intent: str
     event: Event | None = None
@@ -136,7 +136,7 @@ class Delivery:
         return self._traffic.breaker()
 
     def is_in_flight(self, symbol: str) -> bool:
-        """Whether a request for a symbol is with the sending thread now."""
+        """True if a request for a symbol is with the sending thread now."""
         return any(order.in_flight and order.intent.symbol == symbol for order in self._orders.values())
 
     def open_orders(self) -> list[tuple[Intent, list[Event]]]:

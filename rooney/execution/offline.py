@@ -5,7 +5,7 @@ decides nothing and sends no entry. What it writes, the worker takes in at its n
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,20 +13,19 @@ from typing import Self
 from rooney.clock import Clock, ReplayClock
 from rooney.execution.command_handler import CommandHandler
 from rooney.execution.delivery import Delivery
+from rooney.execution.payload import payload_of
 from rooney.execution.send_gates import Rules
 from rooney.ledger.exposure import Exposure
 from rooney.ledger.snapshot import Snapshot
 from rooney.ledger.writer import Ledger
+from rooney.market.instruments import PRODUCTS
 from rooney.orders.control import Control
 from rooney.orders.intents import Intent, Payload, Receipt
 
 _CLOSE_S = 15.0  # the longest a request may take, and some
+_REJECT_AFTER_S = 15  # of an entry, of which none is sent here
 _TICK_S = 0.1
 _TICK_REPLAY_NS = 1_000_000_000
-
-
-def _no_payload(intent: Intent, ts_decided_ns: int) -> Payload:
-    raise NotImplementedError(f"{intent.id}: nothing is sent without an account")
 
 
 class OfflineWorker:
@@ -39,13 +38,15 @@ class OfflineWorker:
         clock: Clock,
         rules: Rules | None = None,
         send: Callable[[Payload], Receipt] | None = None,
-        payload: Callable[[Intent, int], Payload] = _no_payload,
+        tick_sizes: Mapping[str, float] | None = None,
     ) -> None:
         """snapshot: of the ledger, for its name, mode and instruments; control: directory of switches and commands.
 
-        send, payload: as in Delivery
+        send:       as in Delivery
+        tick_sizes: of the ordered products by symbol, in points; None: those of the symbols' own products
         """
         self._clock = clock
+        self._tick_sizes = tick_sizes or {}
         self._clock.on_mark(snapshot.ts_mark)
         symbols = [held.symbol for held in snapshot.held]
         self._ledger = Ledger(snapshot.path, snapshot.name)
@@ -55,7 +56,7 @@ class OfflineWorker:
             lambda: Delivery(
                 self._ledger,
                 send,
-                payload,
+                self._payload,
                 clock,
                 rules or Rules(mode=snapshot.mode),
                 self._commands.switches,
@@ -69,6 +70,11 @@ class OfflineWorker:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._delivery.close(_CLOSE_S)
         self._ledger.close()
+
+    def _payload(self, intent: Intent, ts_decided_ns: int) -> Payload:
+        known = self._tick_sizes.get(intent.symbol)
+        tick_size = PRODUCTS[intent.symbol].tick_size if known is None else known
+        return payload_of(intent, reject_after_s=_REJECT_AFTER_S, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
 
     def obey(self) -> None:
         """Journal the commands that wait; nothing is sent."""

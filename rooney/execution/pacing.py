@@ -22,7 +22,7 @@ BEFORE_CLOSE_S = 20.0  # an attempt takes at most 19 s: the name, the connection
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What became of an order so far, as far as it decides when it is due.
+    """Fate of an order so far, as far as it decides when it is due.
 
     since_ns: when its last event happened, by the steady clock
     unsent:   attempts since the last other outcome that certainly did not leave
@@ -51,7 +51,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Next(msgspec.Struct, frozen=True):
-    """What to do with an order: send it at `at_ns` of the steady clock, drop it, or leave it (both empty)."""
+    """Next thing to do with an order: send it at `at_ns` of the steady clock, drop it, or leave it (both empty)."""
 
     at_ns: int | None = None
     drop: str = ""

@@ -35,7 +35,7 @@ class _Limited(msgspec.Struct, frozen=True):
 
 
 class Traffic:
-    """What went over one webhook lately, and what is not settled. From the ledger at a start; from any thread then."""
+    """Requests over a webhook lately, and what is not settled. From the ledger at a start; from any thread then."""
 
     def __init__(self, recent: Iterable[Attempt], answers: Iterable[Attempt], rules: Rules) -> None:
         """recent: the newest events of orders; answers: outcomes since the breaker was last closed."""

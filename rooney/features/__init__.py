@@ -58,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What is made of kernels, imported when it is asked for: whoever only names features does not load numba."""
+    """A name made of kernels, imported when it is asked for: whoever only names features does not load numba."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = "arrays" if name.startswith("calculate") else "registry"

@@ -1,4 +1,4 @@
-"""Where the features of a strategy live, and the text that computes them.
+"""Layout of a strategy's features, and the text that computes them.
 
 Features are trees: a series feature has others as inputs, and any may be read from another instrument. A layout gives
 every distinct node of them a field in the values and a stretch of the state, once however often it is used, and writes
@@ -27,7 +27,7 @@ REMEMBERED = "remembered_v1"  # holds its input as it was when the last evaluati
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One feature of the tree.
+    """A feature of the tree.
 
     field:  its field in the values
     kernel: None: read from the instrument `symbol`, or remembered
@@ -103,7 +103,7 @@ def lay_out(
 
 
 def can_be_open(kernel: Kernel, least: Any, most: Any) -> bool:
-    """Whether a kernel's state for a shorter length lies within that for a longer one, and moves alike on a roll."""
+    """True if a kernel's state for a shorter length lies within that for a longer one, and moves alike on a roll."""
     if kernel.price_slots is None:
         return True
     short, long = kernel.price_slots(least), kernel.price_slots(most)
@@ -320,7 +320,7 @@ def _state(node: Node) -> str:
 
 
 def _shifts(layout: Layout) -> tuple[list[str], dict[int, list[str]]]:
-    """What a roll moves: of the own instrument, and per linked one."""
+    """Lines that move what a roll moves: of the own instrument, and per linked one."""
     own: list[str] = []
     others: dict[int, list[str]] = {}
 
@@ -343,14 +343,12 @@ def _shifts(layout: Layout) -> tuple[list[str], dict[int, list[str]]]:
         moving = {"": 1} if kernel.inputs == "bar" else layout.nodes[node.inputs[0]].moves
         for first, past in kernel.price_slots(node.length):
             for symbol, step in moving.items():
-                begin, end = node.first_slot + first, node.first_slot + past
-                line = f"for i in range({begin}, {end}): s[i] += {step} * points"
-                others.setdefault(layout.symbols.index(symbol), []).append(line) if symbol else own.append(line)
+                move(symbol, f"for i in range({node.first_slot + first}, {node.first_slot + past}): s[i]", step)
     return own, others
 
 
 def _function(signature: str, switch: str, blocks: Mapping[int, list[str]]) -> str:
-    """One njit function; with a `switch`, a block per value of that argument."""
+    """An njit function; with a `switch`, a block per value of that argument."""
     text = f"@njit\ndef {signature}:\n"
     for value, lines in sorted(blocks.items()):
         if lines:

@@ -11,7 +11,7 @@ Stretches = tuple[tuple[int, int], ...]
 
 
 class Kernel(msgspec.Struct, frozen=True):
-    """One entry of the registry.
+    """An entry of the registry.
 
     update:        the step form; `inputs` says which
     inputs:        "bar":    update(s, n, open_, high, low, close, volume)

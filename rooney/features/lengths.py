@@ -27,7 +27,7 @@ def parts(n: Length, *names: str) -> tuple[Any, ...]:
 
 
 def single(n: Length) -> int:
-    """One bar, whatever is given."""
+    """A single bar, whatever is given."""
     return 1
 
 

@@ -24,7 +24,7 @@ from rooney.kernels.indicators import statistics_v1 as onepass
 
 
 def is_research_only(feature: Feature) -> bool:
-    """Whether it, or what it is made of, reads the future or cannot be known live."""
+    """True if it, or what it is made of, reads the future or cannot be known live."""
     kernel = KERNELS.get(feature.kernel)
     own = feature.timeframe == "daily_ahead" or (kernel is not None and kernel.research_only)
     return own or any(is_research_only(of) for of in feature.of)

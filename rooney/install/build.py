@@ -75,7 +75,7 @@ def find_uv(host: Host, layout: Layout, python: str) -> str:
 
 
 def has_research(layout: Layout, version: str) -> bool:
-    """Whether a version was built with what trains models."""
+    """True for a version that was built with what trains models."""
     return any((layout.home(version) / "lib").glob("python3*/site-packages/sklearn"))
 
 

@@ -252,7 +252,7 @@ def _units(host: Host, layout: Layout, version: str) -> bool:
 
 
 def _enable(host: Host, layout: Layout, version: str) -> None:
-    """What trading needs: Redis, the hub, a worker per enabled strategy. Everything else is the operator's choice."""
+    """Enable what trading needs: Redis, the hub, a worker per enabled strategy. All else is the operator's choice."""
     names: list[str] = []
     if not layout.is_image:
         names = enabled(host, layout, version)
@@ -283,7 +283,7 @@ def _restart(host: Host) -> None:
 
 
 def _left(layout: Layout) -> None:
-    """What only the operator can do."""
+    """Print what only the operator can do."""
     left = []
     if not (layout.credentials / "databento_api_key").exists():
         left.append("rooney credentials set databento_api_key")

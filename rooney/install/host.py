@@ -32,7 +32,7 @@ class Host:
         user: str | None = None,
         timeout_s: float = 900.0,
     ) -> str:
-        """What a command prints. Raises InstallError with its last lines when it fails."""
+        """Output of a command. Raises InstallError with its last lines when it fails."""
         words = [str(word) for word in argv]
         try:
             done = subprocess.run(
@@ -58,7 +58,7 @@ class Host:
         return done.stdout
 
     def systemctl(self, *argv: str) -> str:
-        """What systemctl prints; a unit that does not come up within its own time limits is an InstallError."""
+        """Output of systemctl; a unit that does not come up within its own time limits is an InstallError."""
         return self.run(["systemctl", *argv])
 
     def active(self, *patterns: str) -> list[str]:

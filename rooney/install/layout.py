@@ -1,4 +1,4 @@
-"""Where an installation lies, which versions it holds, and the switch between them.
+"""Places of an installation, the versions it holds, and the switch between them.
 
     PREFIX/versions/VERSION/    a virtual environment; share/ holds its units, its example configuration, its documents
     PREFIX/current, previous    links to versions
@@ -45,7 +45,7 @@ class Layout:
         return self.root / str(path).lstrip("/")
 
     def ahead_drop_in(self, name: str) -> Path:
-        """What makes a strategy's worker load its step instead of compiling it, if it is there."""
+        """Drop-in that makes a strategy's worker load its step instead of compiling it, there or not."""
         return self.at(UNIT_DROP_INS / f"rooney-worker@{name}.service.d" / AHEAD_DROP_IN)
 
     def version(self, link: str) -> str | None:

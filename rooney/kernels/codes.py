@@ -25,7 +25,7 @@ class Cause(enum.IntEnum):
 
 
 class Reason(enum.IntEnum):
-    """What was decided for an instrument at a mark, and why. Numbers stay: digests are made of them; 14 is free."""
+    """Decision for an instrument at a mark, and why. Numbers stay: digests are made of them; 14 is free."""
 
     NOT_EVALUATED = 0
     WARMING_UP = 1
@@ -52,7 +52,7 @@ class Reason(enum.IntEnum):
 
 
 class VetoKind(enum.IntEnum):
-    """What judges an instrument's entries."""
+    """Judge of an instrument's entries."""
 
     NONE = 0
     LOGISTIC = 1
@@ -61,7 +61,7 @@ class VetoKind(enum.IntEnum):
 
 
 class OutcomeKind(enum.IntEnum):
-    """What became of an intent, as the step needs to know it."""
+    """Outcome of an intent, as the step needs to know it."""
 
     ACKNOWLEDGED = 1
     CANCELLED = 2  # refused, dropped or resolved as not filled
@@ -73,7 +73,7 @@ class OutcomeKind(enum.IntEnum):
 
 
 class Pending(enum.IntEnum):
-    """What an instrument waits for."""
+    """Intent whose outcome an instrument waits for."""
 
     NONE = 0
     ENTRY = 1

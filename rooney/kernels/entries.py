@@ -32,7 +32,7 @@ def first_refusing(filters: Any, numbers: NDArray[Any]) -> int:
 
 @njit(cache=True)
 def in_any(windows: NDArray[Any], local_ns: int) -> bool:
-    """Whether a local time falls into one of the windows int64[k, (begin, end)], ns of the day, over midnight too."""
+    """True if a local time falls into one of the windows int64[k, (begin, end)], ns of the day, over midnight too."""
     at = local_ns % DAY_NS
     for k in range(len(windows)):
         begin, end = windows[k, 0], windows[k, 1]

@@ -94,7 +94,7 @@ def last_auto_close(limits: Any, mark: Any) -> int:
 
 @njit(cache=True)
 def is_auto_close(pos: Any, bar: Any, limits: Any, mark: Any, session: Any, clock_ns: int) -> bool:
-    """Whether a position opened before today's auto-close time is past it.
+    """True if a position opened before today's auto-close time is past it.
 
     Where the session ends before its day's auto-close time (a half-day, grains), it is the margin before the end: an
     exit decided when the market has closed would be filled at the next session's open.

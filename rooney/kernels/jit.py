@@ -51,7 +51,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file is what was written there; a FIFO or a directory is not. Raises OSError."""
+    """True if a file is what was written there; a FIFO or a directory is not. Raises OSError."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         content = file.read(_MOST_BYTES) or b""
     return len(content) > 32 and sealed(content[:-32]) == content

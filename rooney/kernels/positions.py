@@ -155,7 +155,7 @@ def accept(pos: Any, ts: int) -> None:
 
 @njit(cache=True)
 def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
-    """What became of the intent that is pending, if it is the one meant."""
+    """Apply the outcome of the intent that is pending, if it is the one meant."""
     if pos.pending == Pending.NONE or pos.pending_mark != outcome.ts_mark:
         return
     if outcome.role == Role.EXIT:
@@ -185,7 +185,7 @@ def hear(pos: Any, outcome: Any, limits: Any, mark: Any) -> None:
 def obey(
     pos: Any, outcome: Any, bar: Any, instrument: Any, limits: Any, account: Any, mark: Any, trades: Any, out: Any
 ) -> None:
-    """What the operator did; it holds whatever the step had decided. bar: the finest of this mark.
+    """Apply the operator's act; it holds whatever the step had decided. bar: the finest of this mark.
 
     Losses count anew from where he lifts their latch; a limit that was not reached stays where it is.
     """

@@ -112,7 +112,7 @@ def _look_up(
 
 @njit(cache=True)
 def _mix(digest: int, word: int) -> int:
-    """One word into an FNV-1a hash, modulo 2**63 so that it stays a plain integer with the JIT off."""
+    """The FNV-1a hash after another word, modulo 2**63 so that it stays a plain integer with the JIT off."""
     return ((digest ^ (word & 0x7FFFFFFFFFFFFFFF)) * FNV_PRIME) & 0x7FFFFFFFFFFFFFFF
 
 

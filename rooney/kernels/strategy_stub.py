@@ -1,4 +1,4 @@
-"""What the step asks of a strategy: its rules and its features. Here: a strategy that never trades.
+"""Functions that the step asks a strategy for: its rules and its features. Here: a strategy that never trades.
 
 `rooney.strategy.compiler` writes the step anew for each strategy with that strategy's functions in place of these,
 because only functions imported by name can be compiled once and loaded from the cache by every later process.
@@ -32,7 +32,7 @@ def should_exit(f: Any, p: Any, t: Any) -> bool:
 
 @njit(cache=True)
 def is_warm(f: Any) -> bool:
-    """Whether every feature the strategy declares has a value."""
+    """True if every feature the strategy declares has a value."""
     return False
 
 

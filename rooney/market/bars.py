@@ -31,7 +31,7 @@ Trade = tuple[int, int, int, int]  # instrument_id, ts_recv, price (1e-9), size
 
 
 class Fold:
-    """What one contract has traded in the open minute; prices in 1e-9 units."""
+    """Trades of a contract in the open minute; prices in 1e-9 units."""
 
     __slots__ = (
         "band_high",
@@ -63,7 +63,7 @@ class Fold:
         self.band_low, self.band_high = price - reach, price + reach
 
     def confirms(self, price: int) -> bool:
-        """Whether a price outside the band is near the one doubted just before: then the market did move."""
+        """True if a price outside the band is near the one doubted just before: then the market did move."""
         doubted, self.doubted = self.doubted, None
         if price == UNDEF_PRICE:
             return False
@@ -75,7 +75,7 @@ class Fold:
 
 
 class ContractMinute(msgspec.Struct, frozen=True):
-    """What one contract traded in one minute; prices in 1e-9 units. replayed: not all of it as it happened."""
+    """Trades of a contract in a minute; prices in 1e-9 units. replayed: not all of it as it happened."""
 
     contract: Contract
     open: int
@@ -249,7 +249,7 @@ class MinuteBuilder:
                 self.on_trade(*trade)
 
     def _moves_on(self, ts_ns: int, trade: Trade | None) -> bool:
-        """Whether event time may move on to `ts_ns`. A leap waits, held, for the next record to agree with it.
+        """True if event time may move on to `ts_ns`. A leap waits, held, for the next record to agree with it.
 
         After a true leap everything is later; after a wrong stamp time goes on where it was. Nothing more is asked of
         the next record: a replay has no heartbeats, and in a thin market each trade is a leap from the one before.

@@ -13,11 +13,12 @@ import msgspec
 from rooney.market.sessions import is_trade_date, previous_trade_date, window_at
 
 MONTH_CODES = "FGHJKMNQUVXZ"  # January to December
+_TICKER = re.compile(rf"([A-Z0-9]{{2,3}})([{MONTH_CODES}])(\d{{4}})")
 _OUTRIGHT = re.compile(rf"^([A-Z0-9]{{2,3}}?)([{MONTH_CODES}])(\d{{1,2}})$")
 
 
 class Product(msgspec.Struct, frozen=True):
-    """One futures product.
+    """A futures product.
 
     point_value: USD per 1.0 of price
     tick_size:   smallest price step, in price units
@@ -35,11 +36,7 @@ class Product(msgspec.Struct, frozen=True):
     commission_usd: float = 4.5
 
 
-def _products(*rows: Product) -> dict[str, Product]:
-    return {row.root: row for row in rows}
-
-
-PRODUCTS = _products(
+_PRODUCTS = (
     Product("ES", "E-mini S&P 500", "equity", 50.0, 0.25, "HMUZ", 13_200.0, 4.0),
     Product("NQ", "E-mini Nasdaq-100", "equity", 20.0, 0.25, "HMUZ", 17_600.0, 4.0),
     Product("RTY", "E-mini Russell 2000", "equity", 50.0, 0.1, "HMUZ", 8_800.0, 4.0),
@@ -66,6 +63,7 @@ PRODUCTS = _products(
     Product("MES", "Micro E-mini S&P 500", "equity", 5.0, 0.25, "HMUZ", 1_320.0, 1.0),
     Product("MNQ", "Micro E-mini Nasdaq-100", "equity", 2.0, 0.25, "HMUZ", 1_760.0, 1.0),
 )
+PRODUCTS = {product.root: product for product in _PRODUCTS}
 
 
 def group_of(root: str) -> str:
@@ -80,7 +78,7 @@ def is_open(root: str, ts_ns: int) -> bool:
 
 
 class Contract(msgspec.Struct, frozen=True, order=True):
-    """One delivery month of a root; ordered by expiry within a root."""
+    """A delivery month of a root; ordered by expiry within a root."""
 
     root: str
     year: int
@@ -107,6 +105,12 @@ def contract_from_number(root: str, number: int) -> Contract:
     return Contract(root, number // 100, number % 100)
 
 
+def parse_ticker(ticker: str) -> Contract | None:
+    """The contract that `Contract.ticker` came from; None for anything else."""
+    match = _TICKER.fullmatch(ticker)
+    return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1) if match is not None else None
+
+
 @lru_cache(maxsize=65_536)
 def parse_contract(raw: str, on: date) -> Contract | None:
     """Read an outright's raw symbol as it was meant on day `on`; None for spreads, combos and anything else.
@@ -126,7 +130,7 @@ def parse_contract(raw: str, on: date) -> Contract | None:
     return Contract(root, year, month)
 
 
-def _business_days_before(day: date, count: int) -> date:
+def business_days_before(day: date, count: int) -> date:
     """The business day of the exchange `count` business days before `day`."""
     for _ in range(count):
         day = previous_trade_date(day)
@@ -153,12 +157,30 @@ def deadline(contract: Contract) -> date:
         return friday if is_trade_date(friday) else previous_trade_date(friday)
     if group == "fx":
         before = 1 if contract.root == "6C" else 2
-        return _business_days_before(_nth_weekday(year, month, weekday=2, n=3), before)
+        return business_days_before(_nth_weekday(year, month, weekday=2, n=3), before)
     if contract.root == "CL":
         anchor = (first - timedelta(days=1)).replace(day=25)
         if not is_trade_date(anchor):
             anchor = previous_trade_date(anchor)
-        return _business_days_before(anchor, 3)
+        return business_days_before(anchor, 3)
     if contract.root == "NG":
-        return _business_days_before(first, 3)
-    return _business_days_before(first, 1)  # first notice day of metals, grains and bonds
+        return business_days_before(first, 3)
+    return business_days_before(first, 1)  # first notice day of metals, grains and bonds
+
+
+def following(contract: Contract) -> Contract:
+    """The next contract of the months that trade."""
+    months = [MONTH_CODES.index(code) + 1 for code in PRODUCTS[contract.root].months]
+    later = next((month for month in months if month > contract.month), None)
+    if later is None:
+        return Contract(contract.root, contract.year + 1, months[0])
+    return Contract(contract.root, contract.year, later)
+
+
+@lru_cache(maxsize=4096)
+def nearest(root: str, day: date) -> Contract:
+    """The first contract of the months that trade whose deadline lies after `day`."""
+    contract = following(Contract(root, day.year - 1, 12))
+    while deadline(contract) <= day:
+        contract = following(contract)
+    return contract

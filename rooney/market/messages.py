@@ -1,4 +1,4 @@
-"""What crosses a process: minutes, bars, rolls, the hub's status. The type is the wire.
+"""Messages between processes: minutes, bars, rolls, the hub's status. The type is the wire.
 
 Every struct here is encoded as a MessagePack array. Hub and workers restart apart, so fields are only ever appended,
 with defaults; a reader ignores appended fields it does not know.
@@ -41,7 +41,7 @@ class MinuteFlag(enum.IntFlag):
 
 
 class InstrumentState(enum.IntEnum):
-    """What the hub knows about an instrument at the end of a minute. Only OPEN and QUIET admit entries."""
+    """State of an instrument at the end of a minute, as the hub knows it. Only OPEN and QUIET admit entries."""
 
     CLOSED = 0
     OPEN = 1  # in session, traded in this minute
@@ -57,7 +57,7 @@ NO_ENTRY: dict[int, str] = {
 
 
 class Bar(msgspec.Struct, array_like=True, frozen=True):
-    """One closed bar of one contract. [ts_open, ts_close) holds its trades, chosen by ts_recv."""
+    """A closed bar of a contract. [ts_open, ts_close) holds its trades, chosen by ts_recv."""
 
     symbol: str
     contract: str
@@ -87,7 +87,7 @@ class Roll(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Minute(msgspec.Struct, array_like=True, frozen=True):
-    """One tape entry: everything that became true at the end of one minute.
+    """A tape entry: everything that became true at the end of one minute.
 
     bars:   closed 1min bars, then hourly, then daily; each in the order of `instruments` in the configuration
     states: InstrumentState per symbol

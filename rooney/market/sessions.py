@@ -47,7 +47,7 @@ Hours = tuple[tuple[time, time], ...]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """One stretch of continuous trading: [open_ns, close_ns), UTC."""
+    """A stretch of continuous trading: [open_ns, close_ns), UTC."""
 
     open_ns: int
     close_ns: int
@@ -132,12 +132,12 @@ def table() -> Table:
 
 
 def covered(ts_ns: int) -> bool:
-    """Whether the table knows the holidays of the day an instant belongs to."""
+    """True if the table knows the holidays of the day an instant belongs to."""
     return table().first <= trade_date(ts_ns) <= table().last
 
 
 def is_trade_date(day: date) -> bool:
-    """Whether a day is a trade date (a business day of the exchange)."""
+    """True if a day is a trade date (a business day of the exchange)."""
     return day.weekday() < 5 and day not in table().holidays
 
 

@@ -49,7 +49,7 @@ def read_entry(ts_close: int, data: bytes, latest_ns: int) -> Minute:
 
 
 class ContractCount(msgspec.Struct, frozen=True):
-    """What one minute adds to a contract's trade date; `last` in points."""
+    """Share of a minute in a contract's trade date; `last` in points."""
 
     contract: Contract
     day: date
@@ -66,7 +66,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class RootState:
-    """What the hub remembers of one root between minutes; all of it is on Redis too."""
+    """Memory of the hub of a root between minutes; all of it is on Redis too."""
 
     def __init__(self, root: str, group: str, fixed: bool) -> None:
         self.root = root

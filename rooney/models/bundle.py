@@ -37,7 +37,7 @@ Value = bool | int | float | str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a bundle is.
+    """Contents of a bundle.
 
     strategy:    name of the strategy's file, without .py
     instruments: in their order; each has a model
@@ -84,7 +84,7 @@ class Bundle(msgspec.Struct, frozen=True):
         return self.manifest.strategy_params | self.manifest.overrides.get(symbol or "", {})
 
     def check_files(self) -> None:
-        """Whether every file is what it was when it was promoted. Raises BundleError."""
+        """Raises BundleError unless every file is what it was when it was promoted."""
         try:
             found = {path.name: path for path in self.path.iterdir() if path.name != MANIFEST}
             contents = {name: read_bytes(path, FILE_BYTES) for name, path in found.items()}
@@ -108,7 +108,7 @@ def digest(content: bytes) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a whole sha256."""
+    """True for a whole sha256."""
     return _NAME.fullmatch(text) is not None
 
 

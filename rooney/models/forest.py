@@ -88,7 +88,7 @@ class NoModel(msgspec.Struct, frozen=True):
 
 
 def path_of(directory: Path, symbol: str) -> Path:
-    """Where the model of an instrument is."""
+    """File of an instrument's model."""
     return directory / f"{symbol}{SUFFIX}"
 
 
@@ -156,7 +156,7 @@ def _digest(body: bytes) -> str:
 
 
 def _check(model: Model, where: str) -> None:
-    """Whether every walk ends in a leaf whose share is a share. Raises ModelError."""
+    """Raises ModelError unless every walk ends in a leaf whose share is a share."""
     if not model.features or len(set(model.features)) != len(model.features):
         _refuse(
             where, f"has features {', '.join(model.features) or '(none)'}; each must be named once, and one at least"

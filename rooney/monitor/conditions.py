@@ -1,7 +1,7 @@
 """Conditions that a person should know of, most urgent first. Pure.
 
-`attention` names what is stale, unknown or halted, for `rooney watch`; `conditions`, for all else, adds levels and what
-only someone who looks is told: switches, exits that do not get through, workers that are down.
+`attention` names what is stale, unknown or halted, for `rooney watch`; `conditions`, for all else, adds what only
+someone who looks is told: switches, exits that do not get through, workers that are down.
 """
 
 import enum
@@ -15,7 +15,6 @@ from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, LedgerError
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import deadline, is_open, parse_contract
-from rooney.market.messages import HubStatus
 from rooney.market.sessions import trade_date
 from rooney.monitor.heartbeat import Beat
 from rooney.monitor.market import STALE_S, Market
@@ -32,33 +31,71 @@ SENDER_SILENT_S = 60.0
 ROLL_WARNING_DAYS = 2
 
 
-def attention(seen: Seen, now_ns: int) -> dict[str, str]:
-    """kind → line, most urgent first. A kind names one trouble for as long as it lasts, whatever its numbers."""
-    found: dict[str, str] = {}
+class Severity(enum.IntEnum):
+    """Also the exit status of `rooney status`: ok, attention, failure."""
+
+    NOTE = EXIT_OK
+    ATTENTION = EXIT_ATTENTION
+    CRITICAL = EXIT_FAILURE
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """A thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it.
+
+    kind: names it for as long as it lasts, whatever its numbers; where the ledger has a notice of it, by the same name
+    """
+
+    severity: Severity
+    about: str
+    kind: str
+    text: str
+    do: tuple[str, ...] = ()
+
+
+def attention(seen: Seen, now_ns: int, *, exposed: bool = False) -> dict[str, Condition]:
+    """kind → condition, most urgent first. A kind names one trouble for as long as it lasts, whatever its numbers.
+
+    exposed: positions are open, which nobody watches while nothing is decided
+    """
+    found: dict[str, Condition] = {}
     snapshots = {name: ledger for name, ledger in seen.ledgers.items() if isinstance(ledger, Snapshot)}
     for name, snapshot in snapshots.items():
         for order in snapshot.orders:
             if order.state is State.UNCONFIRMED:
-                found[f"unconfirmed {name} {order.id}"] = f"{name}: order {order.id} is unconfirmed: it may be live"
+                text = f"{name}: order {order.id} is unconfirmed: it may be live"
+                resolve = f"rooney resolve {order.id}"
+                do = (f"{resolve} --filled PRICE", f"{resolve} --not-filled", f"rooney flatten {name}")
+                found[f"unconfirmed {name} {order.id}"] = Condition(
+                    Severity.CRITICAL, name, f"order {order.id}", text, do
+                )
     for name, ledger in seen.ledgers.items():
         if isinstance(ledger, LedgerError):
-            found[f"ledger {name}"] = f"{name}: {ledger}"
+            found[f"ledger {name}"] = Condition(Severity.CRITICAL, name, "ledger", f"{name}: {ledger}")
         elif ledger is not None and ledger.account is not None and ledger.account.is_halted:
-            found[f"halted {name}"] = f"{name}: halted by its daily loss ({ledger.account.day_usd:+.2f} USD)"
-    if seen.redis:
-        return found | {"redis": seen.redis}
-    if seen.hub is None:
-        return found | {"hub": "no hub: nothing says hub:status; no new bars, no new entries"}
-    found |= _of_hub(seen.hub, seen.groups, now_ns)
+            text = f"{name}: halted by its daily loss ({ledger.account.day_usd:+.2f} USD)"
+            found[f"halted {name}"] = Condition(Severity.CRITICAL, name, DAILY_LOSS, text, (f"rooney resume {name}",))
+    for kind, text in _of_market(seen, now_ns).items():
+        about = "redis" if kind == "redis" else "hub"
+        found[kind] = Condition(_graver(exposed), about, kind, text + ("; positions are open" if exposed else ""))
+    if seen.redis or seen.hub is None:
+        return found
     for name, snapshot in snapshots.items():
         late_s = (seen.hub.ts_tape - snapshot.ts_mark) / 1e9 if snapshot.ts_mark else 0.0
         if late_s > WORKER_LATE_S:
-            found[f"late {name}"] = f"{name}: {late_s:.0f} s behind the tape: its worker is stopped, hung or too slow"
+            text = f"{name}: {late_s:.0f} s behind the tape: its worker is stopped, hung or too slow"
+            look = f"systemctl status rooney-worker@{name}"
+            found[f"late {name}"] = Condition(_graver(exposed), name, "late", text, (look,))
     return found
 
 
-def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, str]:
-    in_session = any(sessions.window_at(group, now_ns) is not None for group in groups)
+def _of_market(seen: Seen, now_ns: int) -> dict[str, str]:
+    """Kind and text of what keeps bars from coming in, if anything does: then nothing is decided."""
+    hub = seen.hub
+    if seen.redis:
+        return {"redis": seen.redis}
+    if hub is None:
+        return {"hub": "no hub: nothing says hub:status; no new bars, no new entries"}
+    in_session = any(sessions.window_at(group, now_ns) is not None for group in seen.groups)
     silent_s, tape_s = (now_ns - hub.ts_ns) / 1e9, (now_ns - hub.ts_tape) / 1e9
     ahead_s = (hub.ts_last_record - now_ns) / 1e9
     if silent_s > HUB_SILENT_S:
@@ -73,7 +110,7 @@ def _of_hub(hub: HubStatus, groups: frozenset[str], now_ns: int) -> dict[str, st
 
 
 def sender(found: Mapping[str, str], beat: Beat | None, now_ns: int) -> dict[str, str]:
-    """What is left to say of `found` beside an alert sender: all of it without one, or while it tells nobody."""
+    """Lines left to say beside an alert sender: all of them without one, or while it tells nobody."""
     if beat is None:
         return dict(found)
     silent_s = (now_ns - beat.ts_ns) / 1e9
@@ -86,38 +123,15 @@ def sender(found: Mapping[str, str], beat: Beat | None, now_ns: int) -> dict[str
     return {}
 
 
-class Severity(enum.IntEnum):
-    """Also the exit status of `rooney status`: ok, attention, failure."""
-
-    NOTE = EXIT_OK
-    ATTENTION = EXIT_ATTENTION
-    CRITICAL = EXIT_FAILURE
-
-
-class Condition(msgspec.Struct, frozen=True):
-    """One thing to know. about: a strategy's name, or hub, redis, market; do: commands that end it.
-
-    kind: names it for as long as it lasts, whatever its numbers; where the ledger has a notice of it, by the same name
-    """
-
-    severity: Severity
-    about: str
-    kind: str
-    text: str
-    do: tuple[str, ...] = ()
-
-
 def worst(found: list[Condition]) -> Severity:
-    """Of all."""
+    """Gravest severity of some conditions."""
     return max((one.severity for one in found), default=Severity.NOTE)
 
 
 def conditions(system: System) -> list[Condition]:
     """Everything, most urgent first."""
-    found = []
     exposed = any(one.snapshot is not None and one.snapshot.open for one in system.strategies)
-    for kind, text in attention(system.seen, system.now_ns).items():
-        found.append(_of_health(kind, text, exposed))
+    found = list(attention(system.seen, system.now_ns, exposed=exposed).values())
     for one in system.strategies:
         found += _of_strategy(one, system)
     if system.market.info is not None and not system.market.info.is_written:
@@ -145,27 +159,6 @@ def _of_verdict(one: Verdict) -> Condition:
         f"{one.name}: differs from {others} by {one.discrepancy:.1%} (limit {one.limit:.1%}), says the last {one.kind}"
     )
     return Condition(Severity.ATTENTION, one.name, one.kind, text)
-
-
-def _of_health(kind: str, text: str, exposed: bool) -> Condition:
-    word, _, rest = kind.partition(" ")
-    name, _, intent = rest.partition(" ")
-    if word == "unconfirmed":
-        do = (
-            f"rooney resolve {intent} --filled PRICE",
-            f"rooney resolve {intent} --not-filled",
-            f"rooney flatten {name}",
-        )
-        return Condition(Severity.CRITICAL, name, f"order {intent}", text, do)
-    if word == "halted":
-        return Condition(Severity.CRITICAL, name, DAILY_LOSS, text, (f"rooney resume {name}",))
-    if word == "ledger":
-        return Condition(Severity.CRITICAL, name, word, text)
-    if word == "late":
-        return Condition(_graver(exposed), name, word, text, (f"systemctl status rooney-worker@{name}",))
-    # No bars: nothing is decided. With something open nobody watches it.
-    about = "redis" if word == "redis" else "hub"
-    return Condition(_graver(exposed), about, word, text + ("; positions are open" if exposed else ""))
 
 
 def _graver(exposed: bool) -> Severity:
@@ -240,7 +233,7 @@ def _day_number(ts_ns: int) -> int:
 
 
 def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
-    """What a strategy does, in a word or three, and how grave that is."""
+    """State of a strategy in a word or three, and how grave it is."""
     account = one.snapshot.account if one.snapshot else None
     if one.unreadable is not None:
         return "UNREADABLE", Severity.CRITICAL

@@ -24,7 +24,7 @@ INFO_EVERY_S = 5.0
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """One instrument. closes: (UTC ns, price) of its last one-minute bars, oldest first; previous: close of the day.
+    """An instrument. closes: (UTC ns, price) of its last one-minute bars, oldest first; previous: close of the day.
 
     volumes: contracts traded in each of these minutes
 
@@ -42,7 +42,7 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class Market(msgspec.Struct, frozen=True):
-    """What Redis has. away: why it does not answer, or empty; then the rest is what was known before.
+    """Content of Redis. away: why it does not answer, or empty; then the rest is what was known before.
 
     version: goes up with every new minute; gaps, repaired: minutes so flagged since this view began
     """
@@ -58,7 +58,7 @@ class Market(msgspec.Struct, frozen=True):
 
 
 class MarketView:
-    """One Redis; one thread at a time. feed, publish: latencies seen, and lags: of each instrument's newest bar."""
+    """Market of one Redis; one thread at a time. feed, publish: latencies seen; lag_s: of each newest bar."""
 
     def __init__(self, bus: Reader, symbols: tuple[str, ...]) -> None:
         self._bus = bus

@@ -1,4 +1,4 @@
-"""What several strategies are together: curves, correlation, exposure, and how much more capital each would take. Pure.
+"""Several strategies together: curves, correlation, exposure, and how much more capital each would take. Pure.
 
 combined     sums of daily P&L over all trade dates; Sharpe, drawdown as in rooney.performance.measures
 exposure     share of time with a position open, and how many; Sunday evening to Friday afternoon counts as time
@@ -42,7 +42,7 @@ class Combined(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """One instrument of one strategy. size: contracts of its newest trade; minute_volume: median of recent minutes.
+    """An instrument of a strategy. size: contracts of its newest trade; minute_volume: median of recent minutes.
 
     participation: size / minute_volume; room: contracts at which it would reach the limit
     slip_ticks: real against assumed fills, a side, + is worse; NaN without reconciled fills
@@ -60,7 +60,7 @@ class Capacity(msgspec.Struct, frozen=True):
 
     @property
     def warning(self) -> str:
-        """Why more capital would cost here; empty if nothing says so."""
+        """Reason why more capital would cost here; empty if nothing says so."""
         said = []
         if self.participation > PARTICIPATION_LIMIT:
             said.append(f"its size is {self.participation:.1%} of a minute's volume: it moves its own price")
@@ -87,7 +87,7 @@ def combined(system: System) -> Combined:
 
 
 def capacities(system: System) -> list[Capacity]:
-    """What each strategy traded, against the volume of the last minutes."""
+    """Capacity of each strategy in what it traded, by the volume of the last minutes."""
     volumes = {symbol: quote.volumes for symbol, quote in system.market.quotes.items()}
     return [
         item

@@ -34,7 +34,7 @@ _LEDGER = "ledger.sqlite"
 
 
 class StrategyLook(msgspec.Struct, frozen=True):
-    """One strategy. snapshot: None without a ledger; unreadable: why it cannot be read.
+    """A strategy. snapshot: None without a ledger; unreadable: why it cannot be read.
 
     block: as configured, None where it is not; lack: what keeps its block from being used, or empty
     traded: symbol → (USD per 1.0 of price, tick size) of the product it is ordered in; waiting: commands not taken

@@ -57,7 +57,7 @@ def news(found: dict[str, str], said: dict[str, int], now_ns: int) -> tuple[dict
 
 
 def read_said(path: Path) -> dict[str, int]:
-    """What was said before; nothing where the file is missing or torn, so that it is rather said twice."""
+    """Kinds said before; none where the file is missing or torn, so that it is rather said twice."""
     try:
         return read_json(path, dict[str, int])
     except FileError:

@@ -5,17 +5,15 @@ through SQLite, so a worker may go on writing. Bars are not in it: the hub has t
 Nothing is restored before every byte of it was checked, and what a restore replaces is put beside it, never deleted.
 """
 
-import grp
 import hashlib
 import io
 import os
-import pwd
 import shutil
 import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -42,14 +40,14 @@ class BackupError(RooneyError):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One file to keep. path: absolute, and where it goes back to."""
+    """A file to keep. path: absolute, and where it goes back to."""
 
     kind: Kind
     path: Path
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One file in a backup. mode: permission bits; owner, group: names, empty if they had none."""
+    """A file in a backup. mode: permission bits; owner, group: names, empty if they had none."""
 
     kind: Kind
     path: str
@@ -61,7 +59,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup holds. ts_ns: when it was made, UTC ns."""
+    """Contents of a backup. ts_ns: when it was made, UTC ns."""
 
     format: int
     rooney: str
@@ -153,22 +151,15 @@ def _keep(item: Item, scratch: Path) -> tuple[Kept, Path]:
         shutil.copyfile(item.path, scratch)
     stat = item.path.stat()
     data = scratch.read_bytes()
-    owner, group = _user_name(stat.st_uid), _group_name(stat.st_gid)
+    owner, group = _name_of(item.path.owner), _name_of(item.path.group)
     digest = hashlib.sha256(data).hexdigest()
     return Kept(item.kind, str(item.path), len(data), digest, stat.st_mode & 0o777, owner, group), scratch
 
 
-def _user_name(uid: int) -> str:
+def _name_of(owner: Callable[[], str]) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
-
-
-def _group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
+        return owner()
+    except KeyError:  # of a number that no user or group has
         return ""
 
 
@@ -236,7 +227,7 @@ def _refuse_odd_path(file: Path, kept: Kept) -> None:
 
 
 def targets(manifest: Manifest, root: Path) -> list[tuple[Kept, Path]]:
-    """Where each file goes. root: `/`, or the directory that stands for it."""
+    """Places the files go to. root: `/`, or the directory that stands for it."""
     return [(kept, root / kept.path.lstrip("/")) for kept in manifest.files]
 
 

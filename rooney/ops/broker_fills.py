@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 
 from rooney.errors import FileError, RooneyError
 from rooney.files import MIB, read_text
-from rooney.market.instruments import MONTH_CODES, Contract, parse_contract
+from rooney.market.instruments import Contract, parse_contract, parse_ticker
 
 T = TypeVar("T")
 
@@ -47,7 +47,6 @@ NEEDED = ("time", "contract", "side", "quantity", "price")
 _SIDES = {"buy": 1, "b": 1, "sell": -1, "s": -1}
 _UNFILLED = ("canceled", "cancelled", "rejected", "expired", "working", "pending", "suspended", "failed")
 _FILLED = ("filled", "completed", "complete", "closed", "executed", "partiallyfilled")
-_TICKER = re.compile(rf"([A-Z0-9]{{2,3}})([{MONTH_CODES}])(\d{{4}})")
 _TIMES = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%y %H:%M:%S", "%m/%d/%y %H:%M")
 
 
@@ -56,7 +55,7 @@ class StatementError(RooneyError):
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """One execution. side: 1 bought, -1 sold; price in points; ts_ns: UTC ns; line: where it stands in the file."""
+    """An execution. side: 1 bought, -1 sold; price in points; ts_ns: UTC ns; line: where it stands in the file."""
 
     id: str
     ts_ns: int
@@ -113,7 +112,7 @@ def parse_statement(text: str, name: str, zone: tzinfo | None = None, account: s
 
 
 class _Line:
-    """One row with what its errors need."""
+    """A row with what its errors need."""
 
     def __init__(
         self, name: str, number: int, header: Sequence[str], row: Sequence[str], where: Mapping[str, int]
@@ -128,7 +127,7 @@ class _Line:
 
     @property
     def knows_filled(self) -> bool:
-        """Whether the quantity is what was filled, not what was ordered."""
+        """True where the quantity is what was filled, not what was ordered."""
         return self._header[self._where["quantity"]].strip().lower().startswith("filled")
 
     def text(self, what: str) -> str:
@@ -148,13 +147,10 @@ class _Line:
 
 
 def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
-    """What is meant → index of its column."""
+    """Meaning → index of its column."""
     plain = [("_" if cell.strip().startswith("_") else "") + re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in header]
-    found = {}
-    for what, names in COLUMNS.items():
-        index = next((plain.index(one) for one in names if one in plain), None)
-        if index is not None:
-            found[what] = index
+    known = {what: [name for name in names if name in plain] for what, names in COLUMNS.items()}
+    found = {what: plain.index(names[0]) for what, names in known.items() if names}
     for what in NEEDED:
         if what not in found:
             there = ", ".join(cell.strip() for cell in header if cell.strip()) or "nothing"
@@ -211,10 +207,7 @@ def _time(text: str, zone: tzinfo | None) -> datetime | None:
 
 
 def _contract(text: str, at: datetime) -> Contract | None:
-    match = _TICKER.fullmatch(text)
-    if match is not None:
-        return Contract(match[1], int(match[3]), MONTH_CODES.index(match[2]) + 1)
-    return parse_contract(text, at.date())
+    return parse_ticker(text) or parse_contract(text, at.date())
 
 
 def _quantity(text: str) -> int | None:
@@ -229,12 +222,7 @@ def _price(text: str) -> float | None:
 
 def _decimal(text: str) -> Decimal | None:
     """A plain decimal number: no thousands, no currency, no exponent, so that nothing is read as another number."""
-    if not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text):
-        return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
+    return Decimal(text) if re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text) else None
 
 
 def _refuse_repeated(name: str, fills: Sequence[Fill]) -> None:

@@ -1,6 +1,5 @@
 """`rooney check`: what would stop a start, before it does; reads everything, changes nothing."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rooney.market.messages import HubStatus
 from rooney.ops import compile as precompile
 from rooney.paths import CREDENTIAL_STORE
 from rooney.strategy import aot as ahead
+from rooney.systemd import asked
 
 CACHES = Path("/var/cache/rooney")  # of the units (CacheDirectory=)
 CLOCK_AHEAD_S = 60.0  # a minute in session without any record, and without a heartbeat, is not a quiet market
@@ -44,7 +44,7 @@ def code(found: list[Finding]) -> int:
 
 
 def _of_strategy(config: Config, name: str) -> list[Finding]:
-    """Whether the strategy's file loads, takes its parameters and compiles."""
+    """Findings about a strategy whose file does not load, take its parameters or compile."""
     try:
         strategy = config.strategy(name)
         if strategy.settings.enabled:
@@ -61,12 +61,12 @@ def _of_strategy(config: Config, name: str) -> list[Finding]:
 
 
 def is_compiled(name: str, step: str, caches: Path = CACHES) -> bool:
-    """Whether a strategy's worker finds its step in its cache: then its rules compile. step: the name of the module."""
+    """True if a strategy's worker finds its step in its cache: then its rules compile. step: the name of the module."""
     return any((caches / name / "numba").rglob(f"{step}.step-*.nbc"))
 
 
 def of_drop_in(name: str, step: str, units: Path = precompile.UNITS) -> list[Finding]:
-    """Whether a worker that is to load its step compiled ahead of time will find it. step: the name of its module."""
+    """Finding about a worker that will not find its step compiled ahead of time. step: the name of its module."""
     path = precompile.drop_in_path(name, units)
     directory = ahead.directory_of(read_text(path)) if path.is_file() else None
     if directory is None or ahead.extension_path(directory, step).is_file():
@@ -98,7 +98,7 @@ def _of_redis(config: Config, now_ns: Callable[[], int]) -> list[Finding]:
 
 
 def _of_settings(bus: Reader) -> list[Finding]:
-    """Whether this Redis may lose what it was given; nothing where its user may not ask."""
+    """Findings about a Redis that may lose what it was given; none where its user may not ask."""
     try:
         info = bus.info()
     except BusError:
@@ -129,12 +129,7 @@ def _of_feed(config: Config, status: HubStatus, now_ns: Callable[[], int]) -> li
 
 
 def _of_clock() -> list[Finding]:
-    """What systemd knows of this machine's clock; nothing where there is no systemd to ask."""
-    argv = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
-    try:
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if said != "no":
+    """Finding about this machine's clock, by systemd; none where there is no systemd to ask."""
+    if asked("timedatectl", "show", "--property=NTPSynchronized", "--value").strip() != "no":
         return []
     return [Finding("warning", "clock", "is not synchronised (timedatectl): enable systemd-timesyncd or chrony")]

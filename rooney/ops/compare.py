@@ -83,7 +83,7 @@ def measure_rows(runs: Sequence[Measures]) -> list[tuple[str, ...]]:
 
 
 def span(one: Comparison) -> str:
-    """What was compared, in words."""
+    """Stretch that was compared, in words."""
     apart = {ns: name for name, ns in BAR_NS.items()}.get(one.bar_ns, f"{one.bar_ns / 60e9:g} min")
     return f"{minute_text(one.begin_ns)} to {minute_text(one.end_ns)}, entries at most one {apart} bar apart"
 

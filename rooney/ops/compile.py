@@ -26,7 +26,7 @@ _NEEDS = (
 
 
 def installed_directory(prefix: Path = Path(sys.prefix)) -> Path:
-    """Where an installation's steps lie: beside its versions, which find only their own, so that a rollback loses none.
+    """Directory of an installation's steps, beside its versions: each finds its own, so a rollback loses none.
 
     Workers can execute from there, and write nothing in it. prefix: of the interpreter. Raises ConfigError for a rooney
     that is not installed: no unit would run this one.

@@ -9,7 +9,7 @@ none makes no turn. A worker that is down, or was stopped because it hung, is st
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,16 +18,15 @@ from rooney.config.loader import Config
 from rooney.config.settings import Instrument
 from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, BundleError, LedgerError, RooneyError
 from rooney.execution.offline import OfflineWorker
-from rooney.execution.payload import payload_of
 from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
 from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot, read_open
-from rooney.market.instruments import PRODUCTS, is_open
+from rooney.market.instruments import is_open
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
-from rooney.orders.intents import Intent, Payload, Role, State
+from rooney.orders.intents import Role, State
 from rooney.systemd import is_running, stop, unit_name
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
@@ -35,12 +34,8 @@ WAIT_S = 150.0  # an exit may have to wait for the settling time of the one befo
 _POLL_S = 0.05
 
 
-class FlattenError(RooneyError):
-    """A position may be open and could not be closed from here; the message says what to do."""
-
-
-class Flattened(msgspec.Struct, frozen=True):
-    """What came of one strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
+class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
+    """Outcome for a strategy. closed: tickers whose exit was acknowledged; left: lines about what may be open."""
 
     name: str
     by: Literal["worker", "here", "nobody"]
@@ -61,19 +56,9 @@ class Flattened(msgspec.Struct, frozen=True):
         found += [f"{self.name}: {text}" for text in (self.failure, *self.left) if text]
         return found or [f"{self.name}: nothing was open"]
 
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "strategy": self.name,
-            "by": self.by,
-            "closed": list(self.closed),
-            "left": list(self.left),
-            "failure": self.failure,
-        }
-
 
 class Order(msgspec.Struct, frozen=True):
-    """What to close. symbols: empty for all, and then no entries follow until `rooney resume`; see --hung-after."""
+    """An order to close. symbols: empty for all, and then no entries follow until `rooney resume`; see --hung-after."""
 
     names: tuple[str, ...]
     is_all: bool
@@ -85,7 +70,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Means(NamedTuple):
-    """What is needed where no worker does it.
+    """Means of closing where no worker does it.
 
     configure: a strategy's configuration in a mode
     credentials, control: directories; has_units: they, and the ledgers, are those this machine's units work with
@@ -99,12 +84,12 @@ class Means(NamedTuple):
 
 
 def wanted(snapshot: Snapshot, symbols: Sequence[str]) -> list[Exposure]:
-    """What is to be closed."""
+    """Exposures that are to be closed."""
     return [one for one in exposures(snapshot) if not symbols or one.symbol in symbols]
 
 
 def plan(readings: Sequence[Snapshot], symbols: Sequence[str]) -> list[str]:
-    """What closing sends, for the operator to read first."""
+    """Lines about what closing sends, for the operator to read first."""
     found = []
     for snapshot in readings:
         open_now = wanted(snapshot, symbols)
@@ -161,10 +146,10 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
         if _is_taken(command, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
         if not (means.has_units and is_running(name)):
-            raise FlattenError(_hung(name, ledger, order.hung_after_s))
+            raise RooneyError(_hung(name, ledger, order.hung_after_s))
     if is_running(name):
         if not means.has_units:
-            raise FlattenError(
+            raise RooneyError(
                 f"{unit_name(name)} runs, and not with {ledger}: one account would have two who close. NOTHING WAS "
                 "SENT. Without --state-directory, this command closes what that worker holds"
             )
@@ -173,7 +158,7 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
 
 
 def _is_taken(command: Path, within_s: float) -> bool:
-    """Raises FlattenError if the worker refused it."""
+    """Raises RooneyError if the worker refused it."""
     end = time.monotonic() + within_s
     while command.exists():
         if time.monotonic() > end:
@@ -181,7 +166,7 @@ def _is_taken(command: Path, within_s: float) -> bool:
         time.sleep(_POLL_S)
     refused = command.with_suffix(".refused")
     if refused.exists():
-        raise FlattenError(f"its worker refused the command and says why in its log: {refused}")
+        raise RooneyError(f"its worker refused the command and says why in its log: {refused}")
     return True
 
 
@@ -204,7 +189,7 @@ def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Fl
         if not can_close or time.monotonic() > end:
             return _result("worker", before, left, order)
         if holder(ledger) is None:
-            raise FlattenError("its worker has ended meanwhile")
+            raise RooneyError("its worker has ended meanwhile")
         time.sleep(_POLL_S)
 
 
@@ -214,22 +199,18 @@ def _here(before: Snapshot, order: Order, means: Means) -> Flattened:
     config = means.configure(before.name, before.mode)
     account = config.account(before.name, means.credentials)
     block = config.block(before.name)
-    traded = _traded(config, before.name)
+    tick_sizes = {symbol: item.tick_size for symbol, item in _traded(config, before.name).items()}
     rules = Rules(stale_after_s=block.stale_after_s, settle_s=block.settle_s, mode=before.mode)
     client = TradersPost(account.url.reveal()) if account is not None else None
 
-    def payload(intent: Intent, ts_decided_ns: int) -> Payload:
-        item = traded.get(intent.symbol)
-        tick_size = item.tick_size if item is not None else PRODUCTS[intent.symbol].tick_size
-        return payload_of(intent, reject_after_s=block.reject_after_s, tick_size=tick_size, ts_decided_ns=ts_decided_ns)
-
-    with OfflineWorker(before, means.control, means.clock, rules, client.send if client else None, payload) as worker:
+    send = client.send if client is not None else None
+    with OfflineWorker(before, means.control, means.clock, rules, send, tick_sizes) as worker:
         left = [one for one in worker.deliver(order.wait_s) if not order.symbols or one.symbol in order.symbols]
     return _result("here", before, left, order)
 
 
 def _traded(config: Config, name: str) -> dict[str, Instrument]:
-    """What is known of its instruments; a bundle that cannot be used keeps nobody from closing."""
+    """Instruments by symbol, as far as they are known; a bundle that cannot be used keeps nobody from closing."""
     try:
         return config.strategy(name).traded
     except BundleError:

@@ -28,7 +28,7 @@ _HISTORY = "`rooney data fill` gives Redis the history that strategies warm up o
 
 
 class Key(NamedTuple):
-    """What becomes of one key. new: its place, empty if there is none; aliases: other spellings the old system took."""
+    """Fate of a key. new: its place, empty if there is none; aliases: other spellings the old system took."""
 
     became: Became
     new: str
@@ -161,7 +161,7 @@ _ALIASES = {alias: name for name, key in KEYS.items() for alias in key.aliases}
 
 
 class Note(NamedTuple):
-    """What became of one key of the old file. text never quotes a secret."""
+    """Fate of a key of the old file. text never quotes a secret."""
 
     became: Became
     key: str
@@ -191,7 +191,7 @@ def migrate(old: Mapping[str, Any], source: str) -> Migration:
 
 
 def check_migrated(made: Migration) -> None:
-    """Whether the new file is one that loads, its parameters ones that `ibs` takes. Raises ConfigError."""
+    """Raises ConfigError unless the new file loads and its parameters are ones that `ibs` takes."""
     from rooney.config.loader import load_config
     from rooney.strategy.loader import load
 
@@ -382,12 +382,3 @@ def _is_reference(value: Any) -> bool:
 
 def _dump(tree: Mapping[str, Any], flow: bool | None) -> str:
     return yaml.safe_dump(tree, sort_keys=False, default_flow_style=flow, width=118)
-
-
-def table(keys: Mapping[str, Key], heading: str) -> str:
-    """One of the tables, as docs/CONFIG_MIGRATION.md shows it."""
-    lines = [f"| {heading} | now | |", "|---|---|---|"]
-    for name, key in keys.items():
-        names = ", ".join(f"`{each}`" for each in (name, *key.aliases))
-        lines.append(f"| {names} | {f'`{key.new}`' if key.new else '—'} | {key.why} |")
-    return "\n".join(lines) + "\n"

@@ -26,12 +26,12 @@ def find_order(snapshots: Iterable[Snapshot], wanted: str) -> tuple[Snapshot, Or
 
 
 def needs_attention(order: Order) -> bool:
-    """Whether a person has to look: its fate is unknown, or it is an exit that was refused."""
+    """True if a person has to look: its fate is unknown, or it is an exit that was refused."""
     return order.is_open and order.state in (State.UNCONFIRMED, State.SENDING, State.REFUSED)
 
 
 def lines(snapshot: Snapshot, orders: Sequence[Order]) -> list[str]:
-    """One strategy's orders for a terminal, oldest first, and the commands that end what is unclear."""
+    """Orders of a strategy for a terminal, oldest first, and the commands that end what is unclear."""
     mode = snapshot.mode or "no order yet"
     found = [f"{snapshot.name}  {mode}  last mark {minute_text(snapshot.ts_mark)}"]
     if not orders:

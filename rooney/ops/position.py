@@ -26,7 +26,7 @@ def _open_pnl_usd(held: Held, exposure: Exposure | None) -> float | None:
 
 
 def _doubt(exposure: Exposure | None, held: Held) -> str:
-    """What keeps the book from being the last word, or nothing."""
+    """Doubt that keeps the book from being the last word, or nothing."""
     if exposure is None:
         return "closed, booked at the next minute" if held.side else ""
     if exposure.is_stated:
@@ -42,7 +42,7 @@ def _doubt(exposure: Exposure | None, held: Held) -> str:
 def lines(
     snapshot: Snapshot, exposures: Sequence[Exposure], switches: Sequence[Switch], symbols: Sequence[str]
 ) -> list[str]:
-    """One strategy's positions for a terminal. symbols: only these; none for all."""
+    """Positions of a strategy for a terminal. symbols: only these; none for all."""
     account = snapshot.account
     head = f"{snapshot.name}  {snapshot.mode or 'no order yet'}  last mark {minute_text(snapshot.ts_mark)}"
     if account is None:
@@ -124,7 +124,7 @@ def as_json(
 
 
 def exit_text(exposure: Exposure) -> str:
-    """What closing a contract sends, in one line."""
+    """Line about what closing a contract sends."""
     what = size_text(exposure.side, exposure.quantity)
     believed = f"closes {what}" if exposure.is_certain else f"closes {what} if that entry was filled"
     again = f", going on with exit {exposure.exit.id}" if exposure.exit is not None else ""
@@ -132,7 +132,7 @@ def exit_text(exposure: Exposure) -> str:
 
 
 class Stated(msgspec.Struct, frozen=True):
-    """What is said to be open. price: at which it was opened; at which it was closed where side is FLAT."""
+    """Position that is said to be open. price: at which it was opened; at which it was closed where side is FLAT."""
 
     symbol: str
     side: Side
@@ -163,7 +163,7 @@ def stated(snapshot: Snapshot, symbol: str, signed: int, price: float | None) ->
 
 
 def plan(snapshot: Snapshot, one: Stated) -> list[str]:
-    """What will be written, for the operator to read first."""
+    """Lines about what will be written, for the operator to read first."""
     held = _held(snapshot, one.symbol)
     was = size_text(held.side, held.quantity) + (f" at {price_text(held.entry_price)}" if held.side else "")
     exposed = _exposed(snapshot, one.symbol)

@@ -26,7 +26,7 @@ def check(order: Order, filled: float | None) -> None:
 
 
 def plan(name: str, order: Order, filled: float | None) -> list[str]:
-    """What will be written, for the operator to read first."""
+    """Lines about what will be written, for the operator to read first."""
     what = size_text(order.side, order.quantity) if order.role is Role.ENTRY else "all"
     said = "not filled" if filled is None else f"filled at {price_text(filled)}"
     lines = [
@@ -38,6 +38,6 @@ def plan(name: str, order: Order, filled: float | None) -> list[str]:
 
 
 def command(order: Order, filled: float | None, who: str, reason: str, ts_ns: int) -> Command:
-    """What was found out, as a worker takes it."""
+    """Command with what was found out, as a worker takes it."""
     outcome = Resolution.NOT_FILLED if filled is None else Resolution.FILLED
     return Command(ts_ns, Verb.RESOLVE, who, reason, intent=order.id, outcome=outcome, price=filled)

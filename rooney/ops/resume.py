@@ -11,7 +11,7 @@ from rooney.orders.control import ALL, Command, Verb, clear_switches, put_comman
 
 
 class Resumed(msgspec.Struct, frozen=True):
-    """What was switched off, and what still holds; as texts."""
+    """Switches that were taken away, and those that still hold, as texts."""
 
     cleared: list[str]
     still_on: list[str]
@@ -29,7 +29,7 @@ class Resumed(msgspec.Struct, frozen=True):
 
 
 def plan(root: Path, name: str | None, names: Sequence[str]) -> list[str]:
-    """What resuming does. name: None for all; names: the strategies meant."""
+    """Lines about what resuming does. name: None for all; names: the strategies meant."""
     scope = name or ALL
     found = dict.fromkeys(switch for one in (names or [ALL]) for switch in switches(root, one))
     on = [f"  {switch}" for switch in found if switch.scope == scope] or ["  none"]

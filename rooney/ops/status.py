@@ -11,7 +11,7 @@ from rooney.format import minute_text, second_text, table, usd_text
 from rooney.kernels.codes import Pending
 from rooney.market import sessions
 from rooney.market.sessions import CHICAGO
-from rooney.monitor.conditions import Condition, Severity, conditions, state_of, worst
+from rooney.monitor.conditions import Severity, conditions, state_of, worst
 from rooney.monitor.market import freshness
 from rooney.monitor.portfolio import capacities, combined
 from rooney.monitor.system import StrategyLook, System
@@ -33,7 +33,7 @@ def lines(system: System, units: dict[str, str]) -> list[str]:
         _hub(system),
         _redis(system),
         "",
-        *_table(rows),
+        *table(rows, indent="", right=_RIGHT),
         _sum(system, usd),
     ]
     if usage := [_usage(name, units.get(name, ""), system.usage.get(name)) for name in _unit_names(system, units)]:
@@ -134,17 +134,6 @@ def _sum(system: System, remark: str) -> str:
     return f"all    day {usd_text(day)}, open {usd_text(open_usd)} {remark}"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if k in _RIGHT else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _unit_names(system: System, units: dict[str, str]) -> list[str]:
     wanted = ["rooney-hub.service", *(unit_name(one.name) for one in system.strategies if one.is_configured)]
     return [name for name in wanted if name in units or name in system.usage]
@@ -186,7 +175,10 @@ def as_json(system: System, units: dict[str, str]) -> dict[str, Any]:
             }
             for one in system.verdicts
         ],
-        "conditions": [_condition(one) for one in conditions(system)],
+        "conditions": [
+            {"severity": one.severity.name.lower(), "about": one.about, "text": one.text, "do": list(one.do)}
+            for one in conditions(system)
+        ],
         "hub": {
             "state": hub.state,
             "ts_tape_ns": hub.ts_tape,
@@ -223,10 +215,6 @@ def as_json(system: System, units: dict[str, str]) -> dict[str, Any]:
             for name in _unit_names(system, units)
         },
     }
-
-
-def _condition(one: Condition) -> dict[str, Any]:
-    return {"severity": one.severity.name.lower(), "about": one.about, "text": one.text, "do": list(one.do)}
 
 
 def _strategy_json(one: StrategyLook, system: System) -> dict[str, Any]:
@@ -279,6 +267,6 @@ def _told(value: Any) -> Any:
 
 
 def screen(text: Sequence[str], width: int, height: int) -> str:
-    """One picture of `rooney top`: cut to the terminal, drawn over the last one without flicker."""
+    """A picture of `rooney top`: cut to the terminal, drawn over the last one without flicker."""
     cut = [line[:width] for line in text[: max(1, height - 1)]]
     return "\x1b[H" + "\n".join(line + "\x1b[K" for line in cut) + "\x1b[J"

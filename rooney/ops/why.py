@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from rooney.config.loader import Config
+from rooney.config.schema import StrategyBlock
 from rooney.engine.build import entry_filters
 from rooney.engine.model_checks import configured_vetoes
 from rooney.format import minute_text, second_text, size_text, table, usd_text
@@ -62,28 +63,24 @@ SAID = {
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What decisions are held against, as configured now.
+    """Settings that decisions are held against, as configured now.
 
-    timeframe: of the bars the strategy decides on; params: by symbol; filters: in the order they are asked
+    block:     the strategy's own; timeframe: of the bars it decides on; params: by symbol
+    filters:   in the order they are asked; entry_windows: Chicago times of day
     rules:     name → the strategy's own function of (features, parameters); thresholds: of vetoes, by symbol
     """
 
+    block: StrategyBlock
     timeframe: str
     params: Mapping[str, Mapping[str, Any]]
     filters: Mapping[str, Filter]
     rules: Mapping[str, Any]
-    max_positions: int
-    daily_stop_loss: float
-    drawdown_halt: float
-    reentry_wait_s: float
-    close_margin_s: float
     entry_windows: tuple[str, ...]
-    no_entry_windows: tuple[str, ...]
     thresholds: Mapping[str, float]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One instrument at one mark. facts: label → text, in the order to be shown; orders: decided at the mark."""
+    """An instrument at a mark. facts: label → text, in the order to be shown; orders: decided at the mark."""
 
     strategy: str
     symbol: str
@@ -163,7 +160,7 @@ def _clock(symbol: str, ts_mark: int) -> str:
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
-    """What the strategy's own rules say to these numbers, and what they were held against."""
+    """Verdicts of the strategy's own rules on these numbers, and what they were held against."""
     params = rules.params.get(decision.symbol, {})
     found = {}
     # A rule that meets NaN says no; entries are not asked for while a feature is missing.
@@ -213,27 +210,28 @@ def _limits(decision: Decision, snapshot: Snapshot, rules: Rules) -> dict[str, s
     account = snapshot.account
     is_newest = snapshot.ts_mark - now < 3600 * _SECOND_NS
     used = [held for held in snapshot.held if held.side or held.pending]
+    block = rules.block
     if is_newest:
         names = f": {', '.join(held.symbol for held in used)}" if used else ""
-        found["slots"] = f"{len(used)} of {rules.max_positions} used{names} (at {minute_text(snapshot.ts_mark)[11:]})"
+        found["slots"] = f"{len(used)} of {block.max_positions} used{names} (at {minute_text(snapshot.ts_mark)[11:]})"
     if is_newest and account is not None and sessions.trade_date(snapshot.ts_mark - 1) == day:
         latch = ", LATCHED" if account.is_halted else ""
-        found["daily loss"] = f"day {usd_text(account.day_usd)} of -{rules.daily_stop_loss:,.2f} USD{latch} (est.)"
+        found["daily loss"] = f"day {usd_text(account.day_usd)} of -{block.daily_stop_loss:,.2f} USD{latch} (est.)"
     else:
         booked = sum(trade.pnl_usd for trade in snapshot.trades if _day(trade) == day and trade.exit_ts <= now)
-        found["daily loss"] = f"closed that day until then {usd_text(booked)} of -{rules.daily_stop_loss:,.2f} USD"
-    if is_newest and account is not None and rules.drawdown_halt:
+        found["daily loss"] = f"closed that day until then {usd_text(booked)} of -{block.daily_stop_loss:,.2f} USD"
+    if is_newest and account is not None and block.drawdown_halt:
         latch = ", LATCHED" if account.is_drawdown_halted else ""
-        found["drawdown"] = f"{-account.drawdown_usd:+,.2f} of -{rules.drawdown_halt:,.2f} USD{latch} (est.)"
+        found["drawdown"] = f"{-account.drawdown_usd:+,.2f} of -{block.drawdown_halt:,.2f} USD{latch} (est.)"
     last = next((t for t in reversed(snapshot.trades) if t.symbol == decision.symbol and t.exit_ts <= now), None)
     if last is not None and decision.reason == "reentry_wait":
-        found["re-entry"] = f"closed {second_text(last.exit_ts)}, no entry for {rules.reentry_wait_s:g} s"
+        found["re-entry"] = f"closed {second_text(last.exit_ts)}, no entry for {block.reentry_wait_s:g} s"
     if decision.reason == "close_margin":
-        found["close margin"] = f"no entry in the last {rules.close_margin_s:g} s before the close"
+        found["close margin"] = f"no entry in the last {block.close_margin_s:g} s before the close"
     if decision.reason == "window":
         found["windows"] = (
             f"entries in {', '.join(rules.entry_windows) or 'all hours'}; none in "
-            f"{', '.join(rules.no_entry_windows) or 'no window'} (Chicago)"
+            f"{', '.join(block.no_entry_windows) or 'no window'} (Chicago)"
         )
     if decision.reason in ("uncertain", "pending"):
         for order in snapshot.orders:
@@ -309,7 +307,7 @@ def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def needs_look(answers: Sequence[Answer]) -> bool:
-    """Whether a decision that could be expected is missing, or an order of these was not taken."""
+    """True if a decision that could be expected is missing, or an order of these was not taken."""
     lost = (State.DROPPED, State.REFUSED, State.UNCONFIRMED)
     return any(a.reason in _OVERDUE or any(order.state in lost for order in a.orders) for a in answers)
 
@@ -336,16 +334,11 @@ def rules_of(config: Config, name: str) -> Rules:
     vetoes = configured_vetoes(strategy)
     declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
     return Rules(
+        block=block,
         timeframe=cls.timeframe,
         params={symbol: strategy.params(declared, symbol) for symbol in strategy.traded},
         filters=entry_filters(strategy, cls),
-        rules={rule: getattr(cls, rule) for rule in ("should_enter_long", "should_enter_short")},
-        max_positions=block.max_positions,
-        daily_stop_loss=block.daily_stop_loss,
-        drawdown_halt=block.drawdown_halt or 0.0,
-        reentry_wait_s=block.reentry_wait_s,
-        close_margin_s=block.close_margin_s,
+        rules={rule: getattr(cls, rule) for rule in _RULES},
         entry_windows=cls.entry_windows if block.entry_windows is None else block.entry_windows,
-        no_entry_windows=block.no_entry_windows,
         thresholds={symbol: veto.threshold for symbol, veto in vetoes.items() if isinstance(veto, Model)},
     )

@@ -1,4 +1,4 @@
-"""What an operator asks of the workers, as files: read with Redis down, and `touch` is enough to write one.
+"""Wishes of an operator to the workers, as files: read with Redis down, and `touch` is enough to write one.
 
     CONTROL/                        `rooney.paths.control_directory`, by default /var/lib/rooney/control; 2770
     ├── all/halt                    a switch for every strategy
@@ -42,7 +42,7 @@ class ControlError(RooneyError):
 
 
 class Level(enum.StrEnum):
-    """What a switch holds back; the file's name."""
+    """Reach of a switch, in what it holds back; the file's name."""
 
     HALT = "halt"
     FLATTEN = "flatten"
@@ -64,7 +64,7 @@ class Switch(msgspec.Struct, frozen=True):
 
 
 class Verb(enum.StrEnum):
-    """What a running worker can be told."""
+    """Commands that a running worker takes."""
 
     RESUME = "resume"  # lift what is latched: daily loss, drawdown, gap, breaker
     RESOLVE = "resolve"  # say what became of an order: intent, outcome, price
@@ -74,14 +74,14 @@ class Verb(enum.StrEnum):
 
 
 class Resolution(enum.StrEnum):
-    """What an operator found out about an order."""
+    """Fate of an order, as an operator found it out."""
 
     FILLED = "filled"
     NOT_FILLED = "not_filled"
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One command; which fields belong to which verb: see Verb.
+    """A command; which fields belong to which verb: see Verb.
 
     ts_ns: wall clock, when it was given, UTC ns
     side:  1 long, -1 short, 0 flat; quantity in contracts; price in points of the ordered product
@@ -129,7 +129,7 @@ class Act(msgspec.Struct, frozen=True):
 
 
 def beyond(quantity: int = 0, price: float | None = None, usd: float | None = None) -> str:
-    """What of an operator's statement is out of bounds, or nothing."""
+    """Part of an operator's statement that is out of bounds, or nothing."""
     stated = (("quantity", quantity, MOST_CONTRACTS), ("price", price, MOST_POINTS), ("usd", usd, MOST_USD))
     lacks = (
         f"{name} {_figure(value)} is not between {-most:,.0f} and {most:,.0f}"
@@ -145,7 +145,7 @@ def _figure(value: float) -> str:
 
 
 def missing(command: Command) -> str:
-    """What a command lacks to be obeyed, or nothing. Asked before it is journalled, and again before the step hears."""
+    """Lack that keeps a command from being obeyed, or nothing; asked before the journal and the step hear of it."""
     if lack := beyond(command.quantity, command.price, command.usd):
         return lack
     match command.verb:
@@ -259,7 +259,7 @@ class Control:
         return found
 
     def commands(self) -> list[Waiting]:
-        """What waits, oldest first. A file that is no command has none, and should be refused."""
+        """Commands that wait, oldest first. A file that is no command has none, and should be refused."""
         directory = self._root / self._name / "commands"
         try:
             names = [name for name in os.listdir(directory) if name.endswith(".json") and not name.startswith(".")]

@@ -1,4 +1,4 @@
-"""What one mark decides and what becomes of it, as values."""
+"""Decisions of a mark and what becomes of them, as values."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from rooney.orders.intents import Intent, Role, Side, new_intent_id
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an intent, named by instrument, role and the mark that decided it; or what the operator did.
+    """Outcome of an intent, named by instrument, role and the mark that decided it; or what the operator did.
 
     ts: when it was so, UTC ns; side, quantity, price: see OutcomeKind.POSITION and CASH
     """

@@ -1,4 +1,4 @@
-"""What people are told of an order: a line for each step in its life, how loud it is, and what to do about it.
+"""Messages about an order: a line for each step in its life, how loud it is, and what to do about it.
 
 `journalctl ROONEY_INTENT=ID` is one order's whole story: decided, then what came of it.
 
@@ -91,7 +91,7 @@ def _sentence(intent: Intent, life: Sequence[Event]) -> str:
 
 
 def _advice(intent: Intent, event: Event) -> str:
-    """What happens now, and what a person can do."""
+    """The consequence, and what a person can do."""
     if event.state is State.UNCONFIRMED and intent.role is Role.ENTRY:
         resolve = f"rooney resolve {intent.id} --filled PRICE | --not-filled"
         return f"it may be live and is not sent again. {resolve}, or rooney flatten {intent.strategy} {intent.symbol}"

@@ -1,4 +1,4 @@
-"""What the step is told of the ledger's rows: the same live, on a restart and in a replay by research. Pure."""
+"""Outcomes for the step, from the ledger's rows: the same live, on a restart and in a replay by research. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ OUTCOMES_PER_MARK = 4  # per instrument: the engine has room for a few more
 
 
 def outcome_kind(role: Role, state: State, said: Said = Said.NOBODY, cause: str = "") -> OutcomeKind | None:
-    """What the step is told when an intent reaches `state`; None when it need not know."""
+    """Outcome that the step is told when an intent reaches `state`; None when it need not know."""
     if role is Role.ENTRY:
         if state is State.ACKNOWLEDGED or said is Said.FILLED:
             return OutcomeKind.ACKNOWLEDGED
@@ -31,7 +31,7 @@ def outcome_kind(role: Role, state: State, said: Said = Said.NOBODY, cause: str 
 
 
 def of_event(intent: Intent, event: Event) -> Outcome | None:
-    """What the step is told of an event in an order's life."""
+    """Outcome of an event in an order's life."""
     kind = outcome_kind(intent.role, event.state, event.said, intent.cause)
     if kind is None:
         return None
@@ -39,7 +39,7 @@ def of_event(intent: Intent, event: Event) -> Outcome | None:
 
 
 def of_act(act: Act, symbols: Sequence[str]) -> list[Outcome]:
-    """What the step is told of an operator's act. symbols: all that the strategy trades, in its order."""
+    """Outcomes of an operator's act. symbols: all that the strategy trades, in its order."""
     said, ts = act.command, act.ts_clock
     match said.verb:
         case Verb.RESUME:

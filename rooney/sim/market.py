@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline
+from rooney.market.instruments import PRODUCTS, Contract, business_days_before, deadline, following, nearest
 from rooney.market.messages import Bar
 from rooney.market.sessions import (
     MINUTE_NS,
@@ -49,7 +49,7 @@ _SHARES_AFTER_CROSSING = (0.050, 0.905, 0.010, 0.030, 0.005)
 
 
 class _Leg(msgspec.Struct, frozen=True):
-    """One tradable of a root: price = level * factor on a grid of `tick_e9` (1e-9)."""
+    """A tradable of a root: price = level * factor on a grid of `tick_e9` (1e-9)."""
 
     raw: str
     factor: float
@@ -118,8 +118,8 @@ class Market:
 
     def leader(self, root: str, day: date) -> Contract:
         """The contract with most of the root's volume on a trade date."""
-        front, following, crossing = self._chain(root, day)
-        return following if day >= crossing else front
+        front, second, crossing = self._chain(root, day)
+        return second if day >= crossing else front
 
     def held(self, root: str, day: date) -> Contract:
         """The contract that is traded on a trade date: the leader of the one before."""
@@ -164,7 +164,7 @@ class Market:
         return session
 
     def _root_trades(self, root: str, day: date) -> tuple[list[_Leg], Trades]:
-        """One root's trades of one trade date by ts_recv; instrument_id is the position in the returned legs."""
+        """Trades of a root on a trade date by ts_recv; instrument_id is the position in the returned legs."""
         product, character = PRODUCTS[root], CHARACTERS[root]
         minutes = _minutes(product.group, day)
         random = self._random(root, day, "trades")
@@ -250,9 +250,9 @@ class Market:
 
     def _legs(self, root: str, day: date) -> list[_Leg]:
         product = PRODUCTS[root]
-        front, following, crossing = self._chain(root, day)
-        after = _following(following)
-        factors = [self._factor(contract) for contract in (front, following, after)]
+        front, second, crossing = self._chain(root, day)
+        after = following(second)
+        factors = [self._factor(contract) for contract in (front, second, after)]
         tick_e9 = round(product.tick_size * PRICE_SCALE)
         spread_tick_e9 = tick_e9 // _SPREAD_TICKS_PER_TICK.get(product.group, 1)
         if day > crossing:
@@ -265,53 +265,32 @@ class Market:
             shares = _SHARES_FAR_FROM_ROLL
         return [
             _Leg(front.raw, factors[0], tick_e9, shares[0]),
-            _Leg(following.raw, factors[1], tick_e9, shares[1]),
+            _Leg(second.raw, factors[1], tick_e9, shares[1]),
             _Leg(after.raw, factors[2], tick_e9, shares[2]),
-            _Leg(f"{front.raw}-{following.raw}", factors[0] - factors[1], spread_tick_e9, shares[3]),
-            _Leg(f"{following.raw}-{after.raw}", factors[1] - factors[2], spread_tick_e9, shares[4]),
+            _Leg(f"{front.raw}-{second.raw}", factors[0] - factors[1], spread_tick_e9, shares[3]),
+            _Leg(f"{second.raw}-{after.raw}", factors[1] - factors[2], spread_tick_e9, shares[4]),
         ]
 
     def _chain(self, root: str, day: date) -> tuple[Contract, Contract, date]:
         """The nearest contract that still trades, the one after it, and the day most volume is in the latter."""
-        front = _nearest(root, day)
+        front = nearest(root, day)
         crossing = _usual_crossing(front)
         chosen = self._rolls.get(root)
-        if chosen is not None and _nearest(root, chosen) == front:
+        if chosen is not None and nearest(root, chosen) == front:
             crossing = chosen
-        return front, _following(front), crossing
+        return front, following(front), crossing
 
     def _factor(self, contract: Contract) -> float:
-        base = _nearest(contract.root, FIRST_SESSION)
+        base = nearest(contract.root, FIRST_SESSION)
         if _usual_crossing(base) <= FIRST_SESSION:
-            base = _following(base)
+            base = following(base)
         months = (contract.year - base.year) * 12 + contract.month - base.month
         return 1.0 + CHARACTERS[contract.root].carry * months / 12
 
 
-def _following(contract: Contract) -> Contract:
-    """The next contract of the months that trade."""
-    months = [MONTH_CODES.index(code) + 1 for code in PRODUCTS[contract.root].months]
-    later = next((month for month in months if month > contract.month), None)
-    if later is None:
-        return Contract(contract.root, contract.year + 1, months[0])
-    return Contract(contract.root, contract.year, later)
-
-
-@cache
-def _nearest(root: str, day: date) -> Contract:
-    """The first contract of the months that trade whose deadline lies after `day`."""
-    contract = _following(Contract(root, day.year - 1, 12))
-    while deadline(contract) <= day:
-        contract = _following(contract)
-    return contract
-
-
 @cache
 def _usual_crossing(contract: Contract) -> date:
-    day = deadline(contract)
-    for _ in range(_CROSSING_DAYS[PRODUCTS[contract.root].group]):
-        day = previous_trade_date(day)
-    return day
+    return business_days_before(deadline(contract), _CROSSING_DAYS[PRODUCTS[contract.root].group])
 
 
 @lru_cache(maxsize=64)

@@ -30,7 +30,7 @@ def _die_with_parent() -> None:
 
 
 class Part:
-    """One process; its output goes to NAME.log in the run directory.
+    """A process; its output goes to NAME.log in the run directory.
 
     With `notify`, it is given a notify socket as systemd would, and `ready` and `status` are what it said there.
     """

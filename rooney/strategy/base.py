@@ -1,4 +1,4 @@
-"""What a strategy declares: the class its file subclasses, and its parameters."""
+"""Base of the class that a strategy's file declares, and the parameters of all strategies."""
 
 from typing import Any, ClassVar
 

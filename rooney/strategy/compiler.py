@@ -86,7 +86,7 @@ class Compiled(msgspec.Struct, frozen=True):
             raise StrategyError(f"{self.path}: {name}() raises {type(error).__name__}: {error}") from error
 
     def params_record(self, values: dict[str, Any]) -> Any:
-        """One PARAMS record."""
+        """PARAMS record of parameters by name."""
         record = np.zeros(1, self.params_dtype)
         for name, value in values.items():
             record[name] = float(value)
@@ -157,7 +157,7 @@ def _written(path: Path, text: str) -> Path:
 
 
 def explain(compiled: Compiled, error: Exception, features: Any, params: Any, trade: Any) -> StrategyError:
-    """What a researcher should change: which rule does not compile, and why. The rest: one record of each kind."""
+    """Error that says which rule does not compile, and why. features, params, trade: a record of each."""
     if jit.AHEAD_DIRECTORY:
         return StrategyError(f"{compiled.path}: its step, compiled ahead of time, fails: {_reason(error)}")
     import numba  # only here and in the kernels: a worker whose step is compiled ahead of time has none

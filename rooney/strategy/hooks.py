@@ -1,4 +1,4 @@
-"""What a strategy's own hooks are told: by the worker after its commit, by a backtest of the same decisions."""
+"""Calls of a strategy's own hooks: by the worker after its commit, by a backtest of the same decisions."""
 
 import logging
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hooks:
-    """Those of one strategy. They can change no decision, and their errors are their own."""
+    """Hooks of a strategy. They can change no decision, and their errors are their own."""
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy

@@ -47,8 +47,10 @@ def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:
 
 
 def _module_name(path: Path, text: bytes) -> str:
-    """Of what the file says, not of where it lies: an upgrade that leaves a strategy alone must not change its digest,
-    or its worker would compile again and leave its checkpoint for a fresh warm-up.
+    """Name by what the file says, not by where it lies.
+
+    An upgrade that leaves a strategy alone must not change its digest, or its worker would compile again and leave its
+    checkpoint for a fresh warm-up.
     """
     return f"rooney_strategy_{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}"
 
@@ -121,7 +123,7 @@ def _check_spelling(path: Path, strategy: type[Strategy]) -> None:
 
 
 class _Shared(msgspec.Struct, frozen=True):
-    """What a strategy states of the life that all share, as its type."""
+    """Types of what a strategy states of the life that all share."""
 
     entry_windows: tuple[TimeSpan, ...]
     auto_close: TimeOfDay

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from rooney.cli import cli
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.databento.historical import ArchiveServer, serving
 from rooney.sim.processes import start_redis
 from tests.support.archive_market import MARKET, ROOTS
+from tests.support.archive_server import ArchiveServer, serving
 from tests.support.paths import ROOT
 
 HERE = ROOT

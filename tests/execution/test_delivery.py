@@ -22,10 +22,11 @@ from rooney.market.instruments import PRODUCTS
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.lifecycle import TRANSITIONS
-from rooney.sim.traderspost import Account, Fault, running
+from rooney.sim.traderspost import Account, Fault
 from tests.support.deliveries import ENTRY, EXIT, OPEN, RULES, A, DeliveryRig, G, HandClock, P, R, S, U, life, says
 from tests.support.ledgers import commit, intent
 from tests.support.times import chicago
+from tests.support.webhooks import running
 
 
 def next_of(one: Intent, events: list[Event], now_s: float) -> Next:

@@ -26,7 +26,8 @@ from rooney.execution.payload import payload_of
 from rooney.execution.traderspost import MAX_BODY, TradersPost
 from rooney.market.instruments import PRODUCTS
 from rooney.orders.intents import Intent, Receipt, Role, Side, State
-from rooney.sim.traderspost import Account, check, running
+from rooney.sim.traderspost import Account, check
+from tests.support.webhooks import running
 
 UUID, PASSWORD = "0f3b6c1e-90aa-4a55-b0a5-7d3f6a21c0de", "s3cret-Passw0rd"
 PATH = f"/trading/webhook/{UUID}/{PASSWORD}"

@@ -17,10 +17,12 @@ from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento import faults, wire
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento import wire
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import new_feed
 from tests.support.waiting import until
 

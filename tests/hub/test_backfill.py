@@ -23,11 +23,13 @@ from rooney.market.messages import MinuteFlag
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.secrets import Secret
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento.faults import Close, Fault, Unreachable
-from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
-from rooney.sim.databento.historical import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
+from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
+from tests.support.archive_server import ArchiveServer, Cut, Misbehaviour, Nonsense, Refuse, serving
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateway_faults import Close, Fault, Unreachable
+from tests.support.gateways import running
 from tests.support.hub import hub_thread, new_feed, parents, plain_minutes
 from tests.support.private_redis import private_redis
 from tests.support.waiting import until

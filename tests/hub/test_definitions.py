@@ -17,10 +17,11 @@ from rooney.market.instruments import PRODUCTS
 from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
-from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import HubThread, hub_thread, new_feed, parents
 from tests.support.paths import RECORDED_DATA, needs_recorded_data
 from tests.support.private_redis import private_redis

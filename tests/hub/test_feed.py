@@ -23,11 +23,14 @@ from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento import faults, wire
-from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento import wire
+from rooney.sim.databento.gateway import DEMO_KEY
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import new_feed, plain_minutes
 from tests.support.private_redis import free_port
 from tests.support.waiting import until

@@ -24,10 +24,11 @@ from rooney.market.instruments import Contract, group_of, parse_contract
 from rooney.market.messages import Bar, BarFlag, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
-from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until, read
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import HubThread, hub_process, hub_thread, parents, plain, plain_tape
 from tests.support.hub_by_hand import OPEN, ByHand, Stub, redis_tape
 from tests.support.hub_day import AFTERNOON, DAY_PART, MARKET, MORNING, ROOTS, Result, assert_same_result

@@ -86,7 +86,7 @@ def test_nothing_is_said_of_a_system_that_is_as_it_should_be() -> None:
 def test_each_trouble_is_named(changes: dict[str, Any], kind: str, words: str) -> None:
     found = attention(seen(**changes), NOW)
     assert list(found) == [kind]
-    assert words in found[kind]
+    assert words in found[kind].text
 
 
 @pytest.mark.parametrize("changes", [{"state": "feed dead"}, {"ts_tape": NOW - 3 * 86_400 * S}])

@@ -5,6 +5,7 @@ The keys of OLD are all that the old system read from its deployed file (its com
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rooney.cli import cli
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
 from rooney.ops.check import findings
-from rooney.ops.migrate_config import KEYS, PARAMETERS, Note, check_migrated, migrate, table
+from rooney.ops.migrate_config import KEYS, PARAMETERS, Key, Note, check_migrated, migrate
 from tests.support.paths import ROOT
 
 TRADED = ["6A", "6B", "6C", "6M", "6N", "6S", "CL", "HG", "SI"]
@@ -200,6 +201,15 @@ def test_a_program_gets_the_same(tmp_path: Path) -> None:
     assert found["exit"] == done.exit_code == 1
     assert found["text"] == migrate(OLD, "config.json").text
     assert {note["key"] for note in found["notes"]} == leaves(OLD)
+
+
+def table(keys: Mapping[str, Key], heading: str) -> str:
+    """One of the tables, as docs/CONFIG_MIGRATION.md shows it."""
+    lines = [f"| {heading} | now | |", "|---|---|---|"]
+    for name, key in keys.items():
+        names = ", ".join(f"`{each}`" for each in (name, *key.aliases))
+        lines.append(f"| {names} | {f'`{key.new}`' if key.new else '—'} | {key.why} |")
+    return "\n".join(lines) + "\n"
 
 
 def test_the_documents_tables_are_the_code() -> None:

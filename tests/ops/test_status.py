@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rooney.config.schema import StrategyBlock
 from rooney.engine.engine import Engine
 from rooney.engine.veto import Logistic
 from rooney.features import Feature
@@ -183,13 +184,8 @@ def _rules(**changes: object) -> why.Rules:
         "params": {"ES": params},
         "filters": {},
         "rules": {name: getattr(scripted, name) for name in ("should_enter_long", "should_enter_short")},
-        "max_positions": 2,
-        "daily_stop_loss": 2_500.0,
-        "drawdown_halt": 0.0,
-        "reentry_wait_s": 0.0,
-        "close_margin_s": 0.0,
+        "block": StrategyBlock(reentry_wait_s=0.0, close_margin_s=0.0),
         "entry_windows": (),
-        "no_entry_windows": (),
         "thresholds": {},
     }
     return why.Rules(**(usual | changes))  # type: ignore[arg-type]

@@ -20,16 +20,16 @@ import yaml
 from rooney.errors import BusError
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import Gateway
-from rooney.sim.databento.gateway import running as running_gateway
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.traderspost import Account
-from rooney.sim.traderspost import running as running_webhook
+from tests.support.gateways import running as running_gateway
 from tests.support.hub import hub_process, parents
 from tests.support.ledgers import contents
 from tests.support.paths import ROOT
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.times import chicago
+from tests.support.webhooks import running as running_webhook
 from tests.support.workers import Zygote
 
 BEGIN, END = chicago("2026-03-11 13:30"), chicago("2026-03-11 14:45")

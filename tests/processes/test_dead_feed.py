@@ -10,9 +10,10 @@ import pytest
 from rooney.market.messages import NO_ENTRY, HubStatus, InstrumentState, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.intents import Role
-from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Recorded
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import hub_thread, parents
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, bar

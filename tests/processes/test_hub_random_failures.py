@@ -28,10 +28,11 @@ from rooney.market import sessions
 from rooney.market.messages import BarFlag, Minute
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import Gateway, running
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway as Gateway
+from tests.support.gateways import running
 from tests.support.hub import HubThread, hub_thread, latest_agree, parents, plain
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.waiting import until

@@ -14,8 +14,9 @@ from rooney.market import sessions
 from rooney.market.messages import Bar
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway
 from rooney.sim.market import Market
+from tests.support.gateways import running
 from tests.support.hub import hub_process, parents
 from tests.support.private_redis import private_redis
 from tests.support.waiting import until

@@ -18,10 +18,11 @@ from rooney.market import sessions
 from rooney.market.messages import Bar, HubStatus
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.processes import Part, redis_server
+from tests.support.gateways import running
 from tests.support.hub import HubThread, hub_thread, parents, plain
 from tests.support.hub_by_hand import ByHand, redis_tape
 from tests.support.ledgers import read_only

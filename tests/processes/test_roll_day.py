@@ -13,10 +13,11 @@ from rooney.market.instruments import Contract, deadline
 from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount, Published
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway
 from rooney.sim.databento.sources import Instrument, Recorded, Source, Until
 from rooney.sim.databento.wire import PRICE_SCALE, empty_trades
 from rooney.sim.market import Market
+from tests.support.gateways import running
 from tests.support.hub import hub_thread, parents
 from tests.support.ledgers import read_only
 from tests.support.minutes import bar, minute

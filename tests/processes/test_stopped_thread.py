@@ -10,10 +10,11 @@ from rooney.format import iso_second
 from rooney.market import sessions
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
 from rooney.sim.processes import Part
+from tests.support.gateways import running
 from tests.support.hub import hub_process, parents, plain_tape
 from tests.support.private_redis import PrivateRedis
 from tests.support.waiting import until

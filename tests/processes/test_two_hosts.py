@@ -20,8 +20,9 @@ import redis as redis_py
 import yaml
 
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.processes import Part, python
+from tests.support.gateways import running
 from tests.support.hub import latest_agree
 from tests.support.hub_day import AFTERNOON, DAY_PART, MORNING, ROOTS, Result, assert_same_result
 from tests.support.ledgers import read_only

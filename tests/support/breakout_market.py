@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from research.history.sessions import session_windows, to_ns
-from rooney.cli.options import load
+from rooney.config.loader import load_config
 from rooney.config.settings import StrategyConfig
 from rooney.market.instruments import PRODUCTS, group_of
 from rooney.market.sessions import HOUR_NS
@@ -46,4 +46,4 @@ def write_closes(
 
 def breakout(*roots: str) -> StrategyConfig:
     """Breakout over some roots."""
-    return load(CONFIG, (f"strategies.breakout.instruments=[{','.join(roots)}]",), None).strategy("breakout")
+    return load_config(CONFIG, [f"strategies.breakout.instruments=[{','.join(roots)}]"]).strategy("breakout")

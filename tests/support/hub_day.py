@@ -6,9 +6,10 @@ from rooney.bus.publisher import Publisher
 from rooney.errors import EXIT_OK
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.characters import FIRST_SESSION
-from rooney.sim.databento.gateway import Gateway, running
+from rooney.sim.databento.gateway import Gateway
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
+from tests.support.gateways import running
 from tests.support.hub import hub_thread, parents, plain, plain_tape
 from tests.support.private_redis import private_redis
 from tests.support.times import chicago

@@ -1,1 +1,1 @@
-"""A local stand-in for Databento's live and historical services."""
+"""A local stand-in for Databento's live gateway."""

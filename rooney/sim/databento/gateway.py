@@ -8,13 +8,11 @@
 
 import argparse
 import asyncio
-import contextlib
 import math
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -22,12 +20,10 @@ from typing import Any, Self
 import msgspec
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
-from rooney.files import read_json, write_whole
-from rooney.sim.databento.faults import Fault, Script
+from rooney.files import write_whole
 from rooney.sim.databento.market_clock import Clock
 from rooney.sim.databento.session import Session
 from rooney.sim.databento.sources import Source, Until
-from rooney.sim.databento.stream import reset
 from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
 
 DEMO_KEY = "db-rooney-local-gateway-nosecret"
@@ -41,7 +37,6 @@ class Gateway:
                  trade. What comes before it is only seen by sessions that ask for a replay
     until_ns:    the market lasts at least until then: heartbeats after the last trade
     rebase:      move the market to the present, by whole minutes; needs speed 1
-    faults:      a script, see rooney.sim.databento.faults
     log_minutes: keep in `minutes` when each minute's end was written to the socket
     facts:       root → tick size and USD per point that its definitions tell; default: those of
     rooney.market.instruments
@@ -58,7 +53,6 @@ class Gateway:
         begin_ns: int | None = None,
         until_ns: int = 0,
         rebase: bool = False,
-        faults: Iterable[Fault] = (),
         log_minutes: bool = False,
         facts: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
@@ -70,14 +64,11 @@ class Gateway:
         self._key = key
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._reopening: asyncio.Task[None] | None = None
         self._venue = Venue(
             source=source,
             clock=self.clock,
-            script=Script(faults),
             until_ns=until_ns,
             minutes=self.minutes if log_minutes else None,
-            shut=self._shut,
             facts=facts or {},
         )
 
@@ -86,22 +77,16 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._reopening is not None:
-            self._reopening.cancel()
         self._close_listener()
         # Not by cancelling: Python 3.11's StreamReaderProtocol logs a cancelled connection as an error.
         for writer in self._connections.values():
             writer.transport.abort()
         await asyncio.gather(*self._connections)
 
-    def strike(self, fault: Fault) -> None:
-        """Add a fault to the script; may be called from any thread."""
-        self._venue.script.add(fault)
-
     def stats(self) -> dict[str, Any]:
         """Counts per session and in all, ready for JSON."""
         sessions = [msgspec.structs.asdict(session) for session in self.sessions]
-        counted = ("trades", "spreads", "injected", "heartbeats", "mappings", "acks", "errors", "replays", "faults")
+        counted = ("trades", "spreads", "heartbeats", "mappings", "acks", "errors", "replays")
         return {
             "total": {name: sum(session[name] for session in sessions) for name in counted},
             "sessions": sessions,
@@ -117,59 +102,18 @@ class Gateway:
             self._server = None
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        stats = SessionStats(number=len(self.sessions))
-        self.sessions.append(stats)
         task = asyncio.current_task()
         assert task is not None
         self._connections[task] = writer
         try:
-            await Session(self._venue, self._key, reader, writer, stats).run()
+            await self._session(reader, writer).run()
         finally:
             del self._connections[task]
 
-    def _shut(self, seconds: float) -> None:
-        self._close_listener()
-        for writer in self._connections.values():
-            reset(writer)
-        self._reopening = asyncio.create_task(self._reopen(seconds))
-
-    async def _reopen(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._open()
-
-
-@contextlib.contextmanager
-def running(gateway: Gateway) -> Iterator[Gateway]:
-    """The gateway in a thread with a loop of its own; it has its port by the time the body runs."""
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    closing = asyncio.Event()
-    failures: list[BaseException] = []
-
-    async def serve() -> None:
-        async with gateway:
-            ready.set()
-            await closing.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except OSError as error:
-            failures.append(error)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-            ready.set()
-
-    thread = threading.Thread(target=run, name="sim-gateway")
-    thread.start()
-    ready.wait()
-    if failures:
-        raise failures[0]
-    try:
-        yield gateway
-    finally:
-        loop.call_soon_threadsafe(closing.set)
-        thread.join()
+    def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Session:
+        stats = SessionStats(number=len(self.sessions))
+        self.sessions.append(stats)
+        return Session(self._venue, self._key, reader, writer, stats)
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -188,7 +132,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--minute-log", type=Path, help="write here at the end, as JSON lines, when each minute was sent"
     )
-    parser.add_argument("--faults", type=Path, help="a script of faults as JSON")
     clock = parser.add_argument_group("clock")
     clock.add_argument("--speed", type=_speed, default=math.inf, help="market seconds per second, or max (default)")
     clock.add_argument("--begin", type=_time_ns, help="market time at the first session (ISO time with offset, or ns)")
@@ -271,7 +214,6 @@ def main(arguments: list[str] | None = None) -> int:
             begin_ns=options.begin,
             until_ns=options.until,
             rebase=options.rebase,
-            faults=read_json(options.faults, list[Fault]) if options.faults else (),
             log_minutes=options.minute_log is not None,
         )
     except (ConfigError, ValueError, OSError) as error:

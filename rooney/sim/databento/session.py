@@ -1,18 +1,19 @@
-"""One client's connection: the handshake in text, its subscriptions, and the stream of records they lead to."""
+"""A client's connection: the handshake in text, its subscriptions, and the stream of records they lead to."""
 
 import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
+from typing import ClassVar
 
 from databento_dbn import DBNError, SType
 
 from rooney.market.instruments import PRODUCTS
 from rooney.market.sessions import trade_date
 from rooney.sim.databento import wire
-from rooney.sim.databento.faults import HangAfterAuth, HangBeforeAuth, LossyReplay, RefuseAuth
 from rooney.sim.databento.sources import Instrument
-from rooney.sim.databento.stream import Hangup, Stream
+from rooney.sim.databento.stream import Stream
 from rooney.sim.databento.symbology import Grant, Subscriptions, resolve
 from rooney.sim.databento.venue import SessionStats, Venue
 
@@ -28,6 +29,8 @@ class Refused(Exception):
 
 class Session:
     """Speaks with one client until either side closes. Raises nothing for what a client does."""
+
+    stream_of: ClassVar[Callable[..., Stream]] = Stream
 
     def __init__(
         self,
@@ -47,27 +50,14 @@ class Session:
         self._chunks: list[dict[str, str]] = []  # of a subscription whose last line has not come
 
     async def run(self) -> None:
-        fault = self._venue.script.for_connection()
-        if fault is not None:
-            self._stats.faults += 1
         try:
-            if isinstance(fault, HangBeforeAuth):
-                await self._reader.read()
-                return
-            refusal = await self._authenticate(fault.error if isinstance(fault, RefuseAuth) else None)
+            refusal = await self._authenticate()
             if refusal is not None:
                 await self._line(f"success=0|error={refusal}")
                 return
             await self._line(f"success=1|session_id={self._stats.number}")
-            requests = await self._requests_before_start()
-            if isinstance(fault, HangAfterAuth):
-                await self._reader.read()
-                return
-            if requests and all(fields.get("schema") == "definition" for fields in requests):
-                await self._define(requests)
-            else:
-                await self._stream(requests, fault.every if isinstance(fault, LossyReplay) else 0)
-        except (ConnectionError, EOFError, Hangup):
+            await self._serve(await self._requests_before_start())
+        except (ConnectionError, EOFError):
             return
         except Refused as refused:
             self._error("invalid_subscription", str(refused))
@@ -75,15 +65,13 @@ class Session:
         finally:
             self._writer.close()
 
-    async def _authenticate(self, refusal: str | None) -> str | None:
+    async def _authenticate(self) -> str | None:
         """Greeting, challenge and answer; returns why the client is refused, if it is."""
         challenge = secrets.token_hex(16)
         await self._line(f"lsg_version={LSG_VERSION}")
         await self._line(f"cram={challenge}")
         fields = await self._fields()
         digest = hashlib.sha256(f"{challenge}|{self._key}".encode()).hexdigest()
-        if refusal is not None:
-            return refusal
         if not hmac.compare_digest(fields.get("auth", ""), f"{digest}-{self._key[-_KEY_TAIL:]}"):
             return "Authentication failed."
         if fields.get("dataset") != wire.DATASET:
@@ -99,7 +87,13 @@ class Session:
             requests.append(fields)
         return requests
 
-    async def _stream(self, requests: list[dict[str, str]], lose_every: int) -> None:
+    async def _serve(self, requests: list[dict[str, str]]) -> None:
+        if requests and all(fields.get("schema") == "definition" for fields in requests):
+            await self._define(requests)
+        else:
+            await self._stream(requests)
+
+    async def _stream(self, requests: list[dict[str, str]]) -> None:
         """Send records; take further subscriptions at any time; end when either side does."""
         clock, source = self._venue.clock, self._venue.source
         if clock.started:
@@ -111,7 +105,7 @@ class Session:
         starts = [int(fields["start"]) - clock.offset_ns for fields in requests if "start" in fields]
         for fields in requests:
             await self._subscribe(fields, now_ns, started=False)
-        stream = Stream(
+        stream = self.stream_of(
             self._venue,
             self._writer,
             self._subscriptions,
@@ -119,7 +113,6 @@ class Session:
             self._heartbeat_s,
             from_ns=max(0, min([now_ns, *starts])),
             replay=bool(starts),
-            lose_every=lose_every,
         )
         tasks = [asyncio.create_task(stream.run()), asyncio.create_task(self._take_subscriptions())]
         try:
@@ -164,7 +157,7 @@ class Session:
             await self._subscribe(fields, self._venue.clock.now(), started=True)
 
     async def _subscribe(self, fields: dict[str, str], now_ns: int, started: bool) -> None:
-        """One line of a subscription; with its last line all its symbols are resolved, mapped and acknowledged."""
+        """Take in a line of a subscription; with the last, all its symbols are resolved, mapped and acknowledged."""
         self._chunks.append(fields)
         if fields.get("is_last", "1") != "1":
             return

@@ -1,8 +1,6 @@
-"""From a source to one session's socket: trades, heartbeats and faults, at the pace of the market's clock."""
+"""From a source to one session's socket: trades and heartbeats, at the pace of the market's clock."""
 
 import asyncio
-import socket
-import struct
 import time
 
 import numpy as np
@@ -10,38 +8,14 @@ import numpy.typing as npt
 
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento import wire
-from rooney.sim.databento.faults import (
-    AbsurdPrices,
-    ChangeMapping,
-    Close,
-    Duplicates,
-    ErrorThenClose,
-    Fault,
-    Garbage,
-    OutOfOrder,
-    Raw,
-    RepeatMappings,
-    Reset,
-    Silence,
-    TimeJumps,
-    UnknownIds,
-    Unreachable,
-    WrongMapping,
-)
-from rooney.sim.databento.symbology import Grant, Subscriptions
+from rooney.sim.databento.symbology import Subscriptions
 from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
 from rooney.sim.databento.wire import Trades
 
 SECOND_NS = 1_000_000_000
 CLOSE_AFTER_NS = 50_000_000  # a record this long after a minute's end may close it
 _SLICE_RECORDS = 8_192  # about 400 kB: what is written before waiting for the client to read
-_RECENT_TRADES = 64
 _FOREVER_NS = 2**63 - 1
-_FOREVER_S = 1e9
-
-
-class Hangup(Exception):
-    """A fault has ended the session."""
 
 
 def next_heartbeat(sent_ns: int, interval_ns: int) -> int:
@@ -52,19 +26,12 @@ def next_heartbeat(sent_ns: int, interval_ns: int) -> int:
     return min(sent_ns + interval_ns, ((sent_ns - SECOND_NS) // MINUTE_NS + 1) * MINUTE_NS + SECOND_NS)
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST instead of FIN."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
 class Stream:
     """Everything a session is sent after its first mappings.
 
     from_ns: market time from which trades are sent; before the clock's present they are a replay, without a pace and
              without heartbeats
     replay:  whether the session asked for one, and hears when it is over
-    lose_every: leave out one in so many trades of the replay; 0 = none
     """
 
     def __init__(
@@ -76,7 +43,6 @@ class Stream:
         interval_s: float,
         from_ns: int,
         replay: bool,
-        lose_every: int = 0,
     ) -> None:
         self._venue = venue
         self._clock = venue.clock
@@ -89,16 +55,13 @@ class Stream:
         self._batch = wire.empty_trades(0)
         self._due = self._batch["ts_recv"]  # of `_batch`, the latest so far: when each record can leave
         self._next = 0  # position in `_batch`
-        self._held = self._batch  # trades that a fault keeps back
-        self._recent = self._batch  # the last trades sent, for faults that change or repeat them
         self._replaying = replay
-        self._lose_every = lose_every
         self._sent_ns = from_ns  # market time of the last record sent
         self._beat_ns = next_heartbeat(from_ns, self._interval_ns)  # when the next heartbeat is due
         self._logged_minute = 0
 
     async def run(self) -> None:
-        """Send the market to its end, then heartbeats until cancelled. Raises Hangup when a fault ends the session."""
+        """Send the market to its end, then heartbeats until cancelled."""
         while await self._load():
             now_ns = self._clock.now() if self._clock.paced or self._replaying else _FOREVER_NS
             stop = min(int(np.searchsorted(self._due, np.uint64(now_ns), "right")), self._next + _SLICE_RECORDS)
@@ -143,8 +106,6 @@ class Stream:
         end_ns = clock.end_ns
         if self._replaying:
             self._end_replay()
-        if len(self._held):
-            self._write(self._held, self._sent_ns)
         if not clock.paced:
             await self._send(self._batch[:0], end_ns)
         while clock.paced and self._clock.now() < end_ns:
@@ -159,27 +120,7 @@ class Stream:
 
     async def _send(self, trades: Trades, horizon_ns: int) -> None:
         """Send those of `trades` that are subscribed, and what is due up to market time `horizon_ns`."""
-        trades = self._subscriptions.pick(trades)
-        if self._replaying and self._lose_every:
-            trades = np.delete(trades, np.s_[self._lose_every - 1 :: self._lose_every])
-        if len(self._held):
-            trades = np.concatenate((self._held, trades))
-            self._held = trades[:0]
-        while strike := self._venue.script.strike(self._stats.trades, trades["ts_recv"], horizon_ns):
-            position, fault = strike
-            if isinstance(fault, OutOfOrder) and len(trades) < position + fault.count:
-                self._write(trades[:position], self._sent_ns)
-                self._held = trades[position:]
-                return
-            self._write(trades[:position], int(trades["ts_recv"][position - 1]) if position else self._sent_ns)
-            self._venue.script.done()
-            self._stats.faults += 1
-            trades = trades[position:]
-            if isinstance(fault, OutOfOrder):
-                self._write(trades[: fault.count][::-1], self._sent_ns)
-                trades = trades[fault.count :]
-            await self._strike(fault)
-        self._write(trades, horizon_ns)
+        self._write(self._subscriptions.pick(trades), horizon_ns)
         await self._writer.drain()
 
     def _write(self, trades: Trades, horizon_ns: int) -> None:
@@ -231,8 +172,6 @@ class Stream:
         stats.spreads += self._subscriptions.count_spreads(records)
         stats.first_ts_recv = stats.first_ts_recv or int(records["ts_recv"][0])
         stats.last_ts_recv = int(records["ts_recv"][-1])
-        if self._venue.script:
-            self._recent = np.concatenate((self._recent, records[-_RECENT_TRADES:]))[-_RECENT_TRADES:]
 
     def _log_minutes(self, times: npt.NDArray[np.int64], beats: list[int]) -> None:
         """Note the first of these records after each minute's end; they are about to be written."""
@@ -258,49 +197,3 @@ class Stream:
         self._stats.replays += 1
         text = "Finished trades replay"
         self._raw(wire.system(now_ns + self._clock.offset_ns, "replay_completed", text))
-
-    async def _strike(self, fault: Fault) -> None:
-        """Do what a fault does, apart from OutOfOrder, which is done by then."""
-        now_ns = self._sent_ns + self._clock.offset_ns
-        match fault:
-            case Close():
-                await self._hang_up()
-            case ErrorThenClose():
-                self._raw(wire.error(now_ns, fault.code, fault.text))
-                self._stats.errors += 1
-                await self._hang_up()
-            case Reset():
-                reset(self._writer)
-                raise Hangup
-            case Unreachable():
-                self._venue.shut(fault.seconds)
-                raise Hangup
-            case Silence():
-                await self._writer.drain()
-                await asyncio.sleep(_FOREVER_S if fault.seconds is None else fault.seconds)
-            case Garbage():
-                # Zeros are a record of impossible length: undecodable at once, where others wait for more bytes.
-                self._raw(bytes(fault.count))
-            case Raw():
-                self._raw(fault.data)
-            case RepeatMappings():
-                self._map(self._subscriptions.granted)
-            case ChangeMapping():
-                self._map(self._subscriptions.change(fault.requested, fault.raw))
-            case WrongMapping():
-                for grant in self._subscriptions.called(fault.raw, fault.called):
-                    self._raw(grant.mapping(self._sent_ns + self._clock.offset_ns))
-            case Duplicates() | UnknownIds() | AbsurdPrices() | TimeJumps():
-                trades = fault.injected(self._recent)
-                self._raw(trades.tobytes())
-                self._stats.injected += len(trades)
-
-    async def _hang_up(self) -> None:
-        await self._writer.drain()
-        self._writer.close()
-        raise Hangup
-
-    def _map(self, grants: list[Grant]) -> None:
-        for grant in grants:
-            self._raw(grant.mapping(self._sent_ns + self._clock.offset_ns))
-        self._stats.mappings += len(grants)

@@ -59,12 +59,11 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Subscriptions:
-    """What one session gets: its grants, and per instrument the first ts_event (UTC ns) that is sent."""
+    """Share of a session: its grants, and per instrument the first ts_event (UTC ns) that is sent."""
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         ordered = sorted(instruments, key=lambda instrument: instrument.instrument_id)
         self.granted: list[Grant] = []
-        self._by_raw = {instrument.raw: instrument for instrument in instruments}
         self._ids = np.array([instrument.instrument_id for instrument in ordered], np.uint32)
         self._spread = np.array([not instrument.outright for instrument in ordered])
         self._from_ns = np.full(len(ordered), UNDEF_TIMESTAMP, np.uint64)
@@ -74,20 +73,6 @@ class Subscriptions:
         self.granted.extend(grants)
         at = np.searchsorted(self._ids, [grant.instrument.instrument_id for grant in grants])
         self._from_ns[at] = np.minimum(self._from_ns[at], np.uint64(max(from_ns, 0)))
-
-    def change(self, requested: str, raw: str) -> list[Grant]:
-        """Let a symbol that was granted mean the contract `raw` as well; the grants that this makes."""
-        stypes = {grant.stype_in for grant in self.granted if grant.requested == requested}
-        changed = [Grant(stype_in, requested, self._by_raw[raw]) for stype_in in stypes]
-        self.add(changed, 0)
-        return changed
-
-    def called(self, raw: str, name: str) -> list[Grant]:
-        """The grants of `raw`, as if it were called `name`."""
-        mine = [grant for grant in self.granted if grant.instrument.raw == raw]
-        return [
-            msgspec.structs.replace(one, instrument=msgspec.structs.replace(one.instrument, raw=name)) for one in mine
-        ]
 
     def pick(self, trades: Trades) -> Trades:
         """Those of `trades` that are sent, a copy."""

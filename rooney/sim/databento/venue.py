@@ -1,28 +1,25 @@
-"""What all sessions of a gateway share, and what is counted about each."""
+"""State that all sessions of a gateway share, and what is counted about each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from rooney.sim.databento.faults import Script
 from rooney.sim.databento.market_clock import Clock
 from rooney.sim.databento.sources import Source
 
 
 class SessionStats(msgspec.Struct):
-    """What one session was sent. `trades` includes `spreads`; `injected` are trades that a fault made."""
+    """Counts of what a session was sent. `trades` includes `spreads`."""
 
     number: int
     trades: int = 0
     spreads: int = 0
-    injected: int = 0
     heartbeats: int = 0
     mappings: int = 0
     acks: int = 0
     errors: int = 0
     replays: int = 0
-    faults: int = 0
     definitions: int = 0
     bytes: int = 0
     first_ts_recv: int = 0  # of its trades, as on the wire, UTC ns
@@ -45,18 +42,15 @@ class MinuteSent(msgspec.Struct, frozen=True):
 
 @dataclass
 class Venue:
-    """One market with its clock and its faults.
+    """A market with its clock.
 
     minutes: where MinuteSent are kept; None = they are not
-    shut:    resets every session and refuses connections for so many seconds
     facts:   root → tick size and USD per point of its definitions, where they are not those of
     rooney.market.instruments
     """
 
     source: Source
     clock: Clock
-    script: Script
     until_ns: int
     minutes: list[MinuteSent] | None
-    shut: Callable[[float], None]
     facts: Mapping[str, tuple[float, float]]

@@ -23,7 +23,6 @@ from databento_dbn import (
 DATASET = "GLBX.MDP3"
 PUBLISHER_ID = 1  # GLBX.MDP3.GLBX
 PRICE_SCALE = 1_000_000_000
-UNDEF_PRICE = 2**63 - 1
 UNDEF_TIMESTAMP = 2**64 - 1
 
 # The 48 bytes of a TradeMsg, field by field: an array of these is sent as it lies in memory.
@@ -104,7 +103,7 @@ def error(ts_event: int, code: str, text: str) -> bytes:
 def definition(
     ts_event: int, instrument_id: int, raw: str, root: str, outright: bool, tick_size: float, point_value: float
 ) -> bytes:
-    """What the exchange says of an instrument, as recorded ones of ES and NQ have it; of a spread, hardly anything."""
+    """Definition of an instrument, as recorded ones of ES and NQ have it; of a spread, hardly anything."""
     display_factor = 10_000_000  # 0.01: the exchange counts index points and dollars in hundredths
     facts = {
         "min_price_increment_amount": round(tick_size * point_value * display_factor),

@@ -14,7 +14,7 @@ misbehave in declared ways at declared requests. Times in the log are wall clock
 
 from rooney.sim.traderspost.faults import Fault
 from rooney.sim.traderspost.positions import Book, Effect
-from rooney.sim.traderspost.server import Account, Running, Server, read_accounts, running
+from rooney.sim.traderspost.server import Account, Server, read_accounts
 from rooney.sim.traderspost.validation import Refusal, check
 
-__all__ = ["Account", "Book", "Effect", "Fault", "Refusal", "Running", "Server", "check", "read_accounts", "running"]
+__all__ = ["Account", "Book", "Effect", "Fault", "Refusal", "Server", "check", "read_accounts"]

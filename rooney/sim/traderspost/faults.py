@@ -11,7 +11,7 @@ from rooney.sim.traderspost.validation import Refusal
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to misbehave, at the n-th webhook request.
+    """A way to misbehave, at the n-th webhook request.
 
     do:      delay     answer after `seconds`
              reset     TCP reset after `bytes` bytes of the answer
@@ -56,7 +56,7 @@ def read_faults(path: Path) -> list[Fault]:
 
 
 def spoilt(fault: Fault, answer: bytes, port: int) -> bytes:
-    """What the fault makes of the answer's bytes. port: of this server, for a redirect."""
+    """The answer's bytes, as the fault leaves them. port: of this server, for a redirect."""
     match fault.do:
         case "html500":
             return http.response(500, b"<html><body><h1>Server Error</h1></body></html>")

@@ -9,7 +9,7 @@ PER_MINUTE, PER_HOUR = 60, 500  # requests per webhook
 
 
 class Effect(NamedTuple):
-    """What planning a received signal comes to.
+    """Plan for a received signal.
 
     kind:  entry, exit, reverse, cancel, breakeven: done; rejected: a safeguard stopped the trade, HTTP was 200
     order: signed contracts of the one market order that goes out, 0 for none
@@ -21,7 +21,7 @@ class Effect(NamedTuple):
 
 
 class Book:
-    """One account at the broker: net contracts and resting protective stops per ticker, and what was counted.
+    """An account at the broker: net contracts and resting protective stops per ticker, and what was counted.
 
     Side swapping off, adding off, cancelling open orders only where the signal says so (new strategies' default).
     """
@@ -57,11 +57,6 @@ class Book:
         self.positions[payload["ticker"]] += effect.order
         if effect.kind == "entry" and "stopLoss" in payload:
             self.stops[payload["ticker"]] += 1
-
-    def stop_out(self, ticker: str) -> None:
-        """The protective stop that rests at the broker fills, and with it the position is closed."""
-        if self.stops.pop(ticker, 0):
-            self.positions[ticker] = 0
 
     def _decide(self, payload: dict[str, Any], age_s: float | None) -> Effect:
         ticker, action = payload["ticker"], payload["action"]

@@ -1,16 +1,14 @@
 """The webhook over real HTTP: accounts, their books, the log and the fault script; and a thread to run it in."""
 
 import asyncio
-import contextlib
 import json
 import re
 import socket
 import ssl
 import struct
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ MAX_HEAD, MAX_BODY = 16 * 1024, 64 * 1024  # bytes
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One webhook with one subscription, settings as the README tells users to make them."""
+    """A webhook with one subscription, settings as the README tells users to make them."""
 
     name: str
     uuid: str
@@ -97,7 +95,7 @@ class Server:
             self._log = None
 
     def state(self) -> dict[str, Any]:
-        """What GET /state returns."""
+        """Answer to GET /state."""
         return {
             "ts_ns": time.time_ns(),
             "requests": self._requests,
@@ -293,53 +291,6 @@ class _Connection(asyncio.Protocol):
             connection = self._transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
-
-
-class Running:
-    """A server in a thread of this process."""
-
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, accounts: Sequence[Account]) -> None:
-        self.port = server.port
-        self._server, self._loop = server, loop
-        self._paths = {account.name: account.path for account in accounts}
-
-    def url(self, name: str, host: str = "127.0.0.1") -> str:
-        """The webhook of one account. host: another one, such as a name that does not resolve."""
-        scheme = "https" if self._server.tls is not None else "http"
-        return f"{scheme}://{host}:{self.port}{self._paths[name]}"
-
-    def state(self) -> dict[str, Any]:
-        """As GET /state."""
-
-        async def read() -> dict[str, Any]:
-            return self._server.state()
-
-        return asyncio.run_coroutine_threadsafe(read(), self._loop).result(timeout=5)
-
-    def stop_out(self, name: str, ticker: str) -> None:
-        """The protective stop of one account fills at the broker."""
-
-        async def fill() -> None:
-            self._server.books[name].stop_out(ticker)
-
-        asyncio.run_coroutine_threadsafe(fill(), self._loop).result(timeout=5)
-
-
-@contextlib.contextmanager
-def running(accounts: Sequence[Account], **options: Any) -> Iterator[Running]:
-    """A server with `Server`'s options in a thread, for as long as the block lasts."""
-    server = Server(accounts, **options)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="traderspost", daemon=True)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(timeout=5)
-        yield Running(server, loop, accounts)
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(timeout=5)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=5)
-        loop.close()
 
 
 def read_accounts(text: str) -> list[Account]:

@@ -1,12 +1,11 @@
-"""What the vendor refuses at once: the first wrong field of a decoded body, with the vendor's code."""
+"""Refusals that the vendor gives at once: the first wrong field of a decoded body, with the vendor's code."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from rooney.market.instruments import MONTH_CODES, PRODUCTS
+from rooney.market.instruments import PRODUCTS, parse_ticker
 
 ACTIONS = frozenset({"buy", "sell", "exit", "cancel", "add", "reverse", "breakeven"})
 SENTIMENTS = {"bullish": 1, "long": 1, "bearish": -1, "short": -1, "flat": 0}
@@ -23,7 +22,6 @@ QUANTITY_TYPES = frozenset(
     }
 )
 TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})
-_TICKER = re.compile(rf"([A-Z0-9]{{2,3}})[{MONTH_CODES}]\d{{4}}")
 
 
 class Refusal(NamedTuple):
@@ -87,8 +85,8 @@ def _findings(p: dict[str, Any]) -> Iterator[tuple[bool, str, str]]:
         seconds = p["rejectAfter"]
         yield not _number(seconds) or not 1 <= seconds <= 30, "invalid-payload", "rejectAfter is 1 to 30 seconds"
     yield "time" in p and time_s(p["time"]) is None, "invalid-payload", "time is ISO-8601 with offset"
-    found = _TICKER.fullmatch(p["ticker"])
-    yield found is None or found[1] not in PRODUCTS, "ticker-does-not-exist", f"no contract {p['ticker'][:20]}"
+    contract = parse_ticker(p["ticker"])
+    yield contract is None or contract.root not in PRODUCTS, "ticker-does-not-exist", f"no contract {p['ticker'][:20]}"
 
 
 def _text(value: object) -> bool:

@@ -26,8 +26,8 @@ from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of, parse_contract
 from rooney.market.sessions import MINUTE_NS, session_open_ns
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.databento.historical import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
 from tests.support.archive_market import FIRST, MARKET, ROOTS
+from tests.support.archive_server import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 

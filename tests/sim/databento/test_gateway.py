@@ -36,11 +36,13 @@ from databento_dbn import (
 
 from rooney.errors import EXIT_OK, ConfigError
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.databento import faults
-from rooney.sim.databento.gateway import DEMO_KEY, Gateway, running
+from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.databento.sources import Instrument, Recorded, Source, read
 from rooney.sim.databento.wire import DATASET, TRADE, Trades, empty_trades
 from rooney.sim.market import Market
+from tests.support import gateway_faults as faults
+from tests.support.faulty_gateway import FaultyGateway
+from tests.support.gateways import running
 from tests.support.paths import RECORDED_DATA, TESTS
 
 SECOND_NS = 1_000_000_000
@@ -124,7 +126,7 @@ def connected(gateway: Gateway, *arguments: Any, **named: Any) -> Iterator[Clien
 
 
 def serve(source: Source = MARKET, **options: Any) -> Any:
-    return running(Gateway(source, **options))
+    return running(FaultyGateway(source, **options) if "faults" in options else Gateway(source, **options))
 
 
 def of_root(root: str) -> Trades:

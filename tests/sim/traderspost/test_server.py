@@ -19,7 +19,8 @@ import pytest
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.execution.traderspost import TradersPost
 from rooney.orders.intents import State
-from rooney.sim.traderspost import Account, Book, Fault, Running, check, read_accounts, running
+from rooney.sim.traderspost import Account, Book, Fault, check, read_accounts
+from tests.support.webhooks import Running, running
 
 IBS = Account("ibs", "11111111-2222-3333-4444-55556666abcd", "pw-one")
 BREAKOUT = Account("breakout", "99999999-8888-7777-6666-55554444ef01", "pw-two")

@@ -1,4 +1,4 @@
-"""Results of the research verbs, as they are: `python -m research.optimize.published_results DATA --work DIR`.
+"""Results of the research verbs, as they are: `python -m docs.results_page DATA --work DIR`.
 
 Breakout on hours and IBS on sessions, on whatever bars DATA holds, by what the verbs run: `train`, `optimize`,
 `portfolio` as configured and `portfolio` with the parameters found. The last two years are put away from searching and
@@ -25,7 +25,7 @@ from rooney.config.settings import StrategyConfig
 from rooney.files import MIB, read_json
 from rooney.market.instruments import PRODUCTS
 
-DAILY = Path(__file__).with_name("ibs_daily.py")
+DAILY = Path(__file__).with_name("examples") / "ibs_daily.py"
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def strategies(config: str) -> dict[str, StrategyConfig]:
 
 def main() -> None:
     """Run the research verbs over DATA and say what they find."""
-    parser = argparse.ArgumentParser(prog="python -m research.optimize.published_results", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.results_page", description=main.__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", required=True, type=Path, help="folder of the results and reports")
     parser.add_argument("--write", type=Path, help="write the page here [print it]")
@@ -96,7 +96,7 @@ def _head(source: str, found: optimize.Optimized) -> str:
     note = f" They are {CLOSES_ONLY}." if found.closes_only else ""
     return f"""# What the research finds on real prices
 
-Written by `python -m research.optimize.published_results` on {date.today().isoformat()}, not by hand. {source}{note}
+Written by `python -m docs.results_page` on {date.today().isoformat()}, not by hand. {source}{note}
 The data run from {begin} to {end} (sha256 `{found.data_sha256[:16]}`). Everything from {found.final_from} on was put
 away: nothing was searched or chosen on it; models put away the last quarter of their own trades instead. Commission and
 slippage of a tick a side are taken off throughout. Sharpe ratios are of daily P&L, flat days included, per year.

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rooney.sim.databento.wire import UNDEF_PRICE, UNDEF_TIMESTAMP, Trades
+from rooney.market.bars import UNDEF_PRICE
+from rooney.sim.databento.wire import UNDEF_TIMESTAMP, Trades
 
 DAY_NS = 86_400_000_000_000
 UNKNOWN_ID = 4_000_000_000  # no source has it
