@@ -17,6 +17,7 @@ from tests.support.ledgers import ledger
 from tests.support.paths import TESTS
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.rigs import rig, rig_place, rig_redis
+from tests.support.tools import require, summary
 from tests.support.workers import Zygote
 
 __all__ = [
@@ -63,6 +64,17 @@ def zygote() -> Iterator[Zygote]:
         one = Zygote(Path(name))
         yield one
         one.close()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    require(*(tool for mark in item.iter_markers("needs") for tool in mark.args))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", ())
+    for line in summary(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read

@@ -1,7 +1,4 @@
-"""The dashboard in a real browser: Debian's chromium, driven by Playwright.
-
-Skipped where there is no chromium, unless ROONEY_BROWSER_TESTS=required.
-"""
+"""The dashboard in a real browser: Debian's chromium, driven by Playwright."""
 
 import contextlib
 import os
@@ -24,19 +21,16 @@ from rooney.performance.sources import of_ledger
 from tests.support.compared_runs import backtest_of
 from tests.support.dashboard import Site, rooney, say_live, standing
 from tests.support.private_redis import PrivateRedis
+from tests.support.tools import BROWSER, require
 from tests.support.workers import Zygote
 
-CHROMIUM = shutil.which("chromium")
 PAGES = ("/", "/strategy/a", "/strategy/b", "/market", "/orders", "/system", "/compare")
 WITHIN_MS = 15_000  # for what has no limit of its own; this machine may be busy
 
 
 @pytest.fixture(scope="module")
 def place(operate_zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, PrivateRedis]]:
-    if CHROMIUM is None:
-        if os.environ.get("ROONEY_BROWSER_TESTS") == "required":
-            pytest.fail("chromium is not installed: apt-get install chromium")
-        pytest.skip("chromium is not installed")
+    require(BROWSER)
     with standing(operate_zygote, tmp_path_factory.mktemp("site")) as found:
         yield found
 
@@ -49,7 +43,7 @@ def site(place: tuple[Site, PrivateRedis]) -> Site:
 @pytest.fixture(scope="module")
 def browser(place: tuple[Site, PrivateRedis]) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        one = playwright.chromium.launch(executable_path=shutil.which(BROWSER), args=["--no-sandbox"])
         yield one
         one.close()
 

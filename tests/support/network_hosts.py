@@ -6,12 +6,11 @@ They share this machine's files and processes, not its network. Needs root and i
 import contextlib
 import ctypes
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
 
-import pytest
+from tests.support.tools import SUPERUSER, require
 
 _CLONE_NEWNET = 0x40000000
 _SUBNET = "10.77.0"
@@ -88,23 +87,13 @@ class Network:
 
 @contextlib.contextmanager
 def network(*names: str) -> Iterator[Network]:
-    """Skips where namespaces cannot be made, unless they are required."""
-    lacking = _lacking()
-    if lacking and os.environ.get("ROONEY_SYSTEM_TESTS") == "required":
-        pytest.fail(lacking)
-    if lacking:
-        pytest.skip(lacking)
+    """Skips where namespaces cannot be made."""
+    require(SUPERUSER, "ip")
     made = Network(names)
     try:
         yield made
     finally:
         made.close()
-
-
-def _lacking() -> str:
-    if os.geteuid() != 0:
-        return "network namespaces are made by root only"
-    return "" if shutil.which("ip") else "not installed: ip (apt-get install iproute2)"
 
 
 def _ip(*words: str) -> None:

@@ -6,7 +6,6 @@ Needs root and `apt-get install systemd-container dbus`.
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
+from tests.support.tools import SUPERUSER
 
 REPOSITORY = ROOT
 
@@ -44,12 +44,7 @@ exec systemd-nspawn --quiet --register=no --keep-unit --boot -D root --machine="
 """
 
 
-def why_not() -> str:
-    """What this machine lacks to boot one, or nothing."""
-    if os.geteuid() != 0:
-        return "a systemd can be booted by root only"
-    missing = [tool for tool in ("systemd-nspawn", "nsenter", "unshare", "dbus-daemon") if shutil.which(tool) is None]
-    return f"not installed: {', '.join(missing)} (apt-get install systemd-container dbus)" if missing else ""
+TOOLS = (SUPERUSER, "systemd-nspawn", "nsenter", "unshare", "dbus-daemon")  # that booting a systemd takes
 
 
 class Machine:

@@ -13,7 +13,8 @@ import pytest
 
 from rooney.install.build import EXTRAS
 from tests.support.installed_system import World
-from tests.support.systemd_machine import REPOSITORY, Machine, why_not
+from tests.support.systemd_machine import REPOSITORY, TOOLS, Machine
+from tests.support.tools import require
 
 PYTHON = "/usr/bin/python3"
 
@@ -40,11 +41,7 @@ def uv() -> str:
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    lacking = why_not()
-    if lacking and os.environ.get("ROONEY_SYSTEM_TESTS") == "required":
-        pytest.fail(lacking)
-    if lacking:
-        pytest.skip(lacking)
+    require(*TOOLS)
     booted = Machine()
     try:
         yield booted

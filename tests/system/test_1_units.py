@@ -2,18 +2,18 @@
 
 import configparser
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.systemd_machine import SERVICES, UNITS
+from tests.support.tools import needs
 
 NO_NETWORK = {f"rooney-{name}.service" for name in ("dashboard", "watch", "report", "report-week", "audit", "retrain")}
 TRADING = ("rooney-hub.service", "rooney-worker@.service")
 
-needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+needs_analyze = needs("systemd-analyze")
 
 
 def settings(name: str) -> dict[str, dict[str, str]]:

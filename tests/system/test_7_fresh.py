@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.installed_system import World
-from tests.support.systemd_machine import REPOSITORY, Machine, why_not
+from tests.support.systemd_machine import REPOSITORY, TOOLS, Machine
+from tests.support.tools import require
 from tests.system.conftest import Guide
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
@@ -39,9 +40,7 @@ def env() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Machine]:
     """The empty machine, booted, with a checkout in root's home."""
-    lacking = why_not() or ("" if shutil.which("debootstrap") else "not installed: debootstrap")
-    if lacking:
-        pytest.skip(lacking)
+    require(*TOOLS, "debootstrap")
     folder = Path(tempfile.mkdtemp(prefix="rooney-fresh-", dir="/var/tmp"))
     machine = None
     try:

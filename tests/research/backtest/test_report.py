@@ -3,7 +3,6 @@
 import http.server
 import json
 import re
-import shutil
 import subprocess
 import threading
 from html.parser import HTMLParser
@@ -15,8 +14,7 @@ import pytest
 from research.backtest import backtest
 from research.history.history import History
 from tests.support.backtests import ROOTS, configured_strategy, random_minutes
-
-CHROMIUM = shutil.which("chromium")
+from tests.support.tools import BROWSER, needs
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_the_equity_plot_ends_where_the_summary_does(run: tuple[Path, dict[str, 
     assert len(_page(path).plots) == 4
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs(BROWSER)
 def test_a_browser_draws_every_plot_and_asks_no_server(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Every host name leads to a server of ours, which counts."""
     asked: list[str] = []
@@ -114,7 +112,7 @@ def test_a_browser_draws_every_plot_and_asks_no_server(run: tuple[Path, dict[str
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counting)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     command = [
-        str(CHROMIUM),
+        BROWSER,
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
