@@ -13,7 +13,7 @@ from rooney.clock import Clock
 from rooney.execution.delivery import Delivery
 from rooney.execution.send_gates import stopped
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.snapshot import Snapshot, read_open
+from rooney.ledger.snapshot import Snapshot, open_snapshot
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open
 from rooney.orders import order_messages
@@ -75,7 +75,7 @@ class CommandHandler:
         """Serve until nothing is exposed, nothing can be sent, or it is over; returns what is still exposed."""
         while True:
             self.serve()
-            exposed = exposures(read_open(self._ledger.path))
+            exposed = exposures(open_snapshot(self._ledger.path, self._ledger))
             can_close = any(is_open(exposure.symbol, self._clock.now_ns()) for exposure in exposed)
             if not can_close or is_over() or stopped(self.switches()):
                 return exposed
@@ -95,7 +95,7 @@ class CommandHandler:
             if waiting.command is None:
                 self._control.refuse(waiting, waiting.lack)
             elif self._ledger.has_act(waiting.command.name):
-                self._control.done(waiting)
+                self._done(waiting)
             elif not self._obey(waiting, waiting.command):
                 break  # the ones behind it wait with it
         on = self.switches()
@@ -183,7 +183,7 @@ class CommandHandler:
                 if lack := self._unknown(command.symbols):
                     self._control.refuse(waiting, lack)
                     return True
-                snapshot = read_open(self._ledger.path)
+                snapshot = open_snapshot(self._ledger.path, self._ledger)
                 wanted = command.symbols or self._symbols
                 exposed = [exposure for exposure in exposures(snapshot) if exposure.symbol in wanted]
                 self._hurry(exposed)
@@ -218,8 +218,13 @@ class CommandHandler:
         except IllegalMoveError as error:
             self._control.refuse(waiting, str(error))
         else:
-            self._control.done(waiting)
+            self._done(waiting)
         return True
+
+    def _done(self, waiting: Waiting) -> None:
+        """Take a command away, unless it is not on the disk yet and the next process may have to obey it."""
+        if not self._ledger.is_behind:
+            self._control.done(waiting)
 
     def _write(
         self, command: Command, intents: Sequence[Intent] = (), moves: Sequence[tuple[Intent, State, Said]] = ()
@@ -250,7 +255,7 @@ class CommandHandler:
         if state == self._looked_at and not is_new:
             return
         self._looked_at = state
-        snapshot = read_open(self._ledger.path)
+        snapshot = open_snapshot(self._ledger.path, self._ledger)
         exposed = exposures(snapshot)
         if is_new:
             self._hurry(exposed)

@@ -26,7 +26,7 @@ from rooney.market.instruments import is_open
 from rooney.orders import order_messages
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
-from rooney.orders.notices import EXIT_ALARM_S, Notice
+from rooney.orders.notices import DISK_FULL, EXIT_ALARM_S, Notice
 from rooney.orders.outcomes import OUTCOME_STATES
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ class Delivery:
         )
         self._traffic = Traffic(recent, answers, rules)
         self._traffic.settle_from(clock.settles_from)
+        self._exits_from_ns = clock.steady_ns() + int(rules.settle_s * 1e9) if ledger.is_uncertain else 0
         self._orders: dict[str, _Order] = {}
         self._heard = [(ledger.intent(event.intent), event) for event in ledger.unapplied(OUTCOME_STATES)]
         self._breaker_told = self._traffic.breaker()
@@ -169,6 +170,8 @@ class Delivery:
 
     def turn(self, wait_s: float = 0.0) -> None:
         """Start what is due and take in what came back, waiting at most so long for what is in flight."""
+        if self._ledger.is_uncertain and self._clock.steady_ns() >= self._exits_from_ns:
+            self._ledger.settled()
         self._start_due()
         end = time.monotonic() + wait_s
         while self._in_flight:
@@ -239,7 +242,9 @@ class Delivery:
         action = next_action(intent, order.progress, now, self._rules)
         if action.at_ns is None or not is_open(intent.symbol, now.wall_ns):
             return _NEVER
-        return max(action.at_ns, self._traffic.exit_from(intent) if intent.role is Role.EXIT else 0)
+        if intent.role is Role.ENTRY:
+            return action.at_ns
+        return max(action.at_ns, self._traffic.exit_from(intent), self._exits_from_ns)
 
     def _watch(self, order: _Order, now: Moment, stopped: str) -> None:
         """Tell people of an exit that does not get through, each reason once."""
@@ -328,6 +333,9 @@ class Delivery:
                 raise
             return self._record(intent, State.DROPPED, str(error))
         self._record(intent, State.SENDING)
+        if intent.role is Role.ENTRY and self._ledger.is_behind:  # a restart would not know of it and send it again
+            self._record(intent, State.PLANNED, "not sent")
+            return self._record(intent, State.DROPPED, DISK_FULL)
         if self._send is None:
             return self._record(intent, State.ACKNOWLEDGED, "dry: not sent")
         faults.point("after_sending")

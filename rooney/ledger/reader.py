@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from rooney.errors import LedgerError
+from rooney.errors import FileError, LedgerError
+from rooney.files import read_text
 from rooney.ledger.damage import UNREADABLE, damage
 from rooney.ledger.queries import Queries
 from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, UNTOUCHED, WITH_NOTICES, check_plain, schema_version
@@ -90,6 +91,14 @@ def holder(path: Path) -> int | None:
         if fields[1:2] == ["FLOCK"] and fields[5].rpartition(":")[2] == str(wanted.st_ino):
             return max(0, int(fields[4]))
     return None
+
+
+def doing(path: Path) -> str:
+    """What its worker does, or did when it ended without a word; empty after a clean end."""
+    try:
+        return read_text(path.with_suffix(".lock")).strip()
+    except FileError:
+        return ""
 
 
 def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:

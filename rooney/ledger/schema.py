@@ -180,6 +180,7 @@ def connect(path: Path, version: int) -> sqlite3.Connection:
             _upgrade(db, version)
         _aid(db)
         db.execute("PRAGMA foreign_keys=ON")
+        db.execute("PRAGMA cache_spill=OFF")  # what waits for room on a full disk waits in memory
     except BaseException:
         db.close()
         raise

@@ -93,18 +93,21 @@ def read_open(path: Path) -> Snapshot:
     yet; no trades, decisions and counts.
     """
     with opened(path) as db:
-        ask = Queries(db)
-        finished = ask.finished()
-        held = _book(finished)[1]
-        orders = ask.newest_orders([one.symbol for one in held])
-        return Snapshot(
-            path=path,
-            name=ask.name(),
-            ts_mark=finished.ts_mark if finished else 0,
-            held=held,
-            orders=orders,
-            acts=tuple(ask.stated()),
-        )
+        return open_snapshot(path, Queries(db))
+
+
+def open_snapshot(path: Path, ask: Queries) -> Snapshot:
+    """The same by a worker's own connection: also what it could not write yet."""
+    finished = ask.finished()
+    held = _book(finished)[1]
+    return Snapshot(
+        path=path,
+        name=ask.name(),
+        ts_mark=finished.ts_mark if finished else 0,
+        held=held,
+        orders=ask.newest_orders([one.symbol for one in held]),
+        acts=tuple(ask.stated()),
+    )
 
 
 def _book(finished: Finished | None) -> tuple[Account | None, tuple[Held, ...]]:

@@ -3,6 +3,10 @@
 What was decided at a mark and the position on the tape are committed in one transaction, so a restart continues
 exactly there. Intents and outcomes are synced to the disk before anything acts on them; a mark without either is not,
 because it can be stepped again from the tape.
+
+On a disk that is full, what would be written waits in memory, in a transaction that stays open until there is room:
+whoever asks the ledger's own object sees it. A process that ends before has lost it, and the next one finds in the lock
+file that orders may have gone out of which nothing tells.
 """
 
 import contextlib
@@ -21,9 +25,10 @@ import msgspec
 from rooney import failpoints as faults
 from rooney import log
 from rooney.errors import FullError, LedgerError
+from rooney.files import MIB
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
-from rooney.ledger.ballast import Ballast
+from rooney.ledger.ballast import NO_ROOM, Ballast
 from rooney.ledger.queries import INTENT_COLUMNS, Queries
 from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED
@@ -33,18 +38,22 @@ from rooney.orders.control import Act, Command
 from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Event, Intent, Receipt, Role, Said, State
 from rooney.orders.lifecycle import check_move
-from rooney.orders.notices import Notice, Turn
+from rooney.orders.notices import DISK_FULL, Notice, Turn
 
 CHECKPOINTS_KEPT = 3
-_MOST_DOING_BYTES = 200
+_DOING_BYTES = 200
+_UNWRITTEN = f"{DISK_FULL}, sending exits that it does not take down"
+_CANNOT_WRITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
 
 class Ledger(Queries):
     """Ledger of a worker, to ask and to write; one process at a time. Methods may be called from any thread.
 
-    ballast:    room it gives up when the disk is full
-    left_doing: what the last worker did when it ended without a word; empty after a clean end
+    ballast:      room it gives up when the disk is full
+    is_behind:    what was written last waits in memory
+    left_doing:   what the last worker did when it ended without a word; empty after a clean end
+    is_uncertain: exits may have gone out lately of which nothing here tells
     """
 
     def __init__(self, path: Path, strategy: str) -> None:
@@ -52,20 +61,23 @@ class Ledger(Queries):
         self.path = path
         self.strategy = strategy
         self.ballast = Ballast(path)
+        self.is_behind = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.ballast.look()
             self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise LedgerError(f"{path}: {error.strerror}; not starting") from error
+            raise self._refusal(error, f"{error.strerror}; not starting") from error
         try:
             super().__init__(self._hold(strategy))
-            self.left_doing = os.pread(self._lock, _MOST_DOING_BYTES, 0).decode(errors="replace").strip()
+            self.left_doing = os.pread(self._lock, _DOING_BYTES, 0).decode(errors="replace").strip()
         except (sqlite3.Error, OSError, LedgerError) as error:
             os.close(self._lock)
             if isinstance(error, LedgerError):
                 raise
-            raise LedgerError(f"{path}: not a sound ledger: {error}; {UNTOUCHED}") from error
+            raise self._refusal(error, f"not a sound ledger: {error}; {UNTOUCHED}") from error
+        self.is_uncertain = _UNWRITTEN in self.left_doing
+        self._doing = self.left_doing.partition(DISK_FULL)[0].removesuffix("; ")
         self._seq = int(self._row("SELECT coalesce(max(seq), 0) FROM intent")[0])
         rows = self._rows("SELECT about, turn FROM notice WHERE intent = '' ORDER BY seq")
         self._troubles = {about for about, turn in dict(rows).items() if turn == Turn.BEGINS}
@@ -82,48 +94,90 @@ class Ledger(Queries):
             ledgerfile.create(self.path, strategy)
         return ledgerfile.connect(self.path, ledgerfile.inspect(self.path, strategy))
 
+    @property
+    def lack(self) -> str:
+        """Why no entry may go out, and until when; empty while the disk has room."""
+        how = " unwritten, and are lost if the worker ends" if self.is_behind else ""
+        room = f"{self.ballast.enough_bytes // MIB} MiB are free in {self.path.parent}"
+        is_full = self.is_behind or self.ballast.is_short
+        return f"{DISK_FULL}: exits go out{how}, no entries before {room}" if is_full else ""
+
     def close(self) -> None:
-        """Fold the journal into the file and let others in."""
+        """Write what waits if there is room now, fold the journal into the file and let others in."""
         with self._mutex:
+            self.write_out()
             self._db.close()
             os.close(self._lock)
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
-        """durable: synced to the disk before this returns. Raises FullError where the disk has no room."""
-        self.ballast.look()
+        """durable: synced to the disk, or in memory, before this returns. Raises FullError if room was not enough."""
         with self._mutex, self._room():
-            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._db.execute("BEGIN IMMEDIATE")
+            self.ballast.look()
+            if not self.is_behind:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if durable or self.ballast.is_short else 'NORMAL'}")
+                self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("SAVEPOINT step")
             try:
                 yield self._db
-                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                    self._db.execute("ROLLBACK TO step")
                 raise
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("RELEASE step")
+                    self._commit()
+
+    def _commit(self) -> None:
+        """Commit if there is room: a commit that fails would roll back all that waits."""
+        self.is_behind = not self.ballast.leaves_room()
+        if not self.is_behind:
+            self._db.execute("COMMIT")
+        self.doing(self._doing)  # before anything is sent
+
+    def write_out(self) -> None:
+        """Look at the disk, and write what waits for room if there is some now."""
+        with self._mutex, self._room():
+            self.ballast.look()
+            if self.is_behind:
+                self._commit()
 
     @contextmanager
     def _room(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        except sqlite3.Error as error:
+            if isinstance(refusal := self._refusal(error, ""), LedgerError):
                 raise
-            raise FullError(
-                f"{self.path}: cannot be written: {error}. Nothing is sent that is not written down: make room, and "
-                "close by hand at the broker what must be closed now"
-            ) from error
+            raise refusal from error
+
+    def _refusal(self, error: sqlite3.Error | OSError, text: str) -> LedgerError | FullError:
+        """What it is to whoever cannot go on: for want of room, or for good, as `text` says."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in _CANNOT_WRITE and getattr(error, "errno", 0) not in NO_ROOM:
+            return LedgerError(f"{self.path}: {text}")
+        return FullError(
+            f"{self.path}: cannot be written: {error}; {self.ballast.free_bytes() / MIB:.1f} MiB are free in "
+            f"{self.path.parent}. Make room there; until then nothing is sent: close by hand at the broker what "
+            "must be closed now"
+        )
 
     def doing(self, what: str) -> None:
-        """Leave what the worker does now, for the next one to tell if this one is killed; empty at a clean end.
+        """Leave what the worker does now, for others, and the next one if this one is killed; empty at a clean end.
 
-        It stands in the lock file: a disk that is full, and no SQLite, must not keep it from being known.
+        It stands in the lock file, as many bytes each time: a disk that is full, and no SQLite, must not keep it from
+        being known.
         """
+        self._doing = what
+        disk = _UNWRITTEN if self.is_behind or self.is_uncertain else DISK_FULL if self.ballast.is_short else ""
         with contextlib.suppress(OSError):
-            content = what.encode()[:_MOST_DOING_BYTES]
-            os.pwrite(self._lock, content, 0)
-            os.ftruncate(self._lock, len(content))
+            os.pwrite(self._lock, "; ".join(filter(None, (what, disk))).encode()[:_DOING_BYTES].ljust(_DOING_BYTES), 0)
+
+    def settled(self) -> None:
+        """What went out untold has settled."""
+        self.is_uncertain = False
+        self.doing(self._doing)
 
     def next_seq(self) -> int:
         """A number no intent has."""
@@ -297,20 +351,11 @@ class Ledger(Queries):
         """
         now_ns = time.time_ns()
         with self._transaction(durable=True) as db:
-            after_event = self.last_event()
+            after_event, encoded = self.last_event(), msgspec.json.encode(command).decode()
             seq = db.execute(
                 "INSERT INTO operator (name, verb, who, reason, ts_wall, ts_clock, after_event, command)"
                 " VALUES (?,?,?,?,?,?,?,?)",
-                (
-                    command.name,
-                    command.verb.value,
-                    command.who,
-                    command.reason,
-                    now_ns,
-                    ts_clock,
-                    after_event,
-                    msgspec.json.encode(command).decode(),
-                ),
+                (command.name, command.verb.value, command.who, command.reason, now_ns, ts_clock, after_event, encoded),
             ).lastrowid
             self._plan(db, intents, now_ns, ts_clock)
             about = " ".join([command.symbol or command.intent, *command.symbols])

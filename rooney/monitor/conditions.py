@@ -21,7 +21,7 @@ from rooney.monitor.market import STALE_S, Market
 from rooney.monitor.system import Seen, StrategyLook, System
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
-from rooney.orders.notices import DAILY_LOSS, DRAWDOWN, EXIT_ALARM_S
+from rooney.orders.notices import DAILY_LOSS, DISK, DISK_FULL, DRAWDOWN, EXIT_ALARM_S
 from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
 
@@ -188,6 +188,9 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
         do = (f"systemctl start rooney-worker@{one.name}",)
         found.append(Condition(_graver(bool(held)), one.name, "down", text, do))
+    if one.is_running and DISK_FULL in one.doing:
+        text = f"{one.name}: {one.doing}; no entries"
+        found.append(Condition(Severity.CRITICAL, one.name, DISK, text, (f"df -h {snapshot.path.parent}",)))
     if one.health is not None and one.health.light:
         severity = Severity.ATTENTION if one.health.light is Light.RED else Severity.NOTE
         text = f"{one.name}: not as its backtest: {one.health.text}"

@@ -15,7 +15,7 @@ from rooney.bus.reader import Reader
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
 from rooney.errors import ConfigError, LedgerError
-from rooney.ledger.reader import holder
+from rooney.ledger.reader import doing, holder
 from rooney.ledger.records import Decision, Held
 from rooney.ledger.snapshot import LedgerView, Snapshot
 from rooney.market.instruments import PRODUCTS, group_of
@@ -38,6 +38,7 @@ class StrategyLook(msgspec.Struct, frozen=True):
 
     block: as configured, None where it is not; lack: what keeps its block from being used, or empty
     traded: symbol → (USD per 1.0 of price, tick size) of the product it is ordered in; waiting: commands not taken
+    doing: what its worker does, or did when it ended without a word
     slippage_ticks: symbol → assumed a side; health: against its backtest, None without one or with too few trades
     """
 
@@ -50,6 +51,7 @@ class StrategyLook(msgspec.Struct, frozen=True):
     traded: Mapping[str, tuple[float, float]]
     is_running: bool
     waiting: int
+    doing: str = ""
     slippage_ticks: Mapping[str, float] = {}
     health: Health | None = None
 
@@ -205,6 +207,7 @@ class Looker:
             traded,
             is_running,
             _count(self._control / name / "commands"),
+            doing(path),
             slippage_ticks,
             health,
         )

@@ -20,7 +20,7 @@ from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.engine.model_checks import model_findings
-from rooney.errors import EXIT_OK, BusError, RooneyError
+from rooney.errors import EXIT_OK, BusError, FullError, RooneyError
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.execution.command_handler import CommandHandler
 from rooney.execution.delivery import Delivery
@@ -34,7 +34,7 @@ from rooney.orders import order_messages
 from rooney.orders.control import Control
 from rooney.orders.decisions import Decided, intent_of
 from rooney.orders.intents import Intent, Payload
-from rooney.orders.notices import DISK, Notice, Turn
+from rooney.orders.notices import DISK, DISK_FULL, Notice, Turn
 from rooney.orders.outcomes import OUTCOMES_PER_MARK
 from rooney.strategy.hooks import Hooks
 from rooney.systemd import Notifier
@@ -49,7 +49,7 @@ BLOCK_S = 0.5
 REDIS_PAUSE_S = 0.5
 CHECKPOINT_EVERY_NS = 60 * MINUTE_NS
 COMPILE_S = 600.0  # ten seconds of work; a busy small machine may take minutes, and says nothing meanwhile
-DISK_FULL = "the disk is full"
+FULL_WAIT_S = 200  # for room before a start; with the unit's start limit of 5 in 900 s it is never given up
 HEAD_START_S = 0.005
 STOP_S = 60.0  # on_stop: flatten: how long the exits of a worker that ends may take
 STOP_REPLAY_S = 2.0  # a replay's clock stands still: what is not due at once never will be
@@ -85,6 +85,7 @@ class Worker:
         self._stopping = False
         self._halted: set[str] = set()  # limits that hold entries back, as last said
         self._said_ready = False
+        self._disk_told = DISK_FULL if ledger.has_trouble(DISK) else ""
         self._delivery: Delivery
 
     def stop(self) -> None:
@@ -122,6 +123,8 @@ class Worker:
         if self._delivery.close(timeout_s=15):
             self._ledger.doing("")
             self._ledger.close()
+            if self._ledger.is_behind:
+                log.event(logger, logging.CRITICAL, "disk", f"stopping; lost, as {self._ledger.lack}")
         else:
             text = "stopping with a send in flight: it will be unconfirmed at the next start"
             log.event(logger, logging.CRITICAL, "stop", text)
@@ -137,6 +140,8 @@ class Worker:
             finished = self._ledger.finished()
             mark = iso_second(finished.ts_mark) if finished else "none"
             text = f"the last run did not end cleanly: it was {self._ledger.left_doing}, last mark {mark}"
+            if self._ledger.is_uncertain:
+                text += f"; exits wait {self._strategy.settings.settle_s:g} s: some may be on their way"
             notice = Notice("start", Turn.NEWS, logging.ERROR, text)
             self._ledger.tell(notice, finished.ts_mark if finished else 0)
             order_messages.say(logger, "start", notice)
@@ -168,6 +173,7 @@ class Worker:
                 logger.error("%s; waiting for it", error)
                 self._notifier.status("waiting for Redis")
                 self._notifier.extend_timeout(30)
+                self._tell_disk()
                 self._commands.serve()
                 time.sleep(REDIS_PAUSE_S)
             else:
@@ -186,7 +192,7 @@ class Worker:
 
     def _lack(self, symbol: str) -> str:
         """Why nothing may be entered in a symbol now, or nothing."""
-        if self._ledger.ballast.is_short:
+        if self._ledger.lack:
             return DISK_FULL
         return self._commands.doubt(symbol) or self._market_data.lack(symbol)
 
@@ -260,15 +266,14 @@ class Worker:
         self._hooks.call(intents, decisions.trades)
 
     def _tell_disk(self) -> None:
-        """Say once that the disk is full, or is no longer."""
-        self._ledger.ballast.look()
-        if self._ledger.ballast.is_short == self._ledger.has_trouble(DISK):
+        """Write what waits for room, and say once that the disk is full, or is no longer."""
+        self._ledger.write_out()
+        if (lack := self._ledger.lack) == self._disk_told:
             return
-        if self._ledger.ballast.is_short:
-            text = f"{DISK_FULL}: exits go out, no entries; make room beside {self._ledger.path}"
-            notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, text)
-        else:
-            notice = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again")
+        self._disk_told = lack
+        notice = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again, and all is written down")
+        if lack:
+            notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, lack)
         order_messages.say(logger, "disk", notice)  # first: the journal is on another disk, or in memory
         self._ledger.tell(notice, self._clock.now_ns())
 
@@ -295,6 +300,7 @@ class Worker:
         switches = self._commands.switches()
         state = status.headline(
             self._mode,
+            is_disk_full=bool(self._ledger.lack),
             is_redis_away=self._market_data.outage.is_on,
             is_alerted=self._market_data.outage.is_alerted,
             switch=switches[0].level if switches else "",
@@ -312,6 +318,20 @@ class Worker:
             f"mark {iso_second(position_ns)[11:16]}Z" if position_ns else "mark none",
         )
         self._notifier.status(" | ".join(parts))
+
+
+def _open_ledger(path: Path, name: str, notifier: Notifier) -> Ledger:
+    """The ledger; under systemd also waited for while its disk is full. Raises LedgerError, FullError."""
+    for second in range(FULL_WAIT_S):
+        try:
+            return Ledger(path, name)
+        except FullError as error:
+            if not notifier.status(f"ATTENTION {DISK_FULL}, not started"):
+                raise
+            log.event(logger, logging.DEBUG if second else logging.CRITICAL, "disk", f"{error}. Waiting for it")
+        notifier.extend_timeout(30)
+        time.sleep(1)
+    return Ledger(path, name)
 
 
 def build(
@@ -336,7 +356,7 @@ def build(
         atexit.register(lock.close)
     engine = build_engine(strategy)
     client = TradersPost(settings.account.url.reveal()) if settings.account is not None else None
-    ledger = Ledger(state / "ledger.sqlite", name)
+    ledger = _open_ledger(state / "ledger.sqlite", name, Notifier())
     clock = ReplayClock() if replay else Clock()
     block = strategy.settings
     traded = strategy.traded

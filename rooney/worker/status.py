@@ -19,6 +19,7 @@ SHOWN = 2  # positions by name; of more the line would lose what comes after the
 def headline(
     mode: str,
     *,
+    is_disk_full: bool,
     is_redis_away: bool,
     is_alerted: bool,
     switch: str,
@@ -34,6 +35,7 @@ def headline(
     is_halted:      the daily loss limit is latched
     """
     states = (
+        (is_disk_full, "ATTENTION disk full"),
         (is_redis_away, f"{'ALERT' if is_alerted else 'ATTENTION'} Redis away"),
         (bool(switch), f"HALTED {switch}"),
         (has_breaker, "HALTED breaker"),

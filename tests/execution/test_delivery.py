@@ -17,6 +17,7 @@ from rooney.execution.delivery import Delivery
 from rooney.execution.pacing import BEFORE_CLOSE_S, Next, Progress, next_action
 from rooney.execution.rate_limits import ENTRY_FILL_S
 from rooney.execution.traderspost import TradersPost
+from rooney.files import MIB
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import PRODUCTS
 from rooney.orders.control import Level, Switch
@@ -24,7 +25,8 @@ from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.lifecycle import TRANSITIONS
 from rooney.sim.traderspost import Account, Fault
 from tests.support.deliveries import ENTRY, EXIT, OPEN, RULES, A, DeliveryRig, G, HandClock, P, R, S, U, life, says
-from tests.support.ledgers import commit, intent
+from tests.support.full_disk import fill, mounted
+from tests.support.ledgers import commit, contents, intent
 from tests.support.times import chicago
 from tests.support.webhooks import running
 
@@ -707,3 +709,23 @@ def test_no_part_of_the_url_is_in_the_ledger(webhook: Any, tmp_path: Path) -> No
     data = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"GCJ6" in data
     assert not any(part.encode() in data for part in (url, *url.split("/")[-2:]))
+
+
+def test_an_entry_whose_sending_the_disk_does_not_take_down_is_not_sent(tmp_path: Path) -> None:
+    class Filling(DeliveryRig):
+        def _payload(self, one: Intent, ts_decided_ns: int) -> Payload:
+            self.large = fill(place)  # after the gates, before "sending"
+            return super()._payload(one, ts_decided_ns)
+
+    with mounted(tmp_path / "disk", 32 * MIB) as place:
+        ledger = Ledger(place / "ledger.sqlite", "ibs")
+        rig = Filling(ledger, HandClock(), says(A))
+        entry = rig.plan(ENTRY)
+        rig.work()
+        assert (rig.sent, ledger.is_behind) == ([], True)
+        assert rig.states(entry) == [P, G, P, State.DROPPED]
+        rig.large.unlink()
+        ledger.write_out()
+        assert rig.delivery.close(12)
+        ledger.close()
+        assert [row[2] for row in contents(ledger.path)["event"]] == [P, G, P, State.DROPPED]

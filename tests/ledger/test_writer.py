@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from rooney.errors import LedgerError
+from rooney.files import MIB
 from rooney.kernels.codes import Reason
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
@@ -30,7 +31,8 @@ from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Intent, Receipt, Role, Said, Side, State
 from rooney.orders.lifecycle import IllegalMoveError
 from rooney.orders.notices import Notice, Turn
-from tests.support.ledgers import commit, intent, read_only
+from tests.support.full_disk import fill, mounted
+from tests.support.ledgers import assert_same_contents, commit, contents, intent, read_only
 from tests.support.paths import GOLDEN, ROOT
 from tests.support.waiting import until
 
@@ -614,3 +616,35 @@ def test_a_closed_ledger_is_read_where_nothing_can_be_written(path: Path) -> Non
             assert db.execute("SELECT count(*) FROM intent").fetchone()[0] > 0
     finally:
         path.parent.chmod(0o750)
+
+
+# ── a disk that is full ──
+
+
+def live(ledger: Ledger) -> None:
+    """An entry and its exit, marks, a command, and a move that is refused."""
+    entry, leave = intent(1), intent(2, Role.EXIT, side=Side.SHORT)
+    commit(ledger, 60, entry, evaluated=[Evaluated("ES", Reason.NO_SIGNAL, {"ibs": 0.1}, math.nan)])
+    advance(ledger, entry, State.SENDING, State.ACKNOWLEDGED)
+    commit(ledger, 120, leave, applied=[ledger.last_event()], checkpoint=Checkpoint(120, "digest", b"state" * 5_000))
+    with pytest.raises(IllegalMoveError):
+        ledger.record(leave, State.ACKNOWLEDGED, 100)
+    ledger.journal(Command(5, Verb.RESUME, "mia", "all well"), 130)
+    advance(ledger, leave, State.SENDING, State.ACKNOWLEDGED)
+    assert [event.state for event in ledger.events(leave.id)] == [State.PLANNED, State.SENDING, State.ACKNOWLEDGED]
+
+
+def test_what_waits_for_room_is_written_as_if_there_had_been_room(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 32 * MIB) as place, closing(Ledger(tmp_path / "ledger.sqlite", "ibs")) as roomy:
+        full = Ledger(place / "ledger.sqlite", "ibs")
+        large = fill(place)
+        live(full)
+        live(roomy)
+        assert full.is_behind
+        assert contents(full.path)["event"] == []
+        full.write_out()
+        assert full.is_behind, "there is no room yet"
+        large.unlink()
+        full.close()
+        assert not full.is_behind
+        assert_same_contents(contents(full.path), contents(roomy.path))
