@@ -65,7 +65,8 @@ def write_shared(root: Path, path: Path, content: bytes) -> None:
     """Write `path`, below `root`, for another user of the same group: it and folders of ours between get that group.
 
     The operator is root or a member of the group `rooney`; workers and dashboard are its user. What the operator
-    writes must be theirs to read and to remove, whatever the operator's umask and own group are.
+    writes must be theirs to read and to remove, whatever the operator's umask and own group are; and outlast a power
+    cut.
 
     Raises OSError: nothing was written, and no folder made.
     """
@@ -77,7 +78,7 @@ def write_shared(root: Path, path: Path, content: bytes) -> None:
                 made.append(directory)
             if directory != root or directory in made:
                 _share(directory, root, DIRECTORY_MODE)
-        with replacing(path) as unfinished:
+        with replacing(path, synced=True) as unfinished:
             unfinished.write_bytes(content)
             _share(unfinished, root, FILE_MODE)
     except OSError:
@@ -90,7 +91,7 @@ def write_shared(root: Path, path: Path, content: bytes) -> None:
 def _share(path: Path, root: Path, mode: int) -> None:
     """Give what is ours to the group of `root`; where we may not, to everybody's eyes: a halt unread is a halt for all.
 
-    Nothing is changed that is right already: the sandbox of a unit forbids even that.
+    Nothing is changed that is right already, and a unit's folder stays as it made it: its sandbox forbids even that.
     """
     status = path.stat()
     if status.st_uid != os.geteuid():
@@ -101,7 +102,8 @@ def _share(path: Path, root: Path, mode: int) -> None:
         except PermissionError:
             mode |= 0o5 if path.is_dir() else 0o4
     if stat.S_IMODE(path.stat().st_mode) != mode:  # mkdir's own is cut by the umask
-        path.chmod(mode)
+        with contextlib.suppress(PermissionError):
+            path.chmod(mode)
 
 
 def sync(path: Path) -> None:

@@ -87,14 +87,15 @@ def halt(call: Call, name: str | None, is_all: bool, exits_too: bool) -> None:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "is_all", is_flag=True, help="The switches that hold for every strategy.")
+@click.option("--new-ledger", is_flag=True, help="The one before is lost: its ledger is the one there is.")
 @takes(*ACTS)
-def resume(call: Call, name: str | None, is_all: bool) -> None:
+def resume(call: Call, name: str | None, is_all: bool, new_ledger: bool) -> None:
     """Take halt, flatten and stop away, and lift what is latched: daily loss, drawdown, gap, breaker."""
     from rooney.ops import resume as act
 
     names = call.names(name, is_all)
     reason = call.agreed(lambda: act.plan(call.control, name, names), "Do it?")
-    result = act.resume(call.control, name, names, prompt.who(), reason)
+    result = act.resume(call.control, name, names, prompt.who(), reason, new_ledger=new_ledger)
     call.say({"cleared": result.cleared, "still_on": result.still_on}, result.lines, result.code)
 
 

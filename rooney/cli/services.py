@@ -13,6 +13,7 @@ import click
 from rooney import log
 from rooney.cli.options import EXISTING, FOLDER, PATH, Call, instant_ns, needs, takes
 from rooney.errors import ConfigError
+from rooney.paths import STATE_DIRECTORY, control_directory
 from rooney.systemd import Notifier
 
 
@@ -60,10 +61,11 @@ def worker(call: Call, name: str, directory: Path | None) -> None:
     from rooney.worker.process import build
 
     log.setup("worker", name)
-    if directory is None and call.state is not None:
-        directory = call.state / name
-    directory = _own_directory(directory, Path("/var/lib/rooney") / name)
-    _run(build(call.load(), name, state=directory, control=call.control, replay=call.is_replay))
+    given = directory or (call.state and call.state / name)
+    # The control folder beside it: a copy has its own, whichever option names it.
+    control = control_directory(given and given.parent, os.environ)
+    own = _own_directory(given, STATE_DIRECTORY / name)
+    _run(build(call.load(), name, state=own, control=control, replay=call.is_replay))
 
 
 @click.command()

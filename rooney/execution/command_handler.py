@@ -20,7 +20,7 @@ from rooney.orders import order_messages
 from rooney.orders.control import Act, Command, Control, Level, Resolution, Switch, Verb, Waiting, missing
 from rooney.orders.intents import Intent, Role, Said, State, new_intent_id
 from rooney.orders.lifecycle import IllegalMoveError
-from rooney.orders.notices import DOUBT, Notice, Turn
+from rooney.orders.notices import DOUBT, STRANGE_LEDGER, Notice, Turn
 from rooney.orders.outcomes import BY_OPERATOR, of_act
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class CommandHandler:
         self._ledger = ledger
         self._control = control
         self._clock = clock
+        self._know_ledger()
         self._unheard = [act for act in ledger.unobeyed() if not self._is_set_aside(act)]
         self._leaving: Switch | None = None
         self._switches_told: list[str] = []
@@ -143,8 +144,26 @@ class CommandHandler:
         order_messages.say(logger, "operator", notice)
         return True
 
+    def _know_ledger(self) -> None:
+        """Leave word of the ledger before its first intent, or say that it is not known to be the strategy's.
+
+        The one it had is lost, or this is a copy: what may be open is not in it.
+        """
+        why = self._control.mistrust(str(self._ledger.created_ns()))
+        text = (
+            f"{self._ledger.path} is not known to be the ledger of {self._name}: {why}; no entries: look at the "
+            f"broker, then restore its ledger, or rooney resume {self._name} --new-ledger"
+        )
+        ended = Notice(STRANGE_LEDGER, Turn.ENDS, log.NOTICE, f"the ledger is known to be that of {self._name}")
+        notice = Notice(STRANGE_LEDGER, Turn.BEGINS, logging.CRITICAL, text) if why else ended
+        if why or self._ledger.has_trouble(STRANGE_LEDGER):
+            order_messages.say(logger, "start", notice)
+            self._ledger.tell(notice, self._clock.now_ns())
+
     def doubt(self, symbol: str) -> str:
         """Why nothing may be entered in an instrument whose position is not certain, or nothing."""
+        if self._ledger.has_trouble(STRANGE_LEDGER):
+            return f"the ledger is not known to be that of {self._name}: rooney resume {self._name} --new-ledger"
         if self._ledger.has_trouble(DOUBT):
             return f"what is open is in doubt: look at the broker, then rooney resume {self._name}"
         if self._ledger.has_trouble(f"{DOUBT} {symbol}"):
@@ -191,6 +210,7 @@ class CommandHandler:
                 return self._journal(waiting, command, intents)
             case Verb.RESUME:
                 self._delivery.resume()
+                self._know_ledger()
         return self._journal(waiting, command)
 
     def _unknown(self, symbols: Sequence[str]) -> str:

@@ -23,8 +23,8 @@ from rooney import __version__
 from rooney.config.loader import Config
 from rooney.errors import ConfigError, RooneyError
 from rooney.files import replacing, write_whole
-from rooney.ledger.reader import check, copy, holder
-from rooney.orders.control import Level
+from rooney.ledger.reader import check, copy, created_ns, holder
+from rooney.orders.control import Level, mark_ledger
 from rooney.paths import LEDGER, ledger_names
 
 FORMAT = 1
@@ -267,6 +267,9 @@ def restore(file: Path, root: Path, *, force: bool) -> list[Path]:
                 if old.exists():
                     aside.append(old.rename(old.with_name(f"{old.name}.replaced-{stamp}")))
             unfinished.rename(path)
+        for _, path, kept in ready:
+            if kept.kind == "ledger":
+                mark_ledger(path.parent.parent / "control", path.parent.name, str(created_ns(path)))
     except OSError as error:
         raise BackupError(f"{error.filename or root}: {error.strerror}; restored in part, run it again") from error
     finally:

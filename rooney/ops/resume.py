@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rooney.errors import EXIT_ATTENTION, EXIT_OK
-from rooney.orders.control import ALL, Command, Verb, clear_switches, put_command, switches
+from rooney.orders.control import ALL, Command, Verb, clear_switches, forget_ledger, put_command, switches
 
 
 class Resumed(msgspec.Struct, frozen=True):
@@ -40,11 +40,18 @@ def plan(root: Path, name: str | None, names: Sequence[str]) -> list[str]:
     ]
 
 
-def resume(root: Path, name: str | None, names: Sequence[str], who: str, reason: str) -> Resumed:
-    """Do it. A worker that is down hears of it when it starts. Raises ControlError."""
+def resume(
+    root: Path, name: str | None, names: Sequence[str], who: str, reason: str, *, new_ledger: bool = False
+) -> Resumed:
+    """Do it. A worker that is down hears of it when it starts. Raises ControlError.
+
+    new_ledger: the ledgers there are the strategies' from now on
+    """
     scope = name or ALL
     cleared = [f"{level} of {scope}" for level in clear_switches(root, scope)]
     for one in names:
+        if new_ledger:
+            forget_ledger(root, one)
         put_command(root, one, Command(time.time_ns(), Verb.RESUME, who, reason))
     left = dict.fromkeys(switch for one in (names or [ALL]) for switch in switches(root, one))
     return Resumed(cleared, [str(switch) for switch in left])

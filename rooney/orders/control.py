@@ -4,6 +4,7 @@
     ├── all/halt                    a switch for every strategy
     └── ibs/
         ├── halt | flatten | stop   a switch for one; it holds for as long as the file is there
+        ├── ledger                  the id of the ledger that the strategy has: another one enters nothing
         └── commands/TS-VERB.json   a command for the worker: journalled in its ledger, obeyed, then deleted
 
 halt: no entries. flatten: close everything now, then no entries. stop: nothing at all is sent, exits included.
@@ -28,6 +29,7 @@ from rooney.files import KIB, decode_json, read_bytes, read_json, write_shared
 logger = logging.getLogger(__name__)
 
 KNOWN = "known"  # a file beside the folders: its time says when somebody took note of all alerts
+MARKER = "ledger"  # in a strategy's folder
 ALL = "all"  # the folder for every strategy; a strategy of that name would share it
 _MOST_BYTES = 64 * KIB  # of a switch or a command
 
@@ -172,17 +174,22 @@ def set_switch(root: Path, scope: str, level: Level, who: str, reason: str) -> P
 
 def clear_switches(root: Path, scope: str, levels: Iterable[Level] = tuple(Level)) -> list[Level]:
     """Turn switches off; those that were on. Raises ControlError."""
-    found = []
-    for level in levels:
-        path = root / scope / level.value
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ControlError(f"{path}: {error.strerror}; it still holds") from None
-        found.append(level)
-    return found
+    return [level for level in levels if _remove(root / scope / level.value)]
+
+
+def forget_ledger(root: Path, name: str) -> None:
+    """Let the next ledger that its worker has be the strategy's. Raises ControlError."""
+    _remove(root / name / MARKER)
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}; it still holds") from None
+    return True
 
 
 def put_command(root: Path, name: str, command: Command) -> Path:
@@ -190,6 +197,11 @@ def put_command(root: Path, name: str, command: Command) -> Path:
     if lack := missing(command):
         raise ControlError(f"{lack}; nothing was written")
     return _put(root, root / name / "commands" / f"{command.name}.json", command)
+
+
+def mark_ledger(root: Path, name: str, ledger_id: str) -> Path:
+    """Leave word which ledger a strategy has. Raises ControlError."""
+    return _put(root, root / name / MARKER, ledger_id)
 
 
 def _put(root: Path, path: Path, content: Any) -> Path:
@@ -257,6 +269,17 @@ class Control:
         found = switches(self._root, self._name)
         self._complain({s.reason for s in found if "cannot be read" in s.reason})
         return found
+
+    def mistrust(self, ledger_id: str) -> str:
+        """Why a ledger is not known to be the strategy's, or empty: the first that is there leaves word of itself."""
+        path = self._root / self._name / MARKER
+        try:
+            if not os.path.lexists(path):
+                mark_ledger(self._root, self._name, ledger_id)
+            known = read_json(path, str, _MOST_BYTES)
+        except (FileError, ControlError) as error:
+            return str(error)
+        return "" if known == ledger_id else f"it had the ledger {known[:100]}, this is {ledger_id}"
 
     def commands(self) -> list[Waiting]:
         """Commands that wait, oldest first. A file that is no command has none, and should be refused."""

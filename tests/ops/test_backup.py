@@ -1,6 +1,8 @@
 """`rooney backup` and `restore`: everything comes back as it was, or nothing is touched."""
 
 import gzip
+import json
+import shutil
 import signal
 import tarfile
 from collections.abc import Callable
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rooney.ledger.reader import created_ns
 from rooney.ops import backup
 from rooney.ops.backup import BackupError, Item
+from rooney.orders.control import MARKER
 from tests.support.command_line import Bench
 from tests.support.ledgers import contents
 from tests.support.minutes import ENTERED, LEAVE, QUIET, closes
@@ -116,11 +120,10 @@ def test_a_worker_goes_on_from_a_ledger_moved_to_another_root(bench: Make, tmp_p
     one.rig.publish(rest)
     here = one.rig.finish(one.rig.started[-1], rest[-1].ts_close)
     one.rig.directory = moved(one, tmp_path)
-    one.rig.env["ROONEY_CONTROL_DIRECTORY"] = str(one.rig.directory / "control")
     there = one.rig.finish(one.rig.start(), rest[-1].ts_close)
     assert there["trade"] == here["trade"]
     assert there["status"] == here["status"]
-    assert (one.rig.directory / "control" / "a" / "halt").is_file()
+    assert (one.rig.control / "a" / "halt").is_file()
 
 
 def test_secrets_are_left_out_unless_asked_for(bench: Make, tmp_path: Path) -> None:
@@ -160,3 +163,18 @@ def test_what_is_there_is_put_aside_only_by_force(bench: Make, tmp_path: Path) -
     assert contents(one.rig.ledger()) == before
     aside = {path.name.partition(".replaced-")[0] for path in one.rig.state().glob("*.replaced-*")}
     assert {"ledger.sqlite", "ledger.sqlite-wal"} <= aside
+
+
+def test_a_restored_ledger_is_the_strategys_whatever_ledger_it_had_meanwhile(bench: Make, tmp_path: Path) -> None:
+    one, out = kept(bench, tmp_path)
+    one.rig.started[-1].kill(signal.SIGKILL)
+    before = created_ns(one.rig.ledger())
+    shutil.rmtree(one.rig.state())
+    one.rig.started.append(worker := one.rig.start())
+    one.rig.wait_ready("a", starts=2)
+    one.rooney("resume", "a", "--new-ledger", "--reason", "flat", "--yes")
+    one.obeyed()
+    worker.kill(signal.SIGKILL)
+    assert json.loads((one.control / "a" / MARKER).read_text()) == str(created_ns(one.rig.ledger())) != str(before)
+    one.rooney("restore", out, "--force", "--yes")
+    assert json.loads((one.control / "a" / MARKER).read_text()) == str(before)

@@ -58,12 +58,15 @@ def test_an_act_on_a_copy_leaves_the_live_strategy_alone(
         assert list((copy / "control").glob("*/*"))
 
 
-def test_a_worker_obeys_the_control_folder_of_the_state_directory_it_was_given(bench: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "below"), [("--state-directory", ""), ("--state", "a")])
+def test_a_worker_obeys_the_control_folder_of_the_state_directory_it_was_given(
+    bench: Make, tmp_path: Path, option: str, below: str
+) -> None:
     one = bench()
     one.rig.env["ROONEY_CONTROL_DIRECTORY"] = str(tmp_path / "another")
     one.rig.started.append(
         one.rig.zygote.start(
-            [*one.rig.argv()[:-2], "--state-directory", str(one.state)],
+            [*one.rig.argv()[:-2], option, str(one.state / below)],
             one.rig.log(),
             one.rig.env | {"ROONEY_FAULT": ""},
         )

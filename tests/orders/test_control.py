@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rooney.orders.control import (
     ALL,
+    MARKER,
     Command,
     Control,
     ControlError,
@@ -22,6 +23,7 @@ from rooney.orders.control import (
     Switch,
     Verb,
     clear_switches,
+    forget_ledger,
     put_command,
     set_switch,
     switches,
@@ -157,6 +159,53 @@ def test_whoever_may_not_give_a_file_to_the_group_leaves_it_to_be_read_by_all(
         other = set_switch(tmp_path, "breakout", Level.HALT, "ann", "r")
         assert stat.S_IMODE(other.stat().st_mode) == 0o664
         assert stat.S_IMODE(other.parent.stat().st_mode) & 0o775 == 0o775
+
+
+def test_a_folder_that_a_unit_made_is_written_in_though_its_sandbox_forbids_owners_and_setgid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ibs").mkdir(mode=0o750)
+    chmod = Path.chmod
+
+    def restricted(path: Path, mode: int) -> None:
+        if mode & 0o6000:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", restricted)  # as RestrictSUIDSGID=
+    assert Control(tmp_path, "ibs").mistrust("1") == ""
+    marker = tmp_path / "ibs" / MARKER
+    assert (marker.read_text(), stat.S_IMODE(marker.stat().st_mode)) == ('"1"\n', 0o660)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('"1"', ""),
+        ('"2"', "it had the ledger 2, this is 1"),
+        ("", "ibs/ledger: "),
+        ("7", "ibs/ledger: "),
+    ],
+)
+def test_a_ledger_is_trusted_only_where_its_mark_says_its_id(tmp_path: Path, content: str, why: str) -> None:
+    (tmp_path / "ibs").mkdir()
+    (tmp_path / "ibs" / MARKER).write_text(content)
+    said = Control(tmp_path, "ibs").mistrust("1")
+    assert why in said and bool(why) is bool(said)
+    assert (tmp_path / "ibs" / MARKER).read_text() == content
+
+
+def test_a_ledger_that_no_word_can_be_left_of_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "ibs").write_text("no directory")
+    assert "nothing was written" in Control(tmp_path, "ibs").mistrust("1")
+
+
+def test_a_ledger_that_is_forgotten_leaves_room_for_the_next(tmp_path: Path) -> None:
+    control = Control(tmp_path, "ibs")
+    assert (control.mistrust("1"), control.mistrust("2") != "") == ("", True)
+    for _ in range(2):
+        forget_ledger(tmp_path, "ibs")
+    assert (control.mistrust("2"), control.mistrust("1") != "") == ("", True)
 
 
 def test_a_switch_that_could_not_be_written_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

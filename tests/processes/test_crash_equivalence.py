@@ -53,7 +53,6 @@ def run(zygote: Zygote, directory: Path, redis: PrivateRedis, rng: random.Random
         env = {
             "WEBHOOK": vendor.url("a"),
             "ROONEY_RUNTIME_DIRECTORY": str(directory / "run"),
-            "ROONEY_CONTROL_DIRECTORY": str(directory / "control"),
         }
         argv = ["worker", "a", "--config", str(_configuration(directory, redis)), "--clock", "replay"]
         argv += ["--state", str(directory / "a")]

@@ -34,14 +34,11 @@ class Bench:
         self.rig = rig
         self.server = server
         self._requests = requests
-        rig.env |= {
-            "ROONEY_CONTROL_DIRECTORY": str(rig.directory / "control"),
-            "ROONEY_STATE_DIRECTORY": str(rig.directory / rig.label),
-        }
+        rig.env |= {"ROONEY_STATE_DIRECTORY": str(rig.directory / rig.label)}
 
     @property
     def control(self) -> Path:
-        return self.rig.directory / "control"
+        return self.rig.control
 
     @property
     def state(self) -> Path:

@@ -52,14 +52,15 @@ class Rig:
             }
             for name in names
         }
-        self.control = directory / "control"
-        self.env = {
-            "ROONEY_RUNTIME_DIRECTORY": str(directory / "run"),
-            "ROONEY_CONTROL_DIRECTORY": str(self.control),
-        }
+        self.env = {"ROONEY_RUNTIME_DIRECTORY": str(directory / "run")}
         self.started: list[Forked] = []
         self.label = "run"  # ledgers and logs of one run are kept apart by it
         self.bus._redis.flushall()
+
+    @property
+    def control(self) -> Path:
+        """Directory of switches and commands, beside the ledgers."""
+        return self.directory / self.label / "control"
 
     def webhook(self, url_of: Mapping[str, str]) -> None:
         """Where each strategy's orders go."""

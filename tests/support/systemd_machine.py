@@ -34,6 +34,7 @@ for unit in systemd-networkd systemd-resolved systemd-timesyncd systemd-tmpfiles
 done
 ln -sf /dev/null root/etc/tmpfiles.d/tmp.conf
 rm -rf root/etc/systemd/system/redis-server.service root/etc/systemd/system/multi-user.target.wants/redis*
+rm -rf root/etc/rooney root/opt/rooney root/run/rooney root/var/cache/rooney root/var/lib/rooney*
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir "/sys/fs/cgroup/$3"

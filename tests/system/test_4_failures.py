@@ -145,6 +145,39 @@ def test_what_root_orders_reaches_the_worker_which_is_another_user(desk: Desk) -
     desk.machine.systemctl("stop", UNIT)
 
 
+def test_word_of_the_ledger_is_read_by_the_worker_whoever_left_it_with_whatever_umask(desk: Desk) -> None:
+    marker = "/var/lib/rooney/control/scripted/ledger"
+    assert desk.machine.run("stat", "-c", "%U %G", marker).stdout == "rooney rooney\n"
+    kept = desk.machine.path(marker).read_text()
+    desk.machine.path(marker).unlink()
+    desk.machine.run("sh", "-c", "umask 077; rooney position scripted ES 0 --price 100 --reason test --yes")
+    assert desk.machine.run("stat", "-c", "%a %U %G", marker).stdout == "660 root rooney\n"
+    assert desk.machine.path(marker).read_text() == kept
+    desk.start()
+    for price in (100.0, BUY):
+        desk.world.wait_position("scripted", desk.minute(ES=price))
+    desk.wait_states("planned", "sending", "acknowledged")
+    for price in (100.0, 100.0, LEAVE):
+        desk.world.wait_position("scripted", desk.minute(ES=price))
+    desk.wait_states("planned", "sending", "acknowledged")
+    desk.machine.systemctl("stop", UNIT)
+
+
+def test_a_state_directory_that_was_deleted_enters_nothing_until_an_operator_says_so(desk: Desk) -> None:
+    desk.machine.run("rm", "-r", "/var/lib/rooney/scripted")
+    desk.start()
+    desk.minute(ES=BUY)
+    desk.wait_states("planned", "dropped")
+    assert any("is not known to be the ledger of scripted" in text for text in desk.machine.messages("-u", UNIT))
+    desk.machine.run("rooney", "resume", "scripted", "--new-ledger", "--reason", "a test", "--yes")
+    left = desk.machine.path("/var/lib/rooney/control/scripted/commands")
+    desk.machine.until(lambda: not list(left.glob("*.json")), "the worker has taken the command")
+    for price in (100.0, 100.0, BUY, 100.0, 100.0, LEAVE):
+        desk.world.wait_position("scripted", desk.minute(ES=price))
+    desk.wait_states("sending", "acknowledged", "planned", "sending", "acknowledged")
+    desk.machine.systemctl("stop", UNIT)
+
+
 def test_a_wrong_configuration_stays_down_and_is_told_once(desk: Desk) -> None:
     desk.world.add_strategy("scripted", enabled=False)
     desk.machine.systemctl("start", UNIT, check=False)

@@ -133,7 +133,6 @@ def test_flatten_closes_everything_and_takes_no_entries_until_resume(rig: Any) -
 def test_a_control_directory_that_cannot_be_read_stops_entries_and_no_exit(rig: Any) -> None:
     one = rig("a")
     stage = Stage(one, BUY)
-    one.control.mkdir()
     (one.control / "all").write_text("no directory")
     stage.minute(QUIET, LEAVE, QUIET, BUY, QUIET)
     stage.end()

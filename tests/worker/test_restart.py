@@ -1,6 +1,7 @@
 """A worker's restart over what its ledger holds: acts it cannot take, a book it does not come to, an unclean end."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import struct
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from research.backtest import ledger_outcomes
+from rooney.ledger.reader import created_ns
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders.control import Command, Verb, put_command
+from rooney.orders.control import MARKER, Command, Verb, forget_ledger, put_command
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
 from tests.support.rigs import Rig, requests
@@ -148,3 +150,67 @@ def test_an_end_that_says_why_is_no_unclean_one(rig: Any) -> None:
     one.blocks["a"]["instruments"] = ["ES", "NQ"]
     one.finish(one.start(), on(one, QUIET, at=END))
     assert "did not end cleanly" not in one.said()
+
+
+# ── whose ledger it is ──
+
+
+def lost(one: Rig) -> None:
+    """A strategy that has bought, and its state directory gone."""
+    worker = one.begin(closes(BUY, QUIET))
+    one.wait_position(END)
+    worker.kill(signal.SIGKILL)
+    shutil.rmtree(one.state())
+
+
+def marker(one: Rig) -> Path:
+    return one.control / "a" / MARKER
+
+
+def test_a_ledger_that_is_not_the_one_before_enters_nothing_until_a_person_says_so(rig: Any) -> None:
+    one = rig("a")
+    lost(one)
+    worker = one.start()
+    one.wait_ready("a", starts=2)
+    at = on(one, BUY, QUIET, at=END)
+    assert actions(one) == ["buy"]
+    assert one.said().count(f"{one.ledger()} is not known to be the ledger of a: it had the ledger ") == 1
+    assert rows(one.ledger(), "SELECT turn, level FROM notice WHERE about = 'strange ledger'") == [("begins", 50)]
+    told(one, Verb.RESUME)
+    at = on(one, BUY, QUIET, at=at)
+    assert actions(one) == ["buy"]
+    forget_ledger(one.control, "a")
+    told(one, Verb.RESUME)
+    one.finish(worker, on(one, BUY, QUIET, at=at))
+    assert actions(one) == ["buy", "buy"]
+    assert json.loads(marker(one).read_text()) == str(created_ns(one.ledger()))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"null", b"[1]"])
+def test_a_mark_of_the_ledger_that_cannot_be_read_enters_nothing_until_it_is_mended(rig: Any, content: bytes) -> None:
+    one = rig("a")
+    worker = one.begin(closes(BUY, QUIET, LEAVE, QUIET))
+    one.wait_position(at := END + 2 * MINUTE_NS)
+    worker.kill(signal.SIGKILL)
+    kept = marker(one).read_bytes()
+    marker(one).write_bytes(content)
+    worker = one.start()
+    one.wait_ready("a", starts=2)
+    at = on(one, BUY, QUIET, at=at)
+    assert actions(one) == ["buy", "exit"]
+    assert f"is not known to be the ledger of a: {marker(one)}: " in one.said()
+    marker(one).write_bytes(kept)
+    told(one, Verb.RESUME)
+    one.finish(worker, on(one, BUY, QUIET, at=at))
+    assert actions(one) == ["buy", "exit", "buy"]
+
+
+def test_a_ledger_of_a_version_that_left_no_word_of_it_trades_on(rig: Any) -> None:
+    one = rig("a")
+    one.run(closes(QUIET, QUIET))
+    marker(one).unlink()
+    worker = one.start()
+    one.wait_ready("a", starts=2)
+    one.finish(worker, on(one, BUY, QUIET, at=END))
+    assert actions(one) == ["buy"]
+    assert json.loads(marker(one).read_text()) == str(created_ns(one.ledger()))
