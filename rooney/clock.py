@@ -5,9 +5,12 @@ nobody sets and which goes on while the machine sleeps: a wall clock that is put
 nothing.
 """
 
+import logging
 import math
 import time
 from typing import NamedTuple
+
+from rooney import log
 
 CLOCK_DRIFT_S = 1.0  # a clock so far behind the exchange's is told to people
 CLOCK_BEHIND_S = 2.0  # a bar that closed so far in our future: the age of every bar is wrong, entries are held back
@@ -18,6 +21,29 @@ class Moment(NamedTuple):
 
     wall_ns: int
     steady_ns: int
+
+
+class HostClock:
+    """This machine's clock beside the exchange's; a difference is told when it begins and when it ends.
+
+    behind_s: 0 while they agree
+    text:     empty while they agree
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self.behind_s = 0.0
+        self.text = ""
+
+    def compare(self, behind_s: float) -> None:
+        """Judge what was seen last: what is of the future here has happened at the exchange."""
+        was_behind, is_behind = bool(self.text), behind_s > CLOCK_DRIFT_S
+        self.behind_s = behind_s if is_behind else 0.0
+        self.text = f"this machine's clock is {behind_s:.1f} s behind the exchange's" if is_behind else ""
+        if is_behind and not was_behind:
+            log.event(self._logger, logging.ERROR, "clock", f"{self.text}: the age of a bar cannot be judged")
+        elif was_behind and not is_behind:
+            log.event(self._logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
 
 
 class Clock:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from research.history.sessions import DAY_NS
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64
-from rooney.market.bars import PRICE_SCALE, UNDEF_PRICE, UNDEF_SIZE
+from rooney.market.bars import MAX_SIZE, PRICE_SCALE, UNDEF_PRICE
 from rooney.market.sessions import MINUTE_NS
 
 _TIMEFRAMES = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly", "ohlcv-1d": "daily"}
@@ -148,7 +148,7 @@ def _minutes(store: Any, names: Any) -> Iterator[pl.DataFrame]:
             pl.Series("price", points(records["price"])),
             pl.Series("size", records["size"].astype(np.int64)),
         )
-        trades = trades.filter(pl.col("price").is_not_nan() & (pl.col("size") != UNDEF_SIZE))  # as the hub does
+        trades = trades.filter(pl.col("price").is_not_nan() & (pl.col("size") < MAX_SIZE))  # as the hub does
         if waiting is not None:
             trades = pl.concat([waiting, trades])
         newest = pl.col("ts_open") == pl.col("ts_open").max()

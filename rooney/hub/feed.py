@@ -25,7 +25,7 @@ from rooney.hub.backfill import Archive
 from rooney.hub.databento import Subscription, contract_at, received_ns
 from rooney.hub.definitions import Definition
 from rooney.hub.receiver import TURN_S, Heard, Receiver, Session, listen_for_definitions, panics_told
-from rooney.market.bars import MinuteBuilder
+from rooney.market.bars import MAX_TIME_NS, MinuteBuilder
 from rooney.market.instruments import Contract
 from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
 
@@ -42,7 +42,6 @@ _FATAL_CODES = {dbn.ErrorCode.AUTH_FAILED, dbn.ErrorCode.API_KEY_DEACTIVATED}
 MAX_HUNG = 3  # so many threads may hang before the hub starts anew
 LEAVE_S = 10.0  # a thread may be held by the hub's own, which publishes: so long it may take to leave its record
 TURNING_MARGIN_S = 20.0  # a session that is given up may take this long to end
-MAX_TIME_NS = 2**63 - 1  # a later stamp is none: undefined, or damaged
 # An archive gives what is older than this, the gateway's replay the rest: the archive's newest hours may not be there.
 ARCHIVE_UNTIL_NS = HOUR_NS
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rooney.bus.outage import Outage
 from rooney.bus.publisher import Publisher
+from rooney.clock import HostClock
 from rooney.config.loader import Config
 from rooney.config.schema import DataHub
 from rooney.config.settings import Instrument
@@ -87,6 +88,7 @@ class Hub:
         self._end_ns = 0  # where the tape ends; what the next minute has to follow
         self._is_moved = False  # the tape ends elsewhere: somebody emptied it, or wrote to it
         self._last_record_ns: Callable[[], int] = lambda: 0
+        self._host_clock = HostClock(logger)
         self._minutes = 0
 
     def _hand_over(self, item: ClosedMinute | News) -> None:
@@ -111,6 +113,9 @@ class Hub:
         groups = [group for _, group, _ in self._roots]
         close_after_ns = self._data_hub.close_after_ms * 1_000_000
         builder = MinuteBuilder(groups, start_ns, close_after_ns, self._hand_over, time.time_ns)
+        for root in self._assembler.roots.values():
+            for contract, price in root.last.items():
+                builder.expect(contract, price)
         feed = self._make_feed(builder, self._hand_over)
         self._last_record_ns = lambda: feed.last_record_ns
         feed.start()
@@ -154,6 +159,9 @@ class Hub:
             elif isinstance(item, Definition):
                 self._compare(item)
             else:
+                if item.dropped:
+                    names = sorted(each.raw if each is not None else "an unknown instrument" for each in item.dropped)
+                    logger.warning("minute %s: trades of %s were dropped", iso_second(item.ts_close), ", ".join(names))
                 self._keep(self._assembler.assemble(item, time.time_ns))
                 if not self._outage.is_on:  # at once: a replay closes more minutes in one turn than the ring holds
                     failure = failure or self._flush()
@@ -291,8 +299,9 @@ class Hub:
         if not self._stopping and InstrumentState.DEAD in states.values():
             state = "feed dead"
         gap = feed.gap if feed.gap_day == sessions.trade_date(feed.now_ns()) else ""
-        if gap and state == "live":
-            state = "gap"
+        self._host_clock.compare(builder.behind_ns / 1e9)
+        if state == "live":
+            state = "gap" if gap else "clock behind" if self._host_clock.text else state
         if self._outage.is_on:
             state = f"redis {self._outage.word}"
             state = f"ALERT {state} {self._outage.seconds:.0f} s" if self._outage.is_alerted else state
@@ -316,7 +325,7 @@ class Hub:
             len(self._unpublished),
             counts,
             fronts,
-            "; ".join(filter(None, (self._detail, gap, *self._refused.values()))),
+            "; ".join(filter(None, (self._detail, gap, self._host_clock.text, *self._refused.values()))),
             {root: one.name.lower() for root, one in states.items()},
         )
         try:

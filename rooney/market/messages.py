@@ -30,6 +30,7 @@ class BarFlag(enum.IntFlag):
     NONE = 0
     OFF_SESSION = 1  # its trades came outside the session: folded into no hour or day
     REPAIRED = 2  # not all of it was built from trades as they happened: some, or all, came in a replay
+    INCOMPLETE = 4  # trades of it were dropped: `hub:status` counts them by reason
 
 
 class MinuteFlag(enum.IntFlag):
@@ -38,6 +39,7 @@ class MinuteFlag(enum.IntFlag):
     NONE = 0
     REPAIRED = 1  # published late, from replayed data
     GAP = 2  # data before this minute is lost: no entries until the next session
+    INCOMPLETE = 4  # trades were dropped, of instruments whose states say so, or of contracts that are no front
 
 
 class InstrumentState(enum.IntEnum):
@@ -48,11 +50,13 @@ class InstrumentState(enum.IntEnum):
     QUIET = 2  # in session, no trade in this minute
     DEAD = 3  # in session, and the feed was not alive when the minute ended: it was published later, from a replay
     REFUSED = 4  # in session, but the exchange's definition differs from the configuration
+    INCOMPLETE = 5  # in session, and a trade was dropped, or where there is no bar, one that may have been its
 
 
 NO_ENTRY: dict[int, str] = {
     InstrumentState.DEAD: "the feed was not alive: what it says is of the past",
     InstrumentState.REFUSED: "its definition differs from the configuration",
+    InstrumentState.INCOMPLETE: "trades of its last minute were dropped: what it says may be wrong",
 }
 
 

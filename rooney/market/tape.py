@@ -7,13 +7,12 @@ import msgspec
 
 from rooney.errors import MessageError
 from rooney.market import rolls, sessions
-from rooney.market.bars import PRICE_SCALE, ClosedMinute, ContractMinute
+from rooney.market.bars import AHEAD_NS, PRICE_SCALE, ClosedMinute, ContractMinute
 from rooney.market.instruments import Contract
 from rooney.market.messages import Bar, BarFlag, InstrumentState, Minute, MinuteFlag, Roll, decode_minute
 from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS, Window
 
-AHEAD_NS = 2 * MINUTE_NS  # of host clock and hub's last record, whichever is later; what is further is of no market
 _FIRST_NS = 30 * 365 * 24 * 60 * MINUTE_NS  # before there was electronic trading in these products
 
 
@@ -80,7 +79,7 @@ class RootState:
         self.volumes_day: date | None = None
         self.previous: dict[Contract, int] = {}
         self.last: dict[Contract, float] = {}
-        self.traded = False  # in the newest minute
+        self.newest = InstrumentState.QUIET  # OPEN, QUIET or INCOMPLETE, by the trades of the newest minute
 
     def count(self, day: date, contract: Contract, volume: int, last: float) -> None:
         """Add to the volume of a trade date; the last complete one is kept for the next decision."""
@@ -128,18 +127,16 @@ class MinuteAssembler:
     def states_now(self, ts_ns: int, alive: bool) -> dict[str, InstrumentState]:
         """Per root, what holds at `ts_ns`, which no minute may have come to tell. alive: whether the feed is."""
         return {
-            root: self._state(state, sessions.window_at(state.group, ts_ns), alive, state.traded)
+            root: self._state(state, sessions.window_at(state.group, ts_ns), alive)
             for root, state in self.roots.items()
         }
 
-    def _state(self, state: RootState, window: Window | None, alive: bool, traded: bool) -> InstrumentState:
+    def _state(self, state: RootState, window: Window | None, alive: bool) -> InstrumentState:
         if window is None:
             return InstrumentState.CLOSED
         if state.root in self._refused:
             return InstrumentState.REFUSED
-        if not alive:
-            return InstrumentState.DEAD
-        return InstrumentState.OPEN if traded else InstrumentState.QUIET
+        return state.newest if alive else InstrumentState.DEAD
 
     def list_contract(self, contract: Contract) -> None:
         """The feed knows this contract."""
@@ -153,6 +150,8 @@ class MinuteAssembler:
         quality = MinuteFlag.REPAIRED if closed.repaired else MinuteFlag.NONE
         if closed.gap:
             quality |= MinuteFlag.GAP
+        if closed.dropped:
+            quality |= MinuteFlag.INCOMPLETE
         traded: dict[str, list[ContractMinute]] = {}
         for contract in closed.contracts:
             traded.setdefault(contract.contract.root, []).append(contract)
@@ -179,14 +178,19 @@ class MinuteAssembler:
                     if part.contract == state.front:
                         flags = BarFlag.REPAIRED if part.replayed or closed.repaired else BarFlag.NONE
                         flags |= BarFlag.OFF_SESSION if window is None else BarFlag.NONE
+                        flags |= BarFlag.INCOMPLETE if state.front in closed.dropped else BarFlag.NONE
                         bar = part.bar(ts_open, flags, closed.ts_hub_ns)
             if closed.gap:
                 coarse += state.coarse.close(ts_open, closed.ts_hub_ns)  # what ended within the gap
             if bar is not None:
                 minutes.append(bar)
                 state.coarse.fold(bar)
-            state.traded = bar is not None
-            states[root] = self._state(state, window, not closed.repaired, state.traded)
+            # A trade of an unknown instrument may have been of any that has no bar: none of them was quiet.
+            if state.front in closed.dropped or (bar is None and None in closed.dropped):
+                state.newest = InstrumentState.INCOMPLETE
+            else:
+                state.newest = InstrumentState.OPEN if bar is not None else InstrumentState.QUIET
+            states[root] = self._state(state, window, not closed.repaired)
         for state in self.roots.values():
             coarse += state.coarse.close(closed.ts_close, closed.ts_hub_ns)
         hours = [bar for bar in coarse if bar.timeframe == "hourly"]

@@ -100,10 +100,10 @@ def _of_market(seen: Seen, now_ns: int) -> dict[str, str]:
     ahead_s = (hub.ts_last_record - now_ns) / 1e9
     if silent_s > HUB_SILENT_S:
         return {"hub": f"the hub has said nothing for {silent_s:.0f} s"}
-    if hub.state != "live" and in_session:
-        return {"feed": f"the hub says: {hub.text}"}
     if ahead_s > CLOCK_BEHIND_S:
         return {"clock": f"the newest record is {ahead_s:.1f} s ahead of this machine's clock: the clock is wrong"}
+    if hub.state != "live" and in_session:
+        return {"feed": f"the hub says: {hub.text}"}
     if in_session and tape_s > STALE_S:
         return {"tape": f"the newest minute on the tape is {tape_s:.0f} s old, in session"}
     return {}

@@ -173,7 +173,7 @@ class MarketView:
 
 
 def freshness(market: Market, symbol: str, now_ns: int) -> tuple[str, str]:
-    """(closed, fresh, quiet, late, stale or refused; why in a few words) of an instrument now."""
+    """(closed, fresh, quiet, incomplete, late, stale or refused; why in a few words) of an instrument now."""
     window = sessions.window_at(group_of(symbol), now_ns)
     if window is None:
         return "closed", "out of session"
@@ -192,6 +192,8 @@ def freshness(market: Market, symbol: str, now_ns: int) -> tuple[str, str]:
         return "stale", f"no minute for {since_s:.0f} s"
     if since_s > LATE_S:
         return "late", f"no minute for {since_s:.0f} s"
+    if "incomplete" in (said, quote.told if quote else ""):
+        return "incomplete", "trades of its last minute were dropped: no entries"
     newest_ns = max(market.ts_tape, window.open_ns + 1)
     if quote is None or quote.bar is None or quote.bar.ts_close < newest_ns:
         return "quiet", "in session, no trade in the last minute"

@@ -8,17 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from rooney import log
 from rooney.bus.keys import entry_id
 from rooney.bus.outage import Outage
 from rooney.bus.reader import Reader
-from rooney.clock import CLOCK_DRIFT_S, Clock
+from rooney.clock import Clock, HostClock
 from rooney.errors import BusError, MessageError
 from rooney.format import iso_second
+from rooney.market.bars import AHEAD_NS
 from rooney.market.instruments import is_open
 from rooney.market.messages import NO_ENTRY, ROLL, TIMEFRAMES, InstrumentState, Minute, MinuteFlag, sifted
 from rooney.market.sessions import MINUTE_NS
-from rooney.market.tape import AHEAD_NS, is_ahead, is_session_minute, read_entry
+from rooney.market.tape import is_ahead, is_session_minute, read_entry
 from rooney.worker import status
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ def _reads(ts_close: int, data: bytes) -> bool:
 class MarketData:
     """Market data of the symbols one strategy trades.
 
-    clock_behind_s: this machine's, as the newest minute shows it; 0 while it agrees with the exchange's
-    refused:        entries, bars and rolls of the tape that cannot be
+    host_clock: as the newest minute shows it
+    refused:    entries, bars and rolls of the tape that cannot be
     """
 
     def __init__(self, bus: Reader, clock: Clock, symbols: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class MarketData:
         self._passed_ns = 0  # newest refused entry that no later minute has to wait for
         self._hub_ns = 0
         self.refused: Counter[str] = Counter()
-        self.clock_behind_s = 0.0
+        self.host_clock = HostClock(logger)
 
     def lack(self, symbol: str) -> str:
         """Why the market data of a symbol cannot be trusted now, or empty; from any thread."""
@@ -169,13 +169,7 @@ class MarketData:
 
     def compare_clock(self, ts_close: int) -> None:
         """A minute that has ended for the exchange and not for us: our clock is behind, and ages look too young."""
-        behind_s = (ts_close - self._clock.now_ns()) / 1e9
-        if behind_s > CLOCK_DRIFT_S and not self.clock_behind_s:
-            text = f"this machine's clock is {behind_s:.1f} s behind the exchange's: the age of a bar cannot be judged"
-            log.event(logger, logging.ERROR, "clock", text)
-        elif behind_s <= CLOCK_DRIFT_S and self.clock_behind_s:
-            log.event(logger, log.NOTICE, "clock", "this machine's clock agrees with the exchange's again")
-        self.clock_behind_s = behind_s if behind_s > CLOCK_DRIFT_S else 0.0
+        self.host_clock.compare((ts_close - self._clock.now_ns()) / 1e9)
 
     def text(self, position_ns: int) -> str:
         """Its part of STATUS. position_ns: of the worker on the tape, 0 before the first minute."""

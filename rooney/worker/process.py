@@ -305,7 +305,7 @@ class Worker:
             is_alerted=self._market_data.outage.is_alerted,
             switch=switches[0].level if switches else "",
             has_breaker=bool(self._delivery.breaker()),
-            clock_behind_s=self._market_data.clock_behind_s,
+            clock_behind_s=self._market_data.host_clock.behind_s,
             is_halted=is_halted,
         )
         values = {instrument.symbol: instrument.point_value for instrument in self._engine.instruments}

@@ -291,6 +291,39 @@ def test_records_no_one_can_use_are_counted_and_change_no_minute(undisturbed: li
     assert counts["bad_clock"] == 2  # from the future and without any time
     assert counts["replayed"] == 1  # ten days old: from before the session began
     assert made.feed.last_record_ns < END + 10 * SECOND
+    dropped = set().union(*(minute.dropped for minute in made.closed))
+    assert None in dropped  # of what nobody has mapped
+    assert {contract.root for contract in dropped if contract is not None} <= {"ES", "6N"}
+    assert 2 <= sum(bool(minute.dropped) for minute in made.closed) <= 4  # the minutes it came in, and no other
+
+
+def test_a_trade_that_comes_before_its_mapping_is_in_its_bar(undisturbed: list[ClosedMinute]) -> None:
+    raws = {instrument.instrument_id: instrument.raw for instrument in MARKET.instruments}
+    after = next(n for n in range(1, len(TRADES)) if raws[TRADES["instrument_id"][n - 1]] == "ESH6")
+    late_name = wire.mapping(OPEN, faults.UNKNOWN_ID, "parent", "ES.FUT", "ESH6")
+    script: list[faults.Fault] = [faults.UnknownIds(after=after), faults.Raw(after=after, data=late_name)]
+    with serve(faults=script) as gateway, rig(gateway.port) as made:
+        made.wait()
+    counts = made.builder.counts
+    assert (counts["unknown_instrument"], counts["built"] + counts["spread"]) == (0, len(TRADES) + 1)
+    assert not any(minute.dropped for minute in made.closed)
+    assert made.minutes()[1:] == undisturbed[1:]
+
+
+@pytest.mark.parametrize("behind_s", [90, 7 * 86_400])
+def test_a_host_clock_that_is_behind_drops_no_trade_and_makes_no_minute_quiet(
+    behind_s: int, undisturbed: list[ClosedMinute]
+) -> None:
+    with serve() as gateway:
+        made = Rig(gateway.port)
+        made.builder._wall_ns = lambda: gateway.clock.now() - behind_s * SECOND
+        made.feed.start()
+        made.wait()
+        made.stop()
+    assert made.minutes() == undisturbed
+    assert not any(minute.dropped for minute in made.closed)
+    assert made.builder.counts["bad_clock"] == 0
+    assert made.builder.behind_ns > (behind_s - 60) * SECOND
 
 
 def test_a_duplicate_is_a_trade_like_any_other(undisturbed: list[ClosedMinute]) -> None:

@@ -21,10 +21,11 @@ from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, FeedFatalError
 from rooney.hub.process import Hub
 from rooney.market import sessions
 from rooney.market.instruments import Contract, group_of, parse_contract
-from rooney.market.messages import Bar, BarFlag, Roll
+from rooney.market.messages import Bar, BarFlag, InstrumentState, Roll
 from rooney.market.sessions import CHICAGO, HOUR_NS, MINUTE_NS
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
-from rooney.sim.databento.sources import Until, read
+from rooney.sim.databento.sources import Instrument, Recorded, Until, read
+from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
 from tests.support import gateway_faults as faults
 from tests.support.faulty_gateway import FaultyGateway as Gateway
@@ -188,6 +189,47 @@ def closes(market: Market, before_ns: int) -> dict[str, float]:
             if ts_recv < before_ns:
                 last[ids[number]] = price / 1e9
     return last
+
+
+# ── clocks and prices that are wrong ──
+
+
+def test_a_host_clock_that_is_behind_is_named_in_the_status_told_once_and_makes_no_minute_quiet(
+    redis: PrivateRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A market of next week: to it, this machine's clock is days behind."""
+    day = sessions.next_trade_date(datetime.fromtimestamp(time.time() + 7 * 86_400, CHICAGO).date())
+    begin = sessions.session_open_ns("equity", day)
+    end = begin + HOUR_NS
+    gateway = Gateway(Until(Market(first=day, roots=["ES"], trades_per_minute=600), end), until_ns=end + 5 * SECOND)
+    with running(gateway), hub_thread(redis, gateway, parents("ES"), begin) as hub:
+        hub.wait(end)
+        until(lambda: (hub.bus.status() or pytest.fail("no status")).state == "clock behind")
+        status, tape = hub.bus.status(), [minute for _, minute in hub.bus.tape(0)]
+    assert "this machine's clock is 6" in status.detail or "this machine's clock is 7" in status.detail
+    assert status.counts.get("bad_clock", 0) == 0
+    assert [minute.states["ES"] for minute in tape if minute.ts_close <= end] == [InstrumentState.OPEN] * 60
+    told = [record for record in caplog.records if getattr(record, "rooney_event", "") == "clock"]
+    assert len(told) == 1
+
+
+def test_the_first_trade_after_a_start_is_judged_by_the_last_bar_of_the_tape(redis: PrivateRedis) -> None:
+    by_hand = ByHand(redis.bus())
+    by_hand.feed.minute(0)
+    assert by_hand.stop() == EXIT_OK
+    trades = empty_trades(2)
+    trades["instrument_id"], trades["size"] = 7, 1
+    trades["price"] = [2 * 6_800 * SECOND, 6_801 * SECOND]
+    trades["ts_event"] = trades["ts_recv"] = [OPEN + MINUTE_NS + SECOND, OPEN + MINUTE_NS + 2 * SECOND]
+    gateway = Gateway(Recorded(trades, [Instrument(7, "ESH6", "ES")]), until_ns=OPEN + 3 * MINUTE_NS)
+    with running(gateway), hub_thread(redis, gateway, parents("ES"), OPEN) as hub:
+        hub.wait(OPEN + 2 * MINUTE_NS)
+        (minute,) = [minute for _, minute in hub.bus.tape(OPEN + MINUTE_NS) if minute.ts_close == OPEN + 2 * MINUTE_NS]
+        until(lambda: hub.counts().get("absurd_price") == 1)
+    (bar,) = minute.bars
+    assert (bar.open, bar.high, bar.trades) == (6_801.0, 6_801.0, 1)
+    assert bar.flags & BarFlag.INCOMPLETE
+    assert minute.states == {"ES": InstrumentState.INCOMPLETE}
 
 
 # ── recorded data ──

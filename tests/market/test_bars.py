@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from rooney.market import sessions
 from rooney.market.bars import (
+    AGREEING,
     MAX_LEAP_NS,
+    MAX_UNMAPPED,
     PRICE_SCALE,
     UNDEF_PRICE,
-    UNDEF_SIZE,
     ClosedMinute,
     ContractMinute,
     MinuteBuilder,
@@ -131,7 +132,7 @@ anything = st.one_of(
             st.integers(PRICE - 100 * PRICE_SCALE, PRICE + 100 * PRICE_SCALE),
             st.sampled_from([0, -PRICE, 10**18, UNDEF_PRICE, -(2**63)]),
         ),
-        st.sampled_from([0, 1, 5, UNDEF_SIZE]),
+        st.sampled_from([0, 1, 5, 2**32 - 1]),
         st.sampled_from([1, 2, 3, 4]),
     ),
     st.tuples(st.just("time"), st.integers(OPEN, OPEN + 3 * HOUR_NS)),
@@ -265,6 +266,15 @@ def test_one_record_from_the_future_moves_nothing() -> None:
     assert builder.counts == {"built": 2, "bad_clock": 1}
 
 
+def test_stamps_from_the_future_that_lie_far_apart_do_not_agree() -> None:
+    builder = Builder(wall_ns=OPEN + HOUR_NS)
+    for days in range(1, 2 * AGREEING):
+        builder.trade(OPEN + days * 24 * HOUR_NS)
+    builder.trade(OPEN + MINUTE_NS + 50 * MS)
+    assert [minute.ts_close for minute in builder.closed] == [OPEN + MINUTE_NS]
+    assert builder.counts == {"bad_clock": 2 * AGREEING - 1}
+
+
 def test_a_heartbeat_from_the_future_moves_nothing_either() -> None:
     builder = Builder()
     builder.it.on_time(OPEN + 10 * 24 * HOUR_NS)
@@ -272,13 +282,22 @@ def test_a_heartbeat_from_the_future_moves_nothing_either() -> None:
     assert [minute.ts_close for minute in builder.closed] == [OPEN + MINUTE_NS]
 
 
-def test_a_stamp_ahead_of_the_local_clock_is_refused_although_another_agrees() -> None:
+def test_a_leap_ahead_of_the_host_clock_is_not_believed_although_a_few_agree() -> None:
     builder = Builder(wall_ns=OPEN + SECOND)
-    builder.trade(OPEN + 2 * MINUTE_NS)
-    builder.trade(OPEN + 2 * MINUTE_NS)
-    builder.it.on_time(OPEN + HOUR_NS)
+    for _ in range(AGREEING - 1):
+        builder.trade(OPEN + 10 * 24 * HOUR_NS)
+    builder.trade(OPEN + MINUTE_NS + 50 * MS)
+    assert [minute.ts_close for minute in builder.closed] == [OPEN + MINUTE_NS]
+    assert builder.counts == {"bad_clock": AGREEING - 1}
+
+
+def test_stamps_from_the_future_agree_only_where_nothing_right_comes_in_between() -> None:
+    builder = Builder()
+    for i in range(2 * AGREEING):
+        builder.trade(OPEN + 10 * 24 * HOUR_NS)
+        builder.trade(OPEN + i * SECOND)
     assert builder.closed == []
-    assert builder.counts == {"bad_clock": 2}
+    assert builder.counts["bad_clock"] == 2 * AGREEING - 1
 
 
 def test_a_session_may_start_long_before_its_first_record_and_no_trade_is_lost() -> None:
@@ -348,13 +367,208 @@ def test_oil_may_fall_through_zero() -> None:
     assert builder.closed[-1].contracts[0].close == cents[-1] * PRICE_SCALE // 100
 
 
-def test_an_undefined_size_is_no_volume() -> None:
+@pytest.mark.parametrize("size", [2**32 - 1, 2**32 - 2, 2**31])
+def test_a_size_near_2_to_the_32_is_no_volume(size: int) -> None:
     builder = Builder()
-    builder.trade(OPEN, size=UNDEF_SIZE)
+    builder.trade(OPEN, size=size)
     builder.trade(OPEN, size=0)
     builder.it.on_time(OPEN + MINUTE_NS + SECOND)
     assert (builder.only().volume, builder.only().trades) == (0, 1)
     assert builder.counts == {"absurd_price": 1, "built": 1}
+
+
+def test_near_zero_a_move_is_confirmed_by_a_trade_within_200_ticks_of_it() -> None:
+    """A quarter of next to nothing is no distance: each of these trades once refused the one before it."""
+    builder = Builder()
+    builder.it.map(1, Contract("CL", 2020, 5))
+    builder.trade(OPEN, 205 * PRICE_SCALE // 100)
+    for i in range(40):
+        builder.trade(OPEN + (i + 1) * SECOND, (2 + i % 2) * PRICE_SCALE // 100)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.counts == {"built": 40, "absurd_price": 1}
+
+
+def test_far_from_zero_two_wrong_prices_about_zero_do_not_confirm_each_other() -> None:
+    builder = Builder()
+    builder.trade(OPEN)
+    for price in (-PRICE_SCALE, 0, PRICE_SCALE, -PRICE_SCALE):
+        builder.trade(OPEN + SECOND, price)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.counts == {"built": 1, "absurd_price": 4}
+
+
+@pytest.mark.parametrize("price", [PRICE * 2, PRICE // 2, 0])
+def test_the_first_trade_of_a_contract_is_judged_by_its_last_known_price(price: int) -> None:
+    builder = Builder()
+    builder.it.expect(ESH6, 6_800.0)
+    builder.it.expect(ESM6, float("nan"))
+    builder.trade(OPEN, price)
+    builder.trade(OPEN + SECOND, PRICE + 1)
+    builder.trade(OPEN + 2 * SECOND, price, instrument_id=2)  # of this contract no price is known
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert [(part.contract, part.open, part.trades) for part in builder.closed[0].contracts] == [
+        (ESH6, PRICE + 1, 1),
+        (ESM6, price, 1),
+    ]
+
+
+# ── what is in no bar ──
+
+
+def bad_price(builder: Builder) -> None:
+    builder.trade(OPEN + 3 * SECOND, UNDEF_PRICE)
+
+
+def bad_size(builder: Builder) -> None:
+    builder.trade(OPEN + 3 * SECOND, size=2**32 - 2)
+
+
+def bad_clock(builder: Builder) -> None:
+    builder.trade(OPEN + 10 * 24 * HOUR_NS)
+    builder.trade(OPEN + MINUTE_NS + SECOND // 100, instrument_id=3)
+
+
+def no_clock(builder: Builder) -> None:
+    builder.trade(2**64 - 1)
+
+
+def late(builder: Builder) -> None:
+    builder.trade(OPEN - SECOND)
+
+
+def late_before_its_mapping(builder: Builder) -> None:
+    builder.trade(OPEN - SECOND, instrument_id=4)
+
+
+def never_mapped(builder: Builder) -> None:
+    builder.trade(OPEN + SECOND, instrument_id=4)
+
+
+@pytest.mark.parametrize(
+    ("drop", "contract"),
+    [
+        (bad_price, ESH6),
+        (bad_size, ESH6),
+        (bad_clock, ESH6),
+        (no_clock, ESH6),
+        (late, ESH6),
+        (late_before_its_mapping, None),
+        (never_mapped, None),
+    ],
+)
+def test_whatever_is_dropped_flags_the_minute_in_which_that_shows_and_its_contract(
+    drop: Callable[[Builder], None], contract: Contract | None
+) -> None:
+    builder = Builder(start_ns=OPEN - MINUTE_NS)
+    builder.it.on_time(OPEN + SECOND)
+    builder.trade(OPEN, instrument_id=2)
+    drop(builder)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    builder.it.on_time(OPEN + 2 * MINUTE_NS + SECOND)
+    assert [minute.dropped for minute in builder.closed] == [{contract}, set()]
+    assert sum(count for name, count in builder.counts.items() if name not in ("built", "spread")) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2**32 - 1])
+def test_a_dropped_spread_flags_nothing(size: int) -> None:
+    builder = Builder()
+    builder.trade(OPEN, size=size, instrument_id=3)
+    builder.trade(2**64 - 1, instrument_id=3)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.closed[0].dropped == set()
+
+
+def test_what_is_dropped_out_of_session_flags_the_next_minute_there_is() -> None:
+    builder = Builder(start_ns=CLOSE)
+    builder.trade(CLOSE + SECOND, UNDEF_PRICE)
+    opens = sessions.next_window("equity", CLOSE).open_ns
+    for at_ns in (opens, opens + SECOND):
+        builder.trade(at_ns)
+    builder.it.on_time(opens + MINUTE_NS + SECOND)
+    assert [(minute.ts_close, minute.dropped) for minute in builder.closed] == [(opens + MINUTE_NS, {ESH6})]
+
+
+# ── a host clock that is wrong ──
+
+
+@pytest.mark.parametrize("behind_s", [90, 3_600, 10 * 86_400])
+@pytest.mark.parametrize("heartbeats", [False, True])
+def test_a_host_clock_that_is_behind_drops_no_trade_and_makes_no_minute_quiet(behind_s: int, heartbeats: bool) -> None:
+    """Also where the tape ended long before, and where the clock is put back in mid-session."""
+    start = sessions.session_close_ns("equity", date(2026, 3, 6))
+    builder = Builder(start_ns=start)
+    now_ns = OPEN
+    builder.it._wall_ns = lambda: now_ns - behind_s * SECOND * (1 + (now_ns > OPEN + 4 * MINUTE_NS))
+    for second in range(8 * 60 + 3):
+        now_ns = OPEN + second * SECOND
+        builder.trade(now_ns)
+        if heartbeats:
+            builder.it.on_time(now_ns)
+    traded = [minute for minute in builder.closed if minute.ts_close > OPEN]
+    assert [part.trades for minute in traded for part in minute.contracts] == [60] * 8
+    assert builder.counts == {"built": 480}
+    assert not any(minute.dropped for minute in builder.closed)
+    assert builder.it.behind_ns == pytest.approx(2 * behind_s * SECOND, abs=2 * SECOND)
+
+
+def test_a_host_clock_that_is_put_right_is_no_longer_behind() -> None:
+    builder = Builder()
+    now_ns, behind_ns = OPEN, 90 * SECOND
+    builder.it._wall_ns = lambda: now_ns - behind_ns
+    seen = []
+    for minute in range(1, 5):
+        for second in (1, 2):
+            now_ns = OPEN + minute * MINUTE_NS + second * SECOND
+            builder.it.on_time(now_ns)
+        seen.append(builder.it.behind_ns)
+        behind_ns = 0 if minute >= 2 else behind_ns
+    assert [behind // SECOND for behind in seen] == [90, 90, 0, 0]
+
+
+def test_in_a_replay_a_host_clock_stays_as_far_behind_as_it_was_seen_to_be() -> None:
+    builder = Builder(wall_ns=OPEN - 30 * SECOND)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.it.behind_ns == 91 * SECOND
+    builder.it._wall_ns = lambda: OPEN + HOUR_NS
+    builder.it.restart()
+    builder.trade(OPEN + 2 * MINUTE_NS + SECOND)
+    assert builder.it.behind_ns == 91 * SECOND
+    builder.it.replay_completed(OPEN + 3 * MINUTE_NS)
+    builder.it.on_time(OPEN + 4 * MINUTE_NS)
+    assert builder.it.behind_ns == 0
+
+
+# ── before the mapping ──
+
+
+def test_trades_before_their_mapping_wait_for_it_and_are_the_first_of_their_bar() -> None:
+    builder = Builder()
+    for i in range(3):
+        builder.trade(OPEN + i * SECOND, PRICE + i, instrument_id=4)
+    assert builder.it.pending() == 3
+    builder.it.map(4, ESH6)
+    builder.trade(OPEN + 3 * SECOND, PRICE + 3, instrument_id=4)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.only() == ContractMinute(ESH6, PRICE, PRICE + 3, PRICE, PRICE + 3, 4, 4)
+    assert builder.closed[0].dropped == set()
+
+
+def test_trades_of_what_then_is_mapped_as_a_spread_are_its() -> None:
+    builder = Builder()
+    builder.trade(OPEN, instrument_id=4)
+    builder.it.map(4, None)
+    assert (builder.counts, builder.it.pending()) == ({"spread": 1}, 0)
+
+
+def test_so_many_trades_wait_for_a_mapping_and_no_more() -> None:
+    builder = Builder()
+    for _ in range(MAX_UNMAPPED + 2):
+        builder.trade(OPEN, instrument_id=4)
+    assert (builder.it.pending(), builder.counts) == (MAX_UNMAPPED, {"unknown_instrument": 2})
+    builder.it.map(4, ESH6)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
+    assert builder.only().trades == MAX_UNMAPPED
+    assert builder.closed[0].dropped == {None}
 
 
 # ── sessions of the feed ──
@@ -378,6 +592,8 @@ def test_mappings_of_an_old_session_mean_nothing_in_the_new_one() -> None:
     builder = Builder()
     builder.it.restart()
     builder.trade(OPEN)
+    builder.it.replay_completed(OPEN)
+    builder.it.on_time(OPEN + MINUTE_NS + SECOND)
     assert builder.counts == {"unknown_instrument": 1}
 
 

@@ -165,6 +165,40 @@ def test_repaired_and_gap_are_flags_of_that_minute_alone() -> None:
     assert [minute.bars[0].flags for minute in (repaired, gap, normal)] == [BarFlag.REPAIRED, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("dropped", "es", "gc", "flags"),
+    [
+        ({ESH6}, InstrumentState.INCOMPLETE, InstrumentState.QUIET, BarFlag.INCOMPLETE),
+        ({GCJ6}, InstrumentState.OPEN, InstrumentState.INCOMPLETE, 0),
+        ({None}, InstrumentState.OPEN, InstrumentState.INCOMPLETE, 0),
+        ({ESM6, GCM6}, InstrumentState.OPEN, InstrumentState.QUIET, 0),
+    ],
+    ids=["of a front with a bar", "of a front without one", "of nobody knows what", "of contracts that are no fronts"],
+)
+def test_a_minute_that_lacks_a_trade_says_so_of_each_instrument_whose_it_was_or_may_have_been(
+    dropped: frozenset[Contract | None], es: InstrumentState, gc: InstrumentState, flags: int
+) -> None:
+    """An instrument with a bar is not doubted for a trade of nobody knows what: one such record would hold all."""
+    assembler = Assembler(("ES", "equity", False), ("GC", "metals", False), ("ZC", "grains", False))
+    assembler.list(ESH6, GCJ6, ZCK6)
+    closed = ClosedMinute(OPEN + MINUTE_NS, [part(ESH6, 6800.0)], 5, dropped=frozenset(dropped))
+    minute = assembler.it.assemble(closed, lambda: 7).minute
+    assert minute.quality == MinuteFlag.INCOMPLETE
+    assert minute.states == {"ES": es, "GC": gc, "ZC": InstrumentState.CLOSED}
+    assert [bar.flags for bar in minute.bars] == [flags]
+    assert assembler.it.states_now(OPEN + MINUTE_NS, alive=True) == minute.states
+    after = assembler.minute(OPEN + MINUTE_NS, part(ESH6, 6800.0))
+    assert (after.quality, after.states["ES"], after.bars[0].flags) == (0, InstrumentState.OPEN, 0)
+
+
+def test_the_hour_of_a_bar_that_lacks_a_trade_lacks_it_too() -> None:
+    assembler = Assembler().list(ESH6)
+    closed = ClosedMinute(OPEN + MINUTE_NS, [part(ESH6, 6800.0)], 5, dropped=frozenset({ESH6}))
+    assembler.it.assemble(closed, lambda: 7)
+    (hour,) = assembler.minute(OPEN + 59 * MINUTE_NS).bars
+    assert (hour.timeframe, hour.flags) == ("hourly", BarFlag.INCOMPLETE)
+
+
 def test_an_hour_that_ended_within_a_gap_takes_nothing_from_after_it() -> None:
     assembler = Assembler().list(ESH6)
     assembler.minute(OPEN, part(ESH6, 6800.0, 5))

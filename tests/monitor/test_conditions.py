@@ -76,6 +76,8 @@ def test_nothing_is_said_of_a_system_that_is_as_it_should_be() -> None:
         ({"state": "feed dead"}, "feed", "feed dead"),
         ({"state": "gap", "detail": "a gap: too old"}, "feed", "the hub says: gap: a gap: too old"),
         ({"ts_last_record": NOW + 3 * S}, "clock", "3.0 s ahead"),
+        ({"ts_last_record": NOW + 3 * S, "state": "clock behind"}, "clock", "3.0 s ahead"),
+        ({"state": "clock behind", "detail": "its clock is 9 s behind"}, "feed", "the hub says: clock behind: its"),
         ({"ts_tape": NOW - 151 * S}, "tape", "151 s old"),
         ({"ledgers": {"ibs": record(halted=True, day_pnl_usd=-2501.0)}}, "halted ibs", "-2501.00 USD"),
         ({"ledgers": {"ibs": record(ts_mark=NOW - 121 * S)}}, "late ibs", "121 s behind"),

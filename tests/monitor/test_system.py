@@ -300,6 +300,8 @@ def _market(**changes: Any) -> Market:
         ({"told": {"ES": "dead"}}, 1, "stale"),
         ({"told": {"ES": "refused"}}, 1, "refused"),
         ({"quote": "refused"}, 1, "refused"),
+        ({"told": {"ES": "incomplete"}}, 1, "incomplete"),
+        ({"quote": "incomplete"}, 1, "incomplete"),
         ({"hub": None}, 1, "stale"),
         ({"away": "gone"}, 1, "stale"),
         ({"away": "gone"}, 6 * 3600 + 60, "closed"),  # 16:01 Chicago

@@ -172,6 +172,7 @@ def plain_minutes(closed: Iterable[ClosedMinute], end_ns: int) -> list[ClosedMin
             ),
             ts_hub_ns=0,
             repaired=False,
+            dropped=frozenset(),
         )
         for minute in closed
         if minute.ts_close <= end_ns
@@ -195,8 +196,10 @@ def latest_agree(bus: Publisher, roots: list[Root]) -> None:
 
 
 def _alive(minute: Minute) -> dict[str, int]:
+    """Its states as a feed tells them that lives and sends nothing wrong."""
     traded = {bar.symbol for bar in minute.bars if bar.timeframe == "1min"}
     told = {True: int(InstrumentState.OPEN), False: int(InstrumentState.QUIET)}
     return {
-        root: told[root in traded] if state == InstrumentState.DEAD else state for root, state in minute.states.items()
+        root: told[root in traded] if state in (InstrumentState.DEAD, InstrumentState.INCOMPLETE) else state
+        for root, state in minute.states.items()
     }

@@ -14,7 +14,7 @@ from rooney.bus.keys import TAPE, entry_id
 from rooney.bus.publisher import Publisher
 from rooney.clock import Clock
 from rooney.market import sessions
-from rooney.market.messages import Bar, HubStatus, Minute, Roll, encode
+from rooney.market.messages import NO_ENTRY, Bar, HubStatus, InstrumentState, Minute, Roll, encode
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from rooney.worker.market_data import MarketData
@@ -191,5 +191,22 @@ def test_what_cannot_be_is_refused_and_holds_entries_of_its_instrument_until_it_
         )
     else:
         one.publish(closes(QUIET, BUY, QUIET, start=at[2]))
+    until(lambda: len(actions(one)) == 3, 20)
+    assert actions(one)[-1] == "buy"
+
+
+@pytest.mark.parametrize("state", [InstrumentState.DEAD, InstrumentState.REFUSED, InstrumentState.INCOMPLETE])
+def test_a_minute_that_is_not_to_be_trusted_lets_out_no_entry_in_its_instrument_and_every_exit(
+    rig: Any, state: InstrumentState
+) -> None:
+    one = rig("a")
+    at = [START + k * MINUTE_NS for k in range(4)]
+    one.begin([minute(at[1], bar("ES", at[1], QUIET), bar("NQ", at[1], BUY))])
+    doubtful = minute(at[2], bar("ES", at[2], BUY), bar("NQ", at[2], LEAVE))
+    one.publish([msgspec.structs.replace(doubtful, states={"ES": int(state), "NQ": int(state)})])
+    until(lambda: NO_ENTRY[state] in one.said(), 20)
+    until(lambda: len(actions(one)) == 2, 10)
+    assert actions(one) == ["buy", "exit"]
+    one.publish(closes(BUY, start=at[2]))
     until(lambda: len(actions(one)) == 3, 20)
     assert actions(one)[-1] == "buy"
