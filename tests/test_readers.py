@@ -28,8 +28,8 @@ from rooney.orders.decisions import Trade
 from rooney.performance.sources import of_backtest
 from rooney.performance.store import KeptView
 from rooney.secrets import read_credential, read_env_file
-from rooney.sim.traderspost.faults import read_faults
 from rooney.strategy.loader import load
+from tests.support.webhook_faults import read_faults
 
 GIB = 1 << 30
 

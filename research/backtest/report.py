@@ -2,7 +2,7 @@
 
 import html as escape
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -13,7 +13,7 @@ import polars as pl
 if TYPE_CHECKING:
     from research.backtest.result import Result
 
-_GAIN, _LOSS, _LINE = "#2a9d6f", "#d1495b", "#3b7dd8"
+GAIN, LOSS, LINE, SOFT = "#2a9d6f", "#d1495b", "#3b7dd8", "#98a2b3"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #667085; --rule: #e3e6ec; --paper: #fff; --card: #f7f8fa; }
@@ -125,9 +125,13 @@ def _head(result: "Result", summary: dict[str, Any], starting_cash: float) -> st
     }
     if summary.get("closes_only"):
         rows["note"] = "closes only: open, high and low are the close, so ranges say nothing"
-    facts = "".join(f"<dt>{escape.escape(key)}</dt><dd>{escape.escape(text)}</dd>" for key, text in rows.items())
-    name = escape.escape(result.strategy)
-    return f"<h1>{name}</h1><p class=soft>backtest, {begin} to {end}</p><dl class=facts>{facts}</dl>"
+    return f"<h1>{escape.escape(result.strategy)}</h1><p class=soft>backtest, {begin} to {end}</p>{facts(rows)}"
+
+
+def facts(rows: Mapping[str, str]) -> str:
+    """A list of names and what they stand for."""
+    listed = "".join(f"<dt>{escape.escape(key)}</dt><dd>{escape.escape(text)}</dd>" for key, text in rows.items())
+    return f"<dl class=facts>{listed}</dl>"
 
 
 def _tiles(measures: dict[str, Any]) -> str:
@@ -227,14 +231,14 @@ def _thinned(frame: pl.DataFrame, rows: int = 2_000) -> pl.DataFrame:
 
 def _equity(equity: pl.DataFrame) -> str:
     shown = _thinned(equity)
-    line = go.Scatter(x=_stamps(shown), y=shown["equity_usd"].round(2).to_list(), line={"width": 1.4, "color": _LINE})
+    line = go.Scatter(x=_stamps(shown), y=shown["equity_usd"].round(2).to_list(), line={"width": 1.4, "color": LINE})
     return plot([line], 320, yaxis={"tickformat": ",.0f"})
 
 
 def _drawdown(equity: pl.DataFrame) -> str:
     shown = _thinned(equity)
     below = (-shown["drawdown_usd"]).round(2).to_list()
-    area = go.Scatter(x=_stamps(shown), y=below, fill="tozeroy", line={"width": 1, "color": _LOSS})
+    area = go.Scatter(x=_stamps(shown), y=below, fill="tozeroy", line={"width": 1, "color": LOSS})
     return plot([area], 200, yaxis={"tickformat": ",.0f"})
 
 
@@ -245,7 +249,7 @@ def _stamps(frame: pl.DataFrame) -> list[str]:
 def _per_instrument(trades: pl.DataFrame) -> str:
     sums = trades.group_by("symbol").agg(pl.col("pnl_usd").sum()).sort("pnl_usd")
     values = sums["pnl_usd"].round(2).to_list()
-    colors = [_GAIN if value >= 0 else _LOSS for value in values]
+    colors = [GAIN if value >= 0 else LOSS for value in values]
     bars = go.Bar(y=sums["symbol"].to_list(), x=values, orientation="h", marker={"color": colors})
     return plot([bars], max(200, 22 * len(values) + 60), xaxis={"tickformat": ",.0f"}, yaxis={"type": "category"})
 
@@ -255,5 +259,5 @@ def _distribution(trades: pl.DataFrame) -> str:
     pnl = trades["pnl_usd"]
     low, high = pnl.quantile(0.01, "lower"), pnl.quantile(0.99, "higher")
     shown = pnl.clip(low, high).round(2).to_list()
-    bars = go.Histogram(x=shown, nbinsx=60, marker={"color": _LINE})
+    bars = go.Histogram(x=shown, nbinsx=60, marker={"color": LINE})
     return plot([bars], 320, bargap=0.05, xaxis={"tickformat": ",.0f"}, yaxis={"title": {"text": "trades"}})

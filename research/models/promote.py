@@ -134,7 +134,9 @@ def judge(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path], des
             missed[symbol] = reasons
         if one.sha256 is not None and (despite or not reasons):
             models[symbol] = _model(strategy, source, symbol, one.sha256)
-    return Judged(models, missed, files | {path_of(Path(), symbol).name: _file(source, symbol) for symbol in models})
+    return Judged(
+        models, missed, files | {path_of(Path(), symbol).name: _content(_path(source, symbol)) for symbol in models}
+    )
 
 
 def with_parameters(strategy: StrategyConfig, source: Path, extra: Mapping[str, Path]) -> StrategyConfig:
@@ -214,10 +216,6 @@ def _model(strategy: StrategyConfig, source: Path, symbol: str, sha256: str) -> 
 def _path(source: Path, symbol: str) -> Path:
     held = path_of(source, symbol)
     return held if held.is_file() else path_of(source / UNCONFIRMED, symbol)
-
-
-def _file(source: Path, symbol: str) -> bytes:
-    return _content(_path(source, symbol))
 
 
 def _content(path: Path) -> bytes:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from research.backtest.report import page, plot, table
+from research.backtest.report import GAIN, LINE, SOFT, facts, page, plot, table
 from research.models.train import DAY_NS, Verdict
 
-_GAIN, _LINE, _SOFT = "#2a9d6f", "#3b7dd8", "#98a2b3"
 _SHOWN = (
     ("search_trades", "trades searched"),
     ("final_trades", "trades put away"),
@@ -36,13 +35,12 @@ def html(name: str, verdicts: Sequence[Verdict], summary: dict[str, Any], beside
     """The page as text. summary: as in `training.json`, which the page carries along; beside: of `comparison`."""
     begin, end = (str(at)[:10] for at in summary["span"])
     parts = [f"<h1>{escape(name)}</h1><p class=soft>models, trained on {begin} to {end}</p>"]
-    facts = {
+    made = {
         "features": ", ".join(summary["features"]),
         "data": summary["data_sha256"],
         "plan": ", ".join(f"{key} {value}" for key, value in summary["plan"].items()),
     }
-    listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
-    parts.append(f"<dl class=facts>{listed}</dl><h2>Instruments</h2>")
+    parts.append(f"{facts(made)}<h2>Instruments</h2>")
     rows = [(v.symbol, "confirmed" if v.model else "; ".join(v.reasons)) for v in verdicts]
     parts.append(table(("", "verdict"), rows))
     parts += beside
@@ -56,7 +54,7 @@ def comparison(told: dict[str, Any], days: Any, difference: Any) -> list[str]:
     keys = ("trades", "new_kept", "new_usd", "in_force_kept", "in_force_usd")
     rows = [(symbol, *(f"{one[key]:,.0f}" for key in keys)) for symbol, one in told["instruments"].items()]
     titles = ("", "trades", "new: kept", "P&L, USD", "in force: kept", "P&L, USD")
-    line = go.Scatter(x=_dates(days * DAY_NS), y=np.cumsum(difference).round(2).tolist(), line={"color": _LINE})
+    line = go.Scatter(x=_dates(days * DAY_NS), y=np.cumsum(difference).round(2).tolist(), line={"color": LINE})
     return [
         f"<h2>Beside the bundle in force</h2><p>{escape(told['verdict'])}</p>",
         table(titles, rows),
@@ -82,7 +80,7 @@ def _instrument(verdict: Verdict) -> list[str]:
 def _trials(verdict: Verdict) -> str:
     shown = [(k, trial.sharpe) for k, trial in enumerate(verdict.trials) if trial.sharpe == trial.sharpe]
     best = verdict.trials.index(verdict.best) if verdict.best is not None else -1
-    colors = [_GAIN if k == best else _SOFT for k, _ in shown]
+    colors = [GAIN if k == best else SOFT for k, _ in shown]
     dots = go.Scatter(
         x=[k for k, _ in shown], y=[round(ratio, 5) for _, ratio in shown], mode="markers", marker={"color": colors}
     )
@@ -93,7 +91,7 @@ def _excess(verdict: Verdict) -> str:
     line = go.Scatter(
         x=_dates(verdict.days * DAY_NS),
         y=np.cumsum(verdict.excess).round(2).tolist(),
-        line={"width": 1.4, "color": _LINE},
+        line={"width": 1.4, "color": LINE},
     )
     return plot([line], 260, yaxis={"tickformat": ",.0f"})
 
@@ -106,7 +104,7 @@ def _final(verdict: Verdict) -> str:
     kept = np.where(verdict.scores >= verdict.best.threshold, final.pnl_usd, 0.0)
     lines = [
         go.Scatter(x=x, y=np.cumsum(values).round(2).tolist(), name=name, line={"width": 1.4, "color": color})
-        for values, name, color in ((final.pnl_usd, "all", _SOFT), (kept, "kept", _GAIN))
+        for values, name, color in ((final.pnl_usd, "all", SOFT), (kept, "kept", GAIN))
     ]
     return plot(lines, 260, yaxis={"tickformat": ",.0f"})
 

@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import plotly.graph_objects as go
 
-from research.backtest.report import page, plot, table
+from research.backtest.report import GAIN, LINE, LOSS, SOFT, facts, page, plot, table
 from research.optimize.instruments import Portfolio
 from research.optimize.parameters import Optimized
 
-_GAIN, _LOSS, _LINE, _SOFT = "#2a9d6f", "#d1495b", "#3b7dd8", "#98a2b3"
 CLOSES_ONLY = "closes only: open, high and low of an hour are its close, so ranges within an hour are not seen"
 
 
@@ -65,7 +64,7 @@ def optimized(found: Optimized) -> str:
     parts += ["<h2>Each parameter</h2><p class=soft>Mean Sharpe of the tested part of the splits, by value</p>"]
     parts += ["<div class=pair>", *(_slice(found, key) for key in found.search), "</div>"]
     parts += ["<h2>Instruments</h2>", _instruments(found.per_instrument)]
-    parts += ["<h2>How it was searched</h2>", _facts(_plan(found))]
+    parts += ["<h2>How it was searched</h2>", facts(_plan(found))]
     return page(f"{found.strategy}: parameters", parts, msgspec.to_builtins(found))
 
 
@@ -114,7 +113,7 @@ def chosen(found: Portfolio) -> str:
     frequency = {symbol: member.frequency for symbol, member in found.members.items()}
     parts += ["<h2>How often each is chosen</h2><p class=soft>share of the splits; the selection in green</p>"]
     parts += [_frequency(frequency, found.selected), "<h2>Each alone</h2>", _instruments(found.members)]
-    parts += ["<h2>How it was chosen</h2>", _facts(_plan(found))]
+    parts += ["<h2>How it was chosen</h2>", facts(_plan(found))]
     return page(f"{found.strategy}: instruments", parts, msgspec.to_builtins(found))
 
 
@@ -157,11 +156,6 @@ def _tiles(tiles: Sequence[tuple[str, str]]) -> str:
     return f"<div class=tiles>{''.join(cells)}</div>"
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(text)}</dd>" for key, text in facts.items())
-    return f"<dl class=facts>{listed}</dl>"
-
-
 def _plan(found: Optimized | Portfolio) -> dict[str, str]:
     plan = {key: value(item) for key, item in msgspec.structs.asdict(found.plan).items() if item != ""}
     return {key.replace("_", " "): text for key, text in plan.items()} | {"data": found.data_sha256}
@@ -169,8 +163,8 @@ def _plan(found: Optimized | Portfolio) -> dict[str, str]:
 
 def _key(first: str, second: str) -> str:
     return (
-        f"<p class=soft><span style='color:{_LINE}'>━</span> {escape(first)} "
-        f"<span style='color:{_SOFT}'>━</span> {escape(second)}</p>"
+        f"<p class=soft><span style='color:{LINE}'>━</span> {escape(first)} "
+        f"<span style='color:{SOFT}'>━</span> {escape(second)}</p>"
     )
 
 
@@ -178,7 +172,7 @@ def _curves(curve: Sequence[tuple[str, float, float]], final_from: str = "") -> 
     dates = [row[0] for row in curve]
     lines = [
         go.Scatter(x=dates, y=[row[k] for row in curve], line={"width": 1.4, "color": color})
-        for k, color in ((2, _SOFT), (1, _LINE))
+        for k, color in ((2, SOFT), (1, LINE))
     ]
     shapes = []
     if final_from:
@@ -190,7 +184,7 @@ def _curves(curve: Sequence[tuple[str, float, float]], final_from: str = "") -> 
                 "yref": "paper",
                 "y0": 0,
                 "y1": 1,
-                "line": {"color": _SOFT, "dash": "dot", "width": 1},
+                "line": {"color": SOFT, "dash": "dot", "width": 1},
             }
         ]
     return plot(lines, 320, yaxis={"tickformat": ",.0f"}, shapes=shapes)
@@ -199,7 +193,7 @@ def _curves(curve: Sequence[tuple[str, float, float]], final_from: str = "") -> 
 def _trials(found: Optimized) -> str:
     shown = [trial for trial in found.trials if trial.sharpe is not None]
     best = max((trial.value for trial in shown if trial.value is not None), default=None)
-    colors = [_GAIN if trial.value is not None and trial.value == best else _SOFT for trial in shown]
+    colors = [GAIN if trial.value is not None and trial.value == best else SOFT for trial in shown]
     symbols = ["circle-open" if trial.value is None else "circle" for trial in shown]
     dots = go.Scatter(
         x=[trial.number for trial in shown],
@@ -211,7 +205,7 @@ def _trials(found: Optimized) -> str:
 
 
 def _bars(ratios: Sequence[float]) -> str:
-    colors = [_GAIN if number > 0 else _LOSS for number in ratios]
+    colors = [GAIN if number > 0 else LOSS for number in ratios]
     bars = go.Bar(x=list(range(1, len(ratios) + 1)), y=list(ratios), marker={"color": colors})
     return plot([bars], 280, xaxis={"title": {"text": "path"}, "dtick": 1})
 
@@ -222,14 +216,14 @@ def _slice(found: Optimized, key: str) -> str:
         x=[trial.params[key] for trial in shown],
         y=[trial.value for trial in shown],
         mode="markers",
-        marker={"color": _LINE, "size": 6},
+        marker={"color": LINE, "size": 6},
     )
     return f"<div>{plot([dots], 240, xaxis={'title': {'text': key}})}</div>"
 
 
 def _frequency(shares: Mapping[str, float], selected: Sequence[str]) -> str:
     order = sorted(shares, key=lambda symbol: shares[symbol])
-    colors = [_GAIN if symbol in selected else _SOFT for symbol in order]
+    colors = [GAIN if symbol in selected else SOFT for symbol in order]
     bars = go.Bar(y=order, x=[shares[symbol] for symbol in order], orientation="h", marker={"color": colors})
     height = max(200, 22 * len(order) + 60)
     return plot([bars], height, xaxis={"tickformat": ".0%", "range": [0, 1]}, yaxis={"type": "category"})

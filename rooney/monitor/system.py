@@ -131,14 +131,11 @@ class Looker:
     state, control: directories of ledgers and of switches; replay: time is that of the tape
     """
 
-    def __init__(
-        self, config: Config, state: Path, control: Path, replay: bool = False, only: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, config: Config, state: Path, control: Path, replay: bool = False) -> None:
         self._config = config
         self.state = state
         self._control = control
         self._replay = replay
-        self._only = only
         self.symbols = tuple(config.file.instruments)
         block = config.data_hub()
         self._bus = Reader(block, timeout_s=REDIS_TIMEOUT_S)
@@ -178,8 +175,7 @@ class Looker:
             there = sorted(path.parent.name for path in self.state.glob(f"*/{_LEDGER}"))
         except OSError:
             there = []
-        names = list(dict.fromkeys((*self._config.names, *there)))
-        return [name for name in names if name in self._only] if self._only else names
+        return list(dict.fromkeys((*self._config.names, *there)))
 
     def _strategy(self, name: str, expected: Expectation | None) -> StrategyLook:
         path = ledger_path(self.state, name)

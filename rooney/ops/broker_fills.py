@@ -175,7 +175,11 @@ def _fill(line: _Line, zone: tzinfo | None) -> Fill | None:
     return Fill(
         id=line.text("id"),
         ts_ns=calendar.timegm(at.utctimetuple()) * 1_000_000_000 + at.microsecond * 1000,
-        contract=line.value("contract", "a contract such as ESM6 or ESM2026", lambda text: _contract(text, at)),
+        contract=line.value(
+            "contract",
+            "a contract such as ESM6 or ESM2026",
+            lambda text: parse_ticker(text) or parse_contract(text, at.date()),
+        ),
         side=line.value("side", "Buy or Sell", lambda text: _SIDES.get(text.lower())),
         quantity=line.value("quantity", "a whole number of 1 or more", _quantity),
         price=line.value("price", "a number such as 5012.25", _price),
@@ -204,10 +208,6 @@ def _time(text: str, zone: tzinfo | None) -> datetime | None:
     if at.tzinfo is None:
         return at.replace(tzinfo=zone).astimezone(UTC) if zone is not None else None
     return at.astimezone(UTC)
-
-
-def _contract(text: str, at: datetime) -> Contract | None:
-    return parse_ticker(text) or parse_contract(text, at.date())
 
 
 def _quantity(text: str) -> int | None:

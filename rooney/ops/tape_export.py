@@ -34,7 +34,8 @@ def record(bus: Reader, symbols: Sequence[str], directory: Path) -> int:
             last = dict(newest.iter_rows())
         rows: list[tuple[Any, ...]] = []
         for symbol in symbols:
-            rows += [_row(bar) for bar in _bars(bus, symbol, last.get(symbol))]
+            bars = _bars(bus, symbol, last.get(symbol))
+            rows += [tuple(getattr(bar, name) for name in _COLUMNS) for bar in bars]
         if not rows:
             return 0
         frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS), orient="row", infer_schema_length=None)
@@ -71,7 +72,3 @@ def _bars(bus: Reader, symbol: str, after_ns: int | None) -> list[Bar]:
 
 def _day(bar: Bar) -> Any:
     return sessions.trade_date(bar.ts_open)
-
-
-def _row(bar: Bar) -> tuple[Any, ...]:
-    return tuple(getattr(bar, name) for name in _COLUMNS)

@@ -20,7 +20,7 @@ from rooney.engine.model_checks import configured_vetoes
 from rooney.format import minute_text, second_text, size_text, table, usd_text
 from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.records import Decision, TradeRow
+from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import group_of
@@ -218,7 +218,8 @@ def _limits(decision: Decision, snapshot: Snapshot, rules: Rules) -> dict[str, s
         latch = ", LATCHED" if account.is_halted else ""
         found["daily loss"] = f"day {usd_text(account.day_usd)} of -{block.daily_stop_loss:,.2f} USD{latch} (est.)"
     else:
-        booked = sum(trade.pnl_usd for trade in snapshot.trades if _day(trade) == day and trade.exit_ts <= now)
+        closed = [trade for trade in snapshot.trades if trade.exit_ts <= now]
+        booked = sum(trade.pnl_usd for trade in closed if sessions.trade_date(trade.exit_ts) == day)
         found["daily loss"] = f"closed that day until then {usd_text(booked)} of -{block.daily_stop_loss:,.2f} USD"
     if is_newest and account is not None and block.drawdown_halt:
         latch = ", LATCHED" if account.is_drawdown_halted else ""
@@ -238,10 +239,6 @@ def _limits(decision: Decision, snapshot: Snapshot, rules: Rules) -> dict[str, s
             if order.symbol == decision.symbol and order.is_open:
                 found[f"waits for {order.id}"] = _order(order)
     return found
-
-
-def _day(trade: TradeRow) -> Any:
-    return sessions.trade_date(trade.exit_ts)
 
 
 def _order(order: Order) -> str:

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from rooney.cli import backup, cli, compare, inspect, operate
 from rooney.models.bundle import before, in_force
-from rooney.sim.traderspost import Fault
 from tests.support.broker_exports import BOUGHT, tradovate
 from tests.support.bundles import config, promoted, training
 from tests.support.command_line import Bench, hang
@@ -19,6 +18,7 @@ from tests.support.compared_runs import old_database
 from tests.support.minutes import BUY, ENTERED, LEAVE
 from tests.support.paths import ROOT
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 
 TEXT = (ROOT / "docs" / "OPERATING.md").read_text()
 COMMANDS = re.findall(r"^    rooney (.+)$", TEXT, re.MULTILINE)

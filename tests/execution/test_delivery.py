@@ -23,11 +23,12 @@ from rooney.market.instruments import PRODUCTS
 from rooney.orders.control import Level, Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
 from rooney.orders.lifecycle import TRANSITIONS
-from rooney.sim.traderspost import Account, Fault
+from rooney.sim.traderspost import Account
 from tests.support.deliveries import ENTRY, EXIT, OPEN, RULES, A, DeliveryRig, G, HandClock, P, R, S, U, life, says
 from tests.support.full_disk import fill, mounted
 from tests.support.ledgers import commit, contents, intent
 from tests.support.times import chicago
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import running
 
 

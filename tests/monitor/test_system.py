@@ -33,7 +33,6 @@ from rooney.monitor.market import Market, Quote, freshness
 from rooney.orders.control import Act, Command, Level, Verb, set_switch
 from rooney.orders.intents import Said, Side
 from rooney.performance.measures import correlation, curve, daily, measure, sharpe
-from rooney.sim.traderspost import Fault
 from rooney.systemd import UnitsView
 from tests.support.command_line import Bench
 from tests.support.dashboard import look, looker
@@ -41,6 +40,7 @@ from tests.support.engines import engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, bar, closes
 from tests.support.paths import GOLDEN
 from tests.support.times import chicago
+from tests.support.webhook_faults import Fault
 
 Make = Callable[..., Bench]
 NOW = chicago("2026-03-11 10:00")

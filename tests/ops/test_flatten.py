@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from rooney.market.sessions import MINUTE_NS
-from rooney.sim.traderspost import Fault
 from tests.support.command_line import Bench, hang
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, ENTERED, QUIET, bar, closes, minute
 from tests.support.times import chicago
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.workers import Forked
 
 Make = Callable[..., Bench]

@@ -15,11 +15,11 @@ import pytest
 
 from research.backtest.backtest import Scan
 from research.history.history import History
-from rooney.sim.traderspost import Fault
 from tests.support.command_line import Bench, hang
 from tests.support.engines import engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, closes
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 
 Make = Callable[..., Bench]
 REPLAY = ("--clock", "replay")

@@ -24,7 +24,6 @@ from rooney.market.messages import InstrumentState
 from rooney.market.sessions import MINUTE_NS
 from rooney.ops import status as screen
 from rooney.ops import why
-from rooney.sim.traderspost import Fault
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
 from tests.support.command_line import Bench
@@ -32,6 +31,7 @@ from tests.support.dashboard import rooney, say_live
 from tests.support.engines import SCRIPTED, engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
 from tests.support.paths import GOLDEN
+from tests.support.webhook_faults import Fault
 
 GOLDEN = GOLDEN / "why"
 Make = Callable[..., Bench]

@@ -13,9 +13,9 @@ from rooney.ledger.writer import Ledger
 from rooney.orders import order_messages
 from rooney.orders.control import Control, Level, clear_switches, set_switch
 from rooney.orders.intents import State
-from rooney.sim.traderspost import Fault
 from tests.support.deliveries import EXIT, A, G, P, R, S, U, life, says
 from tests.support.journal import Journal
+from tests.support.webhook_faults import Fault
 
 pytestmark = pytest.mark.usefixtures("restored")
 

@@ -30,13 +30,13 @@ from rooney.performance.runs import Kind, Run
 from rooney.performance.sources import of_ledger, read_run
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict, verdict
-from rooney.sim.traderspost import Fault
 from tests.support.backtests import ROOTS, random_minutes
 from tests.support.command_line import Bench
 from tests.support.compared_runs import backtest_of, old_database, trade
 from tests.support.dashboard import rooney
 from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
 from tests.support.paths import CONFIG, RECORDED_RUNS
+from tests.support.webhook_faults import Fault
 
 RECORDED = RECORDED_RUNS
 Make = Callable[..., Bench]

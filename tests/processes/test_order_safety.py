@@ -21,12 +21,12 @@ from rooney.market.instruments import group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Level, clear_switches, set_switch
 from rooney.orders.intents import Role
-from rooney.sim.traderspost import Fault
 from tests.support.ledgers import read_only
 from tests.support.minutes import NEXT, QUIET, bar, minute, random_tape
 from tests.support.rigs import Rig, requests
 from tests.support.times import chicago
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 
 SYMBOLS = ("ES", "NQ")
 CLOSE, OPEN = chicago("2026-03-11 16:00"), chicago("2026-03-11 17:00")

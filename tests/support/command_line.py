@@ -18,11 +18,11 @@ from rooney.ledger.snapshot import Snapshot, read_ledger
 from rooney.market.messages import Minute
 from rooney.orders.intents import State
 from rooney.sim.processes import Part, start_redis
-from rooney.sim.traderspost import Fault
 from tests.support.minutes import ENTERED, START, closes
 from tests.support.paths import ROOT
 from tests.support.rigs import Rig
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import Running, running
 from tests.support.workers import Forked, Zygote
 

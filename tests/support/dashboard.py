@@ -11,11 +11,11 @@ from typing import Any
 
 from rooney.market.messages import HubStatus
 from rooney.monitor.system import Looker, System
-from rooney.sim.traderspost import Fault
 from tests.support.command_line import Bench, benches
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, closes
 from tests.support.private_redis import PrivateRedis, free_port, private_redis
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.workers import Forked, Zygote
 
 

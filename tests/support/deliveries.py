@@ -16,9 +16,10 @@ from rooney.execution.traderspost import TradersPost
 from rooney.ledger.writer import Ledger
 from rooney.orders.control import Switch
 from rooney.orders.intents import Event, Intent, Payload, Receipt, Role, State
-from rooney.sim.traderspost import Account, Fault
+from rooney.sim.traderspost import Account
 from tests.support.ledgers import commit, intent
 from tests.support.times import chicago
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import running
 
 S = 1_000_000_000  # ns

@@ -92,7 +92,7 @@ class World:
         options = ["--log", "/run/sim/webhooks.jsonl", "--no-rate-limit", "--faults", "/run/sim/faults.json"]
         self._part(
             "traderspost",
-            "rooney.sim.traderspost",
+            "tests.support.faulty_webhook",
             ["--port", str(WEBHOOK_PORT), *options],
             {"ROONEY_SIM_ACCOUNTS": accounts},
         )

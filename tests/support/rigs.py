@@ -21,10 +21,11 @@ from rooney.config.schema import DataHub
 from rooney.market.messages import Minute
 from rooney.market.tape import Published
 from rooney.sim.processes import Part, start_redis
-from rooney.sim.traderspost import Account, Fault
+from rooney.sim.traderspost import Account
 from tests.support.engines import SCRIPTED
 from tests.support.ledgers import contents, read_only
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import Running, running
 from tests.support.workers import Forked, Zygote
 

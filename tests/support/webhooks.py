@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rooney.sim.traderspost import Account, Server
+from tests.support.faulty_webhook import FaultyServer
 
 
 class Running:
@@ -43,8 +44,8 @@ class Running:
 
 @contextlib.contextmanager
 def running(accounts: Sequence[Account], **options: Any) -> Iterator[Running]:
-    """A server with `Server`'s options in a thread, for as long as the block lasts."""
-    server = Server(accounts, **options)
+    """A server with `FaultyServer`'s options in a thread, for as long as the block lasts."""
+    server = FaultyServer(accounts, **options)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="traderspost", daemon=True)
     thread.start()

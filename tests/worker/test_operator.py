@@ -20,12 +20,12 @@ from rooney.market.messages import Roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import ALL, Command, Level, Resolution, Verb, clear_switches, put_command, set_switch
 from rooney.sim.processes import Part, start_redis
-from rooney.sim.traderspost import Fault
 from tests.support.alerts import routes, sender, service, turns
 from tests.support.ledgers import assert_same_contents, read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, bar, closes, minute
 from tests.support.rigs import Rig, requests, states
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 
 
 def told(one: Rig, sql: str, name: str = "a") -> list[Any]:

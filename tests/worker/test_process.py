@@ -24,13 +24,13 @@ from rooney.errors import BusError
 from rooney.market.messages import encode
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.processes import Part, start_redis
-from rooney.sim.traderspost import Fault
 from tests.support.ledgers import assert_same_contents, contents, read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, bar, closes, minute, random_tape
 from tests.support.paths import ROOT
 from tests.support.rigs import Rig, requests, states
 from tests.support.times import chicago
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.workers import Forked
 
 SYMBOLS = ("ES", "NQ")

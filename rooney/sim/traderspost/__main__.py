@@ -5,12 +5,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.files import write_whole
-from rooney.sim.traderspost.faults import read_faults
 from rooney.sim.traderspost.server import Server, read_accounts
 
 
@@ -25,8 +24,8 @@ async def _serve(server: Server, port: int, ready_file: Path | None) -> None:
     await server.stop()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT."""
+def main(arguments: Sequence[str] | None = None, server_of: Callable[..., Server] = Server) -> int:
+    """Serve until SIGTERM or SIGINT. server_of: makes the server from its accounts and options."""
     parser = argparse.ArgumentParser(
         prog="python -m rooney.sim.traderspost", description="A local TradersPost on paper."
     )
@@ -39,17 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="NAME=UUID/PASSWORD, separated by commas (default: $ROONEY_SIM_ACCOUNTS)",
     )
     parser.add_argument("--log", type=Path, help="every request is appended here, one JSON object a line")
-    parser.add_argument("--faults", type=Path, help="JSON list of faults")
     parser.add_argument("--no-rate-limit", action="store_true", help="for replays, which are faster than time")
     parser.add_argument("--check-age", action="store_true", help="honour rejectAfter; not for replays")
     parser.add_argument("--planning-ms", type=float, default=0.0)
     parser.add_argument("--fill-ms", type=float, default=0.0)
     options = parser.parse_args(arguments)
     try:
-        server = Server(
+        server = server_of(
             read_accounts(options.accounts),
             log=options.log,
-            faults=read_faults(options.faults) if options.faults else (),
             rate_limit=not options.no_rate_limit,
             check_age=options.check_age,
             planning_s=options.planning_ms / 1000,

@@ -21,21 +21,13 @@ def refused(refusal: Refusal) -> bytes:
     return response(refusal.status, {"success": False, "messageCode": refusal.code, "message": refusal.message})
 
 
-_REASONS = {
-    200: "OK",
-    302: "Found",
-    400: "Bad Request",
-    404: "Not Found",
-    429: "Too Many Requests",
-    500: "Server Error",
-}
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests"}
 
 
-def response(status: int, content: dict[str, Any] | bytes, *, extra: str = "", keep_alive: bool = False) -> bytes:
-    body = content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode()
-    kind = "text/html" if isinstance(content, bytes) else "application/json"
+def response(status: int, content: dict[str, Any], *, keep_alive: bool = False) -> bytes:
+    body = json.dumps(content, separators=(",", ":")).encode()
     head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        f"{extra}Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     )
     return head.encode() + body

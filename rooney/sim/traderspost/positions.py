@@ -101,7 +101,7 @@ class Book:
 
 _ADDING = "already in a position on that side, adding is off"
 _STALE = "the signal is older than its rejectAfter"
-_COUNTS = ("requests", "received", "refused", "faults", "orders")  # and, below, what planning comes to
+_COUNTS = ("requests", "received", "refused", "orders")  # and, below, what planning comes to
 _COUNTED = {
     "entry": "entries",
     "exit": "exits",

@@ -1,11 +1,9 @@
-"""The webhook over real HTTP: accounts, their books, the log and the fault script; and a thread to run it in."""
+"""The webhook over real HTTP: accounts, their books and the log."""
 
 import asyncio
 import json
 import re
-import socket
 import ssl
-import struct
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,7 +14,6 @@ import msgspec
 
 from rooney.errors import ConfigError
 from rooney.sim.traderspost import http
-from rooney.sim.traderspost.faults import Fault, delivered, spoilt
 from rooney.sim.traderspost.http import Request
 from rooney.sim.traderspost.positions import Book
 from rooney.sim.traderspost.validation import Refusal, check, time_s
@@ -37,7 +34,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """The webhook: accounts, their books, the log and the fault script. Use from one event loop.
+    """The webhook: accounts, their books and the log. Use from one event loop.
 
     planning_s, fill_s: how long the vendor plans before it reads the position, and the broker takes to fill
     rate_limit:         off for replays, which are faster than time
@@ -50,7 +47,6 @@ class Server:
         accounts: Sequence[Account],
         *,
         log: Path | None = None,
-        faults: Sequence[Fault] = (),
         rate_limit: bool = True,
         check_age: bool = False,
         planning_s: float = 0.0,
@@ -62,10 +58,6 @@ class Server:
         self._by_uuid = {account.uuid: account for account in accounts}
         if not accounts or len(self.books) < len(accounts) or len(self._by_uuid) < len(accounts):
             raise ConfigError("accounts: at least one, and no name or uuid twice")
-        for fault in faults:
-            if fault.account and fault.account not in self.books:
-                raise ConfigError(f"faults: no account is called {fault.account}")
-        self._faults = tuple(faults)
         self._rate_limit, self._check_age = rate_limit, check_age
         self._planning_s, self._fill_s = planning_s, fill_s
         self.tls = tls
@@ -73,12 +65,12 @@ class Server:
         self._unplanned: dict[int, dict[str, Any]] = {}
         self._log = open(log, "ab", buffering=0) if log is not None else None  # noqa: SIM115 - closed in `stop`
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self.connections: set[Connection] = set()
 
     async def start(self, port: int = 0) -> None:
         """Listen on loopback; `self.port` says where."""
         loop = asyncio.get_running_loop()
-        listen = loop.create_server(lambda: _Connection(self), "127.0.0.1", port, backlog=512, ssl=self.tls)
+        listen = loop.create_server(self._connection, "127.0.0.1", port, backlog=512, ssl=self.tls)
         self._server = await listen
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -86,7 +78,7 @@ class Server:
         """Stop listening, drop connections, log what was received but never planned."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
         for entry in self._unplanned.values():
             self._write(entry | {"effect": "unplanned"})
@@ -102,49 +94,44 @@ class Server:
             "accounts": {name: book.shown() for name, book in self.books.items()},
         }
 
-    def answer(self, request: Request) -> tuple[bytes, Fault | None]:
-        """The bytes of the answer, and the fault to play while sending them."""
+    def answer(self, request: Request) -> bytes:
+        """The bytes of the answer, after what the request does at once."""
         if request.method == "GET" and request.target == "/state":
-            return http.response(200, self.state(), keep_alive=request.keep_alive), None
+            return http.response(200, self.state(), keep_alive=request.keep_alive)
         if not request.target.startswith("/trading/webhook/"):
-            return http.refused(Refusal(404, "not-found", "no such page")), None
+            return http.refused(Refusal(404, "not-found", "no such page"))
         self._requests += 1
         account = self._by_uuid.get(request.target.split("/")[3])
-        name = account.name if account else ""
-        if name:
-            self.books[name].counts["requests"] += 1
-        n_account = self.books[name].counts["requests"] if name else 0
-        fault = next((fault for fault in self._faults if fault.hits(name, self._requests, n_account)), None)
-        if fault is not None and name:
-            self.books[name].counts["faults"] += 1
-        entry: dict[str, Any] = {
+        if account is not None:
+            self.books[account.name].counts["requests"] += 1
+        payload = _decode(request.body)
+        entry = {
             "n": self._requests,
             "ts_first_ns": request.ts_first_ns,
             "ts_read_ns": request.ts_read_ns,
-            "account": name,
-            "fault": fault.do if fault else "",
+            "account": account.name if account is not None else "",
+            "payload": request.body.decode("utf-8", "replace") if isinstance(payload, Refusal) else payload,
         }
-        payload = _decode(request.body)
-        entry["payload"] = request.body.decode("utf-8", "replace") if isinstance(payload, Refusal) else payload
-        reached = fault is None or fault.takes_effect
-        refusal = self._refusal(request, account, payload) if reached else None
+        return self._take(request, account, payload, entry)
+
+    def _connection(self) -> "Connection":
+        return Connection(self)
+
+    def _take(self, request: Request, account: Account | None, payload: Any, entry: dict[str, Any]) -> bytes:
+        """Refuse a signal, or receive it. entry: what the log says of it so far."""
+        name, refusal = entry["account"], self._refusal(request, account, payload)
         if refusal is not None:
             if name:
                 self.books[name].counts["refused"] += 1
-            answer = http.refused(refusal)
-            self._write(entry | {"status": delivered(fault, refusal.status), "code": refusal.code, "effect": "refused"})
-        elif not reached:
-            answer = b""
-            self._write(entry | {"status": delivered(fault, 0), "effect": "none"})
-        else:
-            signal_id = str(uuid.uuid4())
-            reply = {"success": True, "id": signal_id, "logId": str(uuid.uuid4()), "payload": payload}
-            answer = http.response(200, reply, keep_alive=request.keep_alive)
-            entry |= {"status": delivered(fault, 200), "id": signal_id}
-            self.books[name].counts["received"] += 1
-            self._unplanned[self._requests] = entry
-            self._later(self._planning_s, self._plan, name, payload, entry)
-        return (spoilt(fault, answer, self.port) if fault is not None else answer), fault
+            self._write(entry | {"status": refusal.status, "code": refusal.code, "effect": "refused"})
+            return http.refused(refusal)
+        signal_id = str(uuid.uuid4())
+        reply = {"success": True, "id": signal_id, "logId": str(uuid.uuid4()), "payload": payload}
+        entry |= {"status": 200, "id": signal_id}
+        self.books[name].counts["received"] += 1
+        self._unplanned[self._requests] = entry
+        self._later(self._planning_s, self._plan, name, payload, entry)
+        return http.response(200, reply, keep_alive=request.keep_alive)
 
     def _refusal(self, request: Request, account: Account | None, payload: object) -> Refusal | None:
         if request.method != "POST":
@@ -199,7 +186,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """HTTP/1.1 on one connection: one request at a time, bodies by Content-Length."""
 
     def __init__(self, server: Server) -> None:
@@ -207,16 +194,15 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._ts_first_ns = 0
-        self._busy = False  # a fault is being played; what comes meanwhile waits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._server._connections.add(self)
+        self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._server._connections.discard(self)
+        self._server.connections.discard(self)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -226,14 +212,9 @@ class _Connection(asyncio.Protocol):
         if not self._buffer:
             self._ts_first_ns = time.time_ns()
         self._buffer += data
-        while not self._busy and self._transport is not None and (request := self._next()) is not None:
+        while self._transport is not None and (request := self._next()) is not None:
             self._ts_first_ns = time.time_ns()
-            answer, fault = self._server.answer(request)
-            if fault is None:
-                self._send(answer, close=b"\r\nConnection: close\r\n" in answer)
-            else:
-                self._busy = True
-                self._play(fault, answer)
+            self._reply(self._server.answer(request))
 
     def _next(self) -> Request | None:
         """Take the next whole request from the buffer."""
@@ -266,31 +247,8 @@ class _Connection(asyncio.Protocol):
             if close:
                 self._transport.close()
 
-    def _play(self, fault: Fault, answer: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        match fault.do:
-            case "hang":
-                return
-            case "delay":
-                loop.call_later(fault.seconds, lambda: self._send(answer, close=True))
-            case "slow":
-                self._drip(answer, fault.seconds)
-            case "reset":
-                self._send(answer, close=False)
-                loop.call_later(0.005, self._reset)  # what was sent leaves first
-            case _:
-                self._send(answer, close=True)
-
-    def _drip(self, answer: bytes, seconds: float) -> None:
-        self._send(answer[:1], close=len(answer) <= 1)
-        if len(answer) > 1 and self._transport is not None:
-            asyncio.get_running_loop().call_later(seconds, self._drip, answer[1:], seconds)
-
-    def _reset(self) -> None:
-        if self._transport is not None:
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
+    def _reply(self, answer: bytes) -> None:
+        self._send(answer, close=b"\r\nConnection: close\r\n" in answer)
 
 
 def read_accounts(text: str) -> list[Account]:

@@ -35,12 +35,12 @@ from rooney.ledger.writer import Ledger
 from rooney.ops.compare import audit_lines
 from rooney.ops.tape_export import record
 from rooney.orders.control import Command, Level, Verb, clear_switches, put_command, set_switch
-from rooney.sim.traderspost import Fault
 from tests.support.backtests import PARAMS, ROOTS, assembled, random_minutes
 from tests.support.ledgers import read_only
 from tests.support.paths import ROOT
 from tests.support.rigs import Rig
 from tests.support.waiting import until
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import running
 from tests.support.workers import Forked
 

@@ -19,7 +19,8 @@ import pytest
 from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.execution.traderspost import TradersPost
 from rooney.orders.intents import State
-from rooney.sim.traderspost import Account, Book, Fault, check, read_accounts
+from rooney.sim.traderspost import Account, Book, check, read_accounts
+from tests.support.webhook_faults import Fault
 from tests.support.webhooks import Running, running
 
 IBS = Account("ibs", "11111111-2222-3333-4444-55556666abcd", "pw-one")
@@ -509,7 +510,7 @@ def test_accounts_that_cannot_be_read_are_refused(text: str) -> None:
 def test_as_a_process_it_says_its_port_and_ends_cleanly_on_sigterm(tmp_path: Path) -> None:
     ready, log, faults = tmp_path / "port", tmp_path / "webhooks.jsonl", tmp_path / "faults.json"
     faults.write_text('[{"do": "html500", "at": [2]}]')
-    command = [sys.executable, "-m", "rooney.sim.traderspost", "--ready-file", str(ready), "--log", str(log)]
+    command = [sys.executable, "-m", "tests.support.faulty_webhook", "--ready-file", str(ready), "--log", str(log)]
     accounts = f"ibs={IBS.uuid}/{IBS.password},breakout={BREAKOUT.uuid}/{BREAKOUT.password}"
     with subprocess.Popen([*command, "--accounts", accounts, "--faults", str(faults), "--no-rate-limit"]) as process:
         try:
@@ -528,7 +529,7 @@ def test_as_a_process_it_says_its_port_and_ends_cleanly_on_sigterm(tmp_path: Pat
 def test_a_fault_script_that_cannot_be_read_ends_with_78(tmp_path: Path) -> None:
     faults = tmp_path / "faults.json"
     faults.write_text('[{"do": "explode"}]')
-    command = [sys.executable, "-m", "rooney.sim.traderspost", "--accounts", "a=b/c", "--faults", str(faults)]
+    command = [sys.executable, "-m", "tests.support.faulty_webhook", "--accounts", "a=b/c", "--faults", str(faults)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == EXIT_CONFIG
     assert "explode" in ended.stderr

@@ -1,4 +1,4 @@
-"""The fault script: how the webhook misbehaves at which request, and what that makes of an answer."""
+"""The fault script of the local TradersPost: how it misbehaves at which request."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,8 +6,6 @@ from typing import Literal
 import msgspec
 
 from rooney.files import read_json
-from rooney.sim.traderspost import http
-from rooney.sim.traderspost.validation import Refusal
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,24 +51,3 @@ def delivered(fault: Fault | None, status: int) -> int:
 def read_faults(path: Path) -> list[Fault]:
     """A JSON list of faults."""
     return read_json(path, list[Fault])
-
-
-def spoilt(fault: Fault, answer: bytes, port: int) -> bytes:
-    """The answer's bytes, as the fault leaves them. port: of this server, for a redirect."""
-    match fault.do:
-        case "html500":
-            return http.response(500, b"<html><body><h1>Server Error</h1></body></html>")
-        case "limited":
-            return http.refused(Refusal(429, "too-many-requests", "too many requests"))
-        case "no_id":
-            return http.response(200, {"success": True})
-        case "redirect":
-            return http.response(302, b"", extra=f"Location: http://127.0.0.1:{port}/elsewhere\r\n")
-        case "half":
-            head = answer.index(b"\r\n\r\n") + 4
-            return answer[: (head + len(answer)) // 2] if answer else b""
-        case "reset":
-            return answer[: fault.bytes]
-        case "close" | "hang":
-            return b""
-    return answer
