@@ -3,6 +3,7 @@
 import math
 import platform
 import shutil
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from rooney import __version__
 from rooney.config.schema import StrategyBlock
 from rooney.market import sessions
-from rooney.market.sessions import CHICAGO, window_at
+from rooney.market.sessions import CHICAGO
 from rooney.monitor.system import System
 from rooney.secrets import Secret
 
@@ -39,22 +40,23 @@ def _flat(value: Any) -> str:
     return ", ".join(f"{key}: {_flat(item) if isinstance(item, dict) else item}" for key, item in plain.items())
 
 
-def clock(system: System) -> dict[str, Any]:
-    """Times of the head: now, and which session events come next."""
-    now_ns = system.now_ns
-    open_groups = [group for group in system.groups if window_at(group, now_ns) is not None]
-    closes = [window.close_ns for group in open_groups if (window := window_at(group, now_ns)) is not None]
-    opens = [sessions.next_window(group, now_ns).open_ns for group in system.groups]
+def clock(now_ns: int, groups: Collection[str]) -> dict[str, Any]:
+    """Times of the head: now, and what the sessions of these groups do next, those of some of them by name."""
+    changes = {group: sessions.next_change(group, now_ns) for group in sorted(groups)}
+    open_groups = {group: change for group, change in changes.items() if change[1] != "opens"}
+    soonest = min((open_groups or changes).values(), default=(0, "opens"))
+    those = [group for group, change in changes.items() if change == soonest]
     at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
-    is_open = bool(open_groups)
+    is_all = len(those) == len(open_groups or those)
     return {
         "utc": f"{at:%H:%M:%S}",
         "chicago": f"{at.astimezone(CHICAGO):%H:%M:%S}",
         "ms": now_ns // 1_000_000,
-        "is_open": is_open,
+        "is_open": bool(open_groups),
         "open": len(open_groups),
-        "groups": len(system.groups),
-        "next": min(closes) if is_open else min(opens, default=0),
+        "groups": len(groups),
+        "next": soonest[0],
+        "event": soonest[1] if is_all else f"{', '.join(those)} {soonest[1].removesuffix('s')}",
     }
 
 

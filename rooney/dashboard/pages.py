@@ -22,7 +22,7 @@ from rooney.ledger.records import Decision, TradeRow
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import PRODUCTS, deadline, group_of, parse_contract
-from rooney.market.sessions import CHICAGO, trade_date, window_at
+from rooney.market.sessions import CHICAGO, trade_date
 from rooney.monitor.conditions import Severity, conditions, state_of, worst
 from rooney.monitor.market import Market, freshness
 from rooney.monitor.portfolio import PARTICIPATION_LIMIT, capacities, combined
@@ -123,7 +123,7 @@ class Pages:
             "charts": charts,
             "nan": math.nan,
             "day_usd": sum(face.measures.day_usd for face in faces if face.measures),
-            "clock": clock(system),
+            "clock": clock(system.now_ns, system.groups),
             "modes": sorted({str(face.one.block.mode) for face in faces if face.one.block}),
             "unknown": sum(order.needs_person for face in faces for order in face.orders),
             "positions": sum(len(face.one.snapshot.open) for face in faces if face.one.snapshot),
@@ -341,7 +341,6 @@ def _quote(
     same = bar is not None and previous is not None and bar.contract == previous.contract
     change = bar.close / previous.close - 1.0 if same and bar and previous and previous.close > 0 else math.nan
     contract = parse_contract(quote.front, trade_date(now_ns)) if quote.front else None
-    window = window_at(group_of(symbol), now_ns)
     return {
         "symbol": symbol,
         "name": product.name if product else "",
@@ -356,6 +355,5 @@ def _quote(
         "lag_s": lag_s.get(symbol, math.nan),
         "held": held.get(symbol, 0),
         "spark": charts.spark(quote.closes, f"{symbol}, last {len(quote.closes)} minutes"),
-        "closes": window.close_ns if window else 0,
-        "opens": 0 if window else sessions.next_window(group_of(symbol), now_ns).open_ns,
+        "next": sessions.next_change(group_of(symbol), now_ns),
     }

@@ -191,6 +191,14 @@ def session_close_ns(group: str, day: date) -> int:
     return _session(group, day)[-1].close_ns
 
 
+def next_change(group: str, ts_ns: int) -> tuple[int, str]:
+    """When trading next begins or ends, UTC ns, and the word for it: `opens`, `closes` or, in mid-session, `pauses`."""
+    window = window_at(group, ts_ns)
+    if window is None:
+        return next_window(group, ts_ns).open_ns, "opens"
+    return window.close_ns, "closes" if window.close_ns == session_close_ns(group, window.trade_date) else "pauses"
+
+
 def hour_close_ns(group: str, ts_ns: int) -> int:
     """End of the last session minute of the hour that holds `ts_ns`: when that hour's bar closes, UTC ns.
 

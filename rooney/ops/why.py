@@ -152,11 +152,10 @@ def explain(decision: Decision, orders: tuple[Order, ...], snapshot: Snapshot, r
 
 def _clock(symbol: str, ts_mark: int) -> str:
     local = datetime.fromtimestamp(ts_mark // _SECOND_NS, UTC).astimezone(CHICAGO)
-    group = group_of(symbol)
-    window = sessions.window_at(group, ts_mark - 1)
+    change_ns, word = sessions.next_change(group_of(symbol), ts_mark - 1)
     day = sessions.trade_date(ts_mark - 1)
     text = f"bar ended {minute_text(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
-    return f"{text}, closes {minute_text(window.close_ns)[11:]}" if window else f"{text}, market closed"
+    return f"{text}, market closed" if word == "opens" else f"{text}, {word} {minute_text(change_ns)[11:]}"
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -17,14 +18,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from rooney.config.schema import StrategyBlock
 from rooney.dashboard import charts
+from rooney.dashboard.facts import clock
 from rooney.dashboard.facts import settings as shown_settings
 from rooney.dashboard.query import Query
+from rooney.market.sessions import CHICAGO
 from rooney.monitor.conditions import Severity, conditions
 from rooney.orders.control import Level, set_switch
 from rooney.secrets import Secret
 from tests.support.command_line import Bench
 from tests.support.dashboard import Site, look, standing, two_strategies
 from tests.support.minutes import ENTERED, LEAVE
+from tests.support.times import chicago
 from tests.support.waiting import until
 from tests.support.workers import Zygote
 
@@ -82,6 +86,32 @@ def test_every_page_is_whole_links_to_nothing_outside_and_carries_no_inline_code
             assert link.startswith(("/", "#")) and not link.startswith("//"), link
             if link.startswith("/"):
                 assert shown.get(link)[0] == 200, link
+
+
+@pytest.mark.parametrize(
+    ("groups", "chicago_time", "event", "until_time"),
+    [
+        ("equity grains", "2026-06-03 07:00", "grains pause", "07:45"),
+        ("grains", "2026-06-03 07:00", "pauses", "07:45"),
+        ("equity grains", "2026-06-03 08:00", "closes", "16:00"),
+        ("equity grains", "2026-06-03 13:00", "grains close", "13:20"),
+        ("equity fx grains", "2026-06-03 15:00", "closes", "16:00"),
+        ("equity", "2026-06-19 11:00", "pauses", "12:00"),  # a holiday: its trade date goes on in the evening
+        ("equity grains", "2026-06-06 12:00", "opens", "17:00"),
+    ],
+)
+def test_a_pause_in_mid_session_is_not_called_its_close(
+    groups: str, chicago_time: str, event: str, until_time: str
+) -> None:
+    shown = clock(chicago(chicago_time), groups.split())
+    next_text = datetime.fromtimestamp(shown["next"] // 1_000_000_000, CHICAGO).strftime("%H:%M")
+    assert (shown["event"], next_text) == (event, until_time)
+
+
+def test_head_and_rows_of_the_market_say_what_its_session_does_next(shown: Site) -> None:
+    text = " ".join(_parsed(shown.get("/market")[2]).text.split())
+    assert "session open, closes 21:00" in text
+    assert "closes 21:00" in text.partition("Instruments")[2]
 
 
 def test_the_numbers_of_a_page_are_those_of_the_ledger(shown: Site) -> None:

@@ -31,6 +31,7 @@ from tests.support.dashboard import rooney, say_live
 from tests.support.engines import SCRIPTED, engine
 from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
 from tests.support.paths import GOLDEN
+from tests.support.times import chicago
 from tests.support.webhook_faults import Fault
 
 GOLDEN = GOLDEN / "why"
@@ -193,6 +194,19 @@ def _rules(**changes: object) -> why.Rules:
 
 def test_every_reason_of_the_step_has_words() -> None:
     assert set(why.SAID) == {reason.name.lower() for reason in Reason}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "at", "said"),
+    [
+        ("ZC", "2026-06-03 07:00", "pauses 12:45Z"),
+        ("ZC", "2026-06-03 13:00", "closes 18:20Z"),
+        ("ES", "2026-06-03 13:00", "closes 21:00Z"),
+        ("ES", "2026-06-06 12:00", "market closed"),
+    ],
+)
+def test_why_says_what_the_session_does_next_and_calls_a_pause_no_close(symbol: str, at: str, said: str) -> None:
+    assert why._clock(symbol, chicago(at)).endswith(said)
 
 
 @pytest.mark.parametrize(
