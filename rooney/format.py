@@ -1,9 +1,11 @@
-"""Text for people and files: instants, sizes, prices, money, tables."""
+"""Text for people and files: instants, sizes, prices, money, tables; and what services answer."""
 
+import json
 import math
 import time
 from collections.abc import Collection, Sequence
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 
 def iso_minute(ts_ns: int) -> str:
@@ -59,6 +61,15 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ", right: Collection[i
         ).rstrip()
         for row in rows
     ]
+
+
+def json_object(body: str | bytes) -> dict[str, Any]:
+    """A service's answer as a JSON object, empty if it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):  # a thousand brackets
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def retry_after_s(value: str, date: str) -> float:

@@ -5,7 +5,6 @@ Sources: Slack "Sending messages using incoming webhooks" and "Rate limits"; Dis
 """
 
 import importlib.util
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import msgspec
 import requests
 
 from rooney.alerts.on_failure import body
-from rooney.format import retry_after_s
+from rooney.format import json_object, retry_after_s
 from rooney.secrets import Secret
 
 Service = Literal["slack", "discord", "apprise"]
@@ -75,15 +74,7 @@ def back_off_s(tries: int) -> float:
 def _is_gone(service: Service, text: str) -> bool:
     if service == "slack":
         return any(word in text for word in _SLACK_GONE)
-    return _number(_object(text).get("code")) in _DISCORD_GONE
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):  # a thousand brackets
-        return {}
-    return found if isinstance(found, dict) else {}
+    return _number(json_object(text).get("code")) in _DISCORD_GONE
 
 
 def _number(value: Any) -> float:
@@ -96,7 +87,7 @@ def _number(value: Any) -> float:
 def _retry_after_s(headers: Mapping[str, str], text: str) -> float:
     """By the header, or as Discord says it in its body, more exactly."""
     asked_s = retry_after_s(headers.get("Retry-After", ""), headers.get("Date", ""))
-    return max(asked_s, _number(_object(text).get("retry_after")))
+    return max(asked_s, _number(json_object(text).get("retry_after")))
 
 
 def _bucket_s(headers: Mapping[str, str]) -> float:

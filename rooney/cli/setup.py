@@ -141,7 +141,6 @@ def credentials_list(call: Call) -> None:
 
 def _put(name: str, encrypt: bool, *, replace: bool) -> None:
     """Read one secret from a prompt or standard input, never from an argument, and store it."""
-    from rooney.config.credentials import Store
     from rooney.secrets import Secret
 
     store = Store()

@@ -29,7 +29,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 
 from rooney.config.webhook_url import account_fault
 from rooney.errors import ConfigError
-from rooney.format import retry_after_s
+from rooney.format import json_object, retry_after_s
 from rooney.orders.intents import Payload, Receipt, State
 
 RESOLVE_S = 6.0  # the C library asks a second name server after 5 s
@@ -184,7 +184,7 @@ class _Answer(NamedTuple):
 def _judge(answer: _Answer) -> _Outcome:
     """Meaning of an answer that arrived. The status decides, a code nobody knows is still a refusal."""
     status, body = answer.status, answer.body
-    fields = _json_object(body)
+    fields = json_object(body)
     code, message = str(fields.get("messageCode") or f"HTTP {status}"), fields.get("message")
     said = f"{code}: {message}" if message else code
     if not answer.headers_end:
@@ -198,15 +198,6 @@ def _judge(answer: _Answer) -> _Outcome:
     if not (proper and answer.whole):
         return _Outcome(State.UNCONFIRMED, "HTTP 200 without success and id", status, body=body)
     return _Outcome(State.ACKNOWLEDGED, "received", status, remote_id=proper, body=body)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    """The answer as a JSON object, empty if it is none."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _cause(error: Exception) -> str:

@@ -23,7 +23,7 @@ from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.files import write_whole
 from rooney.sim.databento.market_clock import Clock
 from rooney.sim.databento.session import Session
-from rooney.sim.databento.sources import Source, Until
+from rooney.sim.databento.sources import Source, Until, read
 from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
 
 DEMO_KEY = "db-rooney-local-gateway-nosecret"
@@ -176,8 +176,6 @@ def _roll(text: str) -> tuple[str, date]:
 
 def _source(options: argparse.Namespace) -> Source:
     if options.data:
-        from rooney.sim.databento.sources import read
-
         return read(options.data)
     from rooney.sim.characters import CHARACTERS, FIRST_SESSION
     from rooney.sim.market import Market
