@@ -61,14 +61,13 @@ class Ledger(Queries):
         try:
             super().__init__(self._hold(strategy))
             self.left_doing = os.pread(self._lock, _MOST_DOING_BYTES, 0).decode(errors="replace").strip()
+            self._seq = int(self._row("SELECT coalesce(max(seq), 0) AS seq FROM intent")[0])
+            self._troubles = {notice.about for notice in self.troubles()}
         except (sqlite3.Error, OSError, LedgerError) as error:
             os.close(self._lock)
             if isinstance(error, LedgerError):
                 raise
             raise LedgerError(f"{path}: not a sound ledger: {error}; {UNTOUCHED}") from error
-        self._seq = int(self._row("SELECT coalesce(max(seq), 0) FROM intent")[0])
-        rows = self._rows("SELECT about, turn FROM notice WHERE intent = '' ORDER BY seq")
-        self._troubles = {about for about, turn in dict(rows).items() if turn == Turn.BEGINS}
 
     def _hold(self, strategy: str) -> sqlite3.Connection:
         """Take the lock, make the file if there is none, and open it if it is ours."""
