@@ -26,7 +26,7 @@ TIMES = 50
 AT_MOST = 3.0  # a deeper tree; reading all of it is 40 times and more
 
 
-def _book() -> Book:
+def flat_book() -> Book:
     """Flat in every instrument, in the form a worker writes."""
     account = "cash equity best_equity day_start_equity halted drawdown_halted gap_date"
     position = (
@@ -44,7 +44,7 @@ def aged(path: Path, orders: int) -> Ledger:
     intents = [_intent(ledger, n) for n in range(orders)]
     for start in range(0, max(orders, 1), 1_000):
         batch = intents[start : start + 1_000]
-        ledger.commit_mark(start + 1, batch, [], [], [], start, 0, {}, _book())
+        ledger.commit_mark(start + 1, batch, [], [], [], start, 0, {}, flat_book())
     ends = (("sending", 0), ("acknowledged", 0))
     with ledger._transaction(durable=False) as db:
         db.executemany(
@@ -67,7 +67,7 @@ def _intent(ledger: Ledger, n: int) -> Intent:
 def acknowledge(ledger: Ledger, n: int) -> None:
     """An exit planned, sent and acknowledged; `n` is even where the ledger holds an even number of orders."""
     exit_ = _intent(ledger, n | 1)
-    ledger.commit_mark(exit_.ts_mark, [exit_], [], [], [], n, 0, {}, _book())
+    ledger.commit_mark(exit_.ts_mark, [exit_], [], [], [], n, 0, {}, flat_book())
     ledger.record(exit_, State.SENDING, 0)
     ledger.record(exit_, State.ACKNOWLEDGED, 0)
 

@@ -9,9 +9,8 @@ import msgspec
 import polars as pl
 
 from rooney.errors import LedgerError
-from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
-from rooney.ledger.schema import SCHEMA_VERSION, schema_version
+from rooney.ledger.schema import SCHEMA_VERSION
 from rooney.orders.decisions import Book, Decisions, Outcome
 from rooney.orders.outcomes import BY_OPERATOR, of_act, of_event
 
@@ -64,14 +63,12 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
     """
     if not path.is_file():
         raise LedgerError(f"{path}: no such ledger; nothing is replayed")
-    with opened(path) as db:
-        version = schema_version(db)
-        if version != SCHEMA_VERSION:
+    with opened(path) as ask:
+        if ask.version != SCHEMA_VERSION:
             raise LedgerError(
-                f"{path}: schema version {version}, a replay reads {SCHEMA_VERSION}; a start of its worker brings an "
-                "older one up to date. Nothing is replayed"
+                f"{path}: schema version {ask.version}, a replay reads {SCHEMA_VERSION}; a start of its worker brings "
+                "an older one up to date. Nothing is replayed"
             )
-        ask = Queries(db)
         if (owner := ask.name()) != name:
             raise LedgerError(f"{path}: the ledger of strategy {owner!r}, not of {name!r}; nothing is replayed")
         finished = ask.finished()
@@ -94,9 +91,7 @@ def read(path: Path, name: str, symbols: Sequence[str]) -> Recording:
             "decisions": ("decision", "1", "ts_mark, symbol"),
         }
         rows = {
-            table: db.execute(
-                f"SELECT {', '.join(COLUMNS[table])} FROM {source} WHERE {where} ORDER BY {order}"
-            ).fetchall()
+            table: ask.rows(f"SELECT {', '.join(COLUMNS[table])} FROM {source} WHERE {where} ORDER BY {order}")
             for table, (source, where, order) in selected.items()
         }
     return Recording(path, finished.ts_mark, finished.marks, finished.book, heard, rows, digest)

@@ -8,7 +8,6 @@ import msgspec
 from rooney.errors import FileError
 from rooney.files import read_json, write_whole
 from rooney.ledger.reader import opened
-from rooney.ledger.schema import WITH_NOTICES, schema_version
 from rooney.orders.notices import Notice, Turn
 
 AT_ONCE = 5_000
@@ -22,17 +21,10 @@ def of_ledger(path: Path, name: str, after: int) -> tuple[list[Told], int]:
 
     A ledger that was restored from a backup ends before the cursor: what it holds was told already.
     """
-    with opened(path) as db:
-        if schema_version(db) < WITH_NOTICES:
-            return [], after
-        last = int(db.execute("SELECT coalesce(max(seq), 0) FROM notice").fetchone()[0])
-        rows = db.execute(
-            "SELECT seq, about, turn, level, text, symbol, intent, ts_wall FROM notice WHERE seq > ?"
-            " ORDER BY seq LIMIT ?",
-            (min(after, last), AT_ONCE),
-        ).fetchall()
-    found = [(name, Notice(row[1], Turn(row[2]), row[3], row[4], row[5], row[6]), row[7]) for row in rows]
-    return found, rows[-1][0] if rows else last
+    with opened(path) as ask:
+        last = next((seq for seq, _, _ in ask.notices("ORDER BY seq DESC LIMIT 1")), 0)
+        rows = ask.notices("WHERE seq > ? ORDER BY seq LIMIT ?", (min(after, last), AT_ONCE))
+    return [(name, notice, at_ns) for _, at_ns, notice in rows], rows[-1][0] if rows else last
 
 
 class Posted(msgspec.Struct, frozen=True):

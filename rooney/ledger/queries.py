@@ -10,13 +10,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledger.damage import UNREADABLE, damage
+from rooney.ledger.damage import UNREADABLE, damage, kinds
 from rooney.ledger.records import Attempt, Checkpoint, Decision, Finished, TradeRow
-from rooney.ledger.schema import LAST_STATE, UNTOUCHED, WITH_ACTS, has_aids, schema_version
+from rooney.ledger.schema import LAST_STATE, UNTOUCHED, WITH_ACTS, WITH_NOTICES, has_aids, schema_version
 from rooney.orders.control import Act, Command, Verb
 from rooney.orders.decisions import Book, Trade
 from rooney.orders.intents import Event, Intent, Role, Said, Side, State
 from rooney.orders.lifecycle import TRANSITIONS, Order
+from rooney.orders.notices import Notice, Turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,31 +50,45 @@ def _readable(method: Callable[Concatenate["Queries", P], T]) -> Callable[Concat
 class Queries:
     """Questions to one connection; any thread may ask. Columns an older schema lacks are empty or NaN.
 
-    is_open: SQL condition of an intent `i` whose life is not over
+    version: of the schema; is_open: SQL condition of an intent `i` whose life is not over
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._mutex = threading.RLock()
-        self._is_first_schema = schema_version(db) < WITH_ACTS
+        self.version = schema_version(db)
+        self._is_first_schema = self.version < WITH_ACTS
+        self._kinds = kinds(db)
         self.is_open = _IS_OPEN if has_aids(db) else f"({_IS_OPEN_UNAIDED})"
 
     def file(self) -> str:
         """Path of the ledger, as SQLite has it."""
         return str(self._db.execute("PRAGMA database_list").fetchone()[2])
 
+    def copy(self, target: sqlite3.Connection) -> None:
+        """Copy the whole ledger; ends the transaction that was read in."""
+        self._db.execute("COMMIT")  # the copy takes its own
+        self._db.backup(target)
+
     def damage(self) -> str:
         """Table, row and column of the first value that cannot be read, and why; empty if there is none."""
         with self._mutex:
             return damage(self._db)
 
-    def _rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+    @_readable
+    def rows(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+        """Rows of a question of one's own. Raises LedgerError, as everything here, for what cannot be read."""
         with self._mutex:
-            return self._db.execute(sql, args).fetchall()
+            cursor = self._db.execute(sql, args)
+            rows = cursor.fetchall()
+        allowed = [self._kinds.get(name) for name, *_ in cursor.description]
+        for types in {tuple(map(type, row)) for row in rows}:
+            if any(some and type_ not in some for type_, some in zip(types, allowed, strict=True)):
+                raise TypeError("a value of another kind than its column's")
+        return rows
 
     def _row(self, sql: str, args: Sequence[Any] = ()) -> Any:
-        with self._mutex:
-            return self._db.execute(sql, args).fetchone()
+        return next(iter(self.rows(sql, args)), None)
 
     def _columns(self, names: Iterable[str], table: str) -> str:
         """Columns of a table, NULL where the schema of this ledger does not have them yet."""
@@ -120,7 +135,7 @@ class Queries:
     def intents(self, where: str = "1", args: Sequence[Any] = ()) -> list[Intent]:
         """Intents `i` that fulfil a condition, oldest first."""
         sql = f"SELECT {self._columns(INTENT_COLUMNS, 'i')} FROM intent i WHERE {where} ORDER BY i.seq"
-        return [_intent(row) for row in self._rows(sql, args)]
+        return [_intent(row) for row in self.rows(sql, args)]
 
     def intent(self, intent_id: str) -> Intent:
         """Intent that is in the ledger."""
@@ -167,7 +182,7 @@ class Queries:
 
     def last_event(self) -> int:
         """Number of the newest event, 0 before the first."""
-        return int(self._row("SELECT coalesce(max(seq), 0) FROM event")[0])
+        return int(self._row("SELECT coalesce(max(seq), 0) AS seq FROM event")[0])
 
     def applied_after(self, ts_mark: int) -> list[tuple[int, Event]]:
         """(mark, event) of every outcome that reached the step after a mark, in order."""
@@ -187,7 +202,7 @@ class Queries:
     def _events(self, first: str, source: str, args: Sequence[Any]) -> list[tuple[int, Event]]:
         return [
             (mark, Event(seq, intent, State(state), ts_wall, ts_clock, status, detail, Said(said or ""), *request))
-            for mark, seq, intent, state, ts_wall, ts_clock, status, detail, said, *request in self._rows(
+            for mark, seq, intent, state, ts_wall, ts_clock, status, detail, said, *request in self.rows(
                 f"SELECT {first}, {self._columns(_EVENT_COLUMNS, 'e')} FROM {source}", args
             )
         ]
@@ -195,14 +210,12 @@ class Queries:
     @_readable
     def reached(self) -> dict[tuple[str, str], int]:
         """(role, state) → how often an order got there."""
-        rows = self._rows(
-            "SELECT i.role, e.state, count(*) FROM event e JOIN intent i ON i.id = e.intent GROUP BY 1, 2"
-        )
+        rows = self.rows("SELECT i.role, e.state, count(*) FROM event e JOIN intent i ON i.id = e.intent GROUP BY 1, 2")
         return {(Role(role).name.lower(), state): number for role, state, number in rows}
 
     def request_latencies(self, after_event: int) -> list[tuple[int, int]]:
         """(number of the event, latency in ns) of requests that ended after an event, in order."""
-        return self._rows(
+        return self.rows(
             "SELECT seq, latency_ns FROM event WHERE seq > ? AND latency_ns > 0 ORDER BY seq", (after_event,)
         )
 
@@ -212,7 +225,7 @@ class Queries:
     def trades(self, after: int = 0) -> list[TradeRow]:
         """Closed trades whose number is above `after`, oldest first."""
         columns = self._columns(("seq", "ts_mark", *Trade.__struct_fields__), "t")
-        rows = self._rows(f"SELECT {columns} FROM trade t WHERE seq > ? ORDER BY seq", (after,))
+        rows = self.rows(f"SELECT {columns} FROM trade t WHERE seq > ? ORDER BY seq", (after,))
         return [
             TradeRow(*fields, _or_nan(score), seq=seq, ts_mark=ts_mark)  # type: ignore[misc, arg-type]
             for seq, ts_mark, *fields, score in rows
@@ -220,7 +233,7 @@ class Queries:
 
     def last_trade(self) -> int:
         """Number of the newest trade, 0 before the first."""
-        return int(self._row("SELECT coalesce(max(seq), 0) FROM trade")[0])
+        return int(self._row("SELECT coalesce(max(seq), 0) AS seq FROM trade")[0])
 
     @_readable
     def decisions(self, tail: str, args: Sequence[Any]) -> tuple[Decision, ...]:
@@ -235,10 +248,26 @@ class Queries:
                 latency_ns,
                 _or_nan(score),
             )
-            for ts_mark, symbol, reason, features, latency_ns, score in self._rows(
+            for ts_mark, symbol, reason, features, latency_ns, score in self.rows(
                 f"SELECT {columns} FROM decision d {tail}", args
             )
         )
+
+    # ── notices ──
+
+    @_readable
+    def notices(self, tail: str, args: Sequence[Any] = ()) -> list[tuple[int, int, Notice]]:
+        """(number, wall UTC ns, notice) as an SQL tail picks them."""
+        if self.version < WITH_NOTICES:
+            return []
+        rows = self.rows(f"SELECT seq, ts_wall, {', '.join(Notice.__struct_fields__)} FROM notice {tail}", args)
+        return [(seq, ts_wall, Notice(about, Turn(turn), *rest)) for seq, ts_wall, about, turn, *rest in rows]
+
+    def troubles(self) -> tuple[Notice, ...]:
+        """Notices that began what goes on, orders aside; oldest first."""
+        newest = "SELECT max(seq) FROM notice WHERE intent = '' AND turn <> ? GROUP BY about"
+        tail = f"WHERE seq IN ({newest}) AND turn = ? ORDER BY seq"
+        return tuple(notice for _, _, notice in self.notices(tail, (Turn.NEWS.value, Turn.BEGINS.value)))
 
     # ── the operator's acts ──
 
@@ -267,7 +296,7 @@ class Queries:
 
     @_readable
     def _acts(self, first: str, source: str, args: Sequence[Any] = ()) -> list[tuple[int, Act]]:
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT {first}, a.seq, a.ts_clock, a.command, a.after_event,"
             f" (SELECT ts_mark FROM obeyed WHERE operator = a.seq) FROM {source} ORDER BY 1, a.seq",
             args,
@@ -295,7 +324,7 @@ class Queries:
 
     @_readable
     def _attempts(self, where: str, args: Sequence[Any]) -> list[Attempt]:
-        rows = self._rows(
+        rows = self.rows(
             "SELECT i.contract, i.role, e.state, e.status, e.ts_clock, i.id"
             f" FROM event e JOIN intent i ON i.id = e.intent WHERE {where} ORDER BY e.seq",
             args,

@@ -17,9 +17,9 @@ import msgspec
 
 from rooney.errors import FileError, LedgerError
 from rooney.files import read_text
-from rooney.ledger.damage import UNREADABLE, damage
+from rooney.ledger.damage import UNREADABLE
 from rooney.ledger.queries import Queries
-from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, UNTOUCHED, WITH_NOTICES, check_plain, schema_version
+from rooney.ledger.schema import APPLICATION_ID, LAST_STATE, WITH_NOTICES, check_plain
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -33,19 +33,14 @@ class Day(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Connection that can only read, in one transaction: whatever is read is of one moment.
+def opened(path: Path) -> Iterator[Queries]:
+    """Questions to a connection that can only read, in one transaction: whatever is read is of one moment.
 
     Raises LedgerError for a file that cannot be read as a ledger, also where the block cannot decode what it holds.
     """
     try:
         with closing(_connect(path)) as db:
-            try:
-                yield db
-            except UNREADABLE as error:
-                if not (place := damage(db)):
-                    raise
-                raise LedgerError(f"{path}: {place}; {UNTOUCHED}") from error
+            yield Queries(db)
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"{path}: cannot be read as a ledger: {error}; left untouched") from error
     except (*UNREADABLE, struct.error) as error:
@@ -105,17 +100,18 @@ def read_day(path: Path, begin_ns: int, end_ns: int) -> Day | None:
     """Totals of the marks in [begin_ns, end_ns); None where there is no ledger. Raises LedgerError."""
     if not path.exists():
         return None
-    with opened(path) as db:
+    with opened(path) as ask:
         span = (begin_ns, end_ns)
-        orders = db.execute(
-            f"SELECT {LAST_STATE}, count(*) FROM intent i WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1",
+        orders = ask.rows(
+            f"SELECT {LAST_STATE} AS state, count(*) FROM intent i"
+            " WHERE ts_mark >= ? AND ts_mark < ? GROUP BY 1 ORDER BY 1",
             span,
-        ).fetchall()
-        trades, winners, pnl, costs = db.execute(
+        )
+        ((trades, winners, pnl, costs),) = ask.rows(
             "SELECT count(*), coalesce(sum(pnl_usd > 0), 0), coalesce(sum(pnl_usd), 0.0), coalesce(sum(costs_usd), 0.0)"
             " FROM trade WHERE ts_mark >= ? AND ts_mark < ?",
             span,
-        ).fetchone()
+        )
     return Day(dict(orders), trades, winners, pnl, costs)
 
 
@@ -124,10 +120,10 @@ def read_pace(path: Path, first: str, last: str) -> dict[str, dict[int, int]]:
     if not path.exists():
         return {}
     minutes_by_day: dict[str, dict[int, int]] = {}
-    with opened(path) as db:
-        if schema_version(db) < WITH_NOTICES:
+    with opened(path) as ask:
+        if ask.version < WITH_NOTICES:
             return {}
-        rows = db.execute("SELECT day, within_ms, minutes FROM pace WHERE day BETWEEN ? AND ?", (first, last))
+        rows = ask.rows("SELECT day, within_ms, minutes FROM pace WHERE day BETWEEN ? AND ?", (first, last))
         for day, within_ms, minutes in rows:
             minutes_by_day.setdefault(day, {})[within_ms] = minutes
     return minutes_by_day
@@ -135,25 +131,24 @@ def read_pace(path: Path, first: str, last: str) -> dict[str, dict[int, int]]:
 
 def created_ns(path: Path) -> int:
     """Birth of a ledger, UTC ns. Raises LedgerError."""
-    with opened(path) as db:
-        return Queries(db).created_ns()
+    with opened(path) as ask:
+        return ask.created_ns()
 
 
 def copy(path: Path, target: Path) -> None:
     """Copy a whole ledger, as it is now, to a new file, also while a worker writes. Raises LedgerError."""
-    with opened(path) as db, closing(sqlite3.connect(target)) as out:
-        db.execute("COMMIT")  # the copy takes its own
-        db.backup(out)
+    with opened(path) as ask, closing(sqlite3.connect(target)) as out:
+        ask.copy(out)
         out.execute("PRAGMA journal_mode=DELETE")  # one file, complete in itself
 
 
 def check(path: Path) -> str:
     """Name of the strategy whose sound ledger this is. Raises LedgerError."""
-    with opened(path) as db:
-        problem = db.execute("PRAGMA quick_check").fetchone()[0]
+    with opened(path) as ask:
+        ((problem, *_), *_) = ask.rows("PRAGMA quick_check")
         if problem != "ok":
             raise LedgerError(f"{path}: damaged: {problem}; left untouched")
-        return Queries(db).name()
+        return ask.name()
 
 
 def table_names(path: Path) -> set[str]:

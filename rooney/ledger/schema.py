@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rooney.errors import LedgerError
+from rooney.ledger.damage import damage
 
 APPLICATION_ID = 0x526F6F6E  # "Roon"
 UNTOUCHED = "left untouched. Restore a backup or move it away"
@@ -135,7 +136,8 @@ def inspect(path: Path, strategy: str) -> int:
     _check_version(path, version)
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
         if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise LedgerError(f"{path}: damaged: {' '.join(problem.split())}; {UNTOUCHED}")
+            place = damage(db) if problem.startswith("NULL") else ""
+            raise LedgerError(f"{path}: damaged: {place or ' '.join(problem.split())}; {UNTOUCHED}")
         # Of a file with a journal the header is that of the last time it was folded in.
         version = schema_version(db)
         _check_version(path, version)

@@ -81,8 +81,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_ledger(path: Path) -> Snapshot:
     """Everything an operator asks for, with all orders. Raises LedgerError if the file is no ledger."""
-    with opened(path) as db:
-        ask = Queries(db)
+    with opened(path) as ask:
         return _snapshot(path, ask, ask.orders(), ask.trades(), ask.decisions(_NEWEST, (DECISIONS_KEPT,)))
 
 
@@ -92,8 +91,8 @@ def read_open(path: Path) -> Snapshot:
     Of the orders the newest entry and exit of each instrument, of the acts the positions that no minute has taken in
     yet; no trades, decisions and counts.
     """
-    with opened(path) as db:
-        return open_snapshot(path, Queries(db))
+    with opened(path) as ask:
+        return open_snapshot(path, ask)
 
 
 def open_snapshot(path: Path, ask: Queries) -> Snapshot:
@@ -161,8 +160,8 @@ class LedgerView:
         if signature[0] is None:
             return None
         if signature != self._signature or self._snapshot is None:
-            with opened(self.path) as db:
-                self._snapshot = self._read(Queries(db))
+            with opened(self.path) as ask:
+                self._snapshot = self._read(ask)
             self._signature = signature
         return self._snapshot
 

@@ -71,6 +71,8 @@ class Ledger(Queries):
         try:
             super().__init__(self._hold(strategy))
             self.left_doing = os.pread(self._lock, _DOING_BYTES, 0).decode(errors="replace").strip()
+            self._seq = int(self._row("SELECT coalesce(max(seq), 0) AS seq FROM intent")[0])
+            self._troubles = {notice.about for notice in self.troubles()}
         except (sqlite3.Error, OSError, LedgerError) as error:
             os.close(self._lock)
             if isinstance(error, LedgerError):
@@ -78,9 +80,6 @@ class Ledger(Queries):
             raise self._refusal(error, f"not a sound ledger: {error}; {UNTOUCHED}") from error
         self.is_uncertain = _UNWRITTEN in self.left_doing
         self._doing = self.left_doing.partition(DISK_FULL)[0].removesuffix("; ")
-        self._seq = int(self._row("SELECT coalesce(max(seq), 0) FROM intent")[0])
-        rows = self._rows("SELECT about, turn FROM notice WHERE intent = '' ORDER BY seq")
-        self._troubles = {about for about, turn in dict(rows).items() if turn == Turn.BEGINS}
 
     def _hold(self, strategy: str) -> sqlite3.Connection:
         """Take the lock, make the file if there is none, and open it if it is ours."""

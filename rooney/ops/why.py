@@ -18,7 +18,6 @@ from rooney.config.schema import StrategyBlock
 from rooney.engine.build import entry_filters
 from rooney.engine.model_checks import configured_vetoes
 from rooney.format import minute_text, second_text, size_text, table, usd_text
-from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import Snapshot
@@ -115,8 +114,7 @@ def _passes(one: Filter, value: float | None) -> bool:
 
 def newest_decision(path: Path, at_ns: int, symbol: str) -> tuple[Decision, tuple[Order, ...]] | None:
     """The newest one of an instrument at or before `at_ns`, and what was ordered by it. Raises LedgerError."""
-    with opened(path) as db:
-        ask = Queries(db)
+    with opened(path) as ask:
         newest = ask.decisions("WHERE ts_mark <= ? AND symbol = ? ORDER BY ts_mark DESC LIMIT 1", (at_ns, symbol))
         return (newest[0], ask.orders("symbol = ? AND ts_mark = ?", (symbol, newest[0].ts_mark))) if newest else None
 

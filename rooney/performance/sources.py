@@ -18,7 +18,6 @@ import msgspec
 
 from rooney.errors import ConfigError, LedgerError
 from rooney.files import MIB, read_json, read_text
-from rooney.ledger.queries import Queries
 from rooney.ledger.reader import opened, table_names, table_rows
 from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import LedgerView
@@ -98,30 +97,28 @@ class _LedgerWitness:
 
     def decisions(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Decision]:
         """By time."""
-        with opened(self._path) as db:
-            return Queries(db).decisions(f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
+        with opened(self._path) as ask:
+            return ask.decisions(f"WHERE {_SPAN} ORDER BY ts_mark", (symbol, begin_ns, end_ns))
 
     def orders(self, symbol: str, begin_ns: int, end_ns: int) -> Sequence[Order]:
         """By time."""
-        with opened(self._path) as db:
-            return Queries(db).orders(_SPAN, (symbol, begin_ns, end_ns))
+        with opened(self._path) as ask:
+            return ask.orders(_SPAN, (symbol, begin_ns, end_ns))
 
 
 def of_ledger(path: Path, label: str = "") -> Run:
     """Run of a strategy by its ledger. Raises LedgerError."""
     portrait = LedgerView(path).look()
     assert portrait is not None, f"{path} is there"
-    with opened(path) as db:
-        first = db.execute("SELECT min(ts_mark) FROM decision").fetchone()[0]
-        marks = [ts for (ts,) in db.execute("SELECT DISTINCT ts_mark FROM decision ORDER BY ts_mark DESC LIMIT 500")]
-        decide = db.execute(
+    with opened(path) as ask:
+        first = ask.rows("SELECT ts_mark FROM decision ORDER BY ts_mark LIMIT 1")
+        marks = [ts for (ts,) in ask.rows("SELECT DISTINCT ts_mark FROM decision ORDER BY ts_mark DESC LIMIT 500")]
+        decide = ask.rows(
             f"SELECT latency_ns FROM decision WHERE latency_ns > 0 ORDER BY ts_mark DESC LIMIT {_LATENCIES}"
-        ).fetchall()
-        send = db.execute(
-            f"SELECT latency_ns FROM event WHERE latency_ns > 0 ORDER BY seq DESC LIMIT {_LATENCIES}"
-        ).fetchall()
+        )
+        send = ask.rows(f"SELECT latency_ns FROM event WHERE latency_ns > 0 ORDER BY seq DESC LIMIT {_LATENCIES}")
     # Of a dense tape the marks are known by their number alone; that is more than there is time, so it is only a bound.
-    begins = [ts for ts in (first, *(trade.entry_ts for trade in portrait.trades[:1])) if ts]
+    begins = [ts for ts in (*(ts for (ts,) in first), *(trade.entry_ts for trade in portrait.trades[:1])) if ts]
     return Run(
         label or portrait.name,
         Kind.LEDGER,

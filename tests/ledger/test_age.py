@@ -38,10 +38,10 @@ def steps_of(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, work: Callable[[],
     steps, opened = Steps(), snapshot.opened
 
     @contextlib.contextmanager
-    def counted(path: Path) -> Iterator[sqlite3.Connection]:
-        with opened(path) as db:
-            db.set_progress_handler(steps, EVERY)
-            yield db
+    def counted(path: Path) -> Iterator[Queries]:
+        with opened(path) as ask:
+            ask._db.set_progress_handler(steps, EVERY)
+            yield ask
 
     ledger._db.set_progress_handler(steps, EVERY)
     monkeypatch.setattr(snapshot, "opened", counted)

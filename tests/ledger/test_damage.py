@@ -1,4 +1,4 @@
-"""A ledger whose text is damaged although SQLite finds it sound: every reader names file, table, row and column."""
+"""A ledger that is damaged although SQLite finds it sound: every reader names file, table, row and column."""
 
 import sqlite3
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.bench_ledger import flat_book
 from rooney.errors import LedgerError
 from rooney.kernels.codes import Reason
 from rooney.ledger.snapshot import LedgerView, read_ledger
@@ -24,7 +25,7 @@ def damaged(path: Path, table: str, column: str, value: str) -> Path:
     """A ledger with an exit on its way, an operator's act and a decision, one value of them overwritten."""
     with closing(Ledger(path, "ibs")) as ledger:
         evaluated = [Evaluated("ES", Reason.NO_SIGNAL, {"ibs": 0.5}, 0.0)]
-        commit(ledger, 60, intent(1, Role.EXIT), evaluated=evaluated)
+        commit(ledger, 60, intent(1, Role.EXIT), evaluated=evaluated, book=flat_book())
         ledger.record(intent(1, Role.EXIT), State.SENDING, 70)
         ledger.journal(Command(1, Verb.CASH, "ann", "r", usd=5.0), 70)
     with closing(sqlite3.connect(path)) as db:
@@ -57,9 +58,25 @@ def worker(path: Path) -> None:
         ("operator", "command", "substr(command, 1, 9)", "row seq 1"),
         ("status", "detail", "'{'", "row one 1"),
         ("decision", "features", "'{'", "row ts_mark 60 symbol ES"),
+        (
+            "intent",
+            "quantity",
+            "'x'",
+            "row id 0000000000000001",
+        ),  # SQLite keeps any kind in any column
+        ("intent", "ts_mark", "1.5", "row id 0000000000000001"),
+        ("intent", "seq", "x'00'", "row id 0000000000000001"),
+        ("intent", "signal_price", "'x'", "row id 0000000000000001"),
+        ("event", "ts_clock", "'x'", "row seq 1"),
+        ("event", "detail", "x'00'", "row seq 1"),
+        ("operator", "after_event", "x'00'", "row seq 1"),
+        ("status", "marks", "'x'", "row one 1"),
+        ("status", "book", "'x'", "row one 1"),
+        ("decision", "latency_ns", "'x'", "row ts_mark 60 symbol ES"),
+        ("decision", "reason", "x'00'", "row ts_mark 60 symbol ES"),
     ],
 )
-def test_text_that_is_damaged_is_one_error_that_names_its_place(
+def test_what_is_damaged_is_one_error_that_names_its_place(
     tmp_path: Path, read: Callable[[Path], Any], table: str, column: str, value: str, row: str
 ) -> None:
     path = damaged(tmp_path / "ledger.sqlite", table, column, value)

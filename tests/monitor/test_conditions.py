@@ -170,11 +170,11 @@ def test_a_file_of_another_program_is_refused_by_name_and_stays_as_it_is(tmp_pat
 def test_all_that_is_read_of_a_ledger_is_of_one_moment(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path, "ibs")
-    with opened(path) as db:
+    with opened(path) as ask:
         ledger.tell(Notice("x", Turn.NEWS, logging.INFO, "later"), 1)
-        assert db.execute("SELECT count(*) FROM notice").fetchone() == (0,)
-    with opened(path) as db:
-        assert db.execute("SELECT count(*) FROM notice").fetchone() == (1,)
+        assert ask.rows("SELECT count(*) FROM notice") == [(0,)]
+    with opened(path) as ask:
+        assert ask.rows("SELECT count(*) FROM notice") == [(1,)]
     ledger.close()
 
 

@@ -26,8 +26,8 @@ HUB = "rooney-hub.service"
 _QUERY = """
 import json, pathlib, sys
 from rooney.ledger.reader import opened
-with opened(pathlib.Path(sys.argv[1])) as db:
-    print(json.dumps(db.execute(sys.argv[2]).fetchall()))
+with opened(pathlib.Path(sys.argv[1])) as ask:
+    print(json.dumps(ask.rows(sys.argv[2])))
 """
 
 
