@@ -49,7 +49,7 @@ class Book:
             self._load()
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
-                f"{path}: not a sound alert book: {error}; move it away, alerts then begin anew"
+                f"{path}: not a sound alert book: {error}; make room, or move it away and alerts begin anew"
             ) from error
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ def _print_bar(bar: "Bar", as_json: bool) -> None:
 def watch(call: Call) -> None:
     """Say once what needs a person: stale, unknown, halted. Exit status 1 if anything does.
 
-    With $STATE_DIRECTORY, as its unit has it, only what was not said in the last four hours. Where an alert sender is
+    With $RUNTIME_DIRECTORY, as its unit has it, only what was not said in the last four hours. Where an alert sender is
     set up, it tells the rest, and what is watched is the sender.
     """
     from rooney.monitor.conditions import attention, sender
@@ -78,7 +78,7 @@ def watch(call: Call) -> None:
     now_ns = time.time_ns()
     lines = {kind: one.text for kind, one in attention(look(call.load()), now_ns).items()}
     lines = sender(lines, read_beat(Path(os.environ.get("ROONEY_ALERTS_DIRECTORY", SENDER))), now_ns)
-    if directory := os.environ.get("STATE_DIRECTORY"):
+    if directory := os.environ.get("RUNTIME_DIRECTORY"):
         memory = Path(directory) / "said.json"
         lines, said = news(lines, read_said(memory), now_ns)
         write_said(memory, said)

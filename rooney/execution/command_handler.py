@@ -95,10 +95,10 @@ class CommandHandler:
         for waiting in self._control.commands():
             if waiting.command is None:
                 self._control.refuse(waiting, waiting.lack)
-            elif self._ledger.has_act(waiting.command.name):
-                self._done(waiting)
-            elif not self._obey(waiting, waiting.command):
+            elif not (self._ledger.has_act(waiting.command.name) or self._obey(waiting, waiting.command)):
                 break  # the ones behind it wait with it
+            elif not self._ledger.is_behind:  # else the next process may have to obey it
+                self._control.done(waiting)
         on = self.switches()
         is_new = self._tell(on)
         for switch in on:
@@ -237,14 +237,7 @@ class CommandHandler:
             self._write(command, intents, moves)
         except IllegalMoveError as error:
             self._control.refuse(waiting, str(error))
-        else:
-            self._done(waiting)
         return True
-
-    def _done(self, waiting: Waiting) -> None:
-        """Take a command away, unless it is not on the disk yet and the next process may have to obey it."""
-        if not self._ledger.is_behind:
-            self._control.done(waiting)
 
     def _write(
         self, command: Command, intents: Sequence[Intent] = (), moves: Sequence[tuple[Intent, State, Said]] = ()

@@ -171,7 +171,7 @@ class Delivery:
     def turn(self, wait_s: float = 0.0) -> None:
         """Start what is due and take in what came back, waiting at most so long for what is in flight."""
         if self._ledger.is_uncertain and self._clock.steady_ns() >= self._exits_from_ns:
-            self._ledger.settled()
+            self._ledger.is_uncertain = False  # what went out untold has settled
         self._start_due()
         end = time.monotonic() + wait_s
         while self._in_flight:
@@ -242,9 +242,8 @@ class Delivery:
         action = next_action(intent, order.progress, now, self._rules)
         if action.at_ns is None or not is_open(intent.symbol, now.wall_ns):
             return _NEVER
-        if intent.role is Role.ENTRY:
-            return action.at_ns
-        return max(action.at_ns, self._traffic.exit_from(intent), self._exits_from_ns)
+        wait_ns = max(self._traffic.exit_from(intent), self._exits_from_ns) if intent.role is Role.EXIT else 0
+        return max(action.at_ns, wait_ns)
 
     def _watch(self, order: _Order, now: Moment, stopped: str) -> None:
         """Tell people of an exit that does not get through, each reason once."""

@@ -28,7 +28,7 @@ from rooney.errors import FullError, LedgerError
 from rooney.files import MIB
 from rooney.ledger import latency as pace
 from rooney.ledger import schema as ledgerfile
-from rooney.ledger.ballast import NO_ROOM, Ballast
+from rooney.ledger.ballast import NO_ROOM, SIZE_BYTES, TRANSACTION_BYTES, Ballast
 from rooney.ledger.queries import INTENT_COLUMNS, Queries
 from rooney.ledger.records import Checkpoint
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED
@@ -113,7 +113,7 @@ class Ledger(Queries):
         """durable: synced to the disk, or in memory, before this returns. Raises FullError if room was not enough."""
         with self._mutex, self._room():
             self.ballast.look()
-            if not self.is_behind:
+            if not self._db.in_transaction:
                 self._db.execute(f"PRAGMA synchronous={'FULL' if durable or self.ballast.is_short else 'NORMAL'}")
                 self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("SAVEPOINT step")
@@ -126,21 +126,18 @@ class Ledger(Queries):
             finally:
                 if self._db.in_transaction:
                     self._db.execute("RELEASE step")
-                    self._commit()
-
-    def _commit(self) -> None:
-        """Commit if there is room: a commit that fails would roll back all that waits."""
-        self.is_behind = not self.ballast.leaves_room()
-        if not self.is_behind:
-            self._db.execute("COMMIT")
-        self.doing(self._doing)  # before anything is sent
+                self.write_out()
 
     def write_out(self) -> None:
-        """Look at the disk, and write what waits for room if there is some now."""
+        """Commit if the disk has room, for a commit that fails would roll back all that waits; look at it anew."""
         with self._mutex, self._room():
+            if self._db.in_transaction:
+                has_room = self.ballast.leaves_room(SIZE_BYTES if self.is_behind else TRANSACTION_BYTES)
+                if has_room:
+                    self._db.execute("COMMIT")
+                self.is_behind = not has_room
+                self.doing(self._doing)  # before anything is sent
             self.ballast.look()
-            if self.is_behind:
-                self._commit()
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -172,11 +169,6 @@ class Ledger(Queries):
         disk = _UNWRITTEN if self.is_behind or self.is_uncertain else DISK_FULL if self.ballast.is_short else ""
         with contextlib.suppress(OSError):
             os.pwrite(self._lock, "; ".join(filter(None, (what, disk))).encode()[:_DOING_BYTES].ljust(_DOING_BYTES), 0)
-
-    def settled(self) -> None:
-        """What went out untold has settled."""
-        self.is_uncertain = False
-        self.doing(self._doing)
 
     def next_seq(self) -> int:
         """A number no intent has."""

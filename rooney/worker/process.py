@@ -139,9 +139,9 @@ class Worker:
         if self._ledger.left_doing:
             finished = self._ledger.finished()
             mark = iso_second(finished.ts_mark) if finished else "none"
-            text = f"the last run did not end cleanly: it was {self._ledger.left_doing}, last mark {mark}"
-            if self._ledger.is_uncertain:
-                text += f"; exits wait {self._strategy.settings.settle_s:g} s: some may be on their way"
+            settle_s = self._strategy.settings.settle_s
+            wait = f"; exits wait {settle_s:g} s: some may be on their way" if self._ledger.is_uncertain else ""
+            text = f"the last run did not end cleanly: it was {self._ledger.left_doing}, last mark {mark}{wait}"
             notice = Notice("start", Turn.NEWS, logging.ERROR, text)
             self._ledger.tell(notice, finished.ts_mark if finished else 0)
             order_messages.say(logger, "start", notice)
@@ -271,9 +271,8 @@ class Worker:
         if (lack := self._ledger.lack) == self._disk_told:
             return
         self._disk_told = lack
-        notice = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again, and all is written down")
-        if lack:
-            notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, lack)
+        over = Notice(DISK, Turn.ENDS, log.NOTICE, "the disk has room again, and all is written down")
+        notice = Notice(DISK, Turn.BEGINS, logging.CRITICAL, lack) if lack else over
         order_messages.say(logger, "disk", notice)  # first: the journal is on another disk, or in memory
         self._ledger.tell(notice, self._clock.now_ns())
 

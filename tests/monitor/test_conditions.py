@@ -4,8 +4,11 @@ import contextlib
 import json
 import logging
 import math
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -18,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.alerts import on_failure as alert
-from rooney.errors import LedgerError
+from rooney.errors import EXIT_ATTENTION, EXIT_OK, LedgerError
+from rooney.files import MIB
 from rooney.ledger.reader import Day, opened, read_day
 from rooney.ledger.records import Account
 from rooney.ledger.schema import create
@@ -33,6 +37,8 @@ from rooney.orders.lifecycle import Order
 from rooney.orders.notices import Notice, Turn
 from rooney.performance import period as summary
 from rooney.secrets import Secret
+from tests.support.full_disk import fill, mounted
+from tests.support.paths import ROOT
 from tests.support.times import chicago
 
 NOW = chicago("2026-03-11 10:00")
@@ -284,3 +290,17 @@ def test_why_an_alert_was_not_taken_never_quotes_its_address() -> None:
     for url in (f"http://127.0.0.1:{port}/s3cret", "s3cret", "http://s3cret invalid/", "http://[s3cret"):
         why = alert.post(Secret(url), {})
         assert why and "s3cret" not in why
+
+
+def test_watch_says_a_trouble_once_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    unit = (ROOT / "systemd" / "rooney-watch.service").read_text().splitlines()
+    config = tmp_path / "config.yml"
+    config.write_text(f"data_hub: {{redis_socket: {tmp_path / 'none'}}}\ninstruments: {{ES: {{}}}}\nstrategies: {{}}\n")
+    with mounted(tmp_path / "disk", MIB) as place:
+        (tmp_path / "run").mkdir()
+        env = {"STATE_DIRECTORY": str(place)} if "StateDirectory=rooney-watch" in unit else {}
+        env |= {"RUNTIME_DIRECTORY": str(tmp_path / "run")} if "RuntimeDirectory=rooney-watch" in unit else {}
+        fill(place)
+        command = [sys.executable, "-m", "rooney", "watch", "--config", str(config)]
+        codes = [subprocess.run(command, cwd=ROOT, env=os.environ | env, check=False).returncode for _ in range(2)]
+    assert codes == [EXIT_ATTENTION, EXIT_OK]

@@ -278,7 +278,7 @@ def test_a_status_that_is_not_ascii_arrives_and_takes_nothing_with_it(desk: Desk
 def test_the_watch_tells_a_trouble_once(desk: Desk) -> None:
     machine = desk.machine
     machine.systemctl("stop", "rooney-watch.timer", "rooney-watch.service")
-    machine.path("/var/lib/rooney-watch/said.json").unlink(missing_ok=True)
+    machine.path("/run/rooney-watch/said.json").unlink(missing_ok=True)
     before = len(desk.alerts("rooney-watch.service"))
     machine.systemctl("start", "rooney-watch", check=False)
     assert machine.show("rooney-watch", "ExecMainStatus") == "1"

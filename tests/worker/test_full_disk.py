@@ -13,7 +13,8 @@ from rooney.files import MIB
 from rooney.ledger.ballast import SIZE_BYTES
 from rooney.ledger.snapshot import read_ledger
 from rooney.market.sessions import MINUTE_NS
-from rooney.orders.control import Command, Level, Verb, put_command, set_switch
+from rooney.orders.control import Command, Level, Verb, put_command
+from tests.support.command_line import Bench
 from tests.support.full_disk import fill, mounted
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
@@ -21,6 +22,7 @@ from tests.support.rigs import requests, states
 from tests.support.waiting import until
 
 DISK_BYTES = 256 * MIB
+COMMAND = Command(1, Verb.POSITION, "mia", "closed by hand", symbol="ES", side=0, quantity=0, price=100.0)
 
 
 @pytest.fixture
@@ -42,8 +44,12 @@ def fill_up(one: Any, place: Path) -> Path:
 
 
 def held_on_a_full_disk(rig: Any, small_disk: Path, **block: Any) -> tuple[Any, Any, Path, int]:
-    """A worker with a position, whose disk takes nothing any more; what fills it, and the mark it has come to."""
+    """A worker with a position, whose disk takes nothing any more; what fills it, and the mark it has come to.
+
+    In the control folder a command lies that is for nobody yet.
+    """
     one = rig("a")
+    put_command(one.control, "later", COMMAND)
     one.blocks["a"] |= block
     worker = one.begin(closes(BUY, QUIET))
     at = START + 2 * MINUTE_NS
@@ -162,8 +168,8 @@ def test_exits_wait_for_the_settling_time_after_a_worker_that_could_not_write(
 
 def test_a_command_that_could_not_be_written_down_is_obeyed_by_the_next_worker(rig: Any, small_disk: Path) -> None:
     one, worker, large, at = held_on_a_full_disk(rig, small_disk)
-    command = Command(1, Verb.POSITION, "mia", "closed by hand", symbol="ES", side=0, quantity=0, price=100.0)
-    waiting = put_command(one.control, "a", command)
+    (one.control / "later" / "commands").rename(one.control / "a" / "commands")
+    (waiting,) = (one.control / "a" / "commands").iterdir()
     one.publish(closes(QUIET, QUIET, start=at))
     until(lambda: "position ES by mia" in one.said(), what=lambda: one.said()[-2000:])
     worker.kill()
@@ -181,7 +187,7 @@ def test_a_command_that_could_not_be_written_down_is_obeyed_by_the_next_worker(r
 
 def test_flatten_sends_one_exit_where_nothing_can_be_written(rig: Any, small_disk: Path) -> None:
     one, worker, _, at = held_on_a_full_disk(rig, small_disk)
-    set_switch(one.control, "a", Level.FLATTEN, "mia", "enough")
+    (one.control / "a" / Level.FLATTEN).touch()
     until(lambda: actions(one) == ["buy", "exit"], what=lambda: one.said()[-2000:])
     one.publish(closes(QUIET, QUIET, BUY, start=at))
     until(lambda: "dropped" in one.said(), what=lambda: one.said()[-2000:])
@@ -213,3 +219,24 @@ def test_a_worker_whose_ledger_cannot_be_opened_for_want_of_room_says_so_and_wai
         one.publish(closes(LEAVE, QUIET, start=at))
         one.finish(worker, at + 2 * MINUTE_NS)
     assert actions(one) == ["buy", "exit"]
+
+
+def test_status_says_that_the_disk_is_full_and_when_nothing_can_be_written_that_too(rig: Any, small_disk: Path) -> None:
+    one = rig("a")
+    bench = Bench(one, one.vendor, one.requests)
+    worker = one.begin(closes(BUY, QUIET))
+    one.wait_position(START + 2 * MINUTE_NS)
+    large = small_disk / "large"
+    large.write_bytes(bytes(DISK_BYTES - SIZE_BYTES - 6 * MIB))
+    until(lambda: "exits go out, no entries before 160 MiB are free" in one.said())
+    assert "CRITICAL  a: following the tape; the disk is full; no entries" in bench.rooney("status", code=2)
+    fill_up(one, small_disk)
+    one.publish(closes(QUIET, start=START + 2 * MINUTE_NS))
+    until(lambda: "exits go out unwritten" in one.said())
+    shown = bench.rooney("status", code=2)
+    assert "a: following the tape; the disk is full, sending exits that it does not take down; no entries" in shown
+    assert f"df -h {one.state()}" in shown
+    large.unlink()
+    until(lambda: "the disk has room again, and all is written down" in one.said())
+    assert "disk" not in bench.rooney("status", code=None)
+    worker.kill(signal.SIGTERM)
