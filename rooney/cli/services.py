@@ -64,8 +64,8 @@ def worker(call: Call, name: str, directory: Path | None) -> None:
     given = directory or (call.state and call.state / name)
     # The control folder beside it: a copy has its own, whichever option names it.
     control = control_directory(given and given.parent, os.environ)
-    own = _own_directory(given, STATE_DIRECTORY / name)
-    _run(build(call.load(), name, state=own, control=control, replay=call.is_replay))
+    state = _own_directory(given, STATE_DIRECTORY / name)
+    _run(build(call.load(), name, state=state, control=control, replay=call.is_replay))
 
 
 @click.command()

@@ -47,15 +47,7 @@ _MEANINGS: dict[tuple[str, str], Callable[[Any], object]] = {
 }
 
 
-def kinds(db: sqlite3.Connection) -> dict[str, tuple[type, ...]]:
-    """Column → kinds of its values, in any table."""
-    found: dict[str, tuple[type, ...]] = {}
-    for (_, column), allowed in _columns(db).items():
-        found[column] = found.get(column, ()) + allowed
-    return found
-
-
-def _columns(db: sqlite3.Connection) -> dict[tuple[str, str], tuple[type, ...]]:
+def columns(db: sqlite3.Connection) -> dict[tuple[str, str], tuple[type, ...]]:
     """(table, column) → kinds of its values."""
     rows = db.execute(
         'SELECT m.name, c.name, c.type, c."notnull" OR c.pk FROM sqlite_master m JOIN pragma_table_info(m.name) c'
@@ -69,23 +61,23 @@ def _columns(db: sqlite3.Connection) -> dict[tuple[str, str], tuple[type, ...]]:
 
 def damage(db: sqlite3.Connection) -> str:
     """Table, row and column of the first value that cannot be read, and why; empty if there is none."""
-    factory, columns = db.text_factory, _columns(db)
+    factory, allowed = db.text_factory, columns(db)
     try:
         db.text_factory = bytearray  # text, where bytes are a blob
-        tables = dict.fromkeys(table for table, _ in columns)
-        return next(filter(None, (_in_table(db, table, columns) for table in tables)), "")
+        tables = dict.fromkeys(table for table, _ in allowed)
+        return next(filter(None, (_in_table(db, table, allowed) for table in tables)), "")
     finally:
         db.text_factory = factory
 
 
-def _in_table(db: sqlite3.Connection, table: str, columns: dict[tuple[str, str], tuple[type, ...]]) -> str:
+def _in_table(db: sqlite3.Connection, table: str, allowed: dict[tuple[str, str], tuple[type, ...]]) -> str:
     cursor = db.execute(f'SELECT * FROM "{table}"')
     names = [column[0] for column in cursor.description]
     key = [row[1].decode() for row in db.execute(f'PRAGMA table_info("{table}")') if row[5]] or names[:1]
     for row in cursor:
         for name, value in zip(names, row, strict=True):
             try:
-                _check(value, columns[table, name])
+                _check(value, allowed[table, name])
                 _MEANINGS.get((table, name), str)(value)
             except UNREADABLE as error:
                 values = dict(zip(names, row, strict=True))

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from rooney.errors import LedgerError
-from rooney.ledger.damage import UNREADABLE, damage, kinds
+from rooney.ledger.damage import UNREADABLE, columns, damage
 from rooney.ledger.records import Attempt, Checkpoint, Decision, Finished, TradeRow
 from rooney.ledger.schema import LAST_STATE, UNTOUCHED, WITH_ACTS, WITH_NOTICES, has_aids, schema_version
 from rooney.orders.control import Act, Command, Verb
@@ -58,7 +58,8 @@ class Queries:
         self._mutex = threading.RLock()
         self.version = schema_version(db)
         self._is_first_schema = self.version < WITH_ACTS
-        self._kinds = kinds(db)
+        self._kinds = {(column, kind) for (_, column), kinds in columns(db).items() for kind in kinds}
+        self._named = {column for column, _ in self._kinds}
         self.is_open = _IS_OPEN if has_aids(db) else f"({_IS_OPEN_UNAIDED})"
 
     def file(self) -> str:
@@ -81,9 +82,9 @@ class Queries:
         with self._mutex:
             cursor = self._db.execute(sql, args)
             rows = cursor.fetchall()
-        allowed = [self._kinds.get(name) for name, *_ in cursor.description]
-        for types in {tuple(map(type, row)) for row in rows}:
-            if any(some and type_ not in some for type_, some in zip(types, allowed, strict=True)):
+        names = [name for name, *_ in cursor.description]
+        for kinds in {tuple(map(type, row)) for row in rows}:
+            if any(name in self._named for name, _ in {*zip(names, kinds, strict=True)} - self._kinds):
                 raise TypeError("a value of another kind than its column's")
         return rows
 

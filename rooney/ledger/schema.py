@@ -136,8 +136,8 @@ def inspect(path: Path, strategy: str) -> int:
     _check_version(path, version)
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)) as db:
         if (problem := db.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            place = damage(db) if problem.startswith("NULL") else ""
-            raise LedgerError(f"{path}: damaged: {place or ' '.join(problem.split())}; {UNTOUCHED}")
+            what = damage(db) if problem.startswith("NULL") else " ".join(problem.split())
+            raise LedgerError(f"{path}: damaged: {what}; {UNTOUCHED}")
         # Of a file with a journal the header is that of the last time it was folded in.
         version = schema_version(db)
         _check_version(path, version)

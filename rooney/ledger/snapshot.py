@@ -18,6 +18,7 @@ from rooney.ledger.reader import opened
 from rooney.ledger.records import Account, Decision, Finished, Held, TradeRow, decode_book
 from rooney.orders.control import Act, Verb
 from rooney.orders.lifecycle import Order
+from rooney.orders.notices import Notice
 
 ORDERS_KEPT = 200  # newest ones; those that are not over are always there
 DECISIONS_KEPT = 400
@@ -33,6 +34,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     orders, trades, acts: oldest first; orders of a `LedgerView`: the newest and all that are open
     decisions:        the newest ones, newest first
     reached:          (role, state) → how often an order got there
+    troubles:         notices that began what goes on, such as a latched limit or a doubt; oldest first
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     acts: tuple[Act, ...] = ()
     decisions: tuple[Decision, ...] = ()
     reached: dict[tuple[str, str], int] = {}
+    troubles: tuple[Notice, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -135,6 +138,7 @@ def _snapshot(
         acts=tuple(ask.acts()),
         decisions=decisions,
         reached=ask.reached(),
+        troubles=ask.troubles(),
     )
 
 

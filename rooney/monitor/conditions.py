@@ -5,6 +5,7 @@ someone who looks is told: switches, exits that do not get through, workers that
 """
 
 import enum
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -21,7 +22,7 @@ from rooney.monitor.market import STALE_S, Market
 from rooney.monitor.system import Seen, StrategyLook, System
 from rooney.orders.control import Level
 from rooney.orders.intents import Role, State
-from rooney.orders.notices import DAILY_LOSS, DISK, DISK_FULL, DRAWDOWN, EXIT_ALARM_S
+from rooney.orders.notices import DAILY_LOSS, DISK, DISK_FULL, EXIT_ALARM_S, STRANGE_LEDGER
 from rooney.performance.drift import Light
 from rooney.performance.verdict import Verdict
 
@@ -29,6 +30,8 @@ WORKER_LATE_S = 120.0
 HUB_SILENT_S = 10.0
 SENDER_SILENT_S = 60.0
 ROLL_WARNING_DAYS = 2
+_RESUMED, _STATED = "rooney resume {name}", "rooney position {name} {symbol} CONTRACTS --price PRICE"
+_ENDED_BY = {DISK: "df -h {path}", STRANGE_LEDGER: f"{_RESUMED} --new-ledger"}
 
 
 class Severity(enum.IntEnum):
@@ -188,7 +191,8 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
         do = (f"systemctl start rooney-worker@{one.name}",)
         found.append(Condition(_graver(bool(held)), one.name, "down", text, do))
-    if one.is_running and DISK_FULL in one.doing:
+    is_written = any(trouble.about == DISK for trouble in snapshot.troubles)  # a disk may take nothing, nor that
+    if one.is_running and DISK_FULL in one.doing and not is_written:
         text = f"{one.name}: {one.doing}; no entries"
         found.append(Condition(Severity.CRITICAL, one.name, DISK, text, (f"df -h {snapshot.path.parent}",)))
     if one.health is not None and one.health.light:
@@ -196,9 +200,18 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         text = f"{one.name}: not as its backtest: {one.health.text}"
         found.append(Condition(severity, one.name, "health", text))
     account = snapshot.account
-    if account is not None and account.is_drawdown_halted:
-        text = f"{one.name}: halted by its drawdown ({-account.drawdown_usd:+,.2f} USD)"
-        found.append(Condition(Severity.CRITICAL, one.name, DRAWDOWN, text, (f"rooney resume {one.name}",)))
+    for trouble in snapshot.troubles:
+        if trouble.about != DAILY_LOSS:  # `attention` has it
+            command = _ENDED_BY.get(trouble.about, _STATED if trouble.symbol else _RESUMED)
+            found.append(
+                Condition(
+                    _graver(trouble.level >= logging.CRITICAL),
+                    one.name,
+                    trouble.about,
+                    f"{one.name}: {trouble.text}",
+                    (command.format(name=one.name, symbol=trouble.symbol, path=snapshot.path),),
+                )
+            )
     if account is not None and account.gap_day and account.gap_day == _day_number(snapshot.ts_mark):
         text = f"{one.name}: data was lost, no entries before the next session"
         found.append(Condition(Severity.ATTENTION, one.name, "gap", text, (f"rooney resume {one.name}",)))
@@ -244,10 +257,8 @@ def state_of(one: StrategyLook, market: Market) -> tuple[str, Severity]:
         return ("disabled" if one.is_configured else "not configured"), Severity.NOTE
     if one.switches:
         return f"HALTED {one.switches[0].level}", Severity.ATTENTION
-    if account is not None and account.is_halted:
-        return "HALTED daily loss", Severity.CRITICAL
-    if account is not None and account.is_drawdown_halted:
-        return "HALTED drawdown", Severity.CRITICAL
+    if one.snapshot is not None and one.snapshot.troubles:
+        return f"HALTED {one.snapshot.troubles[0].about}", Severity.CRITICAL
     if not one.is_running:
         return ("down" if one.snapshot else "never started"), Severity.ATTENTION
     if one.snapshot is None or not one.snapshot.ts_mark:

@@ -1,10 +1,15 @@
 """docs/OPERATING.md: every command in it is run as it stands there, on a strategy in the state it is about."""
 
+import json
 import re
 import shutil
 import signal
+import sqlite3
+import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +71,56 @@ def test_looking_and_switching_commands_do_what_the_text_says(bench: Make, tmp_p
         )
         one.obeyed()
     assert not list(one.control.rglob("*.refused"))
+
+
+def section(title: str) -> list[str]:
+    """Commands of the section whose title begins so."""
+    body = TEXT.partition(f"\n## {title}")[2].partition("\n## ")[0]
+    return re.findall(r"^    rooney (.+)$", body, re.MULTILINE)
+
+
+def conditions(one: Bench) -> dict[str, Any]:
+    """State of the strategy, and of each condition that is critical its commands."""
+    found = one.json("status", "--clock", "replay", code=None)
+    critical = {each["text"]: each["do"] for each in found["conditions"] if each["severity"] == "critical"}
+    return {"state": found["strategies"][0]["state"], "do": [do for text, do in critical.items() if "hub" not in text]}
+
+
+def test_a_doubt_is_shown_and_the_commands_of_the_text_end_it(bench: Make, tmp_path: Path) -> None:
+    one = bench()
+    one.begin().kill(signal.SIGTERM)
+    with closing(sqlite3.connect(one.rig.ledger())) as db, db:
+        ((layout, book),) = db.execute("SELECT layout, book FROM status").fetchall()
+        at = 8 * [name for name, _ in json.loads(layout)["account"]].index("cash")
+        db.execute("UPDATE status SET book = ?", (book[:at] + struct.pack("<d", 1e6) + book[at + 8 :],))
+    one.rig.started.append(one.rig.start())
+    one.rig.wait_ready("a", starts=2)
+    assert conditions(one) == {"state": "HALTED doubt", "do": [["rooney resume a"]]}
+    one.more(LEAVE, 100.0, BUY, 100.0)
+    assert one.actions() == ["buy", "exit"]
+    for command in section("`HALTED doubt`"):
+        one.rooney(*arguments(command, one, tmp_path, ""), code=None)
+        one.obeyed()
+    assert conditions(one) == {"state": "trading", "do": []}
+    one.more(LEAVE, 100.0, BUY, 100.0)
+    assert one.actions() == ["buy", "exit", "exit", "buy"]
+
+
+def test_a_strange_ledger_is_shown_and_the_command_of_the_text_ends_it(bench: Make, tmp_path: Path) -> None:
+    one = bench()
+    one.begin().kill(signal.SIGKILL)
+    shutil.rmtree(one.rig.state())
+    one.rig.started.append(one.rig.start())
+    one.rig.wait_ready("a", starts=2)
+    (command,) = section("`HALTED strange ledger`")
+    assert conditions(one) == {"state": "HALTED strange ledger", "do": [[f"rooney {command.replace('NAME', 'a')}"]]}
+    one.more(BUY, 100.0)
+    assert one.actions() == ["buy"]
+    one.rooney(*arguments(command, one, tmp_path, ""))
+    one.obeyed()
+    assert conditions(one) == {"state": "trading", "do": []}
+    one.more(BUY, 100.0)
+    assert one.actions() == ["buy", "buy"]
 
 
 @pytest.mark.parametrize("command", of("resolve") + ["flatten NAME ES"])
