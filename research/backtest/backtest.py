@@ -48,16 +48,21 @@ def run(
 ) -> Result:
     """Step a strategy through history, exactly as a live worker would step the hub's minutes.
 
-    Every intent counts as acknowledged at once. A strategy with hooks of its own is stepped mark by mark, far slower,
+    Bars that the files say were there before the run warm it up as they did its worker. Every intent counts as
+    acknowledged at once. A strategy with hooks of its own is stepped mark by mark, far slower,
     and told of each; so is one whose decisions are asked for. progress: called with the share that is done; decided:
     with what each mark decides
     """
+    from research.backtest.warm_start import warm_start  # which steps a Scan
+
     engine = build_engine(strategy)
     scan = Scan(engine, history)
+    begin_ns = history.warm_up_until_ns
+    chunks = warm_start(scan, engine, history, begin_ns).chunks if begin_ns else history.chunks()
     hooks = Hooks(engine.compiled.instance())
     began = time.perf_counter()
     engine_s = 0.0
-    for chunk in history.chunks():
+    for chunk in chunks:
         started = time.perf_counter()
         if hooks.wanted or decided is not None:
             for decisions in scan.marks_of(chunk):
@@ -325,7 +330,8 @@ def summary(
             "assumed": True,
             "outcomes": outcomes,
         },
-        "span": [iso(history.start_ns), iso(history.end_ns)],
+        "span": [iso(history.warm_up_until_ns or history.start_ns), iso(history.end_ns)],
+        "warm_up_from": iso(history.start_ns) if history.warm_up_until_ns else None,
         "bars": result.bars,
         "marks": result.marks,
         "decisions": result.decisions,

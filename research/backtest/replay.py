@@ -8,6 +8,7 @@ and account and positions as bytes.
 """
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Replayed(msgspec.Struct, frozen=True):
 
     start_ns, end_ns: the minutes stepped, UTC ns
     told: outcomes and operator's acts the step was told
-    rows: of the ledger by table, and how many of them are the same
+    rows: by table, of the ledger, of the replay, and how many are the same in both
     is_same_book:     account and positions after the last mark, as bytes; None where the replay ends before the ledger
     is_same_code:     kernel and configuration are those the ledger's newest checkpoint was written by
     recorded, replayed: all rows of both
@@ -59,7 +60,7 @@ class Replayed(msgspec.Struct, frozen=True):
     start_ns: int
     end_ns: int
     told: int
-    rows: dict[str, tuple[int, int]]
+    rows: dict[str, tuple[int, int, int]]
     differences: list[RowDifference]
     is_same_book: bool | None
     is_same_code: bool
@@ -76,7 +77,10 @@ class Replayed(msgspec.Struct, frozen=True):
         return {
             "span": [iso(self.start_ns), iso(self.end_ns)],
             "told": self.told,
-            "rows": {table: {"ledger": rows, "same": same} for table, (rows, same) in self.rows.items()},
+            "rows": {
+                table: {"ledger": theirs, "replay": own, "same": same}
+                for table, (theirs, own, same) in self.rows.items()
+            },
             "differences": msgspec.to_builtins(self.differences),
             "is_same_book": self.is_same_book,
             "is_same_code": self.is_same_code,
@@ -189,8 +193,8 @@ def _told(recorded: Recording, roots: list[str]) -> Records:
 
 def _compare(
     recorded: Recording, ours: recording.Rows, end_ns: int
-) -> tuple[dict[str, tuple[int, int]], list[RowDifference]]:
-    """Table → (rows of the ledger, equal ones), and the first difference of each."""
+) -> tuple[dict[str, tuple[int, int, int]], list[RowDifference]]:
+    """Table → (rows of the ledger, of the replay, equal ones), and the first difference of each."""
     counts, differences = {}, []
     # Old decisions are pruned; intents and trades never are.
     kept_from = min((row[0] for row in recorded.rows["decisions"]), default=0)
@@ -198,7 +202,8 @@ def _compare(
         theirs = [row for row in recorded.rows[table] if row[0] <= end_ns]
         own = [row for row in ours[table] if table != "decisions" or row[0] >= kept_from]
         parted = first_difference(theirs, own)
-        counts[table] = (len(theirs), parted[0] if parted else len(theirs))
+        # Wherever they stand: after one row more or less on a side, all that follow are still the same.
+        counts[table] = len(theirs), len(own), (Counter(theirs) & Counter(own)).total()
         if parted:
             pair = [dict(zip(names, row, strict=True)) if row is not None else None for row in parted[1:]]
             differences.append(RowDifference(table, *pair))

@@ -27,7 +27,7 @@ class Walk:
     def __init__(self, engine: Engine, scan: Scan, chunks: Iterable[Records], at_ns: int) -> None:
         self.engine, self.scan = engine, scan
         self.at_ns = at_ns  # end of the last minute stepped
-        self._chunks = iter(chunks)
+        self.chunks = iter(chunks)  # bars not begun yet
         self._records = np.zeros(0, dtypes.HISTORY)
 
     def on(self, until_ns: int) -> int:
@@ -43,7 +43,7 @@ class Walk:
         """Bars not stepped yet, as the chunks hold them, and the minute that each part of them reaches to."""
         while self.at_ns < until_ns:
             if not len(self._records):
-                self._records = next(self._chunks, self._records)
+                self._records = next(self.chunks, self._records)
             end_ns = min(until_ns, int(self._records["ts_close"][-1])) if len(self._records) else until_ns
             past = int(np.searchsorted(self._records["ts_close"], end_ns, "right"))
             yield self._records[:past], end_ns

@@ -27,6 +27,7 @@ from rooney.market.instruments import Contract, parse_contract, parse_ticker
 MINUTES, HOURS, DAYS = 0, 1, 2
 TIMEFRAMES = {"1min": MINUTES, "1m": MINUTES, "hourly": HOURS, "1h": HOURS, "daily": DAYS, "1d": DAYS}
 PRICES = ("open", "high", "low", "close", "volume")
+WARM_UP_UNTIL = b"warm_up_until_ns"  # key in a file's own metadata; the demo writes it
 BATCH_ROWS = 1 << 15  # small enough that its columns stay in the cache until they are placed
 _MONTH = re.compile(r"^(\d{4})(0[1-9]|1[0-2])$")
 _ANY_DAY = date(2000, 1, 1)  # a root does not depend on the year a one-digit year means
@@ -99,6 +100,8 @@ class Source:
             self._names.remove("symbol") if "symbol" in named else None
         texts = [name for name in self._names if not pa.types.is_dictionary(schema.field(name).type)]
         self._texts = [name for name in texts if _is_text(schema.field(name).type)]
+        said = (schema.metadata or {}).get(WARM_UP_UNTIL, b"")
+        self.warm_up_until_ns = int(said) if said.isdigit() else 0
         self.groups = [g for g in range(metadata.num_row_groups) if self._reaches(metadata, g, *span)]
         self.group_rows = [metadata.row_group(g).num_rows for g in self.groups]
 

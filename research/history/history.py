@@ -14,6 +14,9 @@ Coarser bars are used only where finer ones are absent, decided per root and tra
 of a root, its hourly and daily bars of that trade date are not used. Closes are used for roots that have nothing else.
 Rows without a close are no bars.
 
+A Parquet file may say in its own metadata (`warm_up_until_ns`, UTC ns) that what was known by then came before the run
+it was recorded from: a backtest warms up with it and trades from there, as the recorded worker did.
+
 Files are read twice: first for bars, volume and last close of each contract and trade date, then a month at a time,
 ahead of the scan. Rows are put into place, never sorted: a file is a number of runs ordered by time, each read
 forwards. Only a file in no order at all is sorted into a temporary copy first.
@@ -59,6 +62,7 @@ class History:
     events:  the rolls, by time
     bars:    how many bars there are to step
     start_ns, end_ns: from the first open to the last close, UTC ns
+    warm_up_until_ns: bars known by then only warm up, as the files say of themselves; 0: none do, or `start` was given
     finest:  "1min", "hourly" or "daily", the finest timeframe in use
     missing: roots without a bar in the span
     closes_only: whether some bars are closes alone: open, high and low are the close, volume is 0
@@ -80,7 +84,8 @@ class History:
         parquet = [
             file if file.suffix == ".parquet" else dbn.unpack(file, folder) for file in self.files if file not in alone
         ]
-        counted = count([Source(file, roots, registry, span) for file in parquet], span, folder)
+        sources = [Source(file, roots, registry, span) for file in parquet]
+        counted = count(sources, span, folder)
         self._table = Table(registry, self.roots, [item.days for item in counted])
         self._runs = [run for item in counted for run in item.runs]
         self._span = span
@@ -101,6 +106,8 @@ class History:
         opens, ends = self._coarse["ts_open"], self._coarse["ts_close"]
         self.start_ns = min([self._table.first_ns, *opens.min(initial=_FOREVER_NS, keepdims=True).tolist()])
         self.end_ns = max([self._table.last_ns + sessions.MINUTE_NS, *ends[-1:].tolist()])
+        ends_ns = [source.warm_up_until_ns for source in sources if start is None]
+        self.warm_up_until_ns = max((ns for ns in ends_ns if self.start_ns < ns < self.end_ns), default=0)
         for ts in (self.start_ns, self.end_ns - 1):
             if not sessions.covered(ts):
                 known = sessions.table()

@@ -36,7 +36,7 @@ Row = tuple[str, str]  # a label and its text
 @click.option("--symbols", help="Only these of the strategy's instruments: ES,NQ.")
 @click.option("--decisions", is_flag=True, help="With --out: write what each bar decided, for `rooney compare`.")
 @click.option("--outcomes", type=PATH, help="Ledger of a live run: step it again and compare.")
-@click.option("--verify", is_flag=True, help="Try whether it reads the future, and how much history it needs.")
+@click.option("--verify", is_flag=True, help="Cut history and begin late: does it decide the same?")
 @click.option("--all", "is_all", is_flag=True, help="Every strategy, over --data or a small market made for it.")
 @click.option("--golden", type=PATH, help="With --all: compare with this file.")
 @click.option("--update", is_flag=True, help="With --golden: write it anew.")
@@ -116,7 +116,7 @@ def run_replay(
 
 
 def run_verify(call: Call, strategy: "StrategyConfig", data: Path, span: "Span") -> None:
-    """Try whether the strategy reads the future, and how much history it needs; attention if it lies."""
+    """Cut history at some places, and begin at some as a worker does; attention if a decision is not the same."""
     from research.backtest import lookahead
     from research.backtest.backtest import roots_of
     from research.history.history import History
@@ -129,10 +129,13 @@ def run_verify(call: Call, strategy: "StrategyConfig", data: Path, span: "Span")
 
     ahead, warm = lookahead.look_ahead(strategy, history), lookahead.warm_up(strategy, history(None))
     is_clean = not ahead.differences and not warm.differences
-    verdict = ("verdict", "no look-ahead, warm in time" if is_clean else "NOT TO BE TRUSTED")
+    short = [name for name, count in warm.features.items() if count is None]
+    tried = f"no difference at {len(ahead.cuts)} cuts of history and {len(warm.starts)} starts of a worker"
+    less = f"; not the same with as many bars as a worker loads: {', '.join(short)}" if short else ""
+    verdict = (tried if is_clean else "NOT TO BE TRUSTED: it decides otherwise, see above") + less
     call.say(
         {"is_clean": is_clean, "look_ahead": ahead, "warm_up": warm},
-        _lines([*_look_ahead_rows(ahead), *_warm_up_rows(warm), verdict]),
+        _lines([*_look_ahead_rows(ahead), *_warm_up_rows(warm), ("verdict", verdict)]),
         EXIT_OK if is_clean else EXIT_ATTENTION,
     )
 
@@ -167,7 +170,7 @@ def _look_ahead_rows(found: "LookAhead") -> list[Row]:
     cuts = ", ".join(map(iso, found.cuts))
     rows = [("look-ahead", f"history ended at {cuts}: {found.decisions:,} decisions before the last")]
     if not found.differences:
-        return [*rows, ("", "all the same: nothing reads the future")]
+        return [*rows, ("", f"no difference when history is cut at {len(found.cuts)} places")]
     return rows + [row for cut, one in found.differences.items() for row in _both(f"ended at {iso(cut)}", one)]
 
 
@@ -191,7 +194,7 @@ def _both(label: str, one: "MarkDifference") -> list[Row]:
 def _replay_rows(found: "Replayed") -> list[Row]:
     span = f"{iso(found.start_ns)} to {iso(found.end_ns)}"
     rows = [("replayed", f"{span}, told {found.told} outcomes and acts")]
-    rows += [(table, f"{same:,} of {count:,} equal") for table, (count, same) in found.rows.items()]
+    rows += [(table, f"{same:,} of {max(counts):,} equal") for table, (*counts, same) in found.rows.items()]
     book = {True: "equal as bytes", False: "different", None: "not compared: the replay ends before the ledger"}
     rows.append(("account and positions", book[found.is_same_book]))
     if not found.is_same_code:
@@ -224,6 +227,8 @@ def _lines(rows: list[Row], out: Path | None = None) -> list[str]:
 def _summary_rows(summary: dict[str, Any]) -> list[Row]:
     begin, end = summary["span"]
     rows = [("span", f"{begin} to {end}"), ("bars, marks", f"{summary['bars']:,}, {summary['marks']:,}")]
+    if summary["warm_up_from"]:
+        rows.append(("warm-up", f"with bars from {summary['warm_up_from']} on, as the file says"))
     if summary["without_bars"]:
         rows.append(("without bars", ", ".join(summary["without_bars"])))
     for name, value in summary["measures"].items():

@@ -12,7 +12,15 @@ import click
 
 from rooney.cli import prompt
 from rooney.errors import EXIT_OK, ConfigError
-from rooney.paths import control_directory, credential_store, find_ledger, has_units, ledger_names, state_directory
+from rooney.paths import (
+    CONFIG,
+    control_directory,
+    credential_store,
+    find_ledger,
+    has_units,
+    ledger_names,
+    state_directory,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from rooney.ledger.snapshot import Snapshot
     from rooney.monitor.system import Looker
 
-DEFAULT_CONFIG = "/etc/rooney/config.multi_alpha.yml"
+DEFAULT_CONFIG = f"/etc/rooney/{CONFIG}"
 PATH = click.Path(path_type=Path)
 EXISTING = click.Path(path_type=Path, exists=True)
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -44,16 +52,17 @@ class Call:
     as_json: bool = False
 
     def load(self, *overrides: str) -> "Config":
-        """Configuration that the options name, overridden further. Raises ConfigError."""
+        """Configuration that the options name, or the state directory's own, overridden further. Raises ConfigError."""
         from rooney.config.loader import load_config
         from rooney.secrets import read_env_file
 
         if self.env_file is not None:
             read_env_file(self.env_file, os.environ)
         path = self.config_path
-        if path is None:
-            here = "config.multi_alpha.yml"
-            path = here if Path(here).is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
+        if path is None and self.state is not None and not self.has_units and (self.state / CONFIG).is_file():
+            path = str(self.state / CONFIG)
+        elif path is None:
+            path = CONFIG if Path(CONFIG).is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
         return load_config(path, (*self.overrides, *overrides))
 
     def strategy(self, name: str, symbols: str | None = None) -> "StrategyConfig":
@@ -173,7 +182,8 @@ _OPTIONS = {
             "--state-directory",
             "state",
             type=PATH,
-            help="Directory with a folder per strategy and control/ [$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
+            help="Directory with a folder per strategy, control/ and maybe a configuration "
+            "[$ROONEY_STATE_DIRECTORY, /var/lib/rooney].",
         ),
     ),
     "credentials": (_shared("--credentials", type=PATH, help="Their directory [/etc/rooney/credentials]."),),

@@ -121,26 +121,35 @@ def alert_sender(call: Call, directory: Path | None, reports: Path | None) -> No
 
 @click.command()
 @click.option("--data", type=EXISTING, help="Replay trades: Parquet, DBN, or a folder.")
-@click.option("--speed", default="max", show_default=True, help="Market seconds per second, or max.")
+@click.option("--speed", help="Market seconds per second, or max [max; 300 with --dashboard].")
 @click.option("--minutes", type=click.IntRange(min=1), help="Stop after so many minutes of market time.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the synthetic market.")
-@click.option("--out", type=PATH, help="Keep bars, ledgers, webhooks and summary here.")
+@click.option("--out", type=PATH, help="Leave a state folder here: configuration, ledgers, bars, webhooks.")
 @click.option("--bundles", type=FOLDER, help="With DIR/ibs, …")
+@click.option("--dashboard", "pages", is_flag=True, help="Show the dashboard while it streams.")
 @takes("json")
 def demo(
-    call: Call, data: Path | None, speed: str, minutes: int | None, seed: int, out: Path | None, bundles: Path | None
+    call: Call,
+    data: Path | None,
+    speed: str | None,
+    minutes: int | None,
+    seed: int,
+    out: Path | None,
+    bundles: Path | None,
+    pages: bool,
 ) -> None:
     """Run the whole system here, without any account; ends by itself."""
     from rooney.sim.demo_plan import Options
     from rooney.sim.demo_ui import run_demo
 
+    speed = speed or ("300" if pages else "max")
     try:
         pace = 0.0 if speed == "max" else float(speed)
     except ValueError as error:
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}") from error
     if speed != "max" and not 0 < pace < 1e9:
         raise ConfigError(f"--speed: expected max or a number above 0, got {speed!r}")
-    sys.exit(run_demo(Options(data, pace, minutes, seed, out, call.as_json, bundles)))
+    sys.exit(run_demo(Options(data, pace, minutes, seed, out, call.as_json, bundles, pages)))
 
 
 VERBS: tuple[click.Command, ...] = (hub, worker, dashboard, alert_sender, demo)

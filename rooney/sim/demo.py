@@ -5,6 +5,7 @@ TradersPost. Event time drives everything, so nothing but speed differs from liv
 from the outside: from the gateway, the tape, the ledgers and the requests the webhook received.
 """
 
+import functools
 import json
 import secrets
 import shutil
@@ -12,32 +13,41 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
+from numba.core.event import Event, Listener, install_listener
 
 from rooney.bus.publisher import Publisher
 from rooney.config.loader import load_config
 from rooney.config.schema import DataHub
 from rooney.engine.build import build_engine
+from rooney.errors import ConfigError
 from rooney.format import iso_minute
-from rooney.market import sessions
-from rooney.market.bars import PRICE_SCALE
-from rooney.market.instruments import group_of, parse_contract
-from rooney.market.messages import TIMEFRAMES, Bar
-from rooney.market.resample import Coarse
-from rooney.market.tape import ContractCount
+from rooney.market.messages import TIMEFRAMES
+from rooney.paths import CONFIG, ledger_path
+from rooney.sim import demo_bars
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.demo_plan import SESSION, STRATEGIES, Options, Plan, configuration, plan
+from rooney.sim.demo_plan import STRATEGIES, Options, Plan, configuration, plan
 from rooney.sim.demo_summary import position, summarize
-from rooney.sim.market import Market
 from rooney.sim.processes import Part, python, start_redis
 
 HISTORY_SESSIONS = 6
 HOURS_OF_SESSION = 17  # hourly bars at least, of any instrument
+
+
+class Compiling(Listener):  # type: ignore[misc]  # numba has no types
+    """Says once that something is compiled, which takes its time; what the cache has is not."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say_once = functools.cache(say)
+
+    def on_start(self, event: Event) -> None:
+        self._say_once("compiling the strategies' kernels (once; later runs load them)")
+
+    def on_end(self, event: Event) -> None:
+        """Nothing is said."""
 
 
 class Demo:
@@ -53,6 +63,14 @@ class Demo:
 
     def run(self, progress: Callable[[float, str], None]) -> dict[str, Any]:
         """Start everything, stream, stop, count."""
+        out = self.options.out
+        if (
+            out is not None
+            and out.exists()
+            and not (out / "webhooks.jsonl").exists()
+            and (out.is_file() or any(out.iterdir()))
+        ):
+            raise ConfigError(f"--out {out}: expected a new folder or an earlier demo's; nothing was started")
         what = plan(self.options)
         self._say(f"market: {len(what.roots)} instruments, {iso_minute(what.start_ns)} to {iso_minute(what.end_ns)}")
         gateway = self._start_gateway(what)
@@ -60,32 +78,39 @@ class Demo:
         environment = {
             "DATABENTO_API_KEY": DEMO_KEY,
             "ROONEY_RUNTIME_DIRECTORY": str(self.directory),
-            "ROONEY_CONTROL_DIRECTORY": str(self.directory / "control"),
             **{f"TRADERSPOST_{name.upper()}_WEBHOOK": url for name, url in webhooks.items()},
         }
-        config_path = self.directory / "config.multi_alpha.yml"
+        config_path = self.directory / CONFIG
+        (self.directory / "control").mkdir()
         ready = self.directory / "gateway.port"
         gateway.wait("listening", ready.exists, 60.0)
         port = int(ready.read_text())
         settings = configuration(what.roots, self.directory, port, self.options.bundles)
         config_path.write_text(yaml.safe_dump(settings, sort_keys=False))
-        self._say("compiling the strategies' kernels (once; later runs load them)")
         config = load_config(config_path, environ=environment)
-        hours = 0  # that the features of a bundle's models need
-        for name in STRATEGIES:
-            engine = build_engine(config.strategy(name))
-            engine.compile()
-            hours = max(hours, engine.history_bars(TIMEFRAMES.index("hourly")))
+        engines = [build_engine(config.strategy(name)) for name in STRATEGIES]
+        with install_listener("numba:compile", Compiling(self._say)):
+            for engine in engines:
+                engine.compile()
         self.parts.append(start_redis(self.directory))
+        before = None
         if self.options.data is None:  # a recording brings no history
+            hours = max(engine.history_bars(TIMEFRAMES.index("hourly")) for engine in engines)  # a bundle's models need
             count = max(HISTORY_SESSIONS, 1 + hours // HOURS_OF_SESSION)
-            load_history(self._bus, what, self.options.seed, count, self._say)
+            before = demo_bars.history(what, count, self.options.seed)
+            self._say(f"loading {len(before):,} one-minute bars of {count} earlier sessions")
+            demo_bars.load_history(self._bus, what, before)
         common = ["--config", str(config_path)]
-        for name in STRATEGIES:
-            argv = python("rooney", "worker", name, *common, "--clock", "replay", "--state", str(self.directory / name))
+        replay = [*common, "--clock", "replay", "--state-directory", str(self.directory)]
+        argvs = {name: python("rooney", "worker", name, *replay) for name in STRATEGIES}
+        if self.options.dashboard:
+            argvs["dashboard"] = python("rooney", "dashboard", *replay)
+        for name, argv in argvs.items():
             self.parts.append(Part(name, argv, self.directory, environment, notify=True))
-        for name in STRATEGIES:
+        for name in argvs:
             self.part(name).wait_ready()
+        if self.options.dashboard:
+            self._say(f"dashboard, until the demo ends: http://127.0.0.1:{config.dashboard().port}/")
         hub_argv = python("rooney", "hub", *common, "--start", iso_minute(what.start_ns))
         hub = Part("hub", hub_argv, self.directory, environment, notify=True)
         self.parts.append(hub)
@@ -96,13 +121,13 @@ class Demo:
         streamed_s = time.monotonic() - began
         # The hub's counts are final once it has stopped; the workers' once they have finished every mark.
         hub.stop()
-        codes = {name: self.part(name).stop() for name in STRATEGIES}
+        codes = {name: self.part(name).stop() for name in argvs}
         gateway.stop()
         self.part("traderspost").stop()
         codes["hub"] = hub.process.returncode
-        summary = summarize(self.directory, self._bus, what, streamed_s, codes)
+        summary = summarize(self.directory, self._bus, what, streamed_s, codes, self.options)
         if self.options.out is not None:
-            self._keep(self.options.out, summary)
+            self._keep(self.options.out, summary, what, before)
         return summary
 
     def part(self, name: str) -> Part:
@@ -156,62 +181,17 @@ class Demo:
                 return
             time.sleep(0.1)
 
-    def _keep(self, out: Path, summary: dict[str, Any]) -> None:
-        """Results for people and for `rooney backtest`."""
-        import polars as pl
-
+    def _keep(self, out: Path, summary: dict[str, Any], what: Plan, before: Any) -> None:
+        """Leave a state folder: every verb finds in it what it reads. before: bars from before the stream."""
         out.mkdir(parents=True, exist_ok=True)
-        rows = [bar for _, minute in self._bus.tape(0) for bar in minute.bars]
-        columns = ("symbol", "timeframe", "ts_open", "open", "high", "low", "close", "volume", "trades", "contract")
-        frame = pl.DataFrame({column: [getattr(bar, column) for bar in rows] for column in columns})
-        frame.with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC"))).write_parquet(out / "bars.parquet")
+        demo_bars.write_bars(out / "bars.parquet", self._bus, what, before)
         for name in STRATEGIES:
-            shutil.copy(self.directory / name / "ledger.sqlite", out / f"{name}.sqlite")
-        if (self.directory / "webhooks.jsonl").exists():
-            shutil.copy(self.directory / "webhooks.jsonl", out / "webhooks.jsonl")
-        else:
-            (out / "webhooks.jsonl").write_text("")
-        for part in self.parts:
-            shutil.copy(part.log, out / part.log.name)
+            shutil.rmtree(out / name, ignore_errors=True)  # with the journal of an earlier demo's ledger
+            (out / name).mkdir()
+            shutil.copy(ledger_path(self.directory, name), ledger_path(out, name))
+        shutil.rmtree(out / "control", ignore_errors=True)
+        shutil.copytree(self.directory / "control", out / "control")
+        (self.directory / "webhooks.jsonl").touch()
+        for path in ("webhooks.jsonl", CONFIG, *(part.log.name for part in self.parts)):
+            shutil.copy(self.directory / path, out)
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-
-def load_history(
-    bus: Publisher,
-    what: Plan,
-    seed: int = 0,
-    count: int = HISTORY_SESSIONS,
-    say: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Add closed bars of `count` sessions before the stream, so that the strategies are warm."""
-    day = sessions.trade_date(what.start_ns)
-    history = Market(seed, SESSION).history(day, count)
-    _load_contracts(bus, seed, sessions.previous_trade_date(day))
-    say(f"loading {len(history):,} one-minute bars of {count} earlier sessions")
-    coarse = {root: Coarse(group_of(root)) for root in what.roots}
-    bars: list[Bar] = []
-    recent_ns = what.start_ns - 24 * sessions.HOUR_NS
-    for bar in history:
-        if bar.ts_open >= recent_ns:
-            bars.append(bar)
-        fold = coarse[bar.symbol]
-        bars += fold.close(bar.ts_open, 0)
-        fold.fold(bar)
-    for root in what.roots:
-        bars += coarse[root].close(what.start_ns, 0)
-    bars.sort(key=lambda bar: (bar.ts_close, TIMEFRAMES.index(bar.timeframe)))
-    bus.add_history(bars)
-
-
-def _load_contracts(bus: Publisher, seed: int, day: date) -> None:
-    """Add what the hub of the day before would have left: without its volumes there is no roll."""
-    market = Market(seed, day)
-    trades = np.concatenate(list(market.batches(0)))
-    counts = []
-    for instrument in market.instruments:
-        contract = parse_contract(instrument.raw, day)
-        mine = trades[trades["instrument_id"] == instrument.instrument_id]
-        if contract is not None and len(mine):
-            last = int(mine["price"][-1]) / PRICE_SCALE
-            counts.append(ContractCount(contract, day, int(mine["size"].sum()), last))
-    bus.add_contracts(counts, [market.held(root, day) for root in market.roots])

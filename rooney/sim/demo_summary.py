@@ -1,25 +1,34 @@
 """Summary of a demo, counted from the outside: from the gateway, the tape, the ledgers, the requests at the webhook."""
 
-import contextlib
 import json
-import sqlite3
+import logging
+import os
+import shlex
 import statistics
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rooney.bus.reader import Reader
+from rooney.format import iso_minute
+from rooney.ledger.reader import opened
 from rooney.market.instruments import group_of
 from rooney.market.messages import TIMEFRAMES, Minute
-from rooney.market.sessions import MINUTE_NS, window_at
-from rooney.sim.demo_plan import STRATEGIES, Plan
+from rooney.market.sessions import MINUTE_NS, trade_date, window_at
+from rooney.paths import CONFIG, LEDGER, ledger_path
+from rooney.sim.demo_plan import STRATEGIES, Options, Plan
 
 _TRADE_COUNTS = ("built", "spread", "unknown_instrument", "late", "replayed", "absurd_price", "bad_clock", "reread")
+MEASURED_SPEED = 300.0  # a minute every 200 ms; beyond it they wait for one another, and a latency is their queue's
+_UNMEASURED = f"not told: minutes queue up at this speed; --speed {MEASURED_SPEED:g} or less"
 _LAST_STATE = "(SELECT state FROM event WHERE intent = i.id ORDER BY seq DESC LIMIT 1)"
 
 
-def summarize(directory: Path, bus: Reader, what: Plan, streamed_s: float, codes: dict[str, int]) -> dict[str, Any]:
+def summarize(
+    directory: Path, bus: Reader, what: Plan, streamed_s: float, codes: dict[str, int], options: Options
+) -> dict[str, Any]:
     """The summary of a run whose parts have ended. directory: of the run; codes: exit status by part."""
     minutes = [minute for _, minute in bus.tape(0)]
     status = bus.status()
@@ -31,6 +40,10 @@ def summarize(directory: Path, bus: Reader, what: Plan, streamed_s: float, codes
     pending = counts.pop("pending", 0)
     accounted = sum(counts.get(key, 0) for key in _TRADE_COUNTS) + pending
     intents = sum((Counter(counted["intents"]) for counted in per_strategy.values()), Counter[str]())
+
+    marks = {intent: mark for found in per_strategy.values() for intent, mark in found.pop("marks")}
+    events = [(iso_minute(ts), name, text) for name, found in per_strategy.items() for ts, text in found.pop("events")]
+    is_measured = 0 < options.speed <= MEASURED_SPEED
 
     def agree(a: str, b: str) -> bool:
         return all(counted[a] == counted[b] for counted in per_strategy.values())
@@ -59,15 +72,20 @@ def summarize(directory: Path, bus: Reader, what: Plan, streamed_s: float, codes
         "rolls": {roll.symbol: roll.new_contract for minute in minutes for roll in minute.rolls},
         "intents": dict(intents),
         "webhooks_received": len(requests),
-        "latency_ms": {**_latency(requests, minutes, _marks(directory)), "label": "replay"},
+        "latency_ms": {
+            **_latency(requests if is_measured else [], minutes, marks),
+            "label": "replay" if is_measured else _UNMEASURED,
+        },
         "streamed_s": round(streamed_s, 2),
         "per_strategy": per_strategy,
+        "events": sorted(events),
+        "next": _next(options.out, what, requests, marks),
     }
 
 
 def position(directory: Path, name: str) -> int:
     """End of the last minute a worker has finished, UTC ns; 0 before the first."""
-    with _ledger(directory, name) as db:
+    with opened(ledger_path(directory, name)) as db:
         row = db.execute("SELECT ts_mark FROM status").fetchone()
     return 0 if row is None else int(row[0])
 
@@ -100,36 +118,23 @@ def _open(sizes: dict[str, int]) -> dict[str, int]:
     return {ticker: size for ticker, size in sorted(sizes.items()) if size}
 
 
-@contextlib.contextmanager
-def _ledger(directory: Path, name: str) -> Iterator[sqlite3.Connection]:
-    path = directory / name / "ledger.sqlite"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
-        yield db
-
-
 def _requests(directory: Path) -> list[dict[str, Any]]:
     path = directory / "webhooks.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _marks(directory: Path) -> dict[str, int]:
-    """The mark that decided each intent."""
-    marks: dict[str, int] = {}
-    for name in STRATEGIES:
-        with _ledger(directory, name) as db:
-            marks |= dict(db.execute("SELECT id, ts_mark FROM intent").fetchall())
-    return marks
-
-
 def _strategy(directory: Path, name: str, requests: list[dict[str, Any]]) -> dict[str, Any]:
     mine = [entry for entry in requests if entry["account"] == name]
-    with _ledger(directory, name) as db:
+    with opened(ledger_path(directory, name)) as db:
         states = db.execute(f"SELECT {_LAST_STATE}, count(*) FROM intent i GROUP BY 1").fetchall()
         attempts = db.execute("SELECT count(*) FROM event WHERE state = 'sending'").fetchone()[0]
         trades, pnl_usd = db.execute("SELECT count(*), coalesce(sum(pnl_usd), 0) FROM trade").fetchone()
         judged = db.execute(
             "SELECT reason, count(*) FROM decision WHERE reason IN ('vetoed', 'no_score', 'no_model') GROUP BY 1"
         ).fetchall()
+        # Of these two the summary makes something else.
+        marks = db.execute("SELECT id, ts_mark FROM intent").fetchall()
+        events = db.execute("SELECT ts_clock, text FROM notice WHERE level >= ?", (logging.WARNING,)).fetchall()
         believed = {
             ticker: side * quantity if role == 1 else 0
             for ticker, role, side, quantity in db.execute(
@@ -146,7 +151,28 @@ def _strategy(directory: Path, name: str, requests: list[dict[str, Any]]) -> dic
         "position": position(directory, name),
         "positions_ledger": _open(believed),
         "positions_webhook": held_at_webhook(mine),
+        "marks": marks,
+        "events": events,
     }
+
+
+def _next(out: Path | None, what: Plan, requests: list[dict[str, Any]], marks: dict[str, int]) -> list[str]:
+    """Commands on the folder that is left, for what happened in this run; without one, that which leaves one."""
+    python = shlex.quote(sys.executable)
+    rooney = "uv run --all-extras rooney" if "UV_RUN_RECURSION_DEPTH" in os.environ else f"{python} -m rooney"
+    if out is None:
+        return [f"{rooney} demo --out demo-out"]
+    folder = shlex.quote(str(out))
+    state = f"--state-directory {folder}"
+    commands = [f"status {state}"]
+    for order in requests[-1:]:
+        root = next(root for root in what.roots if order["payload"]["ticker"].startswith(root))
+        at = iso_minute(marks[order["payload"]["extras"]["intent"]])
+        commands.append(f"why {order['account']} {root} --at {at} {state}")
+    bars = f"--config {folder}/{CONFIG} --data {folder}/bars.parquet"
+    commands += [f"backtest {name} {bars} --outcomes {folder}/{name}/{LEDGER}" for name in STRATEGIES]
+    commands += [f"report --day {trade_date(what.end_ns - 1)} {state}", f"dashboard {state}"]
+    return [f"{rooney} {command}" for command in commands]
 
 
 def _latency(requests: list[dict[str, Any]], minutes: list[Minute], marks: dict[str, int]) -> dict[str, float | None]:

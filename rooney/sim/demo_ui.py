@@ -37,7 +37,7 @@ def run_demo(options: Options) -> int:
     if options.as_json:
         print(json.dumps(summary))
     else:
-        _table(summary)
+        table(summary)
     return EXIT_OK if summary["ok"] else EXIT_FAILURE
 
 
@@ -63,7 +63,8 @@ def _progress(stream: TextIO) -> Iterator[Callable[[float, str], None]]:
     yield plain
 
 
-def _table(summary: dict[str, Any]) -> None:
+def table(summary: dict[str, Any]) -> None:
+    """Print it for a person."""
     latency = summary["latency_ms"]
     bars = ", ".join(f"{number:,} {timeframe}" for timeframe, number in summary["bars"].items())
     rows = [
@@ -79,14 +80,18 @@ def _table(summary: dict[str, Any]) -> None:
         intents = ", ".join(f"{number} {state}" for state, number in sorted(found["intents"].items())) or "no intents"
         held = ", ".join(f"{ticker} {size:+d}" for ticker, size in found["positions_ledger"].items()) or "flat"
         vetoed = "".join(f"; {number} entries {reason}" for reason, number in found["held_back"].items())
-        rows.append((name, f"{intents}{vetoed}; {found['trades']} trades, est. {found['pnl_usd']:+,.2f} USD; {held}"))
+        trades = f"{found['trades']} trade{'' if found['trades'] == 1 else 's'}"
+        rows.append((name, f"{intents}{vetoed}; {trades}, est. {found['pnl_usd']:+,.2f} USD; {held}"))
     width = max(len(label) for label, _ in rows)
     lines = [f"  {label:<{width}}  {text}" for label, text in rows]
     checks = [f"  {'ok  ' if held else 'FAIL'}  {check}" for check, held in summary["checks"].items()]
-    print("", *lines, "", *checks, "", "ok" if summary["ok"] else "NOT OK", sep="\n", flush=True)
+    events = [f"  {at}  {name}: {text}" for at, name, text in summary["events"]]
+    print("", *lines, *(["", *events] if events else []), "", *checks, sep="\n")
+    commands = [f"  {command}" for command in summary["next"]]
+    print("", "ok" if summary["ok"] else "NOT OK", "", "next:", *commands, sep="\n", flush=True)
 
 
 def _latency_text(latency: dict[str, Any]) -> str:
     if latency["p50"] is None:
-        return "no order"
+        return "no order" if latency["label"] == "replay" else str(latency["label"])
     return f"p50 {latency['p50']} ms, p99 {latency['p99']} ms, max {latency['max']} ms"

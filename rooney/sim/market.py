@@ -3,7 +3,7 @@
 Each root has one price level that moves continuously through all sessions; a contract trades at the level times a
 factor of its own (carry), so contracts differ by a basis and each is continuous too. A session is made on its own,
 from (seed, root, trade date) alone: it never depends on which sessions or roots were made before it, so history
-and stream join, and the bars of `history` are exactly those of the trades that would have been streamed.
+and stream join.
 """
 
 import zlib
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rooney.market.instruments import PRODUCTS, Contract, business_days_before, deadline, following, nearest
-from rooney.market.messages import Bar
 from rooney.market.sessions import (
     MINUTE_NS,
     is_trade_date,
@@ -115,37 +114,6 @@ class Market:
             counts = np.bincount(trades["instrument_id"], weights=trades["size"], minlength=len(legs))
             volumes |= {leg.raw: int(count) for leg, count in zip(legs, counts, strict=True)}
         return volumes
-
-    def leader(self, root: str, day: date) -> Contract:
-        """The contract with most of the root's volume on a trade date."""
-        front, second, crossing = self._chain(root, day)
-        return second if day >= crossing else front
-
-    def held(self, root: str, day: date) -> Contract:
-        """The contract that is traded on a trade date: the leader of the one before."""
-        return self.leader(root, previous_trade_date(day))
-
-    def history(self, before: date, sessions: int) -> list[Bar]:
-        """1-minute bars of `sessions` trade dates before `before`, of each root's contract of the day (`held`).
-
-        Ordered by time, then as `roots`. Prices are unadjusted: a roll shows as a step.
-        """
-        days = [previous_trade_date(before)]
-        while len(days) < sessions:
-            days.append(previous_trade_date(days[-1]))
-        return [bar for day in reversed(days[:sessions]) for bar in self.bars(day)]
-
-    def bars(self, day: date) -> list[Bar]:
-        """1-minute bars of one trade date, of each root's contract of the day; by time, then as `roots`."""
-        columns: list[tuple[int, int, Bar]] = []
-        for order, root in enumerate(self.roots):
-            raw = self.held(root, day).raw
-            legs, trades = self._root_trades(root, day)
-            position = next((i for i, leg in enumerate(legs) if leg.raw == raw), None)
-            if position is not None:
-                columns += [(bar.ts_open, order, bar) for bar in _bars(root, raw, trades, position)]
-        columns.sort(key=lambda column: column[:2])
-        return [bar for _, _, bar in columns]
 
     def _make_session(self, day: date) -> Trades:
         parts = []
@@ -308,27 +276,3 @@ def _strictly_increasing(times: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64
     """The same times, equal ones moved apart by nanoseconds."""
     steps = np.arange(len(times), dtype=np.uint64)
     return np.maximum.accumulate(times - steps) + steps
-
-
-def _bars(root: str, raw: str, trades: Trades, position: int) -> list[Bar]:
-    """1-minute bars, chosen by ts_recv, of the trades of the leg at `position`."""
-    chosen = trades[trades["instrument_id"] == position]
-    if not len(chosen):
-        return []
-    minute = chosen["ts_recv"].astype(np.int64) // MINUTE_NS
-    starts = np.flatnonzero(np.diff(minute, prepend=-1))
-    ends = np.append(starts[1:], len(chosen))
-    prices = chosen["price"]
-    columns = (
-        minute[starts] * MINUTE_NS,
-        prices[starts] / PRICE_SCALE,
-        np.maximum.reduceat(prices, starts) / PRICE_SCALE,
-        np.minimum.reduceat(prices, starts) / PRICE_SCALE,
-        prices[ends - 1] / PRICE_SCALE,
-        np.add.reduceat(chosen["size"].astype(np.int64), starts),
-        ends - starts,
-    )
-    return [
-        Bar(root, raw, "1min", opened, opened + MINUTE_NS, first, high, low, last, volume, count)
-        for opened, first, high, low, last, volume, count in zip(*(c.tolist() for c in columns), strict=True)
-    ]

@@ -28,6 +28,7 @@ from rooney.sim.databento.sources import Instrument, Recorded, Until, read
 from rooney.sim.databento.wire import empty_trades
 from rooney.sim.market import Market
 from tests.support import gateway_faults as faults
+from tests.support import market_bars
 from tests.support.faulty_gateway import FaultyGateway as Gateway
 from tests.support.gateways import running
 from tests.support.hub import HubThread, hub_process, hub_thread, parents, plain, plain_tape
@@ -70,7 +71,7 @@ def test_all_eighteen_roots_of_a_session_equal_the_bars_made_from_the_trades_dir
     with running(Gateway(market)) as gateway, hub_thread(redis, gateway, parents(*CHARACTERS), OPEN) as hub:
         hub.wait(CLOSE)
         bars = [bar for _, minute in hub.bus.tape(0) for bar in minute.bars]
-        assert [plain(bar) for bar in bars if bar.timeframe == "1min"] == market.bars(FIRST_SESSION)
+        assert [plain(bar) for bar in bars if bar.timeframe == "1min"] == market_bars.bars(market, FIRST_SESSION)
         assert not any(
             bar.flags for bar in bars if bar.ts_open > OPEN
         )  # the first minute may have begun before the hub

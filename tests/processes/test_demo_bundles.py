@@ -13,6 +13,7 @@ from rooney.market import sessions
 from rooney.sim.characters import CHARACTERS
 from rooney.sim.demo_plan import SESSION, STRATEGIES
 from rooney.sim.market import Market
+from tests.support import market_bars
 
 SESSIONS = 320  # about 230 trades an instrument of the rarer strategy
 QUICK = ("--trials", "2", "--trees", "40", "--min-trades", "30", "--min-final-trades", "10")
@@ -27,7 +28,7 @@ def write_market(folder: Path) -> None:
         bars = []
         for _ in range(20):
             day = sessions.previous_trade_date(day)
-            bars += market.bars(day)
+            bars += market_bars.bars(market, day)
         frame = pl.DataFrame({column: [getattr(bar, column) for bar in bars] for column in COLUMNS})
         frame = frame.rename({"symbol": "root"}).with_columns(pl.col("ts_open").cast(pl.Datetime("ns", "UTC")))
         frame.sort("ts_open").write_parquet(folder / f"{SESSIONS - part:04}.parquet")

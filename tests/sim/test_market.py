@@ -8,10 +8,11 @@ import pytest
 
 from rooney.market.instruments import PRODUCTS, parse_contract
 from rooney.market.messages import Bar
-from rooney.market.sessions import MINUTE_NS, session_close_ns, session_open_ns, window_at
+from rooney.market.sessions import MINUTE_NS, previous_trade_date, session_close_ns, session_open_ns, window_at
 from rooney.sim.characters import CHARACTERS, FIRST_SESSION
 from rooney.sim.databento.wire import PRICE_SCALE, Trades
 from rooney.sim.market import Market
+from tests.support import market_bars
 
 THURSDAY = date(2026, 3, 12)
 
@@ -56,7 +57,7 @@ def test_every_root_trades_in_two_months_and_more_and_in_spreads(market: Market,
 
 
 def test_the_fronts_are_the_contracts_that_were_liquid_then(market: Market) -> None:
-    fronts = {root: market.leader(root, FIRST_SESSION).raw for root in CHARACTERS}
+    fronts = {root: market_bars.leader(market, root, FIRST_SESSION).raw for root in CHARACTERS}
     assert fronts["ES"] == "ESH6"
     assert fronts["6A"] == "6AH6"
     assert fronts["CL"] == "CLJ6"
@@ -120,7 +121,7 @@ def test_trading_is_busy_by_day_quiet_by_night_and_thin_in_illiquid_roots(market
 
 def test_the_history_is_what_would_have_been_streamed() -> None:
     market = Market(seed=7, first=THURSDAY, roots=["ES", "6N", "ZW"])
-    day_before = [bar for bar in market.history(THURSDAY, 1) if bar.symbol == "6N"]
+    day_before = [bar for bar in market_bars.bars(market, FIRST_SESSION) if bar.symbol == "6N"]
     streamed = Market(seed=7, roots=["ES", "6N", "ZW"])
     trades = of(streamed, everything(streamed), "6NH6")
     minutes = trades["ts_recv"] // MINUTE_NS * MINUTE_NS
@@ -147,7 +148,8 @@ def test_the_history_is_what_would_have_been_streamed() -> None:
 
 
 def test_the_history_joins_the_stream_without_a_jump(market: Market, session: Trades) -> None:
-    history = market.history(FIRST_SESSION, 2)
+    days = [previous_trade_date(previous_trade_date(FIRST_SESSION)), previous_trade_date(FIRST_SESSION)]
+    history = [bar for day in days for bar in market_bars.bars(market, day)]
     assert {bar.symbol for bar in history} == set(CHARACTERS)
     assert [bar.ts_open for bar in history] == sorted(bar.ts_open for bar in history)
     for root, character in CHARACTERS.items():
@@ -182,14 +184,26 @@ def test_at_a_roll_the_volume_moves_to_the_next_contract_at_another_price_level(
     step = int(of(market, trades, "ESM6")["price"][-1]) - int(of(market, trades, "ESH6")["price"][-1])
     assert step > 30 * PRICE_SCALE
     # The contract of a day is the leader of the day before: the roll comes one session after the volume.
-    assert market.held("ES", THURSDAY).raw == "ESH6"
-    assert market.held("ES", date(2026, 3, 13)).raw == "ESM6"
+    assert market_bars.held(market, "ES", THURSDAY).raw == "ESH6"
+    assert market_bars.held(market, "ES", date(2026, 3, 13)).raw == "ESM6"
 
 
 def test_without_a_chosen_date_each_root_rolls_before_its_deadline() -> None:
     market = Market(roots=["6A", "ES"], sessions=5)
-    assert [market.leader("6A", day).raw for day in market.days] == ["6AH6", "6AM6", "6AM6", "6AM6", "6AM6"]
-    assert [market.leader("ES", day).raw for day in market.days] == ["ESH6", "ESH6", "ESH6", "ESM6", "ESM6"]
+    assert [market_bars.leader(market, "6A", day).raw for day in market.days] == [
+        "6AH6",
+        "6AM6",
+        "6AM6",
+        "6AM6",
+        "6AM6",
+    ]
+    assert [market_bars.leader(market, "ES", day).raw for day in market.days] == [
+        "ESH6",
+        "ESH6",
+        "ESH6",
+        "ESM6",
+        "ESM6",
+    ]
 
 
 def test_day_volumes_are_those_of_the_trades(market: Market, session: Trades) -> None:

@@ -12,7 +12,8 @@ from rooney.bus.publisher import Publisher
 from rooney.config.schema import DataHub
 from rooney.market.sessions import MINUTE_NS
 from rooney.sim.databento.gateway import DEMO_KEY
-from rooney.sim.demo import load_history
+from rooney.sim.demo import HISTORY_SESSIONS
+from rooney.sim.demo_bars import history, load_history
 from rooney.sim.demo_plan import Options, Plan, plan
 from rooney.sim.demo_summary import held_at_webhook
 from tests.support.systemd_machine import Machine
@@ -101,7 +102,7 @@ class World:
         """Start the gateway, and give Redis the sessions before. The market's clock starts with the hub."""
         self._gateway("--speed", str(SPEED))
         with closing(self.bus()) as bus:
-            load_history(bus, self.what)
+            load_history(bus, self.what, history(self.what, HISTORY_SESSIONS))
 
     def hurry(self) -> None:
         """The rest of the session as fast as it is read, from a gateway that was started anew."""

@@ -199,6 +199,21 @@ def test_the_command_tells_how_much_history_each_feature_needs(market: Path) -> 
     assert found["warm_up"]["loaded"]["hourly"] >= 300
 
 
+def test_a_verdict_says_what_was_tried_and_which_feature_a_worker_knows_otherwise(market: Path, tmp_path: Path) -> None:
+    """Wilder's average of 20 bars still has one part in five million of what was there 300 bars ago."""
+    example = (ROOT / "docs" / "examples" / "weak_close.py").read_text()
+    slow = example.replace('{"ibs": Feature("ibs", "hourly")}', '{"ibs": Feature("ibs", "hourly"), "slow": SLOW}')
+    (tmp_path / "slow.py").write_text(slow.replace("class ", 'SLOW = Feature("atr", "hourly", 20)\n\n\nclass ', 1))
+    own = ("--set", f"strategies.ibs={{strategy: {tmp_path}/slow.py, instruments: [{', '.join(ROOTS)}]}}")
+    done = _backtest("ibs", *own, "--data", str(market), "--verify")
+    (verdict,) = [line for line in done.stdout.splitlines() if line.startswith("  verdict")]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no difference at 4 cuts of history and 3 starts of a worker" in verdict
+    assert verdict.endswith("not the same with as many bars as a worker loads: slow")
+    assert "no difference when history is cut at 4 places" in done.stdout
+    assert "nothing reads the future" not in done.stdout
+
+
 @pytest.mark.parametrize("argv", [("--all", "ibs"), ("--update",), ("--golden", "x"), ("ibs",), ("--all", "--update")])
 def test_options_that_do_not_go_together_are_refused_before_anything_runs(argv: tuple[str, ...]) -> None:
     done = _backtest(*argv)

@@ -185,7 +185,7 @@ def test_a_live_run_comes_out_again_to_the_last_byte(live: Live) -> None:
     before = {file.name: file.read_bytes() for file in live.ledger.parent.iterdir()}
     found, _ = live.whole()
     assert found.differences == []
-    assert found.rows == {name: (count, count) for name, count in _counts(live.ledger).items()}
+    assert found.rows == {name: (count, count, count) for name, count in _counts(live.ledger).items()}
     assert found.is_same_book
     assert found.is_same_code
     assert found.is_equal
@@ -229,6 +229,10 @@ def test_another_bar_is_told_as_the_first_decision_it_changes(live: Live, tmp_pa
     difference = next(one for one in found.differences if one.table == "decisions")
     assert difference.ledger is not None
     assert (difference.ledger["symbol"], difference.ledger["ts_mark"] // 10**9) == ("GC", int(at.timestamp()) + 1800)
+    first_ns = difference.ledger["ts_mark"]
+    before = sum(row[0] < first_ns for row in found.recorded["decisions"])
+    others = sum(row[0] > first_ns and row[1] != "GC" for row in found.recorded["decisions"])
+    assert before + others // 2 < found.rows["decisions"][2] < found.rows["decisions"][0]
 
 
 def test_the_tape_as_redis_keeps_it_gives_an_audit_in_which_everything_is_the_same(live: Live, tmp_path: Path) -> None:
@@ -279,7 +283,7 @@ def test_the_command_replays_a_live_day_and_says_so(live: Live, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary == json.loads((tmp_path / "summary.json").read_text())
-    counts = {name: {"ledger": count, "same": count} for name, count in _counts(live.ledger).items()}
+    counts = {name: dict.fromkeys(("ledger", "replay", "same"), n) for name, n in _counts(live.ledger).items()}
     assert summary["replay"]["rows"] == counts
     assert summary["replay"]["is_equal"]
     assert summary["fills"]["outcomes"] == str(live.ledger)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,26 @@ def test_start_and_end_are_the_opens_from_and_before(tmp_path: Path) -> None:
     at = datetime.fromtimestamp(OPEN // 10**9, UTC)
     found = read(path, start=at + timedelta(minutes=10), end=at + timedelta(minutes=20))
     assert found["ts_open"].tolist() == [OPEN + i * MINUTE for i in range(10, 20)]
+
+
+@pytest.mark.parametrize(
+    ("said", "start", "until_ns"),
+    [
+        (f"{OPEN + 2 * MINUTE}", None, OPEN + 2 * MINUTE),
+        (f"{OPEN + 2 * MINUTE}", OPEN + MINUTE, 0),  # whoever names a start means it
+        (f"{OPEN}", None, 0),
+        (f"{OPEN + 9 * MINUTE}", None, 0),  # nothing would be left to trade
+        ("yesterday", None, 0),
+    ],
+)
+def test_a_file_says_up_to_when_its_bars_only_warm_up(
+    said: str, start: int | None, until_ns: int, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.parquet", minutes_of(["ES"], 4))
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"warm_up_until_ns": said}), path)
+    begin = datetime.fromtimestamp(start / 1e9, UTC) if start is not None else None
+    assert History(path, ["ES"], begin).warm_up_until_ns == until_ns
 
 
 def test_two_bars_of_one_minute_are_refused_with_their_time(tmp_path: Path) -> None:
