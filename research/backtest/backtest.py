@@ -13,6 +13,7 @@ import polars as pl
 
 from research.backtest import metrics
 from research.backtest.result import Result
+from research.history import sessions as calendar
 from research.history.history import History
 from research.history.progress import Steps, unwatched
 from rooney.config.settings import StrategyConfig
@@ -23,6 +24,7 @@ from rooney.format import iso
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import I64, Records
 from rooney.kernels.codes import Cause
+from rooney.ledger.records import decode_book
 from rooney.market.instruments import contract_from_number, group_of
 from rooney.market.sessions import MINUTE_NS
 from rooney.models.forest import NoModel
@@ -88,14 +90,25 @@ def _intents(decisions: Decisions, strategy: StrategyConfig) -> list[Intent]:
 
 def result(strategy: StrategyConfig, scan: "Scan", history: History, load_s: float, engine_s: float) -> Result:
     """Result of a scan."""
-    trades, equity = scan.trades(), scan.equity()
+    trades, equity, cash_usd = scan.trades(), scan.equity(), strategy.settings.starting_cash
+    book = scan.engine.book()
+    account, held = decode_book(book.layout, book.data)
+    opened = tuple(one for one in held if one.side)
     daily = equity.group_by("trade_date", maintain_order=True).agg(pl.col("equity_usd").last())
+    holes = pl.Series(history.dates()[1].astype(np.int32)).cast(pl.Date)
+    # What an operator booked on a date without bars still counts on it.
+    has_moved = pl.col("equity_usd") != pl.col("equity_usd").shift(1, fill_value=cash_usd)
+    daily = daily.filter(~pl.col("trade_date").is_in(holes.to_list()) | has_moved)
+    holes = holes.filter(holes.is_between(daily["trade_date"].min(), daily["trade_date"].max()))
+    open_usd = account.open_usd - sum(one.costs_usd for one in opened)
     return Result(
         strategy.name,
         trades,
+        opened,
         equity,
         daily,
-        metrics.measure(trades, daily, strategy.settings.starting_cash),
+        tuple(holes.to_list()),
+        metrics.measure(trades, opened, open_usd, equity, daily, cash_usd),
         f"{scan.digest:016x}",
         history.bars,
         scan.marks,
@@ -116,7 +129,7 @@ class Scan:
         visited: Sequence[str] = (),
     ) -> None:
         """recorded: RECORDED outcomes, none: all is acknowledged; visited: groups whose minutes are marks, too."""
-        self._engine = engine
+        self.engine = engine
         n = len(engine.instruments)
         symbols = [instrument.symbol for instrument in engine.instruments]
         groups = sorted({group_of(symbol) for symbol in symbols} | set(visited))
@@ -184,10 +197,10 @@ class Scan:
         # at most two trades end per instrument and mark: a walk from minute to minute needs no room for a month
         rows = min(max(_ROWS, int(span_hours) * n), 2 * int(minutes) * n)
         found = np.zeros(rows, dtypes.TRADE)
-        curve = np.zeros(int(span_hours), dtypes.EQUITY)
+        curve = np.zeros(2 * int(span_hours), dtypes.EQUITY)  # fewer windows close than hours
         progress["n_trades"] = progress["n_equity"] = 0
         arguments = (
-            *self._engine.arrays(),
+            *self.engine.arrays(),
             chunk,
             self._windows,
             self._first_window,
@@ -199,15 +212,16 @@ class Scan:
             progress,
             self._window_at,
             self._window_of,
+            *calendar.trade_dates(),
             found,
             curve,
             until_ns,
             self._sparse,
         )
         try:
-            marks = int(self._engine.compiled.module.scan(*arguments))
+            marks = int(self.engine.compiled.module.scan(*arguments))
         except Exception as error:  # the first call compiles the rules
-            raise self._engine.explain(error) from error
+            raise self.engine.explain(error) from error
         self.marks += marks
         self._found.append(found[: int(progress["n_trades"][0])].copy())
         self._curve.append(curve[: int(progress["n_equity"][0])].copy())
@@ -223,7 +237,7 @@ class Scan:
         for end_ns in ends:
             first, past = past, int(np.searchsorted(chunk["ts_close"], end_ns, "right"))
             if self.step(chunk[first:past], end_ns):
-                yield self._engine.read(end_ns)
+                yield self.engine.read(end_ns)
 
     def closed(self) -> Records:
         """TRADE records of all closed trades, in the order they were closed."""
@@ -232,7 +246,7 @@ class Scan:
     def trades(self) -> pl.DataFrame:
         """Closed trades, in the order they were closed; `trades.parquet`."""
         rows = self.closed()
-        symbols = [instrument.symbol for instrument in self._engine.instruments]
+        symbols = [instrument.symbol for instrument in self.engine.instruments]
         symbol = [symbols[i] for i in rows["instrument"].tolist()]
         raw = [
             contract_from_number(root, number).raw if number else root
@@ -257,9 +271,16 @@ class Scan:
         )
 
     def equity(self) -> pl.DataFrame:
-        """Equity at the end of each session hour, open positions marked; `equity.parquet` has ts, equity, drawdown."""
-        rows = np.concatenate(self._curve) if self._curve else np.zeros(0, dtypes.EQUITY)
-        peak = np.maximum.accumulate(np.concatenate(([self._engine.limits.starting_cash], rows["equity_usd"])))[1:]
+        """Equity, open positions marked, at the end of each session hour, of each session and of the run.
+
+        `equity.parquet` has ts, equity, drawdown.
+        """
+        last = np.zeros(1, dtypes.EQUITY)
+        last["ts"], last["trade_date"] = self._progress["ts_ns"], self._progress["trade_date"]
+        last["equity_usd"] = self.engine.equity()[0]
+        rows = np.concatenate([*self._curve, last])
+        rows = rows[np.append(rows["ts"][:-1] < last["ts"], True)]
+        peak = np.maximum.accumulate(np.concatenate(([self.engine.limits.starting_cash], rows["equity_usd"])))[1:]
         return pl.DataFrame(
             {
                 "ts": _times(rows["ts"]),
@@ -298,7 +319,7 @@ def summary(
         "per_instrument": metrics.by_instrument(result.trades),
         "per_year": [
             {name: _plain(value) for name, value in row.items()}
-            for row in metrics.by_year(result.daily, block.starting_cash).to_dicts()
+            for row in metrics.by_year(result.daily, result.equity, block.starting_cash).to_dicts()
         ],
         "per_month": metrics.by_period(result.daily, block.starting_cash).to_dicts(),
         "parameters": params,
@@ -319,7 +340,20 @@ def summary(
             for symbol, model in configured_vetoes(strategy).items()
             if not isinstance(model, NoModel)
         },
+        "open_positions": [
+            {
+                "symbol": held.symbol,
+                "contract": held.contract,
+                "side": int(held.side),
+                "quantity": held.quantity,
+                "entry_ts": iso(held.entry_ts),
+                "entry_price": held.entry_price,
+                "mark": held.mark,
+            }
+            for held in result.opened
+        ],
         "without_bars": history.missing,
+        "days_without_bars": [day.isoformat() for day in result.holes],
         "closes_only": history.closes_only,
         "fills": {
             "entry": _ENTRIES[block.fill],

@@ -3,15 +3,14 @@
 import html as escape
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 import polars as pl
 
-if TYPE_CHECKING:
-    from research.backtest.result import Result
+from research.backtest.result import Result, opened_text
 
 GAIN, LOSS, LINE, SOFT = "#2a9d6f", "#d1495b", "#3b7dd8", "#98a2b3"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -58,10 +57,12 @@ dark.addEventListener("change", look); look();
 """
 _TILES = (
     ("net_pnl_usd", "net P&L, USD"),
+    ("open_pnl_usd", "open at the end, USD"),
     ("cagr", "CAGR"),
     ("sharpe", "Sharpe"),
     ("sortino", "Sortino"),
-    ("max_drawdown_usd", "max drawdown, USD"),
+    ("max_drawdown_usd", "max drawdown by session hours, USD"),
+    ("max_drawdown_closed_usd", "… by closed trades, USD"),
     ("max_drawdown_days", "… longest, trade dates"),
     ("calmar", "Calmar"),
     ("volatility", "volatility"),
@@ -77,14 +78,14 @@ _TILES = (
 _SHARES = {"cagr", "volatility", "win_rate", "exposure"}
 
 
-def html(result: "Result", summary: dict[str, Any], starting_cash: float) -> str:
+def html(result: Result, summary: dict[str, Any], starting_cash: float) -> str:
     """The page as text.
 
     summary: as in `summary.json`, which the page carries along word for word
     """
     parts = [_head(result, summary, starting_cash), _tiles(summary["measures"])]
     parts += ["<h2>Equity, USD</h2><p class=soft>open positions marked, estimated</p>", _equity(result.equity)]
-    parts += ["<h2>Drawdown, USD</h2>", _drawdown(result.equity)]
+    parts += ["<h2>Drawdown by session hours, USD</h2>", _drawdown(result.equity)]
     parts += ["<h2>P&amp;L per month, USD</h2>", _months(summary["per_month"])]
     if len(result.trades):
         parts += ["<h2>Instruments</h2>", _instruments(summary["per_instrument"])]
@@ -109,7 +110,7 @@ def page(title: str, parts: Sequence[str], summary: dict[str, Any]) -> str:
     )
 
 
-def _head(result: "Result", summary: dict[str, Any], starting_cash: float) -> str:
+def _head(result: Result, summary: dict[str, Any], starting_cash: float) -> str:
     """Facts that made the numbers: nobody should have to ask which fills, costs, data or decisions they are of."""
     begin, end = (str(at)[:10] for at in summary["span"])
     fills = summary["fills"]
@@ -123,6 +124,10 @@ def _head(result: "Result", summary: dict[str, Any], starting_cash: float) -> st
         "data": str(summary["data_sha256"]),
         "decisions": f"{result.decisions:,}, digest {result.digest}",
     }
+    if summary["open_positions"]:
+        rows["open at the end"] = opened_text(summary)
+    if summary["days_without_bars"]:
+        rows["trade dates without bars"] = f"{', '.join(summary['days_without_bars'])}: left out"
     if summary.get("closes_only"):
         rows["note"] = "closes only: open, high and low are the close, so ranges say nothing"
     return f"<h1>{escape.escape(result.strategy)}</h1><p class=soft>backtest, {begin} to {end}</p>{facts(rows)}"
@@ -237,9 +242,9 @@ def _equity(equity: pl.DataFrame) -> str:
 
 def _drawdown(equity: pl.DataFrame) -> str:
     shown = _thinned(equity)
-    below = (-shown["drawdown_usd"]).round(2).to_list()
+    below = shown["drawdown_usd"].round(2).to_list()
     area = go.Scatter(x=_stamps(shown), y=below, fill="tozeroy", line={"width": 1, "color": LOSS})
-    return plot([area], 200, yaxis={"tickformat": ",.0f"})
+    return plot([area], 200, yaxis={"tickformat": ",.0f", "autorange": "reversed"})
 
 
 def _stamps(frame: pl.DataFrame) -> list[str]:

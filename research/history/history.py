@@ -43,7 +43,7 @@ from research.history.sessions import DAY_NS, Windows, session_windows, to_ns
 from rooney.errors import ConfigError
 from rooney.format import iso
 from rooney.kernels import dtypes
-from rooney.kernels.array_types import Records
+from rooney.kernels.array_types import I64, Records
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 
@@ -144,6 +144,18 @@ class History:
         if profile == "v1":
             return {group: calendar.old_days(group, windows) for group, windows in found.items()}
         return found
+
+    def dates(self) -> tuple[I64, I64]:
+        """Trade dates of its instruments' sessions, days since 1970: those with a bar in use, and holes without any."""
+        found = [
+            each.trade_date[(each.close_ns > self.start_ns) & (each.open_ns < self.end_ns)]
+            for each in self.windows().values()
+        ]
+        dates = np.unique(np.concatenate(found))
+        has_bar = np.isin(dates, self._table.dates()) | np.isin(
+            dates, calendar.trade_date_of(self._coarse["ts_close"] - sessions.MINUTE_NS)
+        )
+        return dates[has_bar], dates[~has_bar]
 
     def chunks(self) -> Iterator[Records]:
         """HISTORY records by ts_close, timeframe and instrument, a month at a time; the next one is read meanwhile."""

@@ -11,7 +11,7 @@ from research.history.columns import HOURS, MINUTES, PRICES, Batch, Registry, So
 from research.history.rolls import Day, RollEvent, choose
 from research.history.sessions import DAY_NS, session_windows
 from rooney.kernels import dtypes
-from rooney.kernels.array_types import Records
+from rooney.kernels.array_types import I64, Records
 from rooney.market.instruments import group_of
 
 
@@ -48,6 +48,12 @@ class Table:
         """Name of what a row is a bar of, for messages."""
         series = self.series[int(batch.series_of[int(batch.keys[row])])]
         return series.raw or series.root
+
+    def dates(self) -> I64:
+        """Trade dates with a one-minute bar in use, days since 1970."""
+        return self.first_day + np.flatnonzero(
+            (self.numbers[self._timeframe == MINUTES] != runs.NOT_CHOSEN).any(axis=0)
+        )
 
     def coarse(self, source: Source, span: tuple[int, int]) -> Records:
         """HISTORY records of the hourly and daily bars of a source that are in use, in its order."""

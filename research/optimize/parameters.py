@@ -39,7 +39,7 @@ from rooney.engine.build import build_engine
 from rooney.errors import ConfigError, StrategyError
 from rooney.format import iso
 from rooney.kernels.array_types import F64, Records
-from rooney.performance.measures import YEAR
+from rooney.performance.measures import YEAR, sharpe
 from rooney.strategy.loader import load
 
 FORMAT = 1
@@ -225,11 +225,11 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         usd = np.stack([_series(trial) for trial in done], axis=1)
         series = usd[:, done.index(best)]
         known = np.array([trial.user_attrs.get(_SHARPE) or math.nan for trial in trials], np.float64)
-        ratios = np.array([selection.sharpe(path) * YEAR for path in _paths(runs, plan, done, usd)])
+        ratios = np.array([sharpe(path.tolist()) for path in _paths(runs, plan, done, usd)])
         facts |= {
             "trades": best.user_attrs[_TRADES],
             "pnl_usd": float(series.sum()),
-            "sharpe": selection.sharpe(series) * YEAR,
+            "sharpe": sharpe(series.tolist()),
             "deflated_sharpe": selection.deflated_sharpe(series, known, len(trials)),
             "overfitting": selection.overfitting(usd, BLOCKS),
             "paths": len(ratios),
@@ -246,7 +246,7 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         facts |= {
             f"{label}_trades": int((closed["entry_mark"] >= runs.cut_ns).sum()),
             f"{label}_pnl_usd": float(final.sum()),
-            f"{label}_sharpe": selection.sharpe(final) * YEAR,
+            f"{label}_sharpe": sharpe(final.tolist()),
             f"{label}_sharpe_probability": selection.probabilistic_sharpe(final),
         }
         curves.append(np.cumsum(daily.sum(axis=1)))

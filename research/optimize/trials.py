@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from research.backtest.backtest import Scan
-from research.backtest.metrics import sharpe
 from research.history.history import History
 from research.models.dataset import unlimited
 from research.validation import cpcv
@@ -18,8 +17,8 @@ from rooney.config.validation import Scalar
 from rooney.engine.build import build_engine, open_lengths
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64, Records
+from rooney.performance.measures import ANNUAL_DAYS, sharpe
 
-_LEAST_DATES = 40
 _POINTS = 600  # of a curve that is shown
 _KEPT_BARS = 4_000_000  # a history up to so long stays in memory between runs
 
@@ -64,7 +63,7 @@ class Runs:
         n = int(len(self.all_days) * (1.0 - folds.final_share))
         if folds.final_from:
             n = int(np.searchsorted(self.all_days.dates, np.datetime64(folds.final_from, "D").astype(np.int64)))
-        if n < max(folds.n_groups, _LEAST_DATES) or n == len(self.all_days):
+        if n < max(folds.n_groups, ANNUAL_DAYS) or n == len(self.all_days):
             raise ConfigError(f"--data: {len(self.all_days)} trade dates are too few to search in and to put some away")
         self.days = self.all_days.take(0, n)
         self.cut_ns = int(self.all_days.start_ns[n])
@@ -121,7 +120,7 @@ def parts(runs: Runs, closed: Records, daily: F64) -> dict[str, Part]:
 
 def per_year(daily: F64) -> float | None:
     """Sharpe ratio of daily P&L, annualised; None where there is none."""
-    ratio = sharpe(daily)
+    ratio = sharpe(daily.tolist())
     return None if math.isnan(ratio) else ratio
 
 

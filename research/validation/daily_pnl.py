@@ -51,12 +51,8 @@ class Days(msgspec.Struct, frozen=True):
 
 
 def days_of(history: History) -> Days:
-    """Every trade date of any of its instruments."""
-    found = []
-    for windows in history.windows().values():
-        inside = (windows.close_ns > history.start_ns) & (windows.open_ns < history.end_ns)
-        found.append(windows.trade_date[inside])
-    dates = np.unique(np.concatenate(found))
+    """Every trade date with a bar of any of its instruments: a hole in the data is no flat day."""
+    dates, _ = history.dates()
     turns, labels = calendar.trade_dates()
     days, first = np.unique(labels, return_index=True)
     return Days(dates, turns[first[np.searchsorted(days, dates)] - 1])

@@ -19,7 +19,7 @@ from statistics import NormalDist
 import numpy as np
 
 from rooney.kernels.array_types import F64
-from rooney.performance.measures import sharpe_ratio
+from rooney.performance.measures import ROUNDING, sharpe_ratio
 
 _NORMAL = NormalDist()
 _EULER = 0.5772156649015329
@@ -90,5 +90,6 @@ def overfitting(returns: F64, n_blocks: int) -> float:
 
 def _ratios(returns: F64) -> F64:
     """Sharpe ratio of each column; 0 without variation: it neither earned nor lost."""
-    deviation = np.std(returns, axis=0, ddof=1)
-    return np.where(deviation > 0, np.mean(returns, axis=0) / np.where(deviation > 0, deviation, 1.0), 0.0)
+    mean, deviation = np.mean(returns, axis=0), np.std(returns, axis=0, ddof=1)
+    varies = deviation > ROUNDING * np.abs(mean)
+    return np.where(varies, mean / np.where(varies, deviation, 1.0), 0.0)

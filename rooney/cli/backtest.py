@@ -225,12 +225,19 @@ def _lines(rows: list[Row], out: Path | None = None) -> list[str]:
 
 
 def _summary_rows(summary: dict[str, Any]) -> list[Row]:
+    from research.backtest.result import opened_text
+
     begin, end = summary["span"]
     rows = [("span", f"{begin} to {end}"), ("bars, marks", f"{summary['bars']:,}, {summary['marks']:,}")]
     if summary["warm_up_from"]:
         rows.append(("warm-up", f"with bars from {summary['warm_up_from']} on, as the file says"))
     if summary["without_bars"]:
         rows.append(("without bars", ", ".join(summary["without_bars"])))
+    if holes := summary["days_without_bars"]:
+        more = f" … and {len(holes) - 10} more" if len(holes) > 10 else ""
+        rows.append(("dates without bars, left out", ", ".join(holes[:10]) + more))
+    if summary["open_positions"]:
+        rows.append(("open at the end", opened_text(summary)))
     for name, value in summary["measures"].items():
         rows.append((name, "-" if value is None else f"{value:,.4g}" if abs(value) < 100 else f"{value:,.2f}"))
     rows.append(("decisions", f"{summary['decisions']:,} ({summary['decision_digest']})"))

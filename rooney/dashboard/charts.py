@@ -117,7 +117,7 @@ class Curve:
 
 
 def plot(curves: Sequence[Curve], label: str, zone: str, height: int = 220, area: bool = False) -> Markup:
-    """Lines over time with round numbers at the left and dates below; `area`: filled towards zero."""
+    """Lines over time with round numbers at the left and dates below; `area`: filled towards zero, falls."""
     points = [point for curve in curves for point in curve.points]
     if len(points) < 2:
         return Markup('<p class="empty">Nothing to draw yet.</p>')
@@ -133,7 +133,7 @@ def plot(curves: Sequence[Curve], label: str, zone: str, height: int = 220, area
     grid, texts = Markup(""), Markup("")
     for tick in _ticks(low, high):
         y = frame.y(tick)
-        text = plain(tick, 0 if abs(tick) >= 10 or tick == round(tick) else 2)
+        text = plain(abs(tick) if area else tick, 0 if abs(tick) >= 10 or tick == round(tick) else 2)
         grid += Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(y)
         texts += Markup('<text class="tick" x="4" y="{}">{}</text>').format(max(10.0, y - 3), text)
     days = (end - begin) / 86_400e9

@@ -21,7 +21,7 @@ _ROWS = (
     ("profit_factor", "profit factor", "plain"),
     ("expectancy_usd", "per trade", "usd"),
     ("sharpe", "Sharpe", "plain"),
-    ("max_drawdown_usd", "max drawdown", "plain"),
+    ("max_drawdown_usd", "max drawdown by closed trades, USD", "plain"),
     ("costs_usd", "costs", "plain"),
     ("hours_held", "hours held", "plain"),
     ("decide_p50_ms", "bar to decision p50, ms", "plain"),

@@ -29,8 +29,8 @@ from rooney.monitor.portfolio import PARTICIPATION_LIMIT, capacities, combined
 from rooney.monitor.system import Looker, StrategyLook, System
 from rooney.orders.lifecycle import Order
 from rooney.performance.measures import (
+    ANNUAL_DAYS,
     CORRELATION_DAYS,
-    SHARPE_DAYS,
     Measures,
     Point,
     correlation,
@@ -195,7 +195,7 @@ class Pages:
             "trades": trades[:TRADES_SHOWN],
             "n_trades": len(trades),
             "ticks": ticks,
-            "need_days": SHARPE_DAYS,
+            "need_days": ANNUAL_DAYS,
             "symbols": sorted({trade.symbol for trade in snapshot.trades}) if snapshot else [],
             "causes": sorted({trade.cause for trade in snapshot.trades}) if snapshot else [],
             "plot": charts.plot([Curve(one.name, equity)], f"equity of {one.name}, USD, estimated", query.zone),

@@ -244,6 +244,7 @@ PROGRESS = _record(
     ("trade_date", _I),
     ("utc_offset", _I),
     ("in_session", _I),  # any instrument, in the minute last looked at
+    ("closes_ns", _I),  # when the first window that is open then closes
     ("open_date", _I),  # its trade date and offset, where it was in session
     ("open_offset", _I),
     ("bar", _I),

@@ -16,9 +16,10 @@ from typing import Any
 from rooney.kernels.codes import OutcomeKind
 from rooney.kernels.jit import njit
 from rooney.kernels.step import step
-from rooney.kernels.units import HOUR_NS, MINUTE_NS
+from rooney.kernels.units import DAY_NS, HOUR_NS, MINUTE_NS
 
 FOREVER_NS = 1 << 62
+EVENING_NS = 17 * HOUR_NS  # of the Chicago day: a trade date begins
 FNV_PRIME = 1_099_511_628_211
 
 
@@ -76,11 +77,12 @@ def _look_up(
     window_at: int64[group], moved on to the window each group is in or waits for
     window_of: int64[instrument], filled with the window that contains ts_open, -1 for none
     sessions:  SESSION per instrument at the minute's end, filled
-    at:        PROGRESS: in_session, open_date and open_offset are set
+    at:        PROGRESS: in_session, closes_ns, open_date and open_offset are set
     """
     ts_close = ts_open + MINUTE_NS
     changes_ns = FOREVER_NS
     at.in_session = 0
+    at.closes_ns = FOREVER_NS
     for g in range(len(window_at)):
         past = first_window[g + 1]
         w = window_at[g]
@@ -91,6 +93,7 @@ def _look_up(
             at.in_session = 1
             at.open_date = windows[w].trade_date
             at.open_offset = windows[w].utc_offset
+            at.closes_ns = min(at.closes_ns, windows[w].close_ns)
         if w < past:
             changes_ns = min(changes_ns, windows[w].close_ns if windows[w].open_ns <= ts_open else windows[w].open_ns)
     for i in range(len(group_of)):
@@ -156,6 +159,8 @@ def scan(
     progress: Any,
     window_at: Any,
     window_of: Any,
+    turns: Any,
+    labels: Any,
     found_trades: Any,
     equity: Any,
     until_ns: int,
@@ -173,7 +178,8 @@ def scan(
     hours, days:   SPAN per instrument, in progress
     progress:      PROGRESS, where the scan stands; its cursors count within this call's arrays
     window_at:     int64[group], the window each group is in or waits for
-    found_trades:  TRADE, room for every trade; equity: EQUITY, room for one row an hour
+    turns, labels: the trade dates of all time, as `research.history.sessions.trade_dates` has them
+    found_trades:  TRADE, room for every trade; equity: EQUITY, room for a row an hour and one where a window closes
     sparse:        1: history has no minutes, so only minutes in which a bar ends are visited
     """
     at = progress[0]
@@ -269,6 +275,10 @@ def scan(
         if at.in_session:
             at.trade_date = at.open_date
             at.utc_offset = at.open_offset
+        else:
+            day = ts_open // DAY_NS
+            at.trade_date = labels[day] if ts_open < turns[day] else labels[day + 1]
+            at.utc_offset = EVENING_NS - turns[day] % DAY_NS
         mark[0].ts_close = ts_close
         mark[0].trade_date = at.trade_date
         mark[0].utc_offset = at.utc_offset
@@ -333,7 +343,7 @@ def scan(
             if at.n_trades < len(found_trades):
                 found_trades[at.n_trades] = trades[k]
             at.n_trades += 1
-        if ts_close % HOUR_NS == 0 and not math.isnan(account[0].equity):
+        if (ts_close % HOUR_NS == 0 or ts_close == at.closes_ns) and not math.isnan(account[0].equity):
             if at.n_equity < len(equity):
                 equity[at.n_equity].ts = ts_close
                 equity[at.n_equity].equity_usd = account[0].equity

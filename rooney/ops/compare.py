@@ -69,7 +69,7 @@ def measure_rows(runs: Sequence[Measures]) -> list[tuple[str, ...]]:
         ("profit_factor", "profit factor", ".2f"),
         ("expectancy_usd", "expectancy, USD", "+,.2f"),
         ("sharpe", "Sharpe", ".2f"),
-        ("max_drawdown_usd", "max drawdown, USD", ",.2f"),
+        ("max_drawdown_usd", "max drawdown by closed trades, USD", ",.2f"),
         ("costs_usd", "costs, USD", ",.2f"),
         ("hours_held", "held, hours", ".2f"),
         ("decide_p50_ms", "bar to decision p50, ms", ".1f"),
@@ -103,13 +103,13 @@ def _lines(one: Comparison) -> list[str]:
             minute_text(d.entry_ts),
             d.symbol,
             f"only {d.only}" if d.only else "both",
-            f"{usd_text(d.usd)} USD",
+            usd_text(d.usd),
             str(d.cause),
             d.text,
         )
         for d in one.differences[:DIFFERENCES_SHOWN]
     ]
-    text += table(rows) if rows else []
+    text += table([("opened", "", "in", f"{one.b} less {one.a}, USD", "cause", ""), *rows]) if rows else []
     if len(one.differences) > DIFFERENCES_SHOWN:
         text.append(f"  … and {len(one.differences) - DIFFERENCES_SHOWN} more (--json, --report FILE)")
     slips = [slip for slip in one.slips if slip.worst_ticks]

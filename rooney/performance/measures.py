@@ -4,10 +4,11 @@ Of a ledger every number is an estimate, because fills are never reported back.
 
 equity curve   starting cash + P&L of closed trades in the order they closed + the operator's corrections; its last
                point is equity now, open positions marked
-drawdown       fall of that curve from its running maximum, USD
+drawdown       fall of a curve from its running maximum, USD, never negative. Of a ledger and between runs it is that of
+               closed trades; of a backtest that of marked equity, by session hours
 daily P&L      of the CME trade date in which a trade closed; today's is equity now - equity at its begin
 Sharpe         mean / sample standard deviation of daily P&L, times sqrt(252); risk-free rate 0, flat trade dates
-               count; not told below 20 trade dates
+               count; nothing is told per year of fewer than 60 trade dates, or of P&L that never varies
 win rate       trades with P&L > 0 / trades
 profit factor  sum of winning trades / -sum of losing trades
 correlation    Pearson's, of the daily P&L of two strategies; not told below 30 common trade dates
@@ -25,8 +26,9 @@ from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.orders.decisions import Trade
 
-SHARPE_DAYS, CORRELATION_DAYS, YEAR_DAYS = 20, 30, 252
+ANNUAL_DAYS, CORRELATION_DAYS, YEAR_DAYS = 60, 30, 252
 YEAR = math.sqrt(YEAR_DAYS)  # from a Sharpe ratio per trade date to one per year
+ROUNDING = 1e-9  # a deviation that is smaller beside its mean is what adding up leaves over
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -152,12 +154,17 @@ def daily(snapshot: Snapshot, today: date | None = None) -> dict[date, float]:
 
 def sharpe_ratio(mean: float, deviation: float) -> float:
     """Sharpe ratio per period, from the moments of what each period made; NaN without variation."""
-    return mean / deviation if deviation > 0 else math.nan
+    return mean / deviation if deviation > ROUNDING * abs(mean) else math.nan
+
+
+def per_year(ratio: float, days: int) -> float:
+    """A ratio or deviation per trade date as one per year; NaN of fewer than 60 trade dates."""
+    return ratio * YEAR if days >= ANNUAL_DAYS else math.nan
 
 
 def sharpe(days: Sequence[float]) -> float:
-    """Annualised; NaN below 20 days or without variation."""
-    return sharpe_ratio(fmean(days), stdev(days)) * YEAR if len(days) >= SHARPE_DAYS else math.nan
+    """Annualised; NaN below 60 days or without variation."""
+    return per_year(sharpe_ratio(fmean(days), stdev(days)), len(days)) if len(days) > 1 else math.nan
 
 
 def correlation(a: Mapping[date, float], b: Mapping[date, float]) -> tuple[float, int]:
@@ -168,7 +175,7 @@ def correlation(a: Mapping[date, float], b: Mapping[date, float]) -> tuple[float
     xs, ys = [a[day] for day in common], [b[day] for day in common]
     x0, y0 = fmean(xs), fmean(ys)
     sxx, syy = sum((x - x0) ** 2 for x in xs), sum((y - y0) ** 2 for y in ys)
-    if sxx <= 0.0 or syy <= 0.0:
+    if sxx <= len(xs) * (ROUNDING * x0) ** 2 or syy <= len(ys) * (ROUNDING * y0) ** 2:
         return math.nan, len(common)
     return sum((x - x0) * (y - y0) for x, y in zip(xs, ys, strict=True)) / math.sqrt(sxx * syy), len(common)
 
@@ -190,7 +197,7 @@ def measure(snapshot: Snapshot, points: Sequence[Point], days: Mapping[date, flo
         expectancy_usd=closed.expectancy_usd,
         sharpe=sharpe(list(days.values())),
         days=len(days),
-        max_drawdown_usd=max([account.drawdown_usd if account else 0.0, *(point.drawdown_usd for point in points)]),
+        max_drawdown_usd=max((point.drawdown_usd for point in points), default=0.0),
         drawdown_usd=account.drawdown_usd if account else 0.0,
         average_bars_held=sum(trade.bars_held for trade in trades) / n if n else math.nan,
         costs_usd=sum(trade.costs_usd for trade in trades),

@@ -39,6 +39,7 @@ class Assumed(msgspec.Struct, frozen=True):
     """Assumptions a run was made with, as far as it says so.
 
     symbols: what it trades; slippage_ticks, thresholds: by symbol; fill, stop_fill: words, empty if not said
+    holes: trade dates without any bar in its data
     """
 
     symbols: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Assumed(msgspec.Struct, frozen=True):
     stop_fill: str = ""
     max_positions: int = 0
     data: str = ""
+    holes: frozenset[date] = frozenset()
 
 
 class Witness(Protocol):
@@ -140,7 +142,7 @@ def curve(trades: Sequence[Trade], begin_ns: int, end_ns: int) -> list[Point]:
 def measure(run: Run, trades: Sequence[Trade], begin_ns: int, end_ns: int) -> Measures:
     """Of those trades of a run that count."""
     closed = sums([trade.pnl_usd for trade in trades])
-    days = list(daily(trades, begin_ns, end_ns).values())
+    days = [usd for day, usd in daily(trades, begin_ns, end_ns).items() if usd or day not in run.assumed.holes]
     n = closed.trades
     return Measures(
         label=run.label,

@@ -7,7 +7,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -198,6 +198,7 @@ def of_backtest(folder: Path) -> Run:
             stop_fill=fills["stop_fill"],
             max_positions=int(summary.get("max_positions") or 0),
             data=summary["data_sha256"],
+            holes=frozenset(map(date.fromisoformat, summary.get("days_without_bars") or ())),
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(f"{folder}/summary.json: cannot be read as a backtest's: {error!r}") from error

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from research.backtest import metrics as research_metrics
+from research.validation import sharpe as selection
 from rooney.errors import LedgerError
 from rooney.kernels.codes import Pending
 from rooney.ledger.latency import BOUNDS_S, Buckets
@@ -400,13 +400,13 @@ def test_daily_pnl_covers_every_trade_date_and_adds_up(pnl: list[tuple[int, floa
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(-500, 500).map(float), max_size=60))
+@given(st.lists(st.integers(-500, 500).map(float), max_size=90))
 def test_the_sharpe_ratio_is_research_s_once_there_are_days_enough(days: list[float]) -> None:
     told = sharpe(days)
-    if len(days) < 20:
+    if len(days) < 60:
         assert math.isnan(told)
     else:
-        assert told == pytest.approx(research_metrics.sharpe(np.array(days)), rel=1e-9, nan_ok=True)
+        assert told == pytest.approx(selection.sharpe(np.array(days)) * math.sqrt(252), rel=1e-9, nan_ok=True)
 
 
 @settings(deadline=None, max_examples=50)

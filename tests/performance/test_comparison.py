@@ -9,7 +9,8 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooney.cli import cli
+from rooney.dashboard.comparison import page
 from rooney.errors import ConfigError
-from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.sessions import HOUR_NS, MINUTE_NS, trade_date
+from rooney.ops.compare import lines
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import Cause
 from rooney.performance.comparison import compare, compare_all, match
-from rooney.performance.runs import Kind, Run
+from rooney.performance.runs import Assumed, Kind, Run, measure
 from rooney.performance.sources import of_ledger, read_run
 from rooney.performance.store import KeptView
 from rooney.performance.verdict import Verdict, verdict
@@ -103,6 +106,23 @@ def test_a_score_below_the_other_s_threshold_is_a_veto() -> None:
 
 
 # -- a live ledger --
+
+
+def test_a_difference_says_whose_pnl_is_taken_from_whose() -> None:
+    """A loss that only one run has is a gain of the other over it, and reads as nothing else."""
+    lost = trade(5, gain=-14.24)
+    made = compare_all([run_of([lost], "live"), run_of([], "again")], 0.0, 1, None, None, None)
+    assert lost.pnl_usd == pytest.approx(-714.5)
+    head, row = next(pair for pair in pairwise(lines(made)) if "only live" in pair[1])
+    assert row.index("+714.50") == head.index("again less live, USD")
+    assert "Difference: again less live, USD" in page(made, "now")
+
+
+def test_a_trade_date_without_bars_is_no_flat_day_where_runs_are_compared() -> None:
+    holes = frozenset({trade_date(START + 24 * HOUR_NS)})
+    whole, holed = (run_of([trade(5)], "a", assumed=Assumed(holes=days)) for days in (frozenset[date](), holes))
+    days = [measure(one, one.trades, START, START + 48 * HOUR_NS).days for one in (whole, holed)]
+    assert days[1] == days[0] - 1
 
 
 @pytest.fixture
