@@ -156,7 +156,8 @@ def _clock(symbol: str, ts_mark: int) -> str:
     window = sessions.window_at(group, ts_mark - 1)
     day = sessions.trade_date(ts_mark - 1)
     text = f"bar ended {minute_text(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
-    return f"{text}, closes {minute_text(window.close_ns)[11:]}" if window else f"{text}, market closed"
+    closes = sorted({window.close_ns, min(window.ends_ns, window.close_ns)}) if window else ()  # two where disputed
+    return f"{text}, {' or '.join(f'closes {minute_text(at)[11:]}' for at in closes) or 'market closed'}"
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
