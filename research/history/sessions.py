@@ -24,6 +24,7 @@ class Windows(msgspec.Struct, frozen=True):
     day_open_ns: I64
     day_close_ns: I64
     utc_offset: I64
+    ends_ns: I64
 
 
 def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
@@ -40,10 +41,11 @@ def session_windows(group: str, start_ns: int, end_ns: int) -> Windows:
                 sessions.session_open_ns(group, day),
                 sessions.session_close_ns(group, day),
                 sessions.utc_offset_ns(window.open_ns),
+                window.ends_ns,
             )
         )
         window = sessions.next_window(group, window.close_ns)
-    columns = np.array(rows, np.int64).reshape(-1, 6).T
+    columns = np.array(rows, np.int64).reshape(-1, len(Windows.__struct_fields__)).T
     return Windows(*(np.ascontiguousarray(column) for column in columns))
 
 
@@ -52,10 +54,10 @@ def old_days(group: str, windows: Windows) -> Windows:
     rows = []
     for k, (opens, closes) in enumerate(zip(windows.open_ns.tolist(), windows.close_ns.tolist(), strict=True)):
         trade_date, utc_offset = int(windows.trade_date[k]), int(windows.utc_offset[k])
-        window = sessions.Window(opens, closes, EPOCH + timedelta(days=trade_date))
+        window = sessions.Window(opens, closes, closes, EPOCH + timedelta(days=trade_date))
         for begin, end, day_open, day_close in oldclock.split(group, window):
-            rows.append((begin, end, trade_date, day_open, day_close, utc_offset))
-    columns = np.array(rows, np.int64).reshape(-1, 6).T
+            rows.append((begin, end, trade_date, day_open, day_close, utc_offset, day_close))
+    columns = np.array(rows, np.int64).reshape(-1, len(Windows.__struct_fields__)).T
     return Windows(*(np.ascontiguousarray(column) for column in columns))
 
 

@@ -124,7 +124,7 @@ class _History:
 
     def windows(self, profile: str, more: Iterable[str] = ()) -> dict[str, Windows]:
         """Windows without an end: hours and days are those of the files, whatever the profile."""
-        columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0))
+        columns = (np.array([value], np.int64) for value in (0, _FOREVER_NS, 1, 0, _FOREVER_NS, 0, _FOREVER_NS))
         window = Windows(*columns)
         return dict.fromkeys(self._groups, window)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rooney.errors import StrategyError
-from rooney.features.catalogue import DAILY, HOURLY, PIVOT, catalogue
+from rooney.features.catalogue import DAILY, HOURLY, catalogue
 from rooney.features.feature import Feature
 from rooney.strategy.filters import Filter
 
@@ -106,9 +106,8 @@ def _donchian(old: Old) -> Filter:
 
 
 def _compression(old: Old) -> Filter:
-    ratio = Feature("ratio", HOURLY, 1, (Feature("atr", HOURLY, 10), Feature("atr", HOURLY, 100)))
     length = (float(old.get("twrcThreshold", 0.7)), float(old.get("twrcTau", 10)))
-    return Filter(Feature("compression", HOURLY, length, (ratio,)), low=float(old.get("twrcTrigger", 0.5)))
+    return Filter(msgspec.structs.replace(_v1("twrc"), length=length), low=float(old.get("twrcTrigger", 0.5)))
 
 
 def _spread(old: Old) -> Filter:
@@ -241,8 +240,11 @@ def _pivot(old: Old) -> dict[str, Filter]:
         return {"pivot": Filter(Feature("pivot_higher_high", timeframe, PIVOT_V1), allowed=(1,))}
     if setting != "inside range":
         return {}
-    sides = PIVOT_V1 if timeframe == HOURLY else PIVOT
-    return {"pivot": Filter(Feature("inside_pivots", timeframe, sides), allowed=(1,))}
+    if timeframe == HOURLY:
+        return {"pivot": Filter(Feature("inside_pivots", timeframe, PIVOT_V1), allowed=(1,))}
+    close = Feature("close", timeframe)  # of the day in progress, as its pivots
+    sides = {"pivot_high": (_v1("daily_pivot_high"), close), "pivot_low": (close, _v1("daily_pivot_low"))}
+    return {name: Filter(Feature("difference", HOURLY, 1, of), low=0.0) for name, of in sides.items()}
 
 
 _STRATEGY_KEYS = {

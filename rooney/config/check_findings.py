@@ -1,7 +1,7 @@
 """Findings of `rooney check` about a configuration that loads: what would stop a start, and what to look at."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,11 +12,12 @@ from rooney.config.schema import StrategyBlock
 from rooney.config.settings import HubConfig, WorkerConfig
 from rooney.errors import ConfigError
 from rooney.market import sessions
-from rooney.market.instruments import PRODUCTS
+from rooney.market.instruments import PRODUCTS, group_of
 from rooney.paths import CREDENTIAL_STORE
 from rooney.secrets import Secret
 
 TABLE_WARNING_DAYS = 90
+DISPUTE_WARNING_DAYS = 30
 _FIRST_MARGIN = 4_000.0  # what the very first configuration gave every product
 
 
@@ -81,18 +82,27 @@ def file_findings(config: Config) -> list[Finding]:
     return findings
 
 
-def table_findings(today: date) -> list[Finding]:
-    """Findings about a session table that ends soon, in time to bring it up to date."""
-    last = sessions.table().last
-    left_days = (last - today).days
+def table_findings(today: date, roots: Iterable[str]) -> list[Finding]:
+    """Findings about a session table that ends soon or disputes a close of these, in time to do something about it."""
+    known, groups = sessions.table(), {group_of(root) for root in roots}
+    findings = []
+    for (day, group), earlier in sorted(known.disputed.items()):
+        if group in groups and 0 <= (day - today).days <= DISPUTE_WARNING_DAYS:
+            later = sessions.hours_on(group, day)[-1][1]
+            text = (
+                f"{day}: whether {group} closes {earlier:%H:%M} or {later:%H:%M}, Chicago, is disputed; entries and "
+                "the auto-close go by the earlier, bars and exits by the later; see the exchange's hours of that day"
+            )
+            findings.append(Finding("warning", "session table", text))
+    left_days = (known.last - today).days
     renew = "install a newer rooney, or write the table anew (python -m research.data.session_table)"
     if left_days < 0:
-        text = f"ended on {last}: holidays are unknown, so no strategy enters a position; exits go on; {renew}"
-        return [Finding("error", "session table", text)]
-    if left_days < TABLE_WARNING_DAYS:
-        text = f"ends on {last}, in {left_days} days; after it no strategy enters a position; {renew}"
-        return [Finding("warning", "session table", text)]
-    return []
+        text = f"ended on {known.last}: holidays are unknown, so no strategy enters a position; exits go on; {renew}"
+        findings.append(Finding("error", "session table", text))
+    elif left_days < TABLE_WARNING_DAYS:
+        text = f"ends on {known.last}, in {left_days} days; after it no strategy enters a position; {renew}"
+        findings.append(Finding("warning", "session table", text))
+    return findings
 
 
 def worker_findings(worker: WorkerConfig) -> list[Finding]:

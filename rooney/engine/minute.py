@@ -91,9 +91,7 @@ class MinuteArrays:
             if window is None or not known:
                 self.sessions[i] = (0, 0, 0)
             else:
-                on_day = window.trade_date
-                opens, closes = sessions.session_open_ns(group, on_day), sessions.session_close_ns(group, on_day)
-                self.sessions[i] = (1, opens, closes)
+                self.sessions[i] = (1, sessions.session_open_ns(group, window.trade_date), window.ends_ns)
 
     def _fold_old_days(self, ts_close: int) -> None:
         """Profile v1 has days of its own, folded from hours; those of the tape are another system's."""

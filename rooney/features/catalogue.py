@@ -236,8 +236,14 @@ _OLD: dict[str, Feature] = {
     ),
     # the session in progress, as it will have been when it is over
     "daily_adx_value": _bar("adx", 14, AHEAD),
-    "daily_pivot_high": _bar("pivot_high", PIVOT, AHEAD),
-    "daily_pivot_low": _bar("pivot_low", PIVOT, AHEAD),
+    "daily_pivot_high": _of(
+        "latest_high_v1", _bar("high", 1, AHEAD), _bar("bar_number", 1, AHEAD), length=PIVOT_V1, timeframe=HOURLY
+    ),
+    "daily_pivot_low": _of(
+        "latest_low_v1", _bar("low", 1, AHEAD), _bar("bar_number", 1, AHEAD), length=PIVOT_V1, timeframe=HOURLY
+    ),
+    # the streak began with the first bar that was looked at
+    "twrc": _of("compression", _of("from_number", _SHORT_OVER_LONG, _NUMBER, length=FIRST_BAR_V1), length=(0.7, 10.0)),
     # the close was compared with a channel it is part of
     "donch": _bar("channel_side_v1", 20, DAILY),
     # pivots were looked for from the first bar that was looked at

@@ -354,6 +354,23 @@ _KERNELS = (
             ),
         )
     ),
+    *(
+        Kernel(
+            name,
+            update,
+            "two",
+            lambda n: sides(n) + 4,
+            lambda n: n[2],
+            f"last pivot {side} of x, numbered by y, looked for from bar n[2] on",
+            "old system §1.4, §1.7",
+            lambda n: ((2, sides(n) + 4),),
+            "as input",
+        )
+        for name, update, side in (
+            ("latest_high_v1", pivots.latest_high_v1, "high"),
+            ("latest_low_v1", pivots.latest_low_v1, "low"),
+        )
+    ),
     Kernel(
         "remembered_v1",
         again.remembered_v1,

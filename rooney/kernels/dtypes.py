@@ -36,7 +36,9 @@ MARK = _record(
     ("warming", _I),  # fold only, decide nothing
 )
 ROLL = _record(("valid", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
-SESSION = _record(("is_open", _I), ("ts_open", _I), ("ts_close", _I))  # of the trade date in progress
+SESSION = _record(
+    ("is_open", _I), ("ts_open", _I), ("ts_close", _I)
+)  # of the trade date in progress; ts_close: `Window.ends_ns`
 OUTCOME = _record(
     ("instrument", _I),
     ("role", _I),
@@ -225,6 +227,7 @@ WINDOW = _record(
     ("day_close_ns", _I),
     ("trade_date", _I),
     ("utc_offset", _I),  # of Chicago, ns
+    ("ends_ns", _I),  # when the session ends for entries and the auto-close
 )
 ROLL_EVENT = _record(("ts", _I), ("instrument", _I), ("contract", _I), ("old_last", _F), ("new_last", _F))
 RECORDED = _record(("ts_applied", _I), ("outcome", OUTCOME))

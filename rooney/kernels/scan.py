@@ -105,7 +105,7 @@ def _look_up(
         if w < past and windows[w].open_ns <= ts_close:
             sessions[i].is_open = 1
             sessions[i].ts_open = windows[w].day_open_ns
-            sessions[i].ts_close = windows[w].day_close_ns
+            sessions[i].ts_close = windows[w].ends_ns
         else:
             sessions[i].is_open = 0
             sessions[i].ts_open = 0

@@ -14,6 +14,10 @@ are those of the exchange, the same for all groups; a group may be closed on one
 
 A session consists of *windows*: grains trade a night and a day, index futures had a halt at 15:15 until June 2021.
 
+Where sources disagree on an early close, the day is *disputed* and has two closes. Bars and the sending of exits keep
+the later one; entries and the auto-close go by the earlier one, `Window.ends_ns`. So neither is a minute missed nor a
+position left in a market that may have closed.
+
 Outside the table's years nothing is known of holidays. There the regular week goes on, so that stops and exits of open
 positions still work, but `covered` says no, and who would enter a position or run a backtest there must refuse.
 `rooney check` warns from 90 days before.
@@ -47,10 +51,15 @@ Hours = tuple[tuple[time, time], ...]
 
 
 class Window(msgspec.Struct, frozen=True):
-    """A stretch of continuous trading: [open_ns, close_ns), UTC."""
+    """A stretch of continuous trading: [open_ns, close_ns), UTC.
+
+    ends_ns: when the session ends for entries and the auto-close: with its last window; in a window whose close is
+             disputed, at the earlier one
+    """
 
     open_ns: int
     close_ns: int
+    ends_ns: int
     trade_date: date
 
 
@@ -69,6 +78,7 @@ class Table(msgspec.Struct, frozen=True):
     regular:     per group, by day
     holidays:    weekdays that are no trade date → reason; groups without hours of their own are closed
     days:        (day, group) → hours on a day that is not regular; none = closed
+    disputed:    (day, group) → the earlier close of a day whose sources disagree
     """
 
     first: date
@@ -76,6 +86,7 @@ class Table(msgspec.Struct, frozen=True):
     regular: dict[str, list[Regular]]
     holidays: dict[date, str]
     days: dict[tuple[date, str], Hours]
+    disputed: dict[tuple[date, str], time]
 
 
 def parse_hours(text: str) -> Hours:
@@ -95,6 +106,7 @@ def read_table(path: Path) -> Table:
     regular: dict[str, list[Regular]] = {group: [] for group in GROUPS}
     holidays: dict[date, str] = {}
     days: dict[tuple[date, str], Hours] = {}
+    disputed: dict[tuple[date, str], time] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line or line.startswith("#"):
             continue
@@ -116,13 +128,15 @@ def read_table(path: Path) -> Table:
                 holidays[day] = reason
             elif kind == "day":
                 days |= {(day, group): hours for group in groups.split()}
+            elif kind == "disputed":
+                disputed |= {(day, group): hours[-1][1] for group in groups.split()}
             else:
                 raise ValueError(f"unknown kind {kind!r}")
         except (ValueError, IndexError) as error:
             raise ConfigError(f"{path}:{number}: {line!r}: {error}; {_REPAIR}") from error
     if set(span) != {"first", "last"} or not all(regular.values()):
         raise ConfigError(f"{path}: first, last or a group is missing; {_REPAIR}")
-    return Table(span["first"], span["last"], regular, holidays, days)
+    return Table(span["first"], span["last"], regular, holidays, days, disputed)
 
 
 @cache
@@ -240,10 +254,12 @@ def _windows_of(group: str, day: date) -> tuple[Window, ...]:
     spans = []
     part = previous_trade_date(day) + _DAY
     while part <= day:
+        earlier = table().disputed.get((part, group), time.max)
         for opens, closes in hours_on(group, part):
-            spans.append((_utc_ns(part - _DAY if opens > closes else part, opens), _utc_ns(part, closes)))
+            open_ns = _utc_ns(part - _DAY if opens > closes else part, opens)
+            spans.append((open_ns, _utc_ns(part, closes), _utc_ns(part, min(closes, earlier))))
         part += _DAY
-    return tuple(Window(opens, closes, day) for opens, closes in spans)
+    return tuple(Window(opens, closes, ends if ends < closes else spans[-1][2], day) for opens, closes, ends in spans)
 
 
 def _session(group: str, day: date) -> tuple[Window, ...]:

@@ -29,7 +29,7 @@ def findings(
     found = check_findings(config, store)
     for name in config.names:
         found += _of_strategy(config, name)
-    found += table_findings(sessions.trade_date(now_ns()))
+    found += table_findings(sessions.trade_date(now_ns()), config.file.instruments)
     if online:
         found += _of_redis(config, now_ns) + _of_clock()
     return list(dict.fromkeys(found))

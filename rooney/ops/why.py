@@ -150,10 +150,13 @@ def explain(decision: Decision, orders: tuple[Order, ...], snapshot: Snapshot, r
 
 def _clock(symbol: str, ts_mark: int) -> str:
     local = datetime.fromtimestamp(ts_mark // _SECOND_NS, UTC).astimezone(CHICAGO)
-    change_ns, word = sessions.next_change(group_of(symbol), ts_mark - 1)
+    group = group_of(symbol)
+    change_ns, word = sessions.next_change(group, ts_mark - 1)
+    window = sessions.window_at(group, ts_mark - 1)
+    ends = sorted({change_ns, min(window.ends_ns, change_ns)}) if window else ()  # two where the close is disputed
     day = sessions.trade_date(ts_mark - 1)
     text = f"bar ended {minute_text(ts_mark)}, Chicago {local:%H:%M}, trade date {day.isoformat()}"
-    return f"{text}, market closed" if word == "opens" else f"{text}, {word} {minute_text(change_ns)[11:]}"
+    return f"{text}, {' or '.join(f'{word} {minute_text(at)[11:]}' for at in ends) or 'market closed'}"
 
 
 def _rules(decision: Decision, rules: Rules) -> dict[str, str]:

@@ -125,19 +125,19 @@ def _requests(directory: Path) -> list[dict[str, Any]]:
 
 def _strategy(directory: Path, name: str, requests: list[dict[str, Any]]) -> dict[str, Any]:
     mine = [entry for entry in requests if entry["account"] == name]
-    with opened(ledger_path(directory, name)) as db:
-        states = db.execute(f"SELECT {_LAST_STATE}, count(*) FROM intent i GROUP BY 1").fetchall()
-        attempts = db.execute("SELECT count(*) FROM event WHERE state = 'sending'").fetchone()[0]
-        trades, pnl_usd = db.execute("SELECT count(*), coalesce(sum(pnl_usd), 0) FROM trade").fetchone()
-        judged = db.execute(
+    with opened(ledger_path(directory, name)) as ask:
+        states = ask.rows(f"SELECT {_LAST_STATE}, count(*) FROM intent i GROUP BY 1")
+        attempts = len(ask.rows("SELECT seq FROM event WHERE state = 'sending'"))
+        gains = [trade.pnl_usd for trade in ask.trades()]
+        judged = ask.rows(
             "SELECT reason, count(*) FROM decision WHERE reason IN ('vetoed', 'no_score', 'no_model') GROUP BY 1"
-        ).fetchall()
+        )
         # Of these two the summary makes something else.
-        marks = db.execute("SELECT id, ts_mark FROM intent").fetchall()
-        events = db.execute("SELECT ts_clock, text FROM notice WHERE level >= ?", (logging.WARNING,)).fetchall()
+        marks = ask.rows("SELECT id, ts_mark FROM intent")
+        events = ask.rows("SELECT ts_clock, text FROM notice WHERE level >= ?", (logging.WARNING,))
         believed = {
             ticker: side * quantity if role == 1 else 0
-            for ticker, role, side, quantity in db.execute(
+            for ticker, role, side, quantity in ask.rows(
                 f"SELECT ticker, role, side, quantity FROM intent i WHERE {_LAST_STATE} = 'acknowledged' ORDER BY seq"
             )
         }
@@ -145,8 +145,8 @@ def _strategy(directory: Path, name: str, requests: list[dict[str, Any]]) -> dic
         "intents": dict(states),
         "attempts": attempts,
         "requests": len(mine),
-        "trades": trades,
-        "pnl_usd": round(pnl_usd, 2),
+        "trades": len(gains),
+        "pnl_usd": round(sum(gains), 2),
         "held_back": dict(judged),
         "position": position(directory, name),
         "positions_ledger": _open(believed),

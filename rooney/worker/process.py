@@ -348,7 +348,8 @@ def build(
     """
     settings = config.worker(name, credentials)
     strategy = settings.strategy
-    for finding in [*worker_findings(settings), *model_findings(strategy), *table_findings(trade_date(time.time_ns()))]:
+    of_table = table_findings(trade_date(time.time_ns()), strategy.traded)
+    for finding in [*worker_findings(settings), *model_findings(strategy), *of_table]:
         logger.log(log.NOTICE if finding.level == "note" else logging.WARNING, "%s: %s", finding.path, finding.text)
     if settings.account is not None:
         lock = AccountLock(settings.account, name, runtime_directory(os.environ))

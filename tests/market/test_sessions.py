@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.history.history import session_windows
-from rooney.config.check_findings import TABLE_WARNING_DAYS, table_findings
+from rooney.config.check_findings import DISPUTE_WARNING_DAYS, TABLE_WARNING_DAYS, table_findings
 from rooney.errors import ConfigError
-from rooney.kernels.codes import Reason
+from rooney.kernels.codes import Cause, Reason
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, ContractMinute
-from rooney.market.instruments import Contract, group_of
+from rooney.market.instruments import Contract, group_of, is_open
 from rooney.market.messages import Bar, BarFlag, InstrumentState
 from rooney.market.resample import Coarse
 from rooney.market.sessions import (
@@ -37,9 +37,10 @@ from rooney.market.sessions import (
     window_at,
 )
 from rooney.market.tape import MinuteAssembler
+from rooney.orders.decisions import Decisions
 from rooney.orders.intents import Role
 from tests.support.engines import Driver, engine
-from tests.support.minutes import BUY, LEAVE, QUIET
+from tests.support.minutes import BUY, LEAVE, QUIET, bar
 from tests.support.paths import RECORDED_DATA, needs_recorded_data
 from tests.support.times import chicago
 
@@ -95,7 +96,7 @@ DATES = [
     ("grains", "2026-06-08", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # Thanksgiving belongs to the Friday after it, which closes early.
     ("equity rates", "2026-11-27", "Wed 17:00-Thu 12:00, Thu 17:00-Fri 12:15"),
-    ("fx", "2026-11-27", "Wed 17:00-Thu 16:00, Thu 17:00-Fri 12:15"),
+    ("fx", "2026-11-27", "Wed 17:00-Thu 16:00, Thu 17:00-Fri 13:45"),  # disputed: or 12:15
     ("energy metals", "2026-11-27", "Wed 17:00-Thu 13:30, Thu 17:00-Fri 13:45"),
     ("grains", "2026-11-27", "Fri 08:30-Fri 12:05"),
     # Memorial Day belongs to Tuesday: three calendar days, one trade date.
@@ -119,16 +120,19 @@ DATES = [
     ("grains", "2022-04-18", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
     # Juneteenth; grains are closed, and open again the same evening.
     ("grains", "2024-06-20", "Wed 19:00-Thu 07:45, Thu 08:30-Thu 13:20"),
-    ("equity rates energy metals", "2026-06-22", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
-    ("fx", "2026-06-22", "Thu 17:00-Fri 16:00, Sun 17:00-Mon 16:00"),
+    ("equity fx rates energy metals", "2026-06-22", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
+    # Independence Day on a Friday: all stop at noon, since nothing opens again that evening.
+    ("equity fx rates energy metals", "2025-07-07", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
+    ("energy metals", "2027-06-21", "Thu 17:00-Fri 12:00, Sun 17:00-Mon 16:00"),
     ("grains", "2026-06-22", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
-    # 4 July in mid-week: grains close early before it and skip the night after it.
+    # 4 July in mid-week: grains skip the night after it; before 2023 they also closed early on the day before.
     ("equity", "2024-07-03", "Tue 17:00-Wed 12:15"),
-    ("grains", "2024-07-03", "Tue 19:00-Wed 07:45, Wed 08:30-Wed 12:05"),
+    ("grains", "2024-07-03", "Tue 19:00-Wed 07:45, Wed 08:30-Wed 13:20"),
+    ("grains", "2019-07-03", "Tue 19:00-Wed 07:45, Wed 08:30-Wed 12:05"),
     ("grains", "2024-07-05", "Fri 08:30-Fri 13:20"),
     # Christmas 2026 is a Friday; year end.
-    ("equity fx rates", "2026-12-24", "Wed 17:00-Thu 12:15"),
-    ("energy metals", "2026-12-24", "Wed 17:00-Thu 12:45"),
+    ("equity rates", "2026-12-24", "Wed 17:00-Thu 12:15"),
+    ("energy fx metals", "2026-12-24", "Wed 17:00-Thu 12:45"),  # fx disputed: or 12:15
     ("grains", "2026-12-24", "Wed 19:00-Thu 07:45, Thu 08:30-Thu 12:05"),
     ("equity fx rates energy metals", "2026-12-28", "Sun 17:00-Mon 16:00"),
     ("grains", "2026-12-28", "Sun 19:00-Mon 07:45, Mon 08:30-Mon 13:20"),
@@ -359,10 +363,73 @@ def test_the_arrays_of_the_compiled_scan_are_the_windows_of_the_hub(group: str, 
         assert (window.open_ns, window.close_ns, window.trade_date) == (arrays.open_ns[k], arrays.close_ns[k], day)
         assert sessions.session_open_ns(group, day) == arrays.day_open_ns[k] <= window.open_ns
         assert sessions.session_close_ns(group, day) == arrays.day_close_ns[k] >= window.close_ns
+        assert window.ends_ns == arrays.ends_ns[k]
     # And none is missing: an instant lies in one of them as the hub says.
     for ts_ns in range(start_ns, end_ns, max(MINUTE_NS, (minutes // 50) * MINUTE_NS)):
         inside = bool(((arrays.open_ns <= ts_ns) & (ts_ns < arrays.close_ns)).any())
         assert inside == (window_at(group, ts_ns) is not None)
+
+
+# ── disputed closes ──
+
+
+@pytest.mark.parametrize(
+    ("symbol", "earlier", "later"),
+    [
+        ("6A", "2026-11-27 12:15", "2026-11-27 13:45"),  # the last window of its trade date
+        ("6A", "2027-06-18 12:00", "2027-06-18 16:00"),  # a holiday: its trade date goes on after the weekend
+        ("CL", "2027-11-26 12:45", "2027-11-26 13:45"),
+    ],
+)
+def test_a_disputed_close_is_the_earlier_one_for_entries_and_the_auto_close_and_the_later_one_for_bars_and_exits(
+    symbol: str, earlier: str, later: str
+) -> None:
+    """Margin 2 minutes: the last entry is decided before that, and what is open is left then."""
+    driver = Driver(engine((symbol,), close_margin_s=120.0, auto_close_ns=15 * 60 * MINUTE_NS))
+    driver.now = chicago(earlier) - 5 * MINUTE_NS
+    contract = Contract(symbol, int(later[:4]) + 1, 3)
+
+    def step(price: float) -> Decisions:
+        return driver.mark(bar(symbol, driver.now + MINUTE_NS, price, contract=contract.raw))
+
+    assert [intent.role for intent in step(BUY).intents] == [Role.ENTRY]
+    assert step(QUIET).intents == []
+    assert [intent.cause for intent in step(QUIET).intents] == [Cause.AUTO_CLOSE]
+    for _ in range(10):  # across the earlier close
+        assert [evaluated.reason for evaluated in step(BUY).evaluated] == [Reason.CLOSE_MARGIN]
+    assert driver.now > chicago(earlier)
+    assert is_open(symbol, chicago(later) - MINUTE_NS)
+    assert not is_open(symbol, chicago(later))
+    assembler = MinuteAssembler([(symbol, group_of(symbol), False)])
+    assembler.list_contract(contract)
+    traded = ContractMinute(contract, 100, 101, 99, 100, 5, 1)
+    minute = assembler.assemble(ClosedMinute(chicago(later), [traded], 0), lambda: 0).minute
+    assert [made.flags & BarFlag.OFF_SESSION for made in minute.bars if made.timeframe == "1min"] == [0]
+
+
+def test_after_a_disputed_holiday_the_rest_of_its_trade_date_is_as_any_other() -> None:
+    friday, sunday = next_window("fx", chicago("2027-06-17 17:00")), next_window("fx", chicago("2027-06-18 17:00"))
+    assert friday.trade_date == sunday.trade_date
+    assert (friday.ends_ns, friday.close_ns) == (chicago("2027-06-18 12:00"), chicago("2027-06-18 16:00"))
+    assert sunday.ends_ns == sunday.close_ns == sessions.session_close_ns("fx", sunday.trade_date)
+
+
+def test_an_undisputed_session_ends_with_its_last_window() -> None:
+    windows = windows_of("grains", date(2026, 6, 8)) + windows_of("equity", date(2026, 5, 26))
+    closes = [sessions.session_close_ns("grains", date(2026, 6, 8))] * 2
+    closes += [sessions.session_close_ns("equity", date(2026, 5, 26))] * 2
+    assert [window.ends_ns for window in windows] == closes
+
+
+def test_a_disputed_close_is_said_before_its_day_to_those_whom_it_concerns() -> None:
+    def said(day: date, *roots: str) -> list[str]:
+        return [finding.text[:51] for finding in table_findings(day, roots)]
+
+    told = "2027-06-18: whether fx closes 12:00 or 16:00, Chica"
+    day = date(2027, 6, 18)
+    assert said(day, "6A", "6B", "ES") == said(day - timedelta(days=DISPUTE_WARNING_DAYS), "6A") == [told]
+    assert said(day - timedelta(days=DISPUTE_WARNING_DAYS + 1), "6A") == said(day + timedelta(days=1), "6A") == []
+    assert said(day, "ES", "CL", "ZC") == []
 
 
 # ── the table's end ──
@@ -413,7 +480,7 @@ def test_beyond_the_table_the_hub_goes_on_making_minutes() -> None:
     [(TABLE_WARNING_DAYS, []), (TABLE_WARNING_DAYS - 1, ["warning"]), (0, ["warning"]), (-1, ["error"])],
 )
 def test_a_table_about_to_end_is_said_in_time(left_days: int, levels: list[str]) -> None:
-    found = table_findings(LAST - timedelta(days=left_days))
+    found = table_findings(LAST - timedelta(days=left_days), ["ES"])
     assert [finding.level for finding in found] == levels
     assert all(str(LAST) in finding.text and "research.data.session_table" in finding.text for finding in found)
 

@@ -29,7 +29,7 @@ from rooney.strategy.loader import load
 from tests.support.command_line import Bench
 from tests.support.dashboard import rooney, say_live
 from tests.support.engines import SCRIPTED, engine
-from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, closes
+from tests.support.minutes import BUY, ENTERED, LEAVE, QUIET, START, bar, closes, minute
 from tests.support.paths import GOLDEN
 from tests.support.times import chicago
 from tests.support.webhook_faults import Fault
@@ -175,6 +175,22 @@ def test_why_a_model_vetoed_an_entry(tmp_path: Path) -> None:
     answer = why.explain(*found, snapshot, _rules(thresholds={"ES": 0.55}))
     assert answer.score == pytest.approx(1 / (1 + math.exp(1.0)))
     golden("veto", "\n".join(why.lines([answer], "a")) + "\n")
+
+
+def test_why_tells_both_closes_of_a_disputed_day(tmp_path: Path) -> None:
+    """12:14 in Chicago: too late for an entry if the market closes at 12:15, not if at 13:45."""
+    quiet = engine(("6A",), close_margin_s=120.0)
+    ledger = Ledger(tmp_path / "ledger.sqlite", "a")
+    at = chicago("2026-11-27 12:14")
+    decided = quiet.on_minute(minute(at, bar("6A", at, BUY, contract="6AH7")))
+    ledger.commit_mark(at, [], [], decided.evaluated, [], 1, 2_500_000, {}, quiet.book())
+    ledger.close()
+    snapshot = LedgerView(tmp_path / "ledger.sqlite").look()
+    found = why.newest_decision(tmp_path / "ledger.sqlite", at + MINUTE_NS, "6A")
+    assert snapshot is not None and found is not None
+    told = "\n".join(why.lines([why.explain(*found, snapshot, _rules(params={"6A": {}}))], "a"))
+    assert "close_margin" in told
+    assert "closes 18:15Z or closes 19:45Z" in told
 
 
 def _rules(**changes: object) -> why.Rules:

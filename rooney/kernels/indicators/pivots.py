@@ -51,6 +51,32 @@ def pivot_low(s: F64, n: Sides, open_: float, high: float, low: float, close: fl
 
 
 @njit(cache=True)
+def _latest_v1(s: F64, n: Sides, x: float, y: float, sign: float) -> float:
+    """The last pivot among values x, numbered by y, that was there to be confirmed from bar n[2] of these on.
+
+    The old system looked for pivots of days at every hour from its 252nd on: one of the day in progress counts, those
+    of the days before are not known. State as of `pivot_high`, of which the bars are the hours.
+    """
+    s[0] += 1.0
+    if math.isnan(y):
+        return math.nan
+    _confirm(s, 1, (n[0], n[1], 0 if s[0] >= n[2] else int(y) + 1), int(y) - 1, x, sign)
+    return s[2] if s[1] > 0.0 else math.nan
+
+
+@njit(cache=True)
+def latest_high_v1(s: F64, n: Sides, x: float, y: float) -> float:
+    """The last pivot high of coarser bars, in points."""
+    return _latest_v1(s, n, x, y, 1.0)
+
+
+@njit(cache=True)
+def latest_low_v1(s: F64, n: Sides, x: float, y: float) -> float:
+    """The last pivot low of coarser bars, in points."""
+    return _latest_v1(s, n, x, y, -1.0)
+
+
+@njit(cache=True)
 def pivot_position(s: F64, n: Sides, open_: float, high: float, low: float, close: float, volume: float) -> float:
     """1 when the close is above the last pivot high, 3 below the last pivot low, else (or without pivot) 2.
 

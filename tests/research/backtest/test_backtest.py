@@ -4,10 +4,12 @@ import json
 import math
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.errors import ConfigError
 from rooney.market import sessions
-from rooney.market.sessions import MINUTE_NS
+from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.orders.decisions import Trade
 from rooney.orders.intents import Intent, Role
 from rooney.strategy.base import Strategy
@@ -27,9 +29,11 @@ from rooney.strategy.loader import load
 from tests.support.backtests import DAY, ROOTS, configured_strategy, live_trades, random_minutes
 from tests.support.engines import ALLOCATING, engine
 from tests.support.paths import ROOT
+from tests.support.times import chicago
 
 DATA = ROOT.parent / "shared" / "data"
 BEFORE_A_HOLIDAY = date(2026, 2, 13)  # the Friday before Presidents' Day, whose session belongs to Tuesday
+DISPUTED = DAY + timedelta(days=1)
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -48,6 +52,34 @@ def test_live_stepping_equals_the_backtest_scan_over_a_holiday(name: str, tmp_pa
     _assert_live_equals_scan(name, bars, tmp_path)
 
 
+@pytest.fixture
+def noon_ns(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """12:00 of the second day, at which metals close according to another source: UTC ns."""
+    disputed = msgspec.structs.replace(sessions.table(), disputed={(DISPUTED, "metals"): time(12)})
+    monkeypatch.setattr(sessions, "table", lambda: disputed)
+    for looked_up in (sessions._windows_of, sessions._block):
+        looked_up.cache_clear()
+    yield chicago(f"{DISPUTED} 12:00")
+    for looked_up in (sessions._windows_of, sessions._block):
+        looked_up.cache_clear()
+
+
+def test_live_stepping_equals_the_backtest_scan_over_a_disputed_close(noon_ns: int, tmp_path: Path) -> None:
+    """Both leave gold at noon and enter no more that day; its bars go on to the later close."""
+    changes = {"ibs_entry_high": 1.0, "ibs_exit_low": 2.0, "close_margin_s": 120.0, "auto_close_ns": 15 * HOUR_NS}
+    live, scanned = (engine(["GC"], "ibs", **changes) for _ in range(2))
+    bars = random_minutes(6, ["GC"], days=3)
+    trades = _assert_equal(live, scanned, bars, tmp_path, ["GC"])
+    closes_ns = sessions.session_close_ns("metals", DISPUTED)
+    times = trades.select(pl.col("entry_ts", "exit_ts").dt.timestamp("ns"), "exit_reason").rows()
+    (left,) = [
+        exit_ns for _, exit_ns, reason in times if reason == "auto_close" and noon_ns - HOUR_NS < exit_ns < closes_ns
+    ]
+    assert noon_ns - 2 * MINUTE_NS <= left
+    assert [entry_ns for entry_ns, _, _ in times if left <= entry_ns < closes_ns] == []
+    assert bars["ts_open"].dt.timestamp("ns").is_between(noon_ns, closes_ns - 1).any()
+
+
 def _assert_live_equals_scan(name: str, bars: pl.DataFrame, tmp_path: Path) -> None:
     strategy = configured_strategy(name)
     _assert_equal(build_engine(strategy), build_engine(strategy), bars, tmp_path)
@@ -59,10 +91,12 @@ def test_a_rule_may_make_arrays_lists_and_texts_and_call_a_helper_that_does(tmp_
     assert len(_assert_equal(live, scanned, random_minutes(1, ROOTS), tmp_path)) > 2
 
 
-def _assert_equal(live: Engine, scanned: Engine, bars: pl.DataFrame, tmp_path: Path) -> pl.DataFrame:
+def _assert_equal(
+    live: Engine, scanned: Engine, bars: pl.DataFrame, tmp_path: Path, roots: list[str] = ROOTS
+) -> pl.DataFrame:
     bars.write_parquet(tmp_path / "bars.parquet")
     trades = live_trades(live, bars)
-    history = History(tmp_path / "bars.parquet", ROOTS)
+    history = History(tmp_path / "bars.parquet", roots)
     scan = backtest.Scan(scanned, history)
     for chunk in history.chunks():
         scan.step(chunk)

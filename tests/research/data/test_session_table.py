@@ -6,6 +6,7 @@ stamped an hour early during London's summer time: every first and last hour of 
 
 from collections import defaultdict
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -67,13 +68,60 @@ def test_exchange_calendars_differs_only_where_it_is_known_to_be_coarser() -> No
         assert any(reason in line for reason in EXPLAINED), line
 
 
+OTHER = RECORDED_DATA / "sessions_lean_2015_2027.csv"
+
+
+@needs_recorded_data
+def test_every_close_of_another_source_since_2015_is_the_tables_or_settled_or_disputed() -> None:
+    assert session_table.unsettled(sessions.table(), OTHER) == []
+
+
+def test_a_close_of_another_source_that_nothing_settles_is_named_with_both(tmp_path: Path) -> None:
+    """Their closes in New York time where they keep it; cuts of an evening and bank holidays say nothing."""
+    path = tmp_path / "other.csv"
+    rows = [
+        "2026-11-27,ES,early_close,13:15:00",  # 12:15 in Chicago, as here
+        "2026-11-27,GC,early_close,13:45:00",
+        "2026-11-27,6A,early_close,12:15:00",  # disputed: both are right
+        "2026-11-27,6B,early_close,13:45:00",
+        "2026-11-27,6C,early_close,12:45:00",
+        "2026-11-25,ZC,early_close,16:00:00",
+        "2026-11-29,ZC,early_close,16:00:00",
+        "2026-11-26,CL,bank_holiday,",
+        "2026-12-28,ZW,holiday,",
+        "2024-01-02,ZW,holiday,",  # settled
+    ]
+    path.write_text("\n".join(["date,root,kind,exchange_time", *rows]) + "\n", encoding="utf-8")
+    assert session_table.unsettled(sessions.table(), path) == [
+        "2026-11-27 GC (metals): here 13:45, other.csv 12:45",
+        "2026-11-27 6C (fx): here 13:45, other.csv 12:45",
+        "2026-12-28 ZW (grains): here regular, other.csv closed",
+    ]
+
+
+def test_a_disputed_day_has_an_earlier_close_than_its_hours() -> None:
+    disputed = sessions.table().disputed
+    assert len(disputed) > 10
+    for (day, group), earlier in disputed.items():
+        opens, closes = hours_on(group, day)[-1]
+        assert (opens > closes or opens < earlier) and earlier < closes, (day, group)
+
+
+def test_a_correction_ends_a_dispute(monkeypatch: pytest.MonkeyPatch) -> None:
+    notice = (date(2026, 12, 24), "fx", "17:00-12:45", "Christmas Eve (exchange notice)")
+    monkeypatch.setattr(session_table, "CORRECTIONS", [*session_table.CORRECTIONS, notice])
+    rows = session_table.render(sessions.table().last).splitlines()
+    assert "day,2026-12-24,fx,17:00-12:45,Christmas Eve (exchange notice)" in rows
+    assert [row for row in rows if row.startswith("disputed,2026-12-24")] == []
+
+
 def test_every_row_has_its_reason() -> None:
     rows = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     reasons = {row.split(",")[0]: set() for row in rows}
     for row in rows:
         kind, _, _, _, reason = row.split(",", 4)
         reasons[kind].add(reason)
-    assert all("" not in reasons[kind] for kind in ("regular", "friday", "holiday", "day"))
+    assert all("" not in reasons[kind] for kind in ("regular", "friday", "holiday", "day", "disputed"))
 
 
 def test_every_year_has_its_holidays() -> None:
