@@ -85,9 +85,9 @@ def summarize(
 
 def position(directory: Path, name: str) -> int:
     """End of the last minute a worker has finished, UTC ns; 0 before the first."""
-    with opened(ledger_path(directory, name)) as db:
-        row = db.execute("SELECT ts_mark FROM status").fetchone()
-    return 0 if row is None else int(row[0])
+    with opened(ledger_path(directory, name)) as ask:
+        finished = ask.finished()
+    return finished.ts_mark if finished else 0
 
 
 def is_dense(minutes: Sequence[Minute], what: Plan) -> bool:
