@@ -38,11 +38,10 @@ from rooney.orders.control import Act, Command
 from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Event, Intent, Receipt, Role, Said, State
 from rooney.orders.lifecycle import check_move
-from rooney.orders.notices import DISK_FULL, Notice, Turn
+from rooney.orders.notices import DISK_FULL, UNWRITTEN, Notice, Turn
 
 CHECKPOINTS_KEPT = 3
 _DOING_BYTES = 200
-_UNWRITTEN = f"{DISK_FULL}, sending exits that it does not take down"
 _CANNOT_WRITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 DECISIONS_KEPT_NS = 90 * 86_400 * 1_000_000_000
 
@@ -78,7 +77,7 @@ class Ledger(Queries):
             if isinstance(error, LedgerError):
                 raise
             raise self._refusal(error, f"not a sound ledger: {error}; {UNTOUCHED}") from error
-        self.is_uncertain = _UNWRITTEN in self.left_doing
+        self.is_uncertain = UNWRITTEN in self.left_doing
         self._doing = self.left_doing.partition(DISK_FULL)[0].removesuffix("; ")
 
     def _hold(self, strategy: str) -> sqlite3.Connection:
@@ -166,7 +165,7 @@ class Ledger(Queries):
         being known.
         """
         self._doing = what
-        disk = _UNWRITTEN if self.is_behind or self.is_uncertain else DISK_FULL if self.ballast.is_short else ""
+        disk = UNWRITTEN if self.is_behind or self.is_uncertain else DISK_FULL if self.ballast.is_short else ""
         with contextlib.suppress(OSError):
             os.pwrite(self._lock, "; ".join(filter(None, (what, disk))).encode()[:_DOING_BYTES].ljust(_DOING_BYTES), 0)
 

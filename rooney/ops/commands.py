@@ -27,7 +27,8 @@ def leave(snapshot: Snapshot, command: Command, control: Path, clock: Clock, *, 
     refused = path.with_suffix(".refused")
     if refused.exists():
         raise ControlError(f"{command.verb} was refused, see above; {refused} did nothing")
-    return f"written to {snapshot.path}; its worker is down and hears of it when it starts"
+    where = f"the disk is full: it stays in {path}" if path.exists() else f"written to {snapshot.path}"
+    return f"{where}; its worker is down and hears of it when it starts"
 
 
 def waiting(root: Path, name: str) -> list[Command]:

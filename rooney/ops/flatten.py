@@ -21,12 +21,13 @@ from rooney.execution.offline import OfflineWorker
 from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import holder
+from rooney.ledger.reader import doing, holder
 from rooney.ledger.snapshot import Snapshot, read_open
 from rooney.market.instruments import is_open
 from rooney.ops import position as positions
 from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
 from rooney.orders.intents import Role, State
+from rooney.orders.notices import UNWRITTEN
 from rooney.systemd import is_running, stop, unit_name
 
 HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
@@ -143,7 +144,7 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
     before = read_open(ledger)
     means.clock.on_mark(before.ts_mark)
     if holder(ledger) is not None:
-        if _is_taken(command, order.hung_after_s):
+        if _is_taken(command, ledger, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
         if not (means.has_units and is_running(name)):
             raise RooneyError(_hung(name, ledger, order.hung_after_s))
@@ -157,10 +158,10 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
     return _here(before, order, means) if before.mode else Flattened(name, "here")
 
 
-def _is_taken(command: Path, within_s: float) -> bool:
-    """Raises RooneyError if the worker refused it."""
+def _is_taken(command: Path, ledger: Path, within_s: float) -> bool:
+    """Raises RooneyError if the worker refused it. One that cannot write it down obeys it and leaves it there."""
     end = time.monotonic() + within_s
-    while command.exists():
+    while command.exists() and UNWRITTEN not in doing(ledger):
         if time.monotonic() > end:
             return False
         time.sleep(_POLL_S)

@@ -10,6 +10,7 @@ import msgspec
 
 DAILY_LOSS, DRAWDOWN, BREAKER, DISK = "daily loss", "drawdown", "breaker", "disk"
 DISK_FULL = "the disk is full"
+UNWRITTEN = f"{DISK_FULL}, sending exits that it does not take down"
 DOUBT = "doubt"  # what is open is not certain: no entries in an instrument (`doubt ES`), or in any
 STRANGE_LEDGER = "strange ledger"  # it is not known to be the strategy's: no entries
 EXIT_ALARM_S = 30.0  # an exit that could go out and is not acknowledged after so long is told to people

@@ -1,5 +1,6 @@
 """A worker whose disk is full: its exits go out and are written down, its entries wait for room."""
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -8,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from rooney.errors import EXIT_FAILURE
+from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE
 from rooney.files import MIB
 from rooney.ledger.ballast import SIZE_BYTES
 from rooney.ledger.snapshot import read_ledger
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.control import Command, Level, Verb, put_command
+from rooney.worker.process import FULL_WAIT_S
 from tests.support.command_line import Bench
 from tests.support.full_disk import fill, mounted
 from tests.support.ledgers import read_only
 from tests.support.minutes import BUY, LEAVE, QUIET, START, closes
+from tests.support.paths import ROOT
 from tests.support.rigs import requests, states
 from tests.support.waiting import until
 
@@ -240,3 +243,23 @@ def test_status_says_that_the_disk_is_full_and_when_nothing_can_be_written_that_
     until(lambda: "the disk has room again, and all is written down" in one.said())
     assert "disk" not in bench.rooney("status", code=None)
     worker.kill(signal.SIGTERM)
+
+
+def test_a_worker_that_waits_for_room_again_and_again_is_not_given_up_by_systemd() -> None:
+    lines = (ROOT / "systemd" / "rooney-worker@.service").read_text().splitlines()
+    limit = {key: int(value) for key, value in (line.split("=") for line in lines if line.startswith("StartLimit"))}
+    assert FULL_WAIT_S * limit["StartLimitBurst"] > limit["StartLimitIntervalSec"]
+
+
+def test_flatten_leaves_a_worker_alone_that_obeys_and_cannot_write_it_down(rig: Any, small_disk: Path) -> None:
+    one, worker, large, _ = held_on_a_full_disk(rig, small_disk)
+    os.truncate(large, large.stat().st_size - MIB)  # room for a command, not for what waits
+    bench = Bench(one, one.vendor, one.requests)
+    shown = bench.run("flatten", "a", "--reason", "x", "--yes", "--clock", "replay", "--wait", "2", "--hung-after", "1")
+    assert (shown.returncode, "hangs" in shown.stdout + shown.stderr) == (EXIT_ATTENTION, False), shown
+    assert actions(one) == ["buy", "exit"]
+    large.unlink()
+    until(lambda: "all is written down" in one.said(), what=lambda: one.said()[-2000:])
+    until(lambda: not list((one.control / "a" / "commands").iterdir()))
+    assert worker.kill(signal.SIGTERM) == 0
+    assert states(one)[-3:] == ["planned", "sending", "acknowledged"]
