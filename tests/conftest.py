@@ -14,6 +14,7 @@ from tests.support.deliveries import new_delivery, webhook
 from tests.support.hub_day import undisturbed
 from tests.support.journal import journal, restored
 from tests.support.ledgers import ledger
+from tests.support.left_processes import pytest_fixture_setup, pytest_runtest_teardown
 from tests.support.paths import TESTS
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.rigs import rig, rig_place, rig_redis
@@ -29,6 +30,8 @@ __all__ = [
     "operate_place",
     "operate_redis",
     "operate_zygote",
+    "pytest_fixture_setup",
+    "pytest_runtest_teardown",
     "restored",
     "rig",
     "rig_place",

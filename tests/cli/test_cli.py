@@ -21,6 +21,7 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
 from rooney.ops.check import is_compiled
 from rooney.sim.processes import start_redis
+from tests.support.children import child
 from tests.support.engines import engine
 from tests.support.paths import CONFIG, TESTS
 
@@ -197,14 +198,12 @@ def test_bars_follow_prints_a_bar_as_it_is_published(redis_socket: str) -> None:
     bus = Publisher(DataHub(redis_socket=redis_socket))
     config = ["--config", str(SHIPPED), "--set", f"data_hub.redis_socket={redis_socket}"]
     command = [sys.executable, "-u", "-m", "rooney", "bars", "ES", "--follow", "--json", "--count", "1", *config]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
-        assert follower.stdout is not None
+    with child(command, stdout=subprocess.PIPE, text=True) as follower:
         time.sleep(3)
         _publish(bus, TEN_O_CLOCK + 10 * MINUTE_NS, 6800.75)
         lines = [json.loads(follower.stdout.readline())]
         while lines[-1]["close"] != 6800.75:
             lines.append(json.loads(follower.stdout.readline()))
-        follower.terminate()
 
 
 def test_bars_of_an_instrument_that_is_not_configured_name_those_that_are() -> None:

@@ -3,7 +3,6 @@
 import copy
 import os
 import re
-import signal
 import subprocess
 import sys
 import traceback
@@ -28,6 +27,7 @@ from rooney.errors import ConfigError
 from rooney.execution.account_lock import AccountLock, runtime_directory
 from rooney.market.instruments import PRODUCTS
 from rooney.secrets import Secret, read_env_file
+from tests.support.children import child
 from tests.support.paths import ROOT
 
 SHIPPED = ROOT / "config.multi_alpha.yml"
@@ -644,12 +644,10 @@ def test_an_account_is_free_again_when_its_worker_is_killed(tmp_path: Path) -> N
         "print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, IBS_URL, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    with child(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:
+        assert holder.stdout.readline() == b"held\n"
         account = Account("p", Secret(IBS_URL))
         assert f"process {holder.pid}" in refusal(lambda: AccountLock(account, "twin", tmp_path))
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
     AccountLock(account, "twin", tmp_path).close()
 
 

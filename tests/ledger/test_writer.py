@@ -4,7 +4,6 @@ import hashlib
 import math
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from rooney.orders.decisions import Book, Evaluated, Trade
 from rooney.orders.intents import Intent, Receipt, Role, Said, Side, State
 from rooney.orders.lifecycle import IllegalMoveError
 from rooney.orders.notices import Notice, Turn
+from tests.support.children import child
 from tests.support.full_disk import fill, mounted
 from tests.support.ledgers import assert_same_contents, commit, contents, intent, read_only
 from tests.support.paths import GOLDEN, ROOT
@@ -362,11 +362,9 @@ for k in itertools.count(1):
 def test_killed_in_mid_write_it_is_sound_and_whole(path: Path) -> None:
     for _ in range(4):
         before = _rows(path)
-        writer = subprocess.Popen([sys.executable, "-c", WRITER.format(root=str(ROOT), path=str(path))], cwd=ROOT)
-        until(lambda before=before: _rows(path) > before + 20)
-        time.sleep(0.003 * (before % 7))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
+        with child([sys.executable, "-c", WRITER.format(root=str(ROOT), path=str(path))], cwd=ROOT):
+            until(lambda before=before: _rows(path) > before + 20)
+            time.sleep(0.003 * (before % 7))
         opened = Ledger(path, "ibs")
         last = opened.last_intent()
         finished = opened.finished()

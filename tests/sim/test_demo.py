@@ -1,5 +1,6 @@
 """`rooney demo`: the main job, as a user starts it. Short stretches of market; the default runs a whole session."""
 
+import contextlib
 import functools
 import itertools
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from rooney.sim.demo import Compiling
 from rooney.sim.demo_plan import STRATEGIES
 from rooney.sim.demo_ui import table
 from rooney.sim.processes import Part, PartError, start_redis
+from tests.support.children import child
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 
@@ -364,31 +366,28 @@ def test_compiling_is_said_once_and_only_when_something_is_compiled() -> None:
     assert len(said) == 1
 
 
-def _streaming(directory: Path) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def _streaming(directory: Path) -> Iterator[Any]:
     """A demo that streams slowly and keeps everything below `directory`."""
     command = [sys.executable, "-m", "rooney", "demo", "--speed", "60"]
     env = os.environ | {"TMPDIR": str(directory)}
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if "streaming" in line:
-            return demo
-    raise AssertionError("the demo ended before it streamed")
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as demo:
+        assert any("streaming" in line for line in demo.stdout), "the demo ended before it streamed"
+        yield demo
 
 
 def test_ctrl_c_ends_every_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    demo = _streaming(tmp_path)
-    assert _children(str(tmp_path))
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(60) == 130
+    with _streaming(tmp_path) as demo:
+        assert _children(str(tmp_path))
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 130
     assert not _children(str(tmp_path))
     assert not list(tmp_path.glob("rooney-*"))
 
 
 def test_a_demo_killed_outright_takes_its_processes_with_it(tmp_path: Path) -> None:
-    demo = _streaming(tmp_path)
-    demo.kill()
-    demo.wait()
+    with _streaming(tmp_path) as demo:
+        demo.kill()
     end = time.monotonic() + 30
     while _children(str(tmp_path)) and time.monotonic() < end:
         time.sleep(0.1)
@@ -396,12 +395,12 @@ def test_a_demo_killed_outright_takes_its_processes_with_it(tmp_path: Path) -> N
 
 
 def test_a_part_that_dies_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
-    demo = _streaming(tmp_path)
-    worker = next(pid for pid in _children(str(tmp_path)) if b"breakout" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(worker, signal.SIGKILL)
-    assert demo.stdout is not None
-    said = demo.stdout.read()
-    assert demo.wait(60) == 2
+    with _streaming(tmp_path) as demo:
+        parts = _children(str(tmp_path))
+        worker = next(pid for pid in parts if b"breakout" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(worker, signal.SIGKILL)
+        said = demo.stdout.read()
+        assert demo.wait(60) == 2
     assert "breakout ended with status -9" in said
     assert not _children(str(tmp_path))
 

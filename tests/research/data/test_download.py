@@ -1,8 +1,6 @@
 """Downloads by the real client from a server of ours: bought once, whole, and never above the limit."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from rooney.market.sessions import MINUTE_NS, session_open_ns
 from rooney.sim.databento.gateway import DEMO_KEY
 from tests.support.archive_market import FIRST, MARKET, ROOTS
 from tests.support.archive_server import Answer, ArchiveServer, Cut, Nonsense, Refuse, serving
+from tests.support.children import child
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 
@@ -194,16 +193,9 @@ def test_days_that_are_not_complete_yet_are_not_asked_for(server: ArchiveServer,
 
 
 def test_killed_in_the_midst_it_goes_on_and_buys_nothing_twice(server: ArchiveServer, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rooney", *argv(server, tmp_path / "s")],
-        cwd=ROOT,
-        env=os.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until(lambda: len(server.requests) >= 2 or process.poll() is not None, 60)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-m", "rooney", *argv(server, tmp_path / "s")]
+    with child(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(server.requests) >= 2 or process.poll() is not None, 60)
     before = list(server.requests)
     files = list((tmp_path / "s/raw").rglob("*.dbn.zst"))
     code, _ = rooney(server, tmp_path / "s")

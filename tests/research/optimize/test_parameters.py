@@ -1,7 +1,6 @@
 """Searching for parameters: what is planted is found, luck is called luck, and a study outlives its workers."""
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from rooney.engine.build import open_lengths
 from rooney.errors import ConfigError
 from rooney.sim.processes import start_redis
 from tests.support.breakout_market import CONFIG, breakout, write_closes
+from tests.support.children import child
 
 RANGES = {"breakout_lookback": (10.0, 60.0), "exit_lookback": (5.0, 40.0), "stop_atr": (1.0, 6.0)}
 PLAN = optimize.Plan(trials=6, min_trades=20, min_final_trades=5)
@@ -151,22 +151,15 @@ def redis_url() -> Iterator[str]:
 
 
 def test_two_workers_share_a_study_and_killing_one_loses_nothing(redis_url: str) -> None:
-    def worker() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.support.study_worker", redis_url, "shared", "12", "0.2"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    one, other = worker(), worker()
-    assert one.stdout is not None and other.stdout is not None
-    for _ in range(3):
-        one.stdout.readline()
-    other.stdout.readline()
-    one.send_signal(signal.SIGKILL)
-    one.wait()
-    before = study.over(study.open_study(redis_url, "shared", 0, 5))
-    assert other.wait(60) == 0
+    command = [sys.executable, "-m", "tests.support.study_worker", redis_url, "shared", "12", "0.2"]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True}
+    with child(command, **options) as other:
+        with child(command, **options) as one:
+            for _ in range(3):
+                one.stdout.readline()
+            other.stdout.readline()
+        before = study.over(study.open_study(redis_url, "shared", 0, 5))
+        assert other.wait(60) == 0
     shared = study.open_study(redis_url, "shared", 0, 5)
     after = study.over(shared)
     assert len(after) == 12

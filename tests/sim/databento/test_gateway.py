@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +40,7 @@ from rooney.sim.databento.sources import Instrument, Recorded, Source, read
 from rooney.sim.databento.wire import DATASET, TRADE, Trades, empty_trades
 from rooney.sim.market import Market
 from tests.support import gateway_faults as faults
+from tests.support.children import child
 from tests.support.faulty_gateway import FaultyGateway
 from tests.support.gateways import running
 from tests.support.paths import RECORDED_DATA, TESTS
@@ -438,8 +438,7 @@ def test_a_replay_is_identical_in_another_process_run_by_the_same_seed(tmp_path:
     command = [sys.executable, "-m", "rooney.sim.databento.gateway", "--ready-file", str(ready), "--stats", str(stats)]
     command += ["--roots", "ES,6N", "--trades-per-minute", "60", "--minute-log", str(tmp_path / "minutes")]
     environment = {k: v for k, v in os.environ.items() if k != "DATABENTO_API_KEY"}
-    process = subprocess.Popen(command, cwd=TESTS.parent, env=environment)
-    try:
+    with child(command, cwd=TESTS.parent, env=environment) as process:
         deadline = time.monotonic() + 20
         while not ready.exists():
             assert process.poll() is None
@@ -455,9 +454,8 @@ def test_a_replay_is_identical_in_another_process_run_by_the_same_seed(tmp_path:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         live.terminate()
-    finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == EXIT_OK
+        assert process.wait(10) == EXIT_OK
     assert b"".join(bytes(record) for record in records if isinstance(record, TradeMsg)) == expected.tobytes()
     assert json.loads(stats.read_text())["total"]["trades"] == len(expected)
     assert len((tmp_path / "minutes").read_text().splitlines()) > 1_000

@@ -20,6 +20,8 @@ from rooney.errors import EXIT_CONFIG, EXIT_OK, ConfigError
 from rooney.execution.traderspost import TradersPost
 from rooney.orders.intents import State
 from rooney.sim.traderspost import Account, Book, check, read_accounts
+from tests.support.children import child
+from tests.support.waiting import until
 from tests.support.webhook_faults import Fault
 from tests.support.webhooks import Running, running
 
@@ -512,17 +514,13 @@ def test_as_a_process_it_says_its_port_and_ends_cleanly_on_sigterm(tmp_path: Pat
     faults.write_text('[{"do": "html500", "at": [2]}]')
     command = [sys.executable, "-m", "tests.support.faulty_webhook", "--ready-file", str(ready), "--log", str(log)]
     accounts = f"ibs={IBS.uuid}/{IBS.password},breakout={BREAKOUT.uuid}/{BREAKOUT.password}"
-    with subprocess.Popen([*command, "--accounts", accounts, "--faults", str(faults), "--no-rate-limit"]) as process:
-        try:
-            deadline = time.monotonic() + 10
-            while not ready.exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            url = f"http://127.0.0.1:{int(ready.read_text())}{BREAKOUT.path}"
-            assert [TradersPost(url).send(BUY).status for _ in range(2)] == [200, 500]
-            os.kill(process.pid, signal.SIGTERM)
-            assert process.wait(timeout=5) == EXIT_OK
-        finally:
-            process.kill()
+    options = ["--accounts", accounts, "--faults", str(faults), "--no-rate-limit"]
+    with child([*command, *options]) as process:
+        until(ready.exists)
+        url = f"http://127.0.0.1:{int(ready.read_text())}{BREAKOUT.path}"
+        assert [TradersPost(url).send(BUY).status for _ in range(2)] == [200, 500]
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=5) == EXIT_OK
     assert [line["account"] for line in lines(log)] == ["breakout", "breakout"]
 
 
