@@ -29,7 +29,7 @@ from rooney.features import (
 from rooney.features.arrays import FAST, over_series
 from rooney.features.kernel import Kernel
 from rooney.kernels.array_types import F64
-from tests.support.indicators import digests, length, run, walk
+from tests.support.indicators import NUMBERED, digests, length, run, walk
 
 # StockCharts ChartSchool, "Relative Strength Index (RSI)", its spreadsheet cs-rsi: QQQQ closes and 14-day RSI.
 CHARTSCHOOL_CLOSES = [
@@ -109,6 +109,7 @@ SOMETIMES_NAN = {
     "bollinger_width_v1",
     "inside_pivots",
     "ratio_v1",
+    *NUMBERED,
 }
 # Recursions on price levels: equal but for rounding. All others keep what they have seen, and shift to the same bits.
 ROUNDED = {"ema", "psar"}
@@ -134,6 +135,8 @@ def inputs(kernel: Kernel, bars: F64) -> list[tuple[float, ...]]:
         return [(*row[:4], 1.0) for row in bars]
     if kernel.inputs == "series":
         return [(row[3],) for row in bars]
+    if kernel.name in NUMBERED:
+        return [(row[3], i + 1.0) for i, row in enumerate(bars)]
     # The second one of these is no price: it counts, or marks.
     counted = kernel.name in ("from_number", "percentile_v1", "percentile_strict_v1")
     return [(row[3], row[1] - row[2] if counted else row[0]) for row in bars]
@@ -274,7 +277,7 @@ def test_shifting_the_state_on_a_roll_is_recomputing_on_shifted_history(
     shifted = bars.copy()
     shifted[:at] += points / 4
     wanted = stepped(name, of, shifted)[0]
-    after = [kernel.update(state, of, *given) for given in inputs(kernel, bars[at:])]
+    after = [kernel.update(state, of, *given) for given in inputs(kernel, bars)[at:]]
     if name in ROUNDED:
         assert_allclose(after, wanted[at:], rtol=0, atol=1e-9)
     else:

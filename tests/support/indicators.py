@@ -11,11 +11,12 @@ from rooney.features.registry import KERNELS
 from rooney.kernels.array_types import F64
 
 HOUR_NS = 3_600_000_000_000
+NUMBERED = ("latest_high_v1", "latest_low_v1")  # their second series is the number of the bar the first is of
 
 
 def length(kernel: Kernel, n: int) -> Any:
     """A length it can have, about n."""
-    if "pivot" in kernel.name:
+    if "pivot" in kernel.name or kernel.name in NUMBERED:
         return (n // 4 + 1, n // 3 + 1, 1)
     if kernel.name.startswith("bollinger"):
         return (n + 1, 2.0)
@@ -40,7 +41,7 @@ def walk(count: int, seed: int = 3) -> F64:
 
 
 def run(kernel: Kernel, n: Any, bars: F64) -> F64:
-    """Its values over bars; a series is the close, the second one the open."""
+    """Its values over bars; a series is the close, the second one the open, or its number."""
     if kernel.inputs == "bar":
         return over_bars(kernel.name, n, list(bars))
     if kernel.inputs == "time":
@@ -48,7 +49,10 @@ def run(kernel: Kernel, n: Any, bars: F64) -> F64:
         return over_times(kernel.name, n, start + HOUR_NS * np.arange(bars.shape[1], dtype=np.int64))
     if kernel.inputs == "series":
         return over_series(kernel.name, n, np.ascontiguousarray(bars[3]))
-    return over_two(kernel.name, n, np.ascontiguousarray(bars[3]), np.ascontiguousarray(bars[0]))
+    second = bars[0]
+    if kernel.name in NUMBERED:
+        second = np.where(np.isnan(bars[3]), np.nan, np.cumsum(~np.isnan(bars[3])))
+    return over_two(kernel.name, n, np.ascontiguousarray(bars[3]), np.ascontiguousarray(second))
 
 
 def digests() -> dict[str, str]:
