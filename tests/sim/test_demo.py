@@ -140,9 +140,9 @@ def _decided(out: Path, until_ns: int) -> list[Any]:
     """Intents of both strategies up to a mark."""
     found: list[Any] = []
     for strategy in ("ibs", "breakout"):
-        with opened(out / strategy / "ledger.sqlite") as db:
+        with opened(out / strategy / "ledger.sqlite") as ask:
             columns = "SELECT id, role, side, cause FROM intent WHERE ts_mark <= ? ORDER BY seq"
-            found += db.execute(columns, (until_ns,)).fetchall()
+            found += ask.rows(columns, (until_ns,))
     return found
 
 
@@ -228,9 +228,9 @@ def test_a_live_run_and_the_backtest_of_its_bars_are_the_same_trades_and_decisio
         here = [word.replace("demo-out", str(out)) for word in words]
         done = _rooney(*here, "--json", "--out", str(result), *(["--decisions"] if len(words) == 4 else []))
         assert done.returncode == 0, done.stdout + done.stderr
-        with opened(out / name / "ledger.sqlite") as db:
-            trades, decisions = db.execute(f"SELECT {_TRADE} FROM trade").fetchall(), db.execute(_DECISIONS).fetchall()
-            intents = db.execute("SELECT count(*) FROM intent").fetchone()[0]
+        with opened(out / name / "ledger.sqlite") as ask:
+            trades, decisions = ask.rows(f"SELECT {_TRADE} FROM trade"), ask.rows(_DECISIONS)
+            intents = len(ask.intents())
         found = pl.read_parquet(result / "trades.parquet")
         found = found.with_columns(pl.col("entry_ts", "exit_ts").dt.timestamp("ns"))
         assert list(found.select(_TRADE.split(", ")).iter_rows()) == trades
@@ -310,8 +310,8 @@ def _page(port: int) -> str:
 
 def test_a_demo_tells_the_halt_of_the_day(session: tuple[dict[str, Any], Path]) -> None:
     summary, out = session
-    with opened(out / "ibs" / "ledger.sqlite") as db:
-        (text,) = db.execute("SELECT text FROM notice WHERE about = 'daily loss'").fetchone()
+    with opened(out / "ibs" / "ledger.sqlite") as ask:
+        text = ask.rows("SELECT text FROM notice WHERE about = 'daily loss'")[0][0]
     assert ["2026-03-13T03:09Z", "ibs", text] in summary["events"]
 
 
