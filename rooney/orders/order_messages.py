@@ -1,6 +1,6 @@
 """Messages about an order: a line for each step in its life, how loud it is, and what to do about it.
 
-`journalctl ROONEY_INTENT=ID` is one order's whole story: decided, then what came of it.
+`journalctl -u rooney-worker@NAME ROONEY_INTENT=ID` is one order's whole story: decided, then what came of it.
 
     CRITICAL  money is at risk now: its fate is unknown, an exit is not accepted; or a setting is wrong
     ERROR     refused for now (429); the breaker is open

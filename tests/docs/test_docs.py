@@ -158,3 +158,9 @@ def test_the_packages_of_the_architecture_page_are_the_layers_of_the_contract() 
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["rooney"])
     assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", layer) for layer in layers]
+
+
+def test_journal_lines_are_matched_by_their_unit_since_a_strategy_can_forge_the_rest() -> None:
+    found = [span for text in TEXTS.values() for span in spans(text) if span.startswith("journalctl ")]
+    assert len(found) > 10
+    assert [span for span in found if not re.search(r" -u \S|_SYSTEMD_UNIT=", span)] == []

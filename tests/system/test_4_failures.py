@@ -344,6 +344,28 @@ def test_an_encrypted_credential_is_loaded_and_rotated(desk: Desk) -> None:
     machine.systemctl("stop", UNIT)
 
 
+def test_a_journal_of_redis_that_is_damaged_ends_in_one_alert_after_a_bounded_number_of_starts(desk: Desk) -> None:
+    machine, unit = desk.machine, "redis-server.service"
+    before = len(desk.alerts(unit))
+    machine.systemctl("stop", unit)
+    folder = "/var/lib/redis/appendonlydir"
+    kept = {path: path.read_bytes() for path in machine.path(folder).iterdir() if path.suffix != ".manifest"}
+    for path, content in kept.items():  # in place: Redis stays its owner
+        path.write_bytes(b"\xff" * 64 + content[64:])
+    try:
+        machine.systemctl("start", unit, check=False)
+        machine.until(lambda: machine.show(unit, "ActiveState") == "failed", "systemd gives up", 180)
+        assert 0 < int(machine.show(unit, "NRestarts")) <= 20
+        machine.until(lambda: len(desk.alerts(unit)) > before, "one alert")
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+        machine.systemctl("reset-failed", unit)
+        machine.systemctl("start", unit)
+    assert len(desk.alerts(unit)) == before + 1
+    assert desk.world.tape_end() == desk.now
+
+
 def test_no_two_strategies_are_given_one_account(desk: Desk) -> None:
     argv = ("rooney", "credentials", "set", "ibs.broker_account")
     done = desk.machine.run(*argv, text=desk.world.url("scripted"), check=False)
