@@ -121,7 +121,7 @@ class Source:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether it may hold hourly or daily bars."""
+        """True if it may hold hourly or daily bars."""
         return TIMEFRAMES[self._timeframe] != MINUTES or "timeframe" in self._names or "rtype" in self._names
 
     def sorted_copy(self, folder: Path, span: tuple[int, int]) -> "Source":
