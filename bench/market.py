@@ -2,7 +2,8 @@
 
 The same on every machine and in every run: a random walk in ticks per root, one bar for every session minute, one file
 per root, contracts as the exchange names them. In the five sessions before a roll the next contract trades too, with a
-growing share of the volume, so that choosing the front one is part of what is measured.
+growing share of the volume, so that choosing the front one is part of what is measured. Files are marked
+as judged, as a store's are.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from research.history.columns import CHECKED
 from research.history.history import session_windows
 from rooney.market.instruments import MONTH_CODES, PRODUCTS, Contract, deadline, group_of
 from rooney.market.rolls import STOP_DAYS
@@ -28,7 +30,9 @@ def write_history(folder: Path, roots: tuple[str, ...], years: int) -> int:
     for root in roots:
         path = folder / f"{root}_{years}y.parquet"
         if not path.exists():
-            _bars(root, years).write_parquet(path, compression="zstd", compression_level=1)
+            _bars(root, years).write_parquet(
+                path, compression="zstd", compression_level=1, metadata={CHECKED.decode(): "1"}
+            )
         written += pl.scan_parquet(path).select(pl.len()).collect().item()
     return written
 

@@ -99,6 +99,7 @@ SUMMARY = {
     "without_bars": "roots the data does not have",
     "days_without_bars": "trade dates without any bar, which no measure counts",
     "closes_only": "whether high and low of the data are its closes",
+    "findings": "rows of the data that were left out, by file and kind",
     "fills": "how entries, exits and stops were assumed filled",
     "span": "first and last instant, ISO, UTC",
     "warm_up_from": "first instant of the bars that warmed it up, as the data says; null where it says nothing",

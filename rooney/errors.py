@@ -6,6 +6,7 @@
     │   ├── StrategyError  a strategy file is wrong
     │   ├── ModelError     a model file is not what it was written as, or not for this strategy
     │   └── BundleError    the same of a bundle; or it was made of other code or other parameters than these
+    ├── DataWarning        rows of a file that cannot be bars: a warning, or an error where --strict was asked for
     ├── LedgerError        the ledger is torn, foreign, newer or in use: no trading (exit 78)
     ├── FullError          the disk of a ledger is full: nothing was written; make room
     ├── StepError          news that the step has no room for: go on without it, entries held
@@ -66,6 +67,10 @@ class ModelError(ConfigError):
 
 class BundleError(ConfigError):
     """A bundle cannot be used; the message starts with its path."""
+
+
+class DataWarning(RooneyError, UserWarning):
+    """Rows that a run leaves out because they cannot be bars; raised only where warnings of it are made errors."""
 
 
 class LedgerError(RooneyError):

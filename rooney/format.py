@@ -39,8 +39,8 @@ def size_text(side: int, quantity: int) -> str:
 
 
 def price_text(value: float) -> str:
-    """As many digits as the price has."""
-    return f"{value:.10g}"
+    """All the digits that a price has: they are whole 1e-9."""
+    return f"{value:.9f}".rstrip("0").rstrip(".") if abs(value) < 1e12 else f"{value:.10g}"
 
 
 def usd_text(value: float) -> str:

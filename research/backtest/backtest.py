@@ -355,6 +355,7 @@ def summary(
         "without_bars": history.missing,
         "days_without_bars": [day.isoformat() for day in result.holes],
         "closes_only": history.closes_only,
+        "findings": msgspec.to_builtins(history.findings),
         "fills": {
             "entry": _ENTRIES[block.fill],
             "exit": _ENTRIES[block.fill],

@@ -22,6 +22,7 @@ from research.history.history import History
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
+from rooney.format import price_text
 from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
 from rooney.orders.decisions import Book, Decisions
@@ -200,7 +201,7 @@ def _told(one: Decisions | None, other: Decisions | None) -> str:
     """Decisions of a mark that the other did not take, in words."""
     if one is None:
         return "no such mark"
-    told = [f"{i.role.name.lower()} {i.symbol} at {i.price:g}: {i.cause.name.lower()}" for i in one.intents]
+    told = [f"{i.role.name.lower()} {i.symbol} at {price_text(i.price)}: {i.cause.name.lower()}" for i in one.intents]
     theirs = {e.symbol: e for e in other.evaluated} if other is not None else {}
     for each in one.evaluated:
         if (against := theirs.get(each.symbol)) is None or against.reason != each.reason:

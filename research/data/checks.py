@@ -9,17 +9,20 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
-from research.data.frame import KEY, LENGTH_NS, MAX_EXAMPLES, PRICES, STORED, Example, Finding
+from research.data.frame import KEY, LENGTH_NS, PRICES, STORED
+from research.history import kernels as runs
 from research.history.dbn import points
+from research.history.findings import MAX_EXAMPLES, Example, Finding, Findings
 from research.history.history import Windows, session_windows
-from rooney.format import iso_minute
+from research.history.series_names import named, rule
+from rooney.format import iso_minute, price_text
 from rooney.kernels.array_types import I64, Booleans
-from rooney.market.instruments import MONTH_CODES, PRODUCTS, group_of
+from rooney.market.instruments import PRODUCTS, group_of
+from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import HOUR_NS
 
 GAP_NS = HOUR_NS  # thin markets are silent for minutes; so long without a trade in any contract is worth a look
 GRID_TOLERANCE = 1e-4  # of a tick: float noise is no price between two ticks
-_OUTRIGHT = rf"^[A-Z0-9]{{2,3}}[{MONTH_CODES}]\d{{4}}$"
 _ZONES = ("UTC", "America/Chicago", "America/New_York", "Europe/London")
 # A zone is only doubted when more than this is outside the session, and another one brings it below a quarter of that.
 _DOUBTFUL_SHARE = 0.02
@@ -54,7 +57,7 @@ def check(file: str, frame: pl.DataFrame, *, stamp: str = "open", stored: bool =
     frame = frame.sort("root", "timeframe", "ts_open", "contract")
     for (root, timeframe), rows in frame.group_by("root", "timeframe", maintain_order=True):
         if root not in PRODUCTS:
-            found.add("unknown_root", rows, [str(root)] * len(rows))
+            found.rows("unknown_root", rows, [str(root)] * len(rows))
             continue
         _find_off_grid(rows, PRODUCTS[str(root)].tick_size, found)
         if timeframe in LENGTH_NS:
@@ -63,39 +66,29 @@ def check(file: str, frame: pl.DataFrame, *, stamp: str = "open", stored: bool =
 
 
 def _drop_impossible(frame: pl.DataFrame, found: "_Findings") -> pl.DataFrame:
-    """Leave out what cannot be a bar, each row for the first reason that applies."""
-    o, h, low, c = (pl.col(name) for name in PRICES)
-    length = pl.col("timeframe").replace_strict(LENGTH_NS, default=1, return_dtype=pl.Int64)
-    ns = pl.col("ts_open").dt.timestamp("ns")
-    bad_price = pl.any_horizontal(
-        [pl.col(name).is_null() | ~pl.col(name).is_finite() | (pl.col(name).abs() > 1e9) for name in PRICES]
-    )
-    volume = pl.col("volume")
-    bad_volume = volume.is_null() | ~volume.is_finite() | (volume < 0) | (volume != volume.floor()) | (volume > 2**53)
-    prices = pl.format("{} {} {} {}", o, h, low, c)
-    reasons = [
-        ("no_time", pl.col("ts_open").is_null(), pl.format("{} {}", pl.col("root"), pl.col("contract"))),
-        ("no_root", ~pl.col("root").str.contains(r"^[A-Z0-9]{2,3}$"), pl.col("root")),
-        ("not_outright", (pl.col("contract") != "") & ~pl.col("contract").str.contains(_OUTRIGHT), pl.col("contract")),
-        (
-            "wrong_root",
-            (pl.col("contract") != "") & (pl.col("contract").str.head(-5) != pl.col("root")),
-            pl.format("{} in {}", pl.col("contract"), pl.col("root")),
-        ),
-        ("off_minute", ns % length != 0, pl.col("ts_open").cast(pl.String)),
-        ("not_a_number", bad_price, prices),
-        ("inconsistent", (h < pl.max_horizontal(o, c, low)) | (low > pl.min_horizontal(o, c)), prices),
-        ("bad_volume", bad_volume, volume.cast(pl.String).fill_null("nothing")),
-        ("no_trade", (volume == 0) & (h == low), prices),
+    """Leave out what cannot be a bar, each row for the first reason that applies, as a backtest does."""
+    kinds = frame.select("root", "contract", "timeframe").unique(maintain_order=True)
+    rules = [
+        rule(TIMEFRAMES.index(timeframe), root, contract, named(contract, root)[2])
+        for root, contract, timeframe in kinds.iter_rows()
     ]
-    for kind, wrong, value in reasons:
-        rows = frame.filter(wrong.fill_null(True))
-        if len(rows):
-            found.add(kind, rows, rows.select(value.fill_null("nothing")).to_series().to_list())
-            frame = frame.filter(~wrong.fill_null(True))
+    keys = frame.join(kinds.with_row_index("key"), on=kinds.columns, how="left", maintain_order="left")["key"]
+    lacks = np.empty(len(frame), np.uint8)
+    runs.judge(
+        frame["ts_open"].dt.timestamp("ns").fill_null(0).to_numpy(),
+        keys.cast(pl.Int32).to_numpy(writable=True),
+        np.array([*rules, runs.NO_RULE.item()], runs.RULE),
+        *(-1 << 62, 1 << 62),
+        *(frame[name].fill_null(np.nan).to_numpy() for name in (*PRICES, "volume")),
+        lacks,
+    )
+    for number in np.unique(lacks[lacks > 0]).tolist():
+        rows = frame.filter(pl.Series(lacks == number))
+        found.rows(runs.LACKS[number], rows, described(rows))
+    frame, volume = frame.filter(pl.Series(lacks == 0)), pl.col("volume")
     for kind, kept in (("zero_volume", volume == 0), ("no_contract", pl.col("contract") == "")):
         rows = frame.filter(kept)
-        found.add(kind, rows, described(rows))
+        found.rows(kind, rows, described(rows))
     return _drop_odd_days(frame, found)
 
 
@@ -110,7 +103,7 @@ def _drop_odd_days(frame: pl.DataFrame, found: "_Findings") -> pl.DataFrame:
     rows = frame.filter(pl.col("row").is_in(odd))
     if rows.is_empty():
         return frame
-    found.add("daily_stamp", rows, rows["ts_open"].cast(pl.String).to_list())
+    found.rows("daily_stamp", rows, rows["ts_open"].cast(pl.String).to_list())
     return frame.filter(~pl.col("row").is_in(odd))
 
 
@@ -122,7 +115,7 @@ def _drop_repeated(frame: pl.DataFrame, found: "_Findings") -> pl.DataFrame:
     )
     for kind, which in (("duplicate", ~pl.col("differs")), ("conflict", pl.col("differs"))):
         rows = frame.filter(pl.col("again") & which)
-        found.add(kind, rows, described(rows))
+        found.rows(kind, rows, described(rows))
     return frame.filter(~pl.col("again")).drop("again", "differs")
 
 
@@ -130,7 +123,13 @@ def described(rows: pl.DataFrame) -> list[str]:
     """One text per bar, of the first few."""
     columns = ("contract", "root", "ts_open", *PRICES, "volume")
     return [
-        f"{contract or root} {ts:%Y-%m-%dT%H:%M}Z {' '.join(f'{value:.10g}' for value in values)}"
+        " ".join(
+            (
+                contract if contract.startswith(root) else f"{contract} in {root}".strip(),
+                f"{ts:%Y-%m-%dT%H:%M:%S}Z" if ts else "no time",
+            )
+            + tuple("nothing" if value is None else price_text(value) for value in values)
+        )
         for contract, root, ts, *values in rows.head(MAX_EXAMPLES).select(columns).iter_rows()
     ]
 
@@ -139,7 +138,7 @@ def _find_unsorted(frame: pl.DataFrame, found: "_Findings") -> None:
     """In the order of the file, each contract by itself: files often hold one contract after the other."""
     latest = pl.col("ts_open").cum_max().over("root", "timeframe", "contract")
     rows = frame.sort("row").filter(pl.col("ts_open") < latest)
-    found.add("unsorted", rows, described(rows))
+    found.rows("unsorted", rows, described(rows))
 
 
 def _find_off_grid(rows: pl.DataFrame, tick: float, found: "_Findings") -> None:
@@ -150,7 +149,7 @@ def _find_off_grid(rows: pl.DataFrame, tick: float, found: "_Findings") -> None:
     values = [
         f"{rows[PRICES[int(off[i].argmax())]][int(i)]:.10g}, tick {tick:.10g}" for i in at[:MAX_EXAMPLES].tolist()
     ]
-    found.add("off_grid", rows[at], values)
+    found.rows("off_grid", rows[at], values)
 
 
 def _find_out_of_hours(root: str, timeframe: str, rows: pl.DataFrame, found: "_Findings", stored: bool) -> None:
@@ -159,25 +158,25 @@ def _find_out_of_hours(root: str, timeframe: str, rows: pl.DataFrame, found: "_F
     windows = _windows(root, ts)
     outside = ~_in_session(windows, ts, length)
     if not stored:
-        found.add("off_session", rows.filter(pl.Series(outside)), described(rows.filter(pl.Series(outside))))
+        found.rows("off_session", rows.filter(pl.Series(outside)), described(rows.filter(pl.Series(outside))))
     inside = ts[~outside]
     gaps = list(_gaps(windows, inside, length))
-    found.count("gap", len(gaps), [f"{root} {timeframe}: {text}" for text in gaps[:MAX_EXAMPLES]])
+    found.texts("gap", len(gaps), [f"{root} {timeframe}: {text}" for text in gaps[:MAX_EXAMPLES]])
     if stored or not len(ts):
         return
     times = np.unique(ts)
     opens, closes = (int(np.isin(times, edge).sum()) for edge in (windows.open_ns, windows.close_ns))
     if closes > 2 * opens:
         text = f"{root} {timeframe}: {closes} bars stamped at a close of the session, {opens} at an open"
-        found.count("close_stamped", 1, [text])
+        found.texts("close_stamped", 1, [text])
     before_open = int(np.isin(times + length, windows.open_ns).sum())
     before_close = int(np.isin(times + length, windows.close_ns).sum())
     if before_open > 2 * before_close:
         text = f"{root} {timeframe}: {before_open} bars end at an open of the session, {before_close} at a close"
-        found.count("open_stamped", 1, [text])
+        found.texts("open_stamped", 1, [text])
     better = _better_zone(windows, times, length)
     if better is not None:
-        found.count("wrong_zone", 1, [f"{root} {timeframe}: {better}"])
+        found.texts("wrong_zone", 1, [f"{root} {timeframe}: {better}"])
 
 
 def _windows(root: str, ts: I64) -> Windows:
@@ -225,26 +224,14 @@ def _better_zone(windows: Windows, times: I64, length: int) -> str | None:
     return f"{now:.0%} outside the session; read as {zone} it would be {shares[zone]:.0%}"
 
 
-class _Findings:
-    """Findings of one file, by kind."""
+class _Findings(Findings):
+    """Findings of a frame."""
 
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._found: dict[str, tuple[int, list[Example]]] = {}
-
-    def add(self, kind: str, rows: pl.DataFrame, values: Iterable[object]) -> None:
+    def rows(self, kind: str, rows: pl.DataFrame, values: Iterable[object]) -> None:
         """Some rows; values: what to show of the first few."""
-        count, examples = self._found.get(kind, (0, []))
-        more = [Example(row, str(value)) for row, value in zip(rows["row"].head(MAX_EXAMPLES), values, strict=False)]
-        if len(rows):
-            self._found[kind] = count + len(rows), (examples + more)[:MAX_EXAMPLES]
+        first = zip(rows["row"].head(MAX_EXAMPLES), values, strict=False)
+        self.add(kind, len(rows), [Example(row, str(value)) for row, value in first])
 
-    def count(self, kind: str, count: int, values: list[str]) -> None:
+    def texts(self, kind: str, count: int, values: list[str]) -> None:
         """What belongs to no single row."""
-        before, examples = self._found.get(kind, (0, []))
-        if count:
-            more = [Example(None, value) for value in values]
-            self._found[kind] = before + count, (examples + more)[:MAX_EXAMPLES]
-
-    def list(self) -> "list[Finding]":
-        return [Finding(self._file, kind, count, examples) for kind, (count, examples) in self._found.items()]
+        self.add(kind, count, [Example(None, value) for value in values])

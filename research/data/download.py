@@ -18,10 +18,10 @@ import databento
 import msgspec
 import requests
 
-from research.data.frame import Finding
 from research.data.importing import import_file
 from research.data.sources import Reading
 from research.data.store import Added, Store
+from research.history.findings import Finding
 from rooney.errors import ConfigError, FeedError, FeedFatalError
 from rooney.files import sync
 

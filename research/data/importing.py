@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from research.data.checks import check
-from research.data.frame import MAX_EXAMPLES, Example, Finding, refused
 from research.data.sources import Reading, check_zone, files_of, read
 from research.data.store import Added, Store
+from research.history.findings import MAX_EXAMPLES, Example, Finding, Findings, refused
 from rooney.errors import ConfigError
 
 
@@ -53,12 +53,13 @@ def import_file(
     store: Store, file: Path, reading: Reading, *, stamp: str = "open", replace: bool = False, write: bool = True
 ) -> tuple[Added, list[Finding]]:
     """Read, check and store one file."""
+    told = Findings(str(file))
     try:
-        checked = check(str(file), read(file, reading), stamp=stamp)
+        checked = check(str(file), read(file, reading, told), stamp=stamp)
     except ConfigError as error:
         return Added(), [refused(str(file), str(error).removeprefix(f"{file}: "))]
     added = store.add(checked.bars, replace=replace, write=write)
-    findings = checked.findings
+    findings = told.list() + checked.findings
     if added.conflicts:
         examples = [Example(None, f"{key}: {values}") for key, values in added.conflicts[:MAX_EXAMPLES]]
         findings = [*findings, Finding(str(file), "conflict", len(added.conflicts), examples)]

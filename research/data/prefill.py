@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from research.history.columns import contract_of
 from research.history.history import History
+from research.history.series_names import contract_of
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import Contract, contract_from_number, group_of

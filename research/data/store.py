@@ -16,6 +16,7 @@ import polars as pl
 
 from research.data.frame import KEY, PRICES, STORED
 from research.data.sources import contracts
+from research.history.columns import CHECKED
 from rooney.errors import ConfigError
 from rooney.files import replacing
 
@@ -136,7 +137,9 @@ class Store:
         path = self.directory / part.name
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, synced=True) as unfinished:
-            bars.sort("ts_open", "contract").write_parquet(unfinished, compression="zstd")
+            bars.sort("ts_open", "contract").write_parquet(
+                unfinished, compression="zstd", metadata={CHECKED.decode(): "1"}
+            )
 
 
 def _conflict(row: dict[str, object]) -> tuple[str, str]:

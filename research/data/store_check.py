@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from research.data.checks import check
-from research.data.frame import MAX_EXAMPLES, Example, Finding, refused
 from research.data.store import Part, Store, misplaced
+from research.history.findings import MAX_EXAMPLES, Example, Finding, refused
 from rooney.errors import ConfigError
 
 

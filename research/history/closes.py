@@ -18,11 +18,14 @@ import numpy as np
 import polars as pl
 
 from research.history.columns import parquet_schema, scan
+from research.history.findings import MAX_EXAMPLES, Example, Findings
 from research.history.rolls import RollEvent
 from rooney.errors import ConfigError
+from rooney.format import iso
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import Records
 from rooney.market import sessions
+from rooney.market.messages import PRICE_LIMIT, price_floor
 
 
 def holds(file: Path) -> bool:
@@ -32,11 +35,12 @@ def holds(file: Path) -> bool:
 
 
 def read(
-    file: Path, roots: Sequence[str], wanted: Sequence[str], span: tuple[int, int]
+    file: Path, roots: Sequence[str], wanted: Sequence[str], span: tuple[int, int], told: Findings
 ) -> tuple[Records, list[RollEvent]]:
     """Hourly HISTORY records by root and time, and the rolls of the series.
 
     roots: in the order of the strategy's instruments; wanted: those to read; span: [start, end), UTC ns
+    told:  gets prices that cannot be, which are left out
     """
     frame = scan(file)
     schema = frame.collect_schema()
@@ -73,6 +77,11 @@ def read(
         .sort("root", "ts_open")
         .collect()
     )
+    floor = pl.col("root").replace_strict({root: price_floor(root) for root in wanted}, return_dtype=pl.Float64)
+    wrong = ~((pl.col("close") > floor) & (pl.col("close") < PRICE_LIMIT))
+    texts = [f"{root} {iso(ts)} {close}" for root, ts, close, *_ in rows.filter(wrong).head(MAX_EXAMPLES).iter_rows()]
+    told.add("not_a_number", len(rows.filter(wrong)), [Example(None, text) for text in texts])
+    rows = rows.filter(~wrong)
     records = np.zeros(len(rows), dtypes.HISTORY)
     records["instrument"] = [roots.index(root) for root in rows["root"].to_list()]
     for name in ("ts_open", "contract"):

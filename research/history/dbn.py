@@ -1,14 +1,15 @@
 """DBN files → Parquet in a temporary folder, batch after batch, so that everything behind reads one format.
 
-Schemas ohlcv-1m, ohlcv-1h and ohlcv-1d, and trades, which are folded into minutes by `ts_recv` as the hub does it (by
-`ts_event` where a record has no `ts_recv`). Records carry numbers; the file's own symbology says which raw symbol each
-was on its day. What is no outright (spreads, combos) is left out by whoever reads the Parquet file.
+Schemas ohlcv-1m, ohlcv-1h and ohlcv-1d, and trades, which the hub's own fold makes into minutes, by `ts_recv` (by
+`ts_event` where a record has none that can be trusted). Records carry numbers; the file's own symbology says which raw
+symbol each was on its day. What is no outright (spreads, combos) is left out by whoever reads the Parquet file.
 """
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,27 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from research.history.sessions import DAY_NS
+from research.history.findings import Findings
+from research.history.series_names import contract_of
+from research.history.sessions import DAY_NS, EPOCH
 from rooney.errors import ConfigError
 from rooney.kernels.array_types import F64, I64
-from rooney.market.bars import MAX_SIZE, PRICE_SCALE, UNDEF_PRICE
+from rooney.market.bars import PRICE_SCALE, UNDEF_PRICE, ClosedMinute, MinuteBuilder
 from rooney.market.sessions import MINUTE_NS
 
-_TIMEFRAMES = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly", "ohlcv-1d": "daily"}
+TIMEFRAMES = {"ohlcv-1m": "1min", "ohlcv-1h": "hourly", "ohlcv-1d": "daily", "trades": "1min"}
 _RECORDS = 1 << 18
 _READ_BYTES = 1 << 20
 _UNDEFINED_TS = (1 << 64) - 1
+_BAD_TS_RECV = 8  # a flag: the time of arrival is not to be trusted
+_CLOSE_AFTER_NS = 50_000_000  # `data_hub.close_after_ms`
+_DROPPED = {  # what the hub counts → kind of finding
+    "late": "late",
+    "replayed": "late",
+    "bad_clock": "bad_clock",
+    "absurd_price": "absurd_price",
+    "spread": "not_outright",
+}
 
 
 @contextmanager
@@ -76,109 +88,116 @@ def points(prices_e9: I64) -> F64:
     return np.where(prices_e9 == UNDEF_PRICE, np.nan, prices_e9 / PRICE_SCALE)
 
 
-def unpack(file: Path, folder: Path) -> Path:
-    """Bars of a DBN file as Parquet. Raises ConfigError for a file without bars and trades, or one that is torn."""
-    with readable(file):
-        return _unpack(file, folder)
-
-
-def _unpack(file: Path, folder: Path) -> Path:
-    import databento
-    from databento.common.symbology import InstrumentMap
-
-    store = databento.DBNStore.from_file(file)
-    schema = str(store.schema)
-    if schema not in _TIMEFRAMES and schema != "trades":
-        known = ", ".join([*_TIMEFRAMES, "trades"])
-        raise ConfigError(f"{file}: schema {store.schema}: a backtest reads {known}")
-    names = InstrumentMap()
-    names.insert_metadata(store.metadata)
-    out = folder / f"{file.name}.parquet"
-    frames = _minutes(store, names) if schema == "trades" else _bars(store, names, _TIMEFRAMES[schema])
-    writer = None
+def unpack(file: Path, folder: Path, told: Findings) -> Path | None:
+    """Bars of a DBN file as Parquet; None where it has no records. Raises as `frames`."""
+    out, writer = folder / f"{file.name}.parquet", None
     try:
-        for frame in frames:
+        for frame in frames(file, told):
             table = frame.to_arrow()
             writer = writer or pq.ParquetWriter(out, table.schema, compression="lz4")
             writer.write_table(table)
     finally:
         if writer is not None:
             writer.close()
-    if writer is None:
-        raise ConfigError(f"{file}: no records in it; take it out of the folder")
-    return out
+    return out if writer is not None else None
 
 
-def _named(records: Any, stamps: Any, names: Any) -> pl.DataFrame:
-    """ts_open and raw symbol of records; "" where the file does not say what a number meant."""
-    key = pl.DataFrame({"id": records["instrument_id"].astype(np.int64), "day": stamps // DAY_NS})
-    found = key.unique().with_columns(
-        pl.struct("id", "day")
-        .map_elements(lambda row: names.resolve(row["id"], _day(row["day"])) or "", return_dtype=pl.String)
-        .alias("symbol")
+def frames(file: Path, told: Findings, but: str = "") -> Iterator[pl.DataFrame]:
+    """Bars of a DBN file: ts_open, contract, timeframe, prices, volume.
+
+    told: gets what was left out; but: a schema that is not taken
+    Raises ConfigError for a file without bars and trades, of which a number means nothing, or that is torn.
+    """
+    import databento
+    from databento.common.symbology import InstrumentMap
+
+    with readable(file):
+        store = databento.DBNStore.from_file(file)
+        schema = str(store.schema) if store.schema is not None else "mixed"
+        taken = [name for name in TIMEFRAMES if name != but]
+        if schema not in taken:
+            what = "bars per UTC day, which cut a session in two" if schema == but else "no bars"
+            raise ConfigError(f"{file}: schema {schema}: {what}; taken are {', '.join(taken)}; nothing of it was taken")
+        names = InstrumentMap()
+        names.insert_metadata(store.metadata)
+        parts = store.to_ndarray(count=_RECORDS)
+        bars = (_bars(file, records, names, TIMEFRAMES[schema]) for records in parts)
+        yield from _minutes(file, store.metadata.start, parts, names, told) if schema == "trades" else bars
+
+
+def _named(file: Path, ids: I64, stamps: I64, names: Any) -> pl.DataFrame:
+    """`symbol` of each record, `id` and `day`: a number may mean another contract on another day."""
+    key = pl.DataFrame({"id": ids.astype(np.int64), "day": stamps // DAY_NS})
+    pairs = key.unique(maintain_order=True)
+    symbols = []
+    for number, day in pairs.iter_rows():
+        symbols.append(names.resolve(number, EPOCH + timedelta(days=day)))
+        if symbols[-1] is None:
+            raise ConfigError(
+                f"{file}: nothing in it says which contract instrument {number} was on {EPOCH + timedelta(days=day)}; "
+                "nothing of it was taken"
+            )
+    named = pairs.with_columns(pl.Series("symbol", symbols, pl.String))
+    return key.join(named, on=["id", "day"], how="left", maintain_order="left")
+
+
+def _bars(file: Path, records: Any, names: Any, timeframe: str) -> pl.DataFrame:
+    stamps = records["ts_event"].astype(np.int64)
+    prices = {name: points(records[name]) for name in ("open", "high", "low", "close")}
+    frame = _named(file, records["instrument_id"], stamps, names).with_columns(
+        pl.Series("ts_open", stamps),
+        **{name: pl.Series(values) for name, values in prices.items()},
+        volume=pl.Series(records["volume"].astype(np.int64)),
     )
-    return key.join(found, on=["id", "day"], how="left", maintain_order="left").select("symbol")
+    return _finished(frame, timeframe)
 
 
-def _day(number: int) -> date:
-    return datetime.fromtimestamp(number * 86_400, UTC).date()
+def _minutes(file: Path, start_ns: int, parts: Iterable[Any], names: Any, told: Findings) -> Iterator[pl.DataFrame]:
+    """Minutes of trades, by the hub's own fold; what it drops is told."""
+    closed: list[ClosedMinute] = []
+    builder, last_ns = None, 0
+    for records in parts:
+        is_bad = (records["ts_recv"] == _UNDEFINED_TS) | (records["flags"] & _BAD_TS_RECV > 0)
+        stamps = np.where(is_bad, records["ts_event"], records["ts_recv"]).astype(np.int64)
+        if builder is None:
+            first_ns = (start_ns or int(stamps[0])) // MINUTE_NS * MINUTE_NS
+            builder = MinuteBuilder([], first_ns, _CLOSE_AFTER_NS, closed.append, time.time_ns)
+        last_ns = max(last_ns, int(stamps.max()))
+        symbols = _named(file, records["instrument_id"], stamps, names)
+        meant: dict[int, tuple[str, int]] = {}
+        columns = (stamps, records["price"], records["size"])
+        for number, day, symbol, *trade in zip(
+            *(symbols[name].to_list() for name in ("id", "day", "symbol")), *(c.tolist() for c in columns), strict=True
+        ):
+            if meant.get(number) != (symbol, day):
+                meant[number] = symbol, day
+                builder.map(number, contract_of(symbol, "", EPOCH + timedelta(days=day)))
+            builder.on_trade(number, *trade)
+        yield _taken(closed)
+    if builder is not None:
+        builder.complete_until(min(last_ns, time.time_ns()) // MINUTE_NS * MINUTE_NS + MINUTE_NS)
+        yield _taken(closed)
+        for count, kind in _DROPPED.items():
+            told.add(kind, builder.counts[count])
 
 
-def _bars(store: Any, names: Any, timeframe: str) -> Iterator[pl.DataFrame]:
-    for records in store.to_ndarray(count=_RECORDS):
-        stamps = records["ts_event"].astype(np.int64)
-        prices = {name: pl.Series(points(records[name])) for name in ("open", "high", "low", "close")}
-        frame = _named(records, stamps, names).with_columns(
-            pl.Series("ts_open", stamps),
-            pl.lit(timeframe).alias("timeframe"),
-            **prices,
-            volume=pl.Series(records["volume"].astype(np.int64)),
-        )
-        yield _finished(frame)
+def _taken(closed: list[ClosedMinute]) -> pl.DataFrame:
+    """Bars of the minutes closed until now, which are taken from the list."""
+    rows = []
+    for minute in closed:
+        for one in minute.contracts:
+            bar = one.bar(minute.ts_close - MINUTE_NS, 0, 0)
+            rows.append((bar.ts_open, one.contract.ticker, bar.open, bar.high, bar.low, bar.close, bar.volume))
+    closed.clear()
+    names = ("ts_open", "symbol", "open", "high", "low", "close", "volume")
+    kinds = (pl.Int64, pl.String, *[pl.Float64] * 4, pl.Int64)
+    return _finished(pl.DataFrame(rows, dict(zip(names, kinds, strict=True)), orient="row"), "1min")
 
 
-def _minutes(store: Any, names: Any) -> Iterator[pl.DataFrame]:
-    """Minutes of trades; the last one of each batch waits for the rest of it."""
-    waiting: pl.DataFrame | None = None
-    for records in store.to_ndarray(count=_RECORDS):
-        received = records["ts_recv"].astype(np.uint64)
-        stamps = np.where(received == _UNDEFINED_TS, records["ts_event"].astype(np.uint64), received).astype(np.int64)
-        trades = _named(records, stamps, names).with_columns(
-            pl.Series("ts_open", stamps // MINUTE_NS * MINUTE_NS),
-            pl.Series("price", points(records["price"])),
-            pl.Series("size", records["size"].astype(np.int64)),
-        )
-        trades = trades.filter(pl.col("price").is_not_nan() & (pl.col("size") < MAX_SIZE))  # as the hub does
-        if waiting is not None:
-            trades = pl.concat([waiting, trades])
-        newest = pl.col("ts_open") == pl.col("ts_open").max()
-        waiting = trades.filter(newest)
-        yield _folded(trades.filter(~newest))
-    if waiting is not None:
-        yield _folded(waiting)
-
-
-def _folded(trades: pl.DataFrame) -> pl.DataFrame:
-    price = pl.col("price")
-    frame = trades.group_by("ts_open", "symbol", maintain_order=True).agg(
-        price.first().alias("open"),
-        price.max().alias("high"),
-        price.min().alias("low"),
-        price.last().alias("close"),
-        pl.col("size").sum().alias("volume"),
-        pl.lit("1min").first().alias("timeframe"),
-    )
-    return _finished(frame)
-
-
-def _finished(frame: pl.DataFrame) -> pl.DataFrame:
+def _finished(frame: pl.DataFrame, timeframe: str) -> pl.DataFrame:
     return frame.select(
         pl.col("ts_open").cast(pl.Datetime("ns", "UTC")),
         pl.col("symbol").alias("contract"),
-        "timeframe",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
+        pl.lit(timeframe).alias("timeframe"),
+        *("open", "high", "low", "close", "volume"),
     )

@@ -12,7 +12,8 @@ hours after its stamp.
 
 Coarser bars are used only where finer ones are absent, decided per root and trade date: with a single one-minute bar
 of a root, its hourly and daily bars of that trade date are not used. Closes are used for roots that have nothing else.
-Rows without a close are no bars.
+Rows that cannot be bars, by the judgement that an import has, too (`research.history.kernels.judge`), are left out,
+counted and told; a file that the store has written was judged before.
 
 A Parquet file may say in its own metadata (`warm_up_until_ns`, UTC ns) that what was known by then came before the run
 it was recorded from: a backtest warms up with it and trades from there, as the recorded worker did.
@@ -25,22 +26,26 @@ forwards. Only a file in no order at all is sorted into a temporary copy first.
 import hashlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from research.history import closes, dbn
 from research.history import kernels as runs
 from research.history import sessions as calendar
-from research.history.columns import MINUTES, PRICES, Batch, Cursor, Registry, Run, Source
+from research.history.columns import PRICES, Batch, Cursor, Registry, Run, Source
+from research.history.findings import Finding, Findings
 from research.history.index import count
 from research.history.rolls import RollEvent
 from research.history.series_choice import Table
+from research.history.series_names import MINUTES
 from research.history.sessions import DAY_NS, Windows, session_windows, to_ns
-from rooney.errors import ConfigError
+from rooney.errors import ConfigError, DataWarning
 from rooney.format import iso
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import I64, Records
@@ -65,6 +70,7 @@ class History:
     warm_up_until_ns: bars known by then only warm up, as the files say of themselves; 0: none do, or `start` was given
     finest:  "1min", "hourly" or "daily", the finest timeframe in use
     missing: roots without a bar in the span
+    findings: rows that are no bars, which are left out, and DataWarning tells of
     closes_only: whether some bars are closes alone: open, high and low are the close, volume is 0
     Raises ConfigError for files that hold no bars, or two bars of a root for one time.
     """
@@ -76,15 +82,19 @@ class History:
         self.span = (start, end)
         self.roots = list(roots)
         self.files = files_of(path)
-        span = (to_ns(start) if start is not None else 0, to_ns(end) if end is not None else _FOREVER_NS)
-        alone = [file for file in self.files if file.suffix == ".parquet" and closes.holds(file)]
+        span = (to_ns(start) if start is not None else -_FOREVER_NS, to_ns(end) if end is not None else _FOREVER_NS)
+        alone = [file for file in self.files if file.suffix.lower() == ".parquet" and closes.holds(file)]
         self._scratch = tempfile.TemporaryDirectory(prefix="rooney-history-")  # goes with this object
-        registry = Registry()
+        registry, sources = Registry(), []
+        self.findings: list[Finding] = []
         folder = Path(self._scratch.name)
-        parquet = [
-            file if file.suffix == ".parquet" else dbn.unpack(file, folder) for file in self.files if file not in alone
-        ]
-        sources = [Source(file, roots, registry, span) for file in parquet]
+        for file in self.files:
+            told = Findings(str(file))
+            part = file if file.name.lower().endswith(".parquet") else dbn.unpack(file, folder, told)
+            if part is not None and file not in alone:
+                sources.append(Source(part, roots, registry, span, file))
+            told.add("empty", part is None or not pq.read_metadata(part).num_rows)
+            self.findings += told.list()
         counted = count(sources, span, folder)
         self._table = Table(registry, self.roots, [item.days for item in counted])
         self._runs = [run for item in counted for run in item.runs]
@@ -94,10 +104,16 @@ class History:
         self.closes_only = False
         wanted = [root for root in self.roots if root not in self._table.roots]
         for file in alone:
-            records, rolls = closes.read(file, self.roots, wanted, span)
+            told = Findings(str(file))
+            records, rolls = closes.read(file, self.roots, wanted, span, told)
+            self.findings += told.list()
             coarse.append(records)
             self.events += rolls
             self.closes_only |= len(records) > 0
+        self.findings += [finding for item in counted for finding in item.findings]
+        problems = [line for finding in self.findings if finding.problem for line in finding.lines()]
+        if problems:
+            warnings.warn(DataWarning("\n".join(problems)), stacklevel=2)
         self._coarse = _in_order(coarse, self.roots, path)
         self.events.sort(key=lambda event: (event.ts, self.roots.index(event.root)))
         self.bars = self._table.minutes + len(self._coarse)
@@ -239,7 +255,7 @@ class _Reading:
             for batch in batches:
                 if count + len(batch.ts) > len(self._staged):
                     self._staged = np.resize(self._staged, 2 * (count + len(batch.ts)))
-                count, twice, hollow = runs.stage(
+                count, twice = runs.stage(
                     batch.ts,
                     batch.keys,
                     batch.series_of,
@@ -256,13 +272,7 @@ class _Reading:
                     count,
                 )
                 if twice >= 0:
-                    raise _twice(run.source.file, table.name(batch, twice), int(batch.ts[twice]))
-                if hollow >= 0:
-                    raise ConfigError(
-                        f"{run.source.file}: the bar of {table.name(batch, hollow)} at "
-                        f"{iso(int(batch.ts[hollow]))} has a close and no open, high or low: leave it out or "
-                        "repair it; nothing is invented"
-                    )
+                    raise _twice(run.source.origin, table.name(batch, twice), int(batch.ts[twice]))
         self._open = [opened for opened in self._open if opened.run.last_ts >= end_ns]
         records = np.empty(count, dtypes.HISTORY)
         runs.gather(row_at, self._staged, records)
@@ -273,9 +283,9 @@ def files_of(path: Path) -> list[Path]:
     """The Parquet and DBN files at a path. Raises ConfigError if there is none."""
     # A store of `rooney data` keeps in raw/ what its bars were made from: each bar is to be read once.
     found = sorted(file for file in path.rglob("*") if path / "raw" not in file.parents) if path.is_dir() else [path]
-    files = [file for file in found if file.is_file() and file.name.endswith((".parquet", ".dbn", ".dbn.zst"))]
+    files = [file for file in found if file.is_file() and file.name.lower().endswith((".parquet", ".dbn", ".dbn.zst"))]
     if not files:
-        raise ConfigError(f"{path}: no Parquet or DBN file there")
+        raise ConfigError(f"{path}: no Parquet or DBN file there; `rooney data import` makes a store of CSV files")
     return files
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from research.history.columns import contract_of
+from research.history.series_names import contract_of
 from research.history.sessions import EPOCH
 from rooney.market import rolls, sessions
 from rooney.market.instruments import Contract, group_of

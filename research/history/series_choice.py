@@ -7,8 +7,9 @@ import polars as pl
 
 from research.history import kernels as runs
 from research.history import sessions as calendar
-from research.history.columns import HOURS, MINUTES, PRICES, Batch, Registry, Source
+from research.history.columns import PRICES, Batch, Registry, Source
 from research.history.rolls import Day, RollEvent, choose
+from research.history.series_names import HOURS, MINUTES
 from research.history.sessions import DAY_NS, session_windows
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import I64, Records
@@ -105,7 +106,7 @@ class Table:
     def _records(self, batch: Batch, span: tuple[int, int]) -> Records:
         series = batch.series_of[batch.keys]
         day = calendar.trade_date_of(batch.ts) - self.first_day
-        inside = (series >= 0) & (batch.ts >= span[0]) & (batch.ts < span[1]) & ~np.isnan(batch.prices["close"])
+        inside = (series >= 0) & (batch.ts >= span[0]) & (batch.ts < span[1])
         at = np.flatnonzero(inside)
         at = at[(self._timeframe[series[at]] > MINUTES) & (self.numbers[series[at], day[at]] != runs.NOT_CHOSEN)]
         records = np.zeros(len(at), dtypes.HISTORY)

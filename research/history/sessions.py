@@ -6,13 +6,13 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
+from research.history.kernels import LAST_DAY
 from rooney.kernels.array_types import I64
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 
 EPOCH = date(1970, 1, 1)
 DAY_NS = 24 * sessions.HOUR_NS
-_LAST_YEAR = 2100
 
 
 class Windows(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ def trade_dates() -> tuple[I64, I64]:
 
     As `rooney.market.sessions.trade_date` where the session table knows; beyond it weekends alone are no trade dates.
     """
-    n = (date(_LAST_YEAR, 1, 1) - EPOCH).days
+    n = LAST_DAY + 2
     evening = [datetime(1970, 1, 1, 17) + timedelta(days=day) for day in range(n)]
     turns = np.array([int(at.replace(tzinfo=sessions.CHICAGO).timestamp()) for at in evening], np.int64)
     days = np.arange(n, dtype=np.int64)

@@ -20,6 +20,7 @@ import polars as pl
 
 from research.legacy.harness import INDICATORS, Harness, ListedTrade, field_of, stamps_of
 from rooney.errors import RooneyError
+from rooney.format import price_text
 from rooney.kernels.array_types import F64
 from rooney.performance.pairs import differing
 
@@ -212,7 +213,7 @@ class Report:
 
 def _described(trade: ListedTrade) -> str:
     entry, out = (np.datetime64(ts, "ns").astype("datetime64[m]") for ts in (trade.entry_signal, trade.exit_signal))
-    return f"{entry} at {trade.entry_price:g}, {out} at {trade.exit_price:g}, {trade.reason}"
+    return f"{entry} at {price_text(trade.entry_price)}, {out} at {price_text(trade.exit_price)}, {trade.reason}"
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def _summary(
         "features": list(names),
         "plan": msgspec.structs.asdict(plan),
         "data_sha256": history.digest(),
+        "findings": msgspec.to_builtins(history.findings),
         "span": [iso(history.start_ns), iso(history.end_ns)],
         "instruments": {
             verdict.symbol: {

@@ -262,6 +262,7 @@ def choose(strategy: StrategyConfig, history: History, plan: Plan, progress: Ste
         span=(iso(history.start_ns), iso(history.end_ns)),
         final_from=date_of(runs.all_days.dates[n_days]),
         closes_only=history.closes_only,
+        findings=history.findings,
     )
 
 

@@ -275,6 +275,7 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
         span=(iso(history.start_ns), iso(history.end_ns)),
         final_from=date_of(runs.all_days.dates[len(runs.days)]),
         closes_only=history.closes_only,
+        findings=history.findings,
     )
 
 

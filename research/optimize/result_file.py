@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from research.history.findings import Finding
 from rooney.config.validation import Scalar
 from rooney.errors import ConfigError, FileError
 from rooney.files import MIB, read_json
@@ -31,6 +32,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     span: tuple[str, str]
     final_from: str
     closes_only: bool
+    findings: list[Finding] = []
 
 
 F = TypeVar("F", bound=Found)

@@ -1,12 +1,13 @@
 """The `rooney` command. Its verbs are beside this file; a verb's module is imported when it is asked for."""
 
 import sys
+import warnings
 from importlib import import_module
 
 import click
 
 from rooney import __version__
-from rooney.errors import EXIT_CONFIG, EXIT_FAILURE, ConfigError, LedgerError, RooneyError
+from rooney.errors import EXIT_ATTENTION, EXIT_CONFIG, EXIT_FAILURE, ConfigError, DataWarning, LedgerError, RooneyError
 
 # Section of the help → verb → module that has it, and its line there.
 SECTIONS = {
@@ -95,6 +96,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: every error of ours is one line and an exit status."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # no line of ours: it is about the data
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -106,6 +108,9 @@ def main() -> None:
         if isinstance(error.__cause__, EOFError):  # click takes the end of any file for the operator's
             raise error.__cause__ from None
         sys.exit(130)
+    except DataWarning as error:
+        click.echo(f"rooney: strict: nothing was done\n{error}", err=True)
+        sys.exit(EXIT_ATTENTION)
     except (ConfigError, LedgerError) as error:
         click.echo(f"rooney: {error}", err=True)
         sys.exit(EXIT_CONFIG)

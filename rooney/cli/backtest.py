@@ -41,7 +41,7 @@ Row = tuple[str, str]  # a label and its text
 @click.option("--golden", type=PATH, help="With --all: compare with this file.")
 @click.option("--update", is_flag=True, help="With --golden: write it anew.")
 @click.option("--out", type=PATH, help="Write trades, equity, summary and report here.")
-@takes("config", "json")
+@takes("config", "strict", "json")
 def backtest(
     call: Call,
     name: str | None,
@@ -238,6 +238,8 @@ def _summary_rows(summary: dict[str, Any]) -> list[Row]:
         rows.append(("dates without bars, left out", ", ".join(holes[:10]) + more))
     if summary["open_positions"]:
         rows.append(("open at the end", opened_text(summary)))
+    if summary["findings"]:
+        rows.append(("left out", ", ".join(f"{each['count']:,} {each['kind']}" for each in summary["findings"])))
     for name, value in summary["measures"].items():
         rows.append((name, "-" if value is None else f"{value:,.4g}" if abs(value) < 100 else f"{value:,.2f}"))
     rows.append(("decisions", f"{summary['decisions']:,} ({summary['decision_digest']})"))

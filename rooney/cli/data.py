@@ -16,7 +16,7 @@ from rooney.errors import EXIT_ATTENTION, EXIT_FAILURE, EXIT_OK, ConfigError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from research.data.frame import Finding
+    from research.history.findings import Finding
 
 
 @click.group()
@@ -31,7 +31,7 @@ def data() -> None:
 @formerly("--to", "out", type=PATH)
 @click.option("--zone", help="Time zone of stamps that have none; without it they are refused.")
 @click.option("--stamp", type=click.Choice(["open", "close"]), default="open", help="Which end of a bar is stamped.")
-@click.option("--timeframe", type=TIMEFRAME, default="1min", help="Of files that do not say.")
+@click.option("--timeframe", type=TIMEFRAME, help="Of files that do not say [as their bars are spaced].")
 @click.option("--root", help="Root of files without symbols.")
 @click.option("--contract", help="Contract (ESZ5) of files without symbols.")
 @click.option("--replace", is_flag=True, help="A bar that differs from the stored one takes its place.")
@@ -43,7 +43,7 @@ def data_import(
     out: Path,
     zone: str | None,
     stamp: str,
-    timeframe: str,
+    timeframe: str | None,
     root: str | None,
     contract: str | None,
     replace: bool,
@@ -97,8 +97,8 @@ def data_download(
     databento_api_key or the variable DATABENTO_API_KEY.
     """
     from research.data import download
-    from research.data.frame import Finding
     from research.data.store import Added, Store
+    from research.history.findings import Finding
     from rooney.market.instruments import PRODUCTS
 
     unknown = [root for root in roots if root not in PRODUCTS]
@@ -163,7 +163,7 @@ def _month(span: Any) -> str:
 
 def _finding_lines(findings: "Sequence[Finding]") -> list[str]:
     """Every finding, then how many there are of each kind."""
-    from research.data.frame import KINDS
+    from research.history.findings import KINDS
 
     totals = Counter[str]()
     for finding in findings:

@@ -125,7 +125,7 @@ def _switch_lines(name: str, held: "Bundle", was: str | None, what: str) -> list
 @click.argument("names", nargs=-1)
 @click.option("--out", type=PATH, help="A folder per strategy here [$STATE_DIRECTORY].")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Threads.")
-@takes("config", "json")
+@takes("config", "strict", "json")
 def retrain(call: Call, names: tuple[str, ...], out: Path | None, jobs: int) -> None:
     """Train anew as each strategy's `retrain` says, and compare with what is in force; exit status 1: better is there.
 

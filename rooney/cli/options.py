@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from rooney.cli import prompt
-from rooney.errors import EXIT_OK, ConfigError
+from rooney.errors import EXIT_OK, ConfigError, DataWarning
 from rooney.paths import (
     CONFIG,
     control_directory,
@@ -161,6 +162,12 @@ def _kept(context: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(context.ensure_object(Call), str(param.name), value)
 
 
+def _refuse_data(context: click.Context, param: click.Parameter, value: bool) -> None:
+    """--strict: what a run only warns of ends it."""
+    if value:
+        warnings.simplefilter("error", DataWarning)
+
+
 def _shared(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     return click.option(*names, expose_value=False, callback=_kept, **attributes)
 
@@ -197,6 +204,15 @@ _OPTIONS = {
     ),
     "reason": (_shared("--reason", help="Why; goes into the ledger. Asked for if left out."),),
     "yes": (_shared("--yes", "is_sure", is_flag=True, help="Do not ask before doing it."),),
+    "strict": (
+        click.option(
+            "--strict",
+            is_flag=True,
+            expose_value=False,
+            callback=_refuse_data,
+            help="Run nothing if a row of the data can be no bar; exit 1.",
+        ),
+    ),
     "json": (_shared("--json", "as_json", is_flag=True, help="Print the result as JSON."),),
 }
 ACTS = ("state", "reason", "yes", "json")  # of a verb that changes something

@@ -80,7 +80,7 @@ def _on_history(verb: str, *modules: str) -> Callable[[Callable[..., None]], Cal
     )
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @takes("config", "json")
+        @takes("config", "strict", "json")
         @functools.wraps(command)
         def run(
             call: Call,

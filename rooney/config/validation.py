@@ -4,8 +4,10 @@ The structs' own annotations are the schema. A value that may be a secret is nev
 """
 
 import difflib
+import functools
 import itertools
 import math
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -222,7 +224,11 @@ class Reader:
         return cls(**values)
 
     def read(self, path: str, value: object, kind: Any) -> Any:
-        """A value of any annotation the structs use."""
+        """One value of any annotation the structs use."""
+        if type(None) in get_args(kind):
+            if value is None or (value is False and bool not in get_args(kind)):
+                return None  # `off` in YAML is false
+            kind = functools.reduce(operator.or_, [each for each in get_args(kind) if each is not type(None)])
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self.struct(path, value, kind)
         if get_origin(kind) is dict:
@@ -237,10 +243,7 @@ class Reader:
         return self._leaf(path, value, kind)
 
     def _leaf(self, path: str, value: object, kind: Any) -> Any:
-        optional = type(None) in get_args(kind)
-        if optional and (value is None or value is False) and bool not in get_args(kind):
-            return None  # `off` in YAML is false
-        if Secret in (kind, *get_args(kind)):
+        if kind is Secret:
             if not isinstance(value, str) or not value.strip():
                 what = "nothing" if not value else "something else"  # even a number may be a secret
                 raise ConfigError(f"{path}: expected ${{NAME}}, got {what}; {REFUSED}")

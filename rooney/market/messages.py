@@ -13,15 +13,15 @@ from typing import TypeVar
 import msgspec
 
 from rooney.errors import MessageError
-from rooney.market.instruments import parse_contract
+from rooney.market.instruments import PRODUCTS, group_of, parse_contract
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 
 TIMEFRAMES = ("1min", "hourly", "daily")  # also the order of bars within a minute
 ROLL = "roll"  # in the place of a timeframe
 _LONGEST_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 96 * HOUR_NS}  # a trade date over a holiday: two days
-_PRICE_LIMIT = 2.0**63 / 1e9  # the exchange's prices are whole 1e-9 in 64 bits
+PRICE_LIMIT = 2.0**63 / 1e9  # the exchange's prices are whole 1e-9 in 64 bits
 _TIME_LIMIT = 1 << 62
-_COUNT_LIMIT = 1 << 53
+COUNT_LIMIT = 1 << 53
 
 
 class BarFlag(enum.IntFlag):
@@ -161,7 +161,12 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], kind: type[T], data: bytes) -> 
 
 def is_price(value: float) -> bool:
     """True of a price that can be; those below zero can, they have been."""
-    return -_PRICE_LIMIT < value < _PRICE_LIMIT
+    return -PRICE_LIMIT < value < PRICE_LIMIT
+
+
+def price_floor(root: str) -> float:
+    """The price that all of a root are above: energy has been sold below zero, what else we know has not."""
+    return 0.0 if root in PRODUCTS and group_of(root) != "energy" else -PRICE_LIMIT
 
 
 def bar_lack(bar: Bar) -> str:
@@ -172,9 +177,12 @@ def bar_lack(bar: Bar) -> str:
     begins, ends = bar.ts_open, bar.ts_close
     if not 0 <= begins < ends <= min(begins + longest_ns, _TIME_LIMIT) or begins % MINUTE_NS or ends % MINUTE_NS:
         return f"from {begins} to {ends}"
-    if not -_PRICE_LIMIT < bar.low <= bar.open <= bar.high < _PRICE_LIMIT or not bar.low <= bar.close <= bar.high:
+    if (
+        not price_floor(bar.symbol) < bar.low <= bar.open <= bar.high < PRICE_LIMIT
+        or not bar.low <= bar.close <= bar.high
+    ):
         return f"prices {bar.open} {bar.high} {bar.low} {bar.close}"
-    if not 0 <= bar.volume < _COUNT_LIMIT or not 0 <= bar.trades < _COUNT_LIMIT:
+    if not 0 <= bar.volume < COUNT_LIMIT or not 0 <= bar.trades < COUNT_LIMIT:
         return f"volume {bar.volume}, trades {bar.trades}"
     if not _is_contract(bar.symbol, bar.contract, ends):
         return f"contract {bar.contract[:20]!r}"

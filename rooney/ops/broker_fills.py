@@ -31,12 +31,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "contract": ("contract", "ticker", "symbol", "instrument"),
     "side": ("bs", "side", "action"),
     "quantity": ("filledqty", "filledquantity", "quantity", "qty", "size"),
-    "price": (
+    "price": (  # decimal ones first: Tradovate shows people 445'2 for 445.25
+        "decimalfillavg",
+        "_price",
+        "avgprice",
         "avgfillprice",
         "averagefillprice",
         "fillprice",
         "filledprice",
-        "avgprice",
         "averageprice",
         "price",
     ),
@@ -47,6 +49,9 @@ NEEDED = ("time", "contract", "side", "quantity", "price")
 _SIDES = {"buy": 1, "b": 1, "sell": -1, "s": -1}
 _UNFILLED = ("canceled", "cancelled", "rejected", "expired", "working", "pending", "suspended", "failed")
 _FILLED = ("filled", "completed", "complete", "closed", "executed", "partiallyfilled")
+_GROUPED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
+_YEARS = range(1971, 2200)
+_MAX_YEARS_OUT = 20  # no exchange lists a contract for later, and one that is over is not traded
 _TIMES = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%y %H:%M:%S", "%m/%d/%y %H:%M")
 
 
@@ -92,7 +97,7 @@ def parse_statement(text: str, name: str, zone: tzinfo | None = None, account: s
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
-            line = _Line(name, reader.line_num, header, row, where)
+            line = _Line(name, reader.line_num, header, [_ungrouped(cell, delimiter) for cell in row], where)
             owner = line.text("account")
             if account and owner != account:
                 continue
@@ -109,6 +114,12 @@ def parse_statement(text: str, name: str, zone: tzinfo | None = None, account: s
         )
     _refuse_repeated(name, fills)
     return sorted(fills, key=lambda fill: (fill.ts_ns, fill.line))
+
+
+def _ungrouped(cell: str, delimiter: str) -> str:
+    """29,007.75 without its separators. In other files than those of commas, 29,007 may be a decimal number."""
+    is_grouped = _GROUPED.fullmatch(cell.strip()) and (delimiter == "," or "." in cell)
+    return cell.replace(",", "") if is_grouped else cell
 
 
 class _Line:
@@ -178,7 +189,7 @@ def _fill(line: _Line, zone: tzinfo | None) -> Fill | None:
         contract=line.value(
             "contract",
             "a contract such as ESM6 or ESM2026",
-            lambda text: parse_ticker(text) or parse_contract(text, at.date()),
+            lambda text: _contract(text, at),
         ),
         side=line.value("side", "Buy or Sell", lambda text: _SIDES.get(text.lower())),
         quantity=line.value("quantity", "a whole number of 1 or more", _quantity),
@@ -203,11 +214,16 @@ def _time(text: str, zone: tzinfo | None) -> datetime | None:
             except ValueError:
                 continue
             break
-    if at is None or len(text) < len("2026-03-11T15:00"):  # a date alone is no time
+    if at is None or at.year not in _YEARS or len(text) < len("2026-03-11T15:00"):  # a date alone is no time
         return None
     if at.tzinfo is None:
         return at.replace(tzinfo=zone).astimezone(UTC) if zone is not None else None
     return at.astimezone(UTC)
+
+
+def _contract(text: str, at: datetime) -> Contract | None:
+    contract = parse_ticker(text) or parse_contract(text, at.date())
+    return contract if contract is not None and 0 <= contract.year - at.year <= _MAX_YEARS_OUT else None
 
 
 def _quantity(text: str) -> int | None:
@@ -221,8 +237,8 @@ def _price(text: str) -> float | None:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """A plain decimal number: no thousands, no currency, no exponent, so that nothing is read as another number."""
-    return Decimal(text) if re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text) else None
+    """A plain decimal number: no currency, no exponent, so that nothing is read as another number."""
+    return Decimal(text) if re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,40})?", text) else None
 
 
 def _refuse_repeated(name: str, fills: Sequence[Fill]) -> None:

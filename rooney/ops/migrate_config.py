@@ -253,7 +253,7 @@ class _Migrator:
         known = KEYS.get(name)
         if known is None:
             self.notes.append(Note("look", path, "", "is no key the old system is known to have had; not carried"))
-        elif name == "databento_api_key" and not _is_reference(value):
+        elif name == "databento_api_key" and value is not None and not _is_reference(value):
             text = "was in the file in plain: it is not written anywhere; make a new one at Databento and "
             self._say(path, known, text + "`rooney credentials set databento_api_key`")
         elif name in ("portfolio.max_positions", "portfolio.daily_stop_loss", "starting_cash"):
@@ -262,7 +262,7 @@ class _Migrator:
             else:
                 self.block[known.new.rpartition(".")[2]] = value
                 self._say(path, known)
-        elif name == "killswitch" and str(value).strip().lower() in ("false", "0", "no", "off"):
+        elif name == "killswitch" and str(value).strip().lower() in ("false", "0", "no", "off", "none"):
             self._say(path, known, became="replaced")
         elif name not in ("symbols", "portfolio.instruments"):  # done already
             self._say(path, known)
@@ -323,6 +323,8 @@ class _Migrator:
 
     def _override(self, root: str, path: str, name: str, value: Any) -> None:
         known = PARAMETERS.get(name)
+        if value is None:  # not set
+            return
         if known is None:
             self.notes.append(Note("look", path, "strategies.ibs", _OTHER_PARAMETER))
             return

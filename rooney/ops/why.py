@@ -183,7 +183,7 @@ def _rules(decision: Decision, rules: Rules) -> dict[str, str]:
 
 def _bounds(one: Filter) -> str:
     parts = [
-        f"{sign} {bound:g}"
+        f"{sign} {bound:.10g}"
         for sign, bound in ((">=", one.low), ("<=", one.high), (">", one.above), ("<", one.below))
         if math.isfinite(bound)
     ]
@@ -272,7 +272,7 @@ def lines(answers: Sequence[Answer], head: str) -> list[str]:
 def _value(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "none yet"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def as_json(answers: Sequence[Answer]) -> list[dict[str, Any]]:

@@ -143,7 +143,7 @@ def beyond(quantity: int = 0, price: float | None = None, usd: float | None = No
 
 def _figure(value: float) -> str:
     is_short = isinstance(value, float) or abs(value) < 2**1000  # a longer whole number is no float
-    return f"{value:.6g}" if is_short else "of hundreds of digits"
+    return f"{value:.10g}" if is_short else "of hundreds of digits"
 
 
 def missing(command: Command) -> str:

@@ -285,7 +285,7 @@ def _same(a: float | None, b: float | None) -> bool:
 
 
 def _value(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6g}"
+    return "none" if value is None else f"{value:.10g}"
 
 
 def _open_at(run: Run, ts_ns: int) -> int:

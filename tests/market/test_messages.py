@@ -28,12 +28,12 @@ counts = st.integers(0, 2**53 - 1)
 
 @st.composite
 def bars(draw: st.DrawFn) -> Bar:
-    """Bars that can be."""
+    """Bars that can be, of what may be sold below zero."""
     low, first, last, high = sorted(draw(st.lists(prices, min_size=4, max_size=4)))
     ends = draw(times) // MINUTE_NS * MINUTE_NS + MINUTE_NS
     timeframe = draw(st.sampled_from(["1min", "hourly", "daily"]))
     volume, trades, flags, heard = draw(st.tuples(counts, counts, integers, integers))
-    return Bar("ES", "ESZ5", timeframe, ends - MINUTE_NS, ends, first, high, low, last, volume, trades, flags, heard)
+    return Bar("CL", "CLZ5", timeframe, ends - MINUTE_NS, ends, first, high, low, last, volume, trades, flags, heard)
 
 
 rolls = st.builds(Roll, st.just("ES"), st.just("ESZ5"), st.just("ESH6"), prices, prices, times, texts)

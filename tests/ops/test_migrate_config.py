@@ -223,3 +223,21 @@ def test_the_documents_commands_are_those_tried_here() -> None:
         "rooney config migrate config.yml --out config.multi_alpha.yml",
         "rooney check --config config.multi_alpha.yml --offline",
     ]
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_an_override_of_null_is_as_if_it_were_not_there(name: str) -> None:
+    contracts = {"ES": {"strategy_overrides": {name: None}}}
+    old = {"symbols": ["ES"], "portfolio": {"instruments": ["ES"]}, "contracts": contracts}
+    made = migrate(old, "old.yml")
+    check_migrated(made)
+    contracts["ES"] = {}
+    assert made == migrate(old, "old.yml")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in KEYS if "." not in name))
+def test_a_key_of_null_is_migrated_and_is_no_secret_in_plain(name: str) -> None:
+    old = {"symbols": ["ES"], "portfolio": {"instruments": ["ES"]}} | ({name: None} if name != "symbols" else {})
+    made = migrate(old, "old.yml")
+    check_migrated(made)
+    assert "in plain" not in made.text

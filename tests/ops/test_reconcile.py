@@ -55,6 +55,40 @@ def test_a_table_with_other_names_and_tickers_is_read_too() -> None:
     assert (fill.contract, fill.side, fill.quantity, fill.ts_ns) == (Contract("ES", 2026, 6), -1, 3, AT)
 
 
+def test_a_price_is_read_from_the_decimal_column_beside_the_fractions_for_people() -> None:
+    header = "orderId,Account,B/S,Contract,avgPrice,filledQty,Fill Time,Status,Filled Qty,Avg Fill Price,decimalFillAvg"
+    rows = ["1,D, Buy,ZCZ6,445.25,2,09/14/2026 09:30:00, Filled,2,445'2,445.25"]
+    rows.append("2,D, Sell,ZCZ6,,2,09/14/2026 09:31:00, Filled,2,445'5,445.083333333333333333")
+    first, second = parse_statement("\n".join((header, *rows)), "o.csv", CHICAGO)
+    assert (first.price, second.price) == (445.25, 445.083333333333333333)
+    shown_only = header.replace("avgPrice", "x").replace(",decimalFillAvg", ",y")
+    with pytest.raises(StatementError, match=r"'Avg Fill Price': expected a number .* got \"445'2\""):
+        parse_statement(f"{shown_only}\n{rows[0]}", "o.csv", CHICAGO)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "text", "price"),
+    [
+        (",", '"29,007.75"', 29007.75),
+        (",", '"44,123"', 44123.0),
+        (";", "29,007.75", 29007.75),
+        (";", "1,234,567.5", 1234567.5),
+        (";", "1,085", None),  # of which a comma makes a decimal number
+        (",", '"29,07.75"', None),
+    ],
+)
+def test_thousands_are_separated_where_nothing_else_can_be_meant(
+    delimiter: str, text: str, price: float | None
+) -> None:
+    row = delimiter.join(["2026-03-11T15:04:00Z", "ESM6", "buy", "1", text])
+    whole = f"{PLAIN.replace(',', delimiter)}\n{row}\n"
+    if price is None:
+        with pytest.raises(StatementError, match="'price': expected a number such as"):
+            parse_statement(whole, "f.csv")
+    else:
+        assert parse_statement(whole, "f.csv")[0].price == price
+
+
 PLAIN = "time,contract,side,quantity,price"
 WRONG = [
     ("2026-03-11T15:04:00Z,ESM6,Bought,1,1", "'side': expected Buy or Sell, got 'Bought'"),
@@ -66,6 +100,12 @@ WRONG = [
     ("2026-03-11T15:04:00Z,ES,buy,1,1", "'contract': expected a contract such as ESM6 or ESM2026, got 'ES'"),
     ("2026-03-11T15:04:00,ESM6,buy,1,1", "with its zone"),
     ("2026-03-11,ESM6,buy,1,1", "got '2026-03-11'"),
+    ("1965-03-11T15:04:00Z,ESM6,buy,1,1", "'time': expected 2026-03-11T15:00:00Z"),
+    ("0001-01-01T00:00:00+05:00,ESM6,buy,1,1", "'time': expected 2026-03-11T15:00:00Z"),
+    ("9999-12-31T23:59:59-05:00,ESM6,buy,1,1", "'time': expected 2026-03-11T15:00:00Z"),
+    ("2026-03-11T15:04:00Z,ESM0000,buy,1,1", "'contract': expected a contract such as ESM6 or ESM2026, got 'ESM0000'"),
+    ("2026-03-11T15:04:00Z,ESM2020,buy,1,1", "'contract': expected a contract such as ESM6 or ESM2026, got 'ESM2020'"),
+    ("2026-03-11T15:04:00Z,ESZ25,buy,1,1", "'contract': expected a contract such as ESM6 or ESM2026, got 'ESZ25'"),
     ("2026-03-11T15:04:00Z,ESM6,buy,1", "expected 5 columns as in the first line, got 4"),
 ]
 

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from research.data.checks import check
-from research.data.frame import KINDS, READ, STORED
+from research.data.frame import READ, STORED
 from research.data.sources import Reading, read
 from research.data.store import Part, Store
 from research.history.columns import scan
 from research.history.dbn import points
+from research.history.findings import KINDS
 from research.history.history import History
 from rooney.cli import cli
 from rooney.errors import ConfigError
@@ -92,18 +93,18 @@ def test_good_bars_have_no_findings_and_come_out_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "shown"),
     [
-        ("not_a_number", {"close": float("nan")}, "6800.75 6801.75 6799.5 NaN"),
-        ("not_a_number", {"open": None}, "nothing"),
-        ("not_a_number", {"high": float("inf")}, "6800.75 inf 6799.5 6801.25"),
-        ("inconsistent", {"high": 6800.5}, "6800.75 6800.5 6799.5 6801.25"),
-        ("inconsistent", {"low": 6801.0}, "6800.75 6801.75 6801.0 6801.25"),
-        ("bad_volume", {"volume": -3.0}, "-3.0"),
-        ("bad_volume", {"volume": 2.5}, "2.5"),
-        ("bad_volume", {"volume": None}, "nothing"),
-        ("off_minute", {"ts_open": OPENS + timedelta(seconds=30)}, "2026-03-09 22:00:30"),
-        ("no_time", {"ts_open": None}, "ES ESM2026"),
+        ("not_a_number", {"close": float("nan")}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6801.75 6799.5 nan 13"),
+        ("not_a_number", {"open": None}, "ESM2026 2026-03-09T22:03:00Z nothing 6801.75"),
+        ("not_a_number", {"high": float("inf")}, "ESM2026 2026-03-09T22:03:00Z 6800.75 inf"),
+        ("inconsistent", {"high": 6800.5}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6800.5 6799.5 6801.25"),
+        ("inconsistent", {"low": 6801.0}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6801.75 6801 6801.25"),
+        ("bad_volume", {"volume": -3.0}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6801.75 6799.5 6801.25 -3"),
+        ("bad_volume", {"volume": 2.5}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6801.75 6799.5 6801.25 2.5"),
+        ("bad_volume", {"volume": None}, "ESM2026 2026-03-09T22:03:00Z 6800.75 6801.75 6799.5 6801.25 nothing"),
+        ("off_minute", {"ts_open": OPENS + timedelta(seconds=30)}, "ESM2026 2026-03-09T22:00:30Z"),
+        ("no_time", {"ts_open": None}, "ESM2026 no time 6800.75"),
         ("not_outright", {"contract": "ESM6-ESU6"}, "ESM6-ESU6"),
-        ("no_root", {"root": "../x"}, "../x"),
+        ("no_root", {"root": "../x"}, "ESM2026 in ../x"),
         ("wrong_root", {"root": "NQ"}, "ESM2026 in NQ"),
     ],
 )
@@ -405,7 +406,7 @@ def test_strict_writes_nothing_and_exits_1_naming_file_row_and_value(tmp_path: P
         "file": str(bad),
         "kind": "bad_volume",
         "count": 1,
-        "examples": [{"row": 2, "value": "-7.0"}],
+        "examples": [{"row": 2, "value": "ESM2026 2026-03-10T14:31:00Z 6800 6801 6799.25 6800.5 -7"}],
     }
     assert Store(tmp_path / "s").parts() == []
     code, said = rooney("import", good, bad, "--to", tmp_path / "s")
@@ -507,7 +508,7 @@ def test_real_dbn_bars_equal_the_published_ones_and_other_schemas_are_refused_by
     code, said = rooney("import", RECORDED_DATA / "dbn", "--to", tmp_path / "s")
     assert code == 1
     refused = [one for one in said["findings"] if one["kind"] == "refused"]
-    assert len(refused) == len(list((RECORDED_DATA / "dbn").iterdir())) - 4
+    assert len(refused) == len(list((RECORDED_DATA / "dbn").iterdir())) - 5
     assert any("bars per UTC day" in one["examples"][0]["value"] for one in refused)
     expected = pl.read_parquet(RECORDED_DATA / "bars_1m/ES_NQ_databento.parquet")
     for root, year in (("ES", 2024), ("NQ", 2024), ("ES", 2026)):

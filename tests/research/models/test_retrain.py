@@ -90,6 +90,7 @@ class History:
     """What a summary asks of the bars."""
 
     start_ns, end_ns = 0, 200 * DAY_NS
+    findings: tuple[()] = ()
 
     def digest(self) -> str:
         return "0" * 64
