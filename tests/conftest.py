@@ -8,13 +8,13 @@ import pytest
 from hypothesis import settings
 
 from rooney.sim.processes import redis_servers
+from tests.support import left_processes
 from tests.support.certificates import certificate
 from tests.support.command_line import bench, operate_place, operate_redis, operate_zygote
 from tests.support.deliveries import new_delivery, webhook
 from tests.support.hub_day import undisturbed
 from tests.support.journal import journal, restored
 from tests.support.ledgers import ledger
-from tests.support.left_processes import pytest_fixture_setup, pytest_runtest_teardown
 from tests.support.paths import TESTS
 from tests.support.private_redis import PrivateRedis, private_redis
 from tests.support.rigs import rig, rig_place, rig_redis
@@ -30,8 +30,6 @@ __all__ = [
     "operate_place",
     "operate_redis",
     "operate_zygote",
-    "pytest_fixture_setup",
-    "pytest_runtest_teardown",
     "restored",
     "rig",
     "rig_place",
@@ -67,6 +65,10 @@ def zygote() -> Iterator[Zygote]:
         one = Zygote(Path(name))
         yield one
         one.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(left_processes)  # not a hook of this file: those hear of no fixture of the session
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

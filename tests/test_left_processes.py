@@ -23,6 +23,16 @@ def server():
         yield process
         process.kill()
 
+@pytest.fixture(scope="session")
+def whole():
+    with sleeper() as process:
+        yield process
+        process.kill()
+
+@pytest.fixture(scope="module")
+def part(request):
+    return request.getfixturevalue("whole")
+
 def test_leaves_one_and_fails(tmp_path):
     process = sleeper()
     (tmp_path / "pid").write_text(str(process.pid))
@@ -38,8 +48,8 @@ def test_ends_its_own():
 def test_uses_one_that_lasts(server):
     assert server.poll() is None
 
-def test_uses_it_too(server):
-    assert server.poll() is None
+def test_uses_it_too(server, part):
+    assert server.poll() is part.poll() is None
 """
 
 

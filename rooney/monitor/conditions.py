@@ -191,8 +191,8 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         text = f"{one.name}: no worker runs" + (f", and it holds {held}" if held else "")
         do = (f"systemctl start rooney-worker@{one.name}",)
         found.append(Condition(_graver(bool(held)), one.name, "down", text, do))
-    is_written = any(trouble.about == DISK for trouble in snapshot.troubles)  # a disk may take nothing, nor that
-    if one.is_running and DISK_FULL in one.doing and not is_written:
+    is_full = one.is_running and DISK_FULL in one.doing
+    if is_full:
         text = f"{one.name}: {one.doing}; no entries"
         found.append(Condition(Severity.CRITICAL, one.name, DISK, text, (f"df -h {snapshot.path.parent}",)))
     if one.health is not None and one.health.light:
@@ -201,7 +201,7 @@ def _of_strategy(one: StrategyLook, system: System) -> list[Condition]:
         found.append(Condition(severity, one.name, "health", text))
     account = snapshot.account
     for trouble in snapshot.troubles:
-        if trouble.about != DAILY_LOSS:  # `attention` has it
+        if trouble.about != DAILY_LOSS and not (is_full and trouble.about == DISK):  # said already
             command = _ENDED_BY.get(trouble.about, _STATED if trouble.symbol else _RESUMED)
             found.append(
                 Condition(

@@ -1,4 +1,4 @@
-"""Check that no test leaves a process behind; hooks of pytest, taken in by tests/conftest.py.
+"""Check that no test leaves a process behind; a plugin of pytest, registered by tests/conftest.py.
 
 A process belongs to this run if it is a child, or if it has the run's mark in its environment, whoever its parent is
 by now. What a fixture of a module or of the session started may live as long as that fixture.
@@ -19,7 +19,7 @@ GRACE_S = 2.0  # what was killed may take a moment to go
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
 
 os.environ[MARK] = str(os.getpid())
-_lasting: dict[tuple[int, str], str] = {}  # process → scope of the fixture that started it
+_lasting: dict[str, str] = {}  # command → scope of the fixture that first ran it; a test may run it again
 
 
 def processes() -> dict[tuple[int, str], str]:
@@ -40,12 +40,26 @@ def processes() -> dict[tuple[int, str], str]:
     return found
 
 
-def left(allowed: set[tuple[int, str]]) -> dict[tuple[int, str], str]:
-    """Those that are not gone within GRACE_S."""
+def ancestors(pid: int) -> Iterator[int]:
+    """The process and those it comes from, up to this one."""
+    while pid not in (0, 1, os.getpid()):
+        yield pid
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # gone meanwhile
+            return
+
+
+def left(allowed: set[str]) -> dict[tuple[int, str], str]:
+    """Those that are not gone within GRACE_S, and neither stand for one that may stay nor come from it, as tabs do."""
     end = time.monotonic() + GRACE_S
-    while (found := {key: text for key, text in processes().items() if key not in allowed}) and time.monotonic() < end:
+    while True:
+        living = processes()
+        stay = {pid for (pid, _), command in living.items() if command in allowed}
+        found = {key: text for key, text in living.items() if stay.isdisjoint(ancestors(key[0]))}
+        if not found or time.monotonic() >= end:
+            return found
         time.sleep(0.01)
-    return found
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,7 +71,10 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[Any]:
     try:
         return (yield)
     finally:
-        _lasting.update({key: fixturedef.scope for key in processes() if key not in before})
+        # One that it asked for has told of its own already, and may last longer.
+        for key, command in processes().items():
+            if key not in before:
+                _lasting.setdefault(command, fixturedef.scope)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,7 +85,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     finally:
         is_same_file = nextitem is not None and nextitem.path == item.path
         lasts = ("session", "module", "class")[: 3 if is_same_file else int(nextitem is not None)]
-        allowed = {key for key, scope in _lasting.items() if scope in lasts}
+        allowed = {command for command, scope in _lasting.items() if scope in lasts}
         if found := left(allowed):
             for pid, _ in found:
                 os.kill(pid, signal.SIGKILL)
