@@ -37,13 +37,16 @@ _WRONG_ROOT, _NO_TIME, _OFF_MINUTE, _NOT_A_NUMBER, _INCONSISTENT, _BAD_VOLUME, _
 
 # What rows of one root, contract and timeframe are judged by.
 RULE = np.dtype(
-    [
-        ("timeframe", np.int64),  # 0 minutes, 1 hours, 2 days; -1: nobody asked for it, and it is not judged
-        ("lack", np.int64),  # of its name
-        ("floor", np.float64),  # the price that all prices are above
-        ("first_ns", np.int64),  # the time in which its contract is listed
-        ("past_ns", np.int64),
-    ]
+    (
+        np.record,  # attribute access with the JIT on and off alike
+        [
+            ("timeframe", np.int64),  # 0 minutes, 1 hours, 2 days; -1: nobody asked for it, and it is not judged
+            ("lack", np.int64),  # of its name
+            ("floor", np.float64),  # the price that all prices are above
+            ("first_ns", np.int64),  # the time in which its contract is listed
+            ("past_ns", np.int64),
+        ],
+    )
 )
 NO_RULE = np.array((-1, 0, 0.0, 0, 0), RULE)
 DAY_STATS = np.dtype(
