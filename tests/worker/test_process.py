@@ -203,6 +203,25 @@ def test_killed_whenever_no_entry_goes_out_twice_and_the_end_is_sound(rig: Any) 
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.parametrize("frozen_s", [0.5, pytest.param(11.0, marks=pytest.mark.slow)])
+def test_frozen_in_mid_send_nothing_goes_out_twice_and_every_exit_goes_out(rig: Any, frozen_s: float) -> None:
+    """SIGSTOP while the webhook has the order and has not answered, SIGCONT before and after an answer's time limit."""
+    one = rig("a", faults=(Fault("delay", at=(1, 2, 3, 4), seconds=0.3),))
+    worker = one.begin(TAPE)
+    for n in (1, 2, 3, 4):
+        until(lambda n=n: len(requests(one)) >= n)  # type: ignore[misc]
+        os.kill(worker.pid, signal.SIGSTOP)
+        time.sleep(frozen_s)
+        os.kill(worker.pid, signal.SIGCONT)
+    found = one.finish(worker, LAST)
+    assert max(entries_per_intent(one).values()) == 1
+    last = {intent: state for _, intent, state, *_ in found["event"]}
+    exits = {row[0] for row in found["intent"] if row[6] == 2}
+    assert exits
+    assert {last[intent] for intent in exits} <= {"acknowledged", "resolved"}, last
+    assert [ts for ts, *_ in found["status"]] == [LAST]
+
+
 def test_an_unconfirmed_entry_is_heard_of_after_the_restart_and_flattened(rig: Any) -> None:
     one = rig("a")
     assert one.begin(closes(BUY, QUIET, QUIET, QUIET), fault="after_post:1").wait() == -signal.SIGKILL
