@@ -23,8 +23,8 @@ from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.format import price_text
-from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import MINUTE_NS
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.orders.decisions import Book, Decisions
 from rooney.performance.pairs import first_difference
 

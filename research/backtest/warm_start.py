@@ -16,8 +16,9 @@ from rooney.engine.engine import Engine
 from rooney.kernels import dtypes
 from rooney.kernels.array_types import I64, Records
 from rooney.market.instruments import contract_from_number, group_of
-from rooney.market.messages import TIMEFRAMES, Bar, Roll
+from rooney.market.messages import Bar, Roll
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.orders.decisions import Decisions
 
 

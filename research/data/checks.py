@@ -18,8 +18,8 @@ from research.history.series_names import named, rule
 from rooney.format import iso_minute, price_text
 from rooney.kernels.array_types import I64, Booleans
 from rooney.market.instruments import PRODUCTS, group_of
-from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import HOUR_NS
+from rooney.market.timeframes import TIMEFRAMES
 
 GAP_NS = HOUR_NS  # thin markets are silent for minutes; so long without a trade in any contract is worth a look
 GRID_TOLERANCE = 1e-4  # of a tick: float noise is no price between two ticks

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from rooney.market.messages import TIMEFRAMES
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.timeframes import TIMEFRAMES
 
 PRICES = ("open", "high", "low", "close")
 KEY = ("root", "timeframe", "ts_open", "contract")

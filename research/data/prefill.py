@@ -16,10 +16,11 @@ from research.history.series_names import contract_of
 from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.instruments import Contract, contract_from_number, group_of
-from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Roll
+from rooney.market.messages import Bar, BarFlag, Roll
 from rooney.market.resample import Coarse
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import ContractCount
+from rooney.market.timeframes import TIMEFRAMES
 
 RULE = "history"  # what Roll.rule says of rolls that no hub saw
 REACH_NS = 2_200 * 24 * sessions.HOUR_NS  # six years: as far as a stream of 1,400 daily bars goes back

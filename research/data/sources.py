@@ -20,7 +20,7 @@ from research.history.dbn import frames
 from research.history.findings import Findings
 from research.history.series_names import SPACED_ROWS, TIMEFRAMES, contract_of, named, spacing
 from rooney.errors import ConfigError
-from rooney.market import messages
+from rooney.market import timeframes
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".dbn", ".dbn.zst")
 _TIMES = ("ts_open", "ts_event", "timestamp", "datetime", "time", "date")
@@ -118,7 +118,7 @@ def _table(file: Path, table: pl.DataFrame, reading: Reading) -> pl.DataFrame:
                 f"{file}: {said} {', '.join(map(repr, sorted(unknown)))}; allowed are {', '.join(TIMEFRAMES)}; "
                 "nothing of it was taken"
             )
-        plain = {name: messages.TIMEFRAMES[number] for name, number in TIMEFRAMES.items()}
+        plain = {name: timeframes.TIMEFRAMES[number] for name, number in TIMEFRAMES.items()}
         span = pl.col(said).cast(pl.String).replace_strict(plain, default=reading.timeframe or "1min")
     return table.select(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("row"),

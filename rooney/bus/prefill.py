@@ -12,8 +12,9 @@ import msgspec
 from rooney.bus.keys import HISTORY_LENGTH, market_key
 from rooney.bus.publisher import Publisher
 from rooney.market.instruments import Contract
-from rooney.market.messages import TIMEFRAMES, Bar, Roll, encode
+from rooney.market.messages import Bar, Roll, encode
 from rooney.market.tape import ContractCount
+from rooney.market.timeframes import TIMEFRAMES
 
 # What the histories promise: ten sessions, a year, five years; fewer is said, not refused.
 ENOUGH = {"1min": 13_800, "hourly": 5_800, "daily": 1_250}

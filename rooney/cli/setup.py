@@ -53,7 +53,7 @@ def compile_(call: Call, name: str, out: Path | None, cache: bool) -> None:
 @takes("config", "json")
 def check(call: Call, offline: bool) -> None:
     """Say what would stop a start, before it does."""
-    from rooney.ops import check as act
+    from rooney.ops import host_check as act
 
     config = call.load()
     with _credential_store() as store:

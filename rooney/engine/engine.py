@@ -30,7 +30,8 @@ from rooney.features.codegen import length_field
 from rooney.kernels import dtypes, entries
 from rooney.kernels.codes import Pending, Reason, VetoKind
 from rooney.market.instruments import contract_from_number
-from rooney.market.messages import TIMEFRAMES, Bar, Minute, MinuteFlag, Roll
+from rooney.market.messages import Bar, Minute, MinuteFlag, Roll
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.models.forest import Model
 from rooney.orders.decisions import Book, Decisions, Evaluated, Outcome, Position
 from rooney.strategy.compiler import Compiled, explain

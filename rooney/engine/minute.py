@@ -12,7 +12,8 @@ from rooney.kernels.codes import Cause
 from rooney.market import sessions
 from rooney.market import sessions_v1 as oldclock
 from rooney.market.instruments import contract_from_number, parse_contract
-from rooney.market.messages import TIMEFRAMES, Bar, BarFlag, Roll
+from rooney.market.messages import Bar, BarFlag, Roll
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.orders.decisions import Decided, Trade
 from rooney.orders.intents import Role, Side
 

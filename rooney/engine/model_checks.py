@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from rooney.config.check_findings import Finding
+from rooney.config.check import Finding
 from rooney.config.settings import StrategyConfig
 from rooney.engine.veto import Veto
 from rooney.errors import BundleError, StrategyError

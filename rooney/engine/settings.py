@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rooney.features import PAIRS
 from rooney.kernels import dtypes
 from rooney.kernels.codes import Fill, OnUnconfirmed
-from rooney.market.messages import TIMEFRAMES
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.strategy.filters import Filter, filter_field
 
 STOPS = ("time_stop_bars", "stop_percent", "stop_atr", "target_percent", "target_atr", "trail_atr")

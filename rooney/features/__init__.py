@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         calculate_zscore,
     )
     from rooney.features.kernel import Kernel
-    from rooney.features.registry import KERNELS, is_research_only
+    from rooney.features.kernel_registry import KERNELS, is_research_only
 
 __all__ = [
     "ALIASES",
@@ -61,5 +61,5 @@ def __getattr__(name: str) -> Any:
     """A name made of kernels, imported when it is asked for: whoever only names features does not load numba."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "arrays" if name.startswith("calculate") else "registry"
+    home = "arrays" if name.startswith("calculate") else "kernel_registry"
     return getattr(importlib.import_module(f"rooney.features.{home}"), name)

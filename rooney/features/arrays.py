@@ -14,7 +14,7 @@ from rooney.errors import StrategyError
 from rooney.features.catalogue import catalogue
 from rooney.features.feature import Feature
 from rooney.features.kernel import Kernel
-from rooney.features.registry import KERNELS
+from rooney.features.kernel_registry import KERNELS
 from rooney.kernels.array_types import F64, I64
 from rooney.kernels.indicators import vectorized as arrays
 

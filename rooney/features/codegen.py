@@ -17,8 +17,8 @@ import numpy as np
 from rooney.errors import StrategyError
 from rooney.features.feature import Feature
 from rooney.features.kernel import Kernel, place_of
-from rooney.features.registry import KERNELS
-from rooney.market.messages import TIMEFRAMES
+from rooney.features.kernel_registry import KERNELS
+from rooney.market.timeframes import TIMEFRAMES
 
 # Beside those on the tape: a day delivered complete at its start, for what the old backtests read of the future.
 FEATURE_TIMEFRAMES = (*TIMEFRAMES, "daily_ahead")

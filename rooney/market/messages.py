@@ -14,11 +14,10 @@ import msgspec
 
 from rooney.errors import MessageError
 from rooney.market.instruments import PRODUCTS, group_of, parse_contract
-from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.market.sessions import MINUTE_NS
+from rooney.market.timeframes import LONGEST_NS
 
-TIMEFRAMES = ("1min", "hourly", "daily")  # also the order of bars within a minute
 ROLL = "roll"  # in the place of a timeframe
-_LONGEST_NS = {"1min": MINUTE_NS, "hourly": HOUR_NS, "daily": 96 * HOUR_NS}  # a trade date over a holiday: two days
 PRICE_LIMIT = 2.0**63 / 1e9  # the exchange's prices are whole 1e-9 in 64 bits
 _TIME_LIMIT = 1 << 62
 COUNT_LIMIT = 1 << 53
@@ -171,7 +170,7 @@ def price_floor(root: str) -> float:
 
 def bar_lack(bar: Bar) -> str:
     """Why a bar cannot be, or empty."""
-    longest_ns = _LONGEST_NS.get(bar.timeframe)
+    longest_ns = LONGEST_NS.get(bar.timeframe)
     if longest_ns is None:
         return f"timeframe {bar.timeframe[:20]!r}"
     begins, ends = bar.ts_open, bar.ts_close

@@ -25,7 +25,7 @@ from rooney.config.schema import DataHub
 from rooney.engine.build import build_engine
 from rooney.errors import ConfigError
 from rooney.format import iso_minute
-from rooney.market.messages import TIMEFRAMES
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.paths import CONFIG, ledger_path
 from rooney.sim import demo_bars
 from rooney.sim.databento.gateway import DEMO_KEY

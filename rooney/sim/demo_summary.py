@@ -15,8 +15,9 @@ from rooney.bus.reader import Reader
 from rooney.format import iso_minute
 from rooney.ledger.reader import opened
 from rooney.market.instruments import group_of
-from rooney.market.messages import TIMEFRAMES, Minute
+from rooney.market.messages import Minute
 from rooney.market.sessions import MINUTE_NS, trade_date, window_at
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.paths import CONFIG, LEDGER, ledger_path
 from rooney.sim.demo_plan import STRATEGIES, Options, Plan
 

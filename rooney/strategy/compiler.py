@@ -40,7 +40,7 @@ from rooney.features import Feature
 from rooney.features.codegen import Layout, lay_out, write
 from rooney.files import MIB, read_bytes, write_whole
 from rooney.kernels import jit
-from rooney.market.messages import TIMEFRAMES
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.strategy import aot as ahead
 from rooney.strategy.base import Strategy
 from rooney.strategy.digest import StepDigests, sha256, step_digests

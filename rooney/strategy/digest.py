@@ -28,7 +28,7 @@ import rooney
 from rooney.features.catalogue import catalogue
 from rooney.features.feature import Feature
 from rooney.features.kernel import place_of
-from rooney.features.registry import KERNELS
+from rooney.features.kernel_registry import KERNELS
 from rooney.strategy.base import Strategy
 from rooney.strategy.loader import load
 

@@ -18,9 +18,9 @@ import numpy as np
 from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import StrategyError
 from rooney.features import Feature
-from rooney.features.registry import is_research_only
+from rooney.features.kernel_registry import is_research_only
 from rooney.files import MIB, read_bytes
-from rooney.market.messages import TIMEFRAMES
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.strategy.base import Param, Strategy
 from rooney.strategy.filters import Filter
 

@@ -16,9 +16,10 @@ from rooney.errors import BusError, MessageError
 from rooney.format import iso_second
 from rooney.market.bars import AHEAD_NS
 from rooney.market.instruments import is_open
-from rooney.market.messages import NO_ENTRY, ROLL, TIMEFRAMES, InstrumentState, Minute, MinuteFlag, sifted
+from rooney.market.messages import NO_ENTRY, ROLL, InstrumentState, Minute, MinuteFlag, sifted
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import is_ahead, is_session_minute, read_entry
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.worker import status
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from rooney import log
 from rooney.bus.reader import Reader
 from rooney.clock import Clock, ReplayClock
-from rooney.config.check_findings import table_findings, worker_findings
+from rooney.config.check import table_findings, worker_findings
 from rooney.config.loader import Config
 from rooney.config.settings import StrategyConfig
 from rooney.engine.build import build_engine

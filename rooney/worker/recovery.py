@@ -20,8 +20,9 @@ from rooney.errors import BusError, ConfigError, LedgerError, StepError
 from rooney.format import iso_second
 from rooney.ledger.records import Checkpoint, Finished
 from rooney.ledger.writer import Ledger
-from rooney.market.messages import TIMEFRAMES, Bar, Minute, Roll
+from rooney.market.messages import Bar, Minute, Roll
 from rooney.market.sessions import MINUTE_NS
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.orders import order_messages
 from rooney.orders.control import Act
 from rooney.orders.decisions import Book, Decisions, Outcome

@@ -19,7 +19,7 @@ from rooney.kernels import jit
 from rooney.market.messages import Bar, Minute
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import Published
-from rooney.ops.check import is_compiled
+from rooney.ops.host_check import is_compiled
 from rooney.sim.processes import start_redis
 from tests.support.children import child
 from tests.support.engines import engine

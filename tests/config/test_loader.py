@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooney.config.account_sharing import Account, open_account, shared
-from rooney.config.check_findings import Finding, check_findings, file_findings, worker_findings
+from rooney.config.check import Finding, check_findings, file_findings, worker_findings
 from rooney.config.loader import Config, load_config
 from rooney.config.params import check_params
 from rooney.config.schema import Alerts, Dashboard, Databento, DataHub, InstrumentBlock, Override, StrategyBlock

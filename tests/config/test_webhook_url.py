@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rooney.config.account_sharing import open_account
-from rooney.config.check_findings import check_findings
+from rooney.config.check import check_findings
 from rooney.config.credentials import Store
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError

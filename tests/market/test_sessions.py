@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.history.history import session_windows
-from rooney.config.check_findings import DISPUTE_WARNING_DAYS, TABLE_WARNING_DAYS, table_findings
+from rooney.config.check import DISPUTE_WARNING_DAYS, TABLE_WARNING_DAYS, table_findings
 from rooney.errors import ConfigError
 from rooney.kernels.codes import Cause, Reason
 from rooney.market import sessions

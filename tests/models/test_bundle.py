@@ -23,7 +23,7 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.models import bundle
 from rooney.models.forest import Model, NoModel
 from rooney.ops import backup, flatten
-from rooney.ops.check import findings
+from rooney.ops.host_check import findings
 from tests.support.bundles import GOOD, config, promoted, training
 from tests.support.command_line import Bench
 from tests.support.ledgers import read_only

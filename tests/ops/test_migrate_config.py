@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from rooney.cli import cli
 from rooney.config.loader import load_config
 from rooney.errors import ConfigError
-from rooney.ops.check import findings
+from rooney.ops.host_check import findings
 from rooney.ops.migrate_config import KEYS, PARAMETERS, Key, Note, check_migrated, migrate
 from tests.support.paths import ROOT
 

@@ -21,8 +21,8 @@ from rooney.errors import EXIT_CONFIG, ConfigError
 from rooney.install.layout import AHEAD_DROP_IN
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
 from rooney.market.tape import Published
-from rooney.ops import check
 from rooney.ops import compile as precompile
+from rooney.ops import host_check
 from rooney.sim.processes import Part
 from rooney.strategy import aot as ahead
 from rooney.strategy.aot import NotCompiledError
@@ -451,10 +451,10 @@ def test_the_installer_looks_for_the_drop_in_by_its_name() -> None:
 
 def test_check_says_that_a_worker_would_refuse_its_step(jit: Engine, directory: Path, tmp_path: Path) -> None:
     name = jit.compiled.module.__name__
-    assert check.of_drop_in("ibs", name, tmp_path) == []
+    assert host_check.of_drop_in("ibs", name, tmp_path) == []
     drop_in = precompile.enable("ibs", directory, tmp_path)
-    assert check.of_drop_in("ibs", name, tmp_path) == []
-    (found,) = check.of_drop_in("ibs", f"{name[:-1]}x", tmp_path)
+    assert host_check.of_drop_in("ibs", name, tmp_path) == []
+    (found,) = host_check.of_drop_in("ibs", f"{name[:-1]}x", tmp_path)
     assert (found.level, found.path) == ("error", "strategies.ibs")
     assert found.text.startswith(f"{drop_in} names {directory}, where no step matches the strategy")
     assert "`rooney compile ibs`" in found.text

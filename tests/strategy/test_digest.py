@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rooney.features.registry import KERNELS
+from rooney.features.kernel_registry import KERNELS
 from rooney.strategy import digest
 from rooney.strategy.compiler import compile_strategy
 from rooney.strategy.digest import EARLIER, Tree, code_digests, other_code, tree

@@ -5,7 +5,7 @@ python -m tests.support.digests    prints the table `EARLIER` of `rooney.strateg
 
 from rooney.config.loader import load_config
 from rooney.engine.build import build_engine
-from rooney.features.registry import KERNELS
+from rooney.features.kernel_registry import KERNELS
 from rooney.strategy.digest import EARLIER, SHORT, tree
 from tests.support.paths import ROOT
 

@@ -20,7 +20,8 @@ from rooney.hub.feed import Feed, News
 from rooney.hub.process import Hub
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of
-from rooney.market.messages import TIMEFRAMES, Bar, InstrumentState, Minute, decode_bar
+from rooney.market.messages import Bar, InstrumentState, Minute, decode_bar
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.secrets import Secret
 from rooney.sim.databento.gateway import DEMO_KEY, Gateway
 from rooney.sim.processes import Part, python

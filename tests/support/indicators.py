@@ -7,7 +7,7 @@ import numpy as np
 
 from rooney.features.arrays import over_bars, over_series, over_times, over_two
 from rooney.features.kernel import Kernel
-from rooney.features.registry import KERNELS
+from rooney.features.kernel_registry import KERNELS
 from rooney.kernels.array_types import F64
 
 HOUR_NS = 3_600_000_000_000

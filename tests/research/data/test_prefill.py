@@ -27,9 +27,10 @@ from rooney.errors import ConfigError
 from rooney.market import sessions
 from rooney.market.bars import ClosedMinute, MinuteBuilder
 from rooney.market.instruments import group_of, parse_contract
-from rooney.market.messages import TIMEFRAMES, decode_bar, decode_roll
+from rooney.market.messages import decode_bar, decode_roll
 from rooney.market.sessions import MINUTE_NS
 from rooney.market.tape import MinuteAssembler, Published
+from rooney.market.timeframes import TIMEFRAMES
 from rooney.sim.market import Market
 from tests.support.hub import plain
 from tests.support.ledgers import read_only

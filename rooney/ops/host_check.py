@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rooney.bus.reader import Reader
-from rooney.config.check_findings import Finding, check_findings, table_findings
+from rooney.config.check import Finding, check_findings, table_findings
 from rooney.config.loader import Config
 from rooney.engine.build import build_engine
 from rooney.engine.model_checks import model_findings
