@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from rooney.errors import BusError
-from rooney.market.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS, SECOND_NS
 from rooney.sim.databento.gateway import Gateway
 from rooney.sim.databento.sources import Until
 from rooney.sim.market import Market
@@ -50,6 +50,7 @@ def run(zygote: Zygote, directory: Path, redis: PrivateRedis, rng: random.Random
     with contextlib.ExitStack() as stack:
         vendor = stack.enter_context(running_webhook([ACCOUNT], log=webhooks, rate_limit=False))
         gateway = stack.enter_context(running_gateway(Gateway(market, speed=SPEED, begin_ns=BEGIN, until_ns=END)))
+        gateway.clock.end_ns = END + 2 * SECOND_NS  # not a minute more, however late the last trade is read
         env = {
             "WEBHOOK": vendor.url("a"),
             "ROONEY_RUNTIME_DIRECTORY": str(directory / "run"),
