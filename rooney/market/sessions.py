@@ -42,7 +42,7 @@ TABLE = Path(__file__).with_name("sessions.csv")
 _REPAIR = "reinstall rooney, or write the table anew (python -m research.data.session_table)"
 _DAY = timedelta(days=1)
 _EVENING = time(17)  # from here on it is the next day's business
-_SECOND_NS = 1_000_000_000
+SECOND_NS = 1_000_000_000
 # Instants are looked up in blocks of four weeks, made when first asked for.
 _BLOCK_NS = 28 * 24 * HOUR_NS
 
@@ -245,7 +245,7 @@ def hours_on(group: str, day: date) -> Hours:
 
 
 def _utc_ns(day: date, at: time) -> int:
-    return int(datetime.combine(day, at, CHICAGO).timestamp()) * _SECOND_NS
+    return int(datetime.combine(day, at, CHICAGO).timestamp()) * SECOND_NS
 
 
 @lru_cache(maxsize=1024)
@@ -272,7 +272,7 @@ def _session(group: str, day: date) -> tuple[Window, ...]:
 
 def _days_of_block(number: int) -> tuple[date, date]:
     """First and last calendar day that may have to do with a block, with some to spare."""
-    first = datetime.fromtimestamp(number * _BLOCK_NS // _SECOND_NS, UTC).date() - 2 * _DAY
+    first = datetime.fromtimestamp(number * _BLOCK_NS // SECOND_NS, UTC).date() - 2 * _DAY
     return first, first + timedelta(days=35)
 
 
@@ -302,7 +302,7 @@ def _calendar(number: int) -> tuple[tuple[int, ...], tuple[date, ...]]:
 @lru_cache(maxsize=4096)
 def _offset_of_hour(hour: int) -> int:
     offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(CHICAGO).utcoffset()
-    return int(offset.total_seconds()) * _SECOND_NS if offset is not None else 0
+    return int(offset.total_seconds()) * SECOND_NS if offset is not None else 0
 
 
 def utc_offset_ns(ts_ns: int) -> int:

@@ -23,14 +23,13 @@ from rooney.ledger.records import Decision
 from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import group_of
-from rooney.market.sessions import CHICAGO
+from rooney.market.sessions import CHICAGO, HOUR_NS, SECOND_NS
 from rooney.models.forest import Model
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
 
-_SECOND_NS = 1_000_000_000
 _RULES = ("should_enter_long", "should_enter_short")
 
 _OVERDUE = ("no_redis", "no_tape", "down", "behind", "no_minute")
@@ -149,7 +148,7 @@ def explain(decision: Decision, orders: tuple[Order, ...], snapshot: Snapshot, r
 
 
 def _clock(symbol: str, ts_mark: int) -> str:
-    local = datetime.fromtimestamp(ts_mark // _SECOND_NS, UTC).astimezone(CHICAGO)
+    local = datetime.fromtimestamp(ts_mark // SECOND_NS, UTC).astimezone(CHICAGO)
     group = group_of(symbol)
     change_ns, word = sessions.next_change(group, ts_mark - 1)
     window = sessions.window_at(group, ts_mark - 1)
@@ -208,7 +207,7 @@ def _limits(decision: Decision, snapshot: Snapshot, rules: Rules) -> dict[str, s
     day = sessions.trade_date(now - 1)
     found = {}
     account = snapshot.account
-    is_newest = snapshot.ts_mark - now < 3600 * _SECOND_NS
+    is_newest = snapshot.ts_mark - now < HOUR_NS
     used = [held for held in snapshot.held if held.side or held.pending]
     block = rules.block
     if is_newest:
@@ -315,13 +314,13 @@ def instant(text: str, near_ns: int) -> int:
     Raises ValueError.
     """
     if len(text) <= 8 and "T" not in text:
-        near = datetime.fromtimestamp(near_ns // _SECOND_NS, UTC)
+        near = datetime.fromtimestamp(near_ns // SECOND_NS, UTC)
         at = datetime.fromisoformat(f"{near:%Y-%m-%d}T{text.removesuffix('Z')}").replace(tzinfo=UTC)
         at = at if at <= near else at - timedelta(days=1)
     else:
         at = datetime.fromisoformat(text)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(at.timestamp()) * _SECOND_NS
+    return int(at.timestamp()) * SECOND_NS
 
 
 def rules_of(config: Config, name: str) -> Rules:

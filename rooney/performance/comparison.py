@@ -15,7 +15,7 @@ import msgspec
 from rooney.errors import ConfigError
 from rooney.format import minute_text
 from rooney.market import sessions
-from rooney.market.sessions import HOUR_NS
+from rooney.market.sessions import HOUR_NS, SECOND_NS
 from rooney.orders.decisions import Trade
 from rooney.performance.causes import PNL_FLOOR_USD, Difference, Scene
 from rooney.performance.pairs import nearest_pairs
@@ -23,7 +23,6 @@ from rooney.performance.runs import BAR_NS, Kind, Run, daily, within
 from rooney.performance.verdict import Comparison, Day, Slip, Verdict, verdict
 
 PNL_TOLERANCE = 0.02
-_SECOND_NS = 1_000_000_000
 
 
 def compare_all(
@@ -44,8 +43,8 @@ def compare_all(
         begin_ns = max([begin_ns, *(run.begin_ns for run in runs)])
     if end is None:
         end_ns = min([end_ns, *(run.end_ns for run in runs)])
-    begin_ns = begin_ns if start is None else max(begin_ns, int(start.timestamp()) * _SECOND_NS)
-    end_ns = end_ns if end is None else min(end_ns, int(end.timestamp()) * _SECOND_NS)
+    begin_ns = begin_ns if start is None else max(begin_ns, int(start.timestamp()) * SECOND_NS)
+    end_ns = end_ns if end is None else min(end_ns, int(end.timestamp()) * SECOND_NS)
     if begin_ns >= end_ns:
         spans = ", ".join(f"{r.label} {minute_text(r.begin_ns)} to {minute_text(r.end_ns)}" for r in runs)
         raise ConfigError(f"compare: the runs have no time in common: {spans}; nothing was compared")

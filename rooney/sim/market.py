@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rooney.market.instruments import PRODUCTS, Contract, business_days_before, deadline, following, nearest
 from rooney.market.sessions import (
     MINUTE_NS,
+    SECOND_NS,
     is_trade_date,
     next_trade_date,
     next_window,
@@ -29,7 +30,6 @@ from rooney.sim.characters import CHARACTERS, FIRST_SESSION, activity
 from rooney.sim.databento.sources import BATCH_RECORDS, Instrument
 from rooney.sim.databento.wire import PRICE_SCALE, Trades, empty_trades
 
-SECOND_NS = 1_000_000_000
 _MIN_LATENCY_NS, _MAX_LATENCY_NS = 200_000, 2_000_000
 _LAST_TRADE_NS = 5_000_000  # the last trade comes this long before the close, so that it is also received before it
 

@@ -6,13 +6,12 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from rooney.market.sessions import MINUTE_NS
+from rooney.market.sessions import MINUTE_NS, SECOND_NS
 from rooney.sim.databento import wire
 from rooney.sim.databento.symbology import Subscriptions
 from rooney.sim.databento.venue import MinuteSent, SessionStats, Venue
 from rooney.sim.databento.wire import Trades
 
-SECOND_NS = 1_000_000_000
 CLOSE_AFTER_NS = 50_000_000  # a record this long after a minute's end may close it
 _SLICE_RECORDS = 8_192  # about 400 kB: what is written before waiting for the client to read
 _FOREVER_NS = 2**63 - 1
