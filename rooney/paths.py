@@ -8,6 +8,7 @@ from rooney.errors import ConfigError
 
 STATE_DIRECTORY = Path("/var/lib/rooney")
 CREDENTIAL_STORE = Path("/etc/rooney/credentials")  # where the units' LoadCredential= reads; root only
+LOCAL_STRATEGIES = Path("/etc/rooney/strategies")  # the user's own files
 LEDGER = "ledger.sqlite"
 CONFIG = "config.multi_alpha.yml"
 

@@ -1,11 +1,13 @@
 """Verbs that keep copies: a backup of all that cannot be had again, and the way back."""
 
+import os
 from pathlib import Path
 
 import click
 
 from rooney.cli import prompt
 from rooney.cli.options import PATH, Call, takes
+from rooney.paths import CREDENTIAL_STORE
 
 
 @click.command()
@@ -29,17 +31,20 @@ def backup(call: Call, out: Path, with_secrets: bool) -> None:
 @click.argument("file", type=PATH)
 @click.option("--root", type=PATH, default=Path("/"), help="Directory that stands for /.")
 @click.option("--force", is_flag=True, help="Put files that are there aside and take their place.")
-@takes("yes", "json")
+@takes("config", "state", "credentials", "yes", "json")
 def restore(call: Call, file: Path, root: Path, force: bool) -> None:
-    """Put back what a backup holds."""
-    from rooney.ops import backup as act
+    """Put back what a backup holds, each file where this machine keeps its kind and nowhere else."""
+    from rooney.ops import restore as act
 
-    manifest = act.read_manifest(file)
+    config = call.load() if os.path.exists(call.config_file) else None
+    credentials = call.credentials or CREDENTIAL_STORE
+    places = act.places(Path(call.config_file), config, call.state_directory, call.control, credentials)
+    manifest = act.read_manifest(file, places, root)
     act.refuse(manifest, root, force=force)
     targets = act.targets(manifest, root)
     call.show(f"{kept.kind:<14}{path}" for kept, path in targets)
     prompt.confirm("Write these files?", call.is_sure)
-    aside = act.restore(file, root, force=force)
+    aside = act.restore(file, places, root, force=force)
     lines = [f"put aside: {path}" for path in aside]
     lines.append(f"{len(targets)} files restored. Before a worker starts, compare: rooney reconcile NAME FILE")
     call.say({"files": [str(path) for _, path in targets], "put_aside": [str(path) for path in aside]}, lines)

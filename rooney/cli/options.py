@@ -59,12 +59,16 @@ class Call:
 
         if self.env_file is not None:
             read_env_file(self.env_file, os.environ)
-        path = self.config_path
-        if path is None and self.state is not None and not self.has_units and (self.state / CONFIG).is_file():
-            path = str(self.state / CONFIG)
-        elif path is None:
-            path = CONFIG if Path(CONFIG).is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
-        return load_config(path, (*self.overrides, *overrides))
+        return load_config(self.config_file, (*self.overrides, *overrides))
+
+    @property
+    def config_file(self) -> str:
+        """Path of the configuration that the options name, or of the state directory's own."""
+        if self.config_path is not None:
+            return self.config_path
+        if self.state is not None and not self.has_units and (self.state / CONFIG).is_file():
+            return str(self.state / CONFIG)
+        return CONFIG if Path(CONFIG).is_file() and not Path(DEFAULT_CONFIG).is_file() else DEFAULT_CONFIG
 
     def strategy(self, name: str, symbols: str | None = None) -> "StrategyConfig":
         """Settings of a strategy with any bundle in force. symbols: of its instruments only these, as ES,NQ."""

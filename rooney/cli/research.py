@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def new(call: Call, name: str) -> None:
     """Begin a strategy: its file, its configuration block and its tests, to be changed into yours."""
     from research.new_strategy import write_new
-    from rooney.strategy.loader import LOCAL_STRATEGIES
+    from rooney.paths import LOCAL_STRATEGIES
 
     here, tests = Path("strategies"), Path("tests")
     config = call.load()

@@ -7,11 +7,10 @@ an operator can see, `AccountLock` is held by every running worker.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
 
 import msgspec
 
-from rooney.config.webhook_url import account_fault
+from rooney.config.webhook_url import account_fault, normal_form
 from rooney.errors import ConfigError
 from rooney.secrets import Secret
 
@@ -26,10 +25,8 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """sha256 of the URL: the account's name where the URL must not be seen."""
-        parts = urlsplit(self.url.reveal())
-        same = parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower())
-        return hashlib.sha256(same.geturl().encode()).hexdigest()
+        """sha256 of the URL's normal form: the account's name where the URL must not be seen."""
+        return hashlib.sha256(normal_form(self.url.reveal()).encode()).hexdigest()
 
     @property
     def hint(self) -> str:

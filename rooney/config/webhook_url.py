@@ -1,14 +1,18 @@
 """The judgement of a webhook's URL: the same for the configuration, `rooney check`, credentials and what sends. Pure.
 
+And its normal form, by which two spellings of one webhook are known to be the same.
+
 The URL is the secret: a fault never quotes a part of it.
 """
 
 import ipaddress
+import posixpath
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # of at most 63 characters, as in DNS
-_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# 127.1, 2130706433 and 0x7f.1 are addresses to a resolver, spelt as nobody else spells them
+_HOST = re.compile(rf"(?!(.*\.)?([0-9]+|0x[0-9a-f]*)$){_LABEL}(\.{_LABEL})*")
 _ACCOUNT = re.compile(r".*/trading/webhook/[^/]+/[^/]+")
 
 
@@ -42,6 +46,24 @@ def account_fault(url: str) -> str:
     if not _ACCOUNT.fullmatch(parts.path):
         return "its path is not /trading/webhook/UUID/PASSWORD, which names the account"
     return ""
+
+
+def normal_form(url: str) -> str:
+    """Host, port and path of a sound `url`, the same for every spelling that may reach the same account.
+
+    This machine is `localhost` by any of its names, and the path is decoded, in small letters, without empty or dot
+    segments: rather one account too few than two workers on one.
+    """
+    parts = urlsplit(url)
+    host, path = parts.hostname or "", parts.path
+    address = _address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address is not None:
+        host = "localhost" if address.is_loopback or address.is_unspecified else address.compressed
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    path = posixpath.normpath(f"/{path.lower().lstrip('/')}")
+    return f"{host}:{parts.port or {'https': 443, 'http': 80}[parts.scheme]}{path}"
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,7 +1,9 @@
 """The lock that keeps a broker account with one worker."""
 
+import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +17,8 @@ from rooney.errors import ConfigError
 def runtime_directory(environ: Mapping[str, str]) -> Path:
     """Where the locks of all workers of this machine meet.
 
-    $ROONEY_RUNTIME_DIRECTORY, else the parent of systemd's $RUNTIME_DIRECTORY, else a directory of this user's.
+    $ROONEY_RUNTIME_DIRECTORY, else the parent of systemd's $RUNTIME_DIRECTORY, else a directory of this user's alone:
+    anybody can make one of its name in /tmp before. Raises ConfigError for that.
     """
     if chosen := environ.get("ROONEY_RUNTIME_DIRECTORY"):
         return Path(chosen)
@@ -23,7 +26,16 @@ def runtime_directory(environ: Mapping[str, str]) -> Path:
         return Path(own).parent
     if session := environ.get("XDG_RUNTIME_DIR"):
         return Path(session) / "rooney"
-    return Path(tempfile.gettempdir()) / f"rooney-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"rooney-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not stat.S_ISDIR((status := folder.lstat()).st_mode) or status.st_uid != os.getuid():
+        raise ConfigError(
+            f"{folder}: expected a directory of this user's for the locks of accounts, found another's or a link; "
+            "not starting (remove it, or ROONEY_RUNTIME_DIRECTORY names a directory all workers can write)"
+        )
+    folder.chmod(0o700)
+    return folder
 
 
 class AccountLock:
@@ -33,7 +45,7 @@ class AccountLock:
         path = directory / f"{account.digest}.lock"
         try:
             directory.mkdir(mode=0o770, parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o660)
         except OSError as error:
             raise ConfigError(
                 f"{account.path}: the account's lock cannot be made in {directory}: {error.strerror}; not starting "

@@ -41,10 +41,11 @@ from rooney.features.codegen import Layout, lay_out, write
 from rooney.files import MIB, read_bytes, write_whole
 from rooney.kernels import jit
 from rooney.market.timeframes import TIMEFRAMES
+from rooney.paths import LOCAL_STRATEGIES
 from rooney.strategy import aot as ahead
 from rooney.strategy.base import Strategy
 from rooney.strategy.digest import StepDigests, sha256, step_digests
-from rooney.strategy.loader import LOCAL_STRATEGIES, RULES, find, import_file, load
+from rooney.strategy.loader import RULES, find, import_file, load
 
 # A text, a tuple or a float would count as true: xor is only there for truth values and whole numbers.
 _RULE = """_{rule} = njit_allocating(_strategy.{rule})

@@ -21,13 +21,11 @@ from rooney.features import Feature
 from rooney.features.kernel_registry import is_research_only
 from rooney.files import MIB, read_bytes
 from rooney.market.timeframes import TIMEFRAMES
+from rooney.paths import LOCAL_STRATEGIES
 from rooney.strategy.base import Param, Strategy
 from rooney.strategy.filters import Filter
 
 RULES = {"should_enter_long": "f, p", "should_enter_short": "f, p", "should_exit": "f, p, t"}
-
-
-LOCAL_STRATEGIES = Path("/etc/rooney/strategies")
 
 
 def find(name: str, local: Path = LOCAL_STRATEGIES) -> Path:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -694,6 +695,40 @@ def test_a_lock_that_cannot_be_made_is_a_refusal_to_start(tmp_path: Path) -> Non
 )
 def test_workers_meet_in_one_runtime_directory(environ: dict[str, str], directory: str) -> None:
     assert runtime_directory(environ) == Path(directory)
+
+
+@pytest.fixture
+def shared_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the fallback of the locks' directory would lie, in a /tmp that everybody writes to."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"rooney-{os.getuid()}"
+
+
+def test_the_directory_in_tmp_is_its_users_alone(shared_tmp: Path) -> None:
+    assert (runtime_directory({}), shared_tmp.stat().st_mode & 0o777) == (shared_tmp, 0o700)
+    shared_tmp.chmod(0o770)  # of an earlier version
+    assert (runtime_directory({}), shared_tmp.stat().st_mode & 0o777) == (shared_tmp, 0o700)
+
+
+def test_a_directory_in_tmp_that_is_a_link_is_refused(shared_tmp: Path) -> None:
+    (shared_tmp.parent / "elsewhere").mkdir()
+    shared_tmp.symlink_to("elsewhere")
+    assert "found another's or a link; not starting" in refusal(lambda: runtime_directory({}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_directory_in_tmp_that_somebody_else_made_is_refused(shared_tmp: Path) -> None:
+    shared_tmp.mkdir()
+    os.chown(shared_tmp, 65_534, 65_534)
+    assert "found another's or a link; not starting" in refusal(lambda: runtime_directory({}))
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    account = Account("p", Secret(IBS_URL))
+    (tmp_path / f"{account.digest}.lock").symlink_to("precious")
+    assert refusal(lambda: AccountLock(account, "ibs", tmp_path)).startswith("p: the account's lock cannot be made")
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 # -- no secret is shown -------------------------------------------------------------------------------------------

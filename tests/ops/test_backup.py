@@ -1,22 +1,31 @@
 """`rooney backup` and `restore`: everything comes back as it was, or nothing is touched."""
 
 import gzip
+import hashlib
 import json
+import os
 import shutil
 import signal
 import tarfile
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import msgspec
 import pytest
-from hypothesis import given, settings
+from click.testing import CliRunner
+from hypothesis import settings
 from hypothesis import strategies as st
 
+from rooney.cli import cli
+from rooney.files import MIB
 from rooney.ledger.reader import created_ns
-from rooney.ops import backup
-from rooney.ops.backup import BackupError, Item
+from rooney.ops import backup, restore
+from rooney.ops.backup import FORMAT, BackupError, Item, Kept, Kind, Manifest
 from rooney.orders.control import MARKER
+from tests.support.backups import archive, entry, member, places, raw
 from tests.support.command_line import Bench
 from tests.support.ledgers import contents
 from tests.support.minutes import ENTERED, LEAVE, QUIET, closes
@@ -33,54 +42,186 @@ TREES = st.dictionaries(
 
 
 def write(directory: Path, tree: dict[str, bytes]) -> list[Item]:
-    directory.mkdir()
+    directory.mkdir(parents=True)
     for name, data in tree.items():
         (directory / name).write_bytes(data)
     return [Item("model", directory / name) for name in tree]
 
 
-@given(TREES)
+@hypothesis.given(TREES)
 @settings(max_examples=60, deadline=None)
 def test_what_was_kept_comes_back_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, bytes]
 ) -> None:
     place = tmp_path_factory.mktemp("b")
-    items = write(place / "models", tree)
+    here = places(place)
+    items = write(here.models[0], tree)
     backup.backup(items, place / "out.tgz", with_secrets=False)
-    backup.restore(place / "out.tgz", place / "root", force=False)
+    restore.restore(place / "out.tgz", here, place / "root", force=False)
     for item in items:
         back = place / "root" / str(item.path).lstrip("/")
         assert back.read_bytes() == item.path.read_bytes()
         assert back.stat().st_mode == item.path.stat().st_mode
 
 
-@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+@hypothesis.given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 @settings(max_examples=60, deadline=None)
 def test_a_backup_that_was_changed_anywhere_restores_nothing(
     tmp_path_factory: pytest.TempPathFactory, where: float, change: int
 ) -> None:
     place = tmp_path_factory.mktemp("b")
-    backup.backup(write(place / "models", {"a": b"x" * 3000, "b": bytes(range(256))}), place / "o", with_secrets=False)
+    here = places(place)
+    backup.backup(write(here.models[0], {"a": b"x" * 3000, "b": bytes(range(256))}), place / "o", with_secrets=False)
     plain = bytearray(gzip.decompress((place / "o").read_bytes()))
     with tarfile.open(place / "o") as tar:
         parts = [(member.offset_data, member.size) for member in tar.getmembers()]
-    places = [offset + k for offset, size in parts for k in range(size)]
-    plain[places[int(where * len(places))]] ^= change
+    offsets = [offset + k for offset, size in parts for k in range(size)]
+    plain[offsets[int(where * len(offsets))]] ^= change
     (place / "changed").write_bytes(gzip.compress(bytes(plain)))
     try:
-        backup.restore(place / "changed", place / "root", force=False)
+        restore.restore(place / "changed", here, place / "root", force=False)
     except BackupError:
         assert not (place / "root").exists()
     else:  # a byte of the manifest that says nothing about a file, such as when it was made
-        kept = place / "root" / str(place / "models").lstrip("/")
+        kept = place / "root" / str(here.models[0]).lstrip("/")
         assert {path.name: path.read_bytes() for path in kept.iterdir()} == {"a": b"x" * 3000, "b": bytes(range(256))}
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/tmp/../etc/passwd", "//etc/passwd", "etc/passwd", "/a/./b"])
-def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
-    kept = backup.Kept("model", path, 0, "", 0o600, "", "")
-    with pytest.raises(BackupError, match="no whole, plain path"):
-        backup._refuse_odd_path(tmp_path, kept)
+def given(tmp_path: Path, *files: tuple[Kept, bytes]) -> str:
+    """Error of `rooney restore` of a backup with these files; empty without one."""
+    return restored(tmp_path, archive(tmp_path / "b.tgz", files))
+
+
+def restored(tmp_path: Path, file: Path, *more: object) -> str:
+    here = places(Path("/srv"))
+    folders = ["--config", here.configuration, "--state-directory", here.state, "--credentials", here.credentials]
+    done = CliRunner().invoke(
+        cli, ["restore", *map(str, [file, "--root", tmp_path / "root", *folders, *more, "--yes"])]
+    )
+    assert done.exit_code == 0 or isinstance(done.exception, BackupError), done.output
+    return str(done.exception or "")
+
+
+def written(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        *(("model", path) for path in ("../../etc/passwd", "/srv/etc/models/../../x", "//srv/etc/models/x", "srv/x")),
+        ("model", "/srv/etc/models/./b"),
+        ("model", "/srv/etc/models/a\0b"),
+        ("configuration", "/etc/cron.d/job"),
+        ("configuration", "/srv/etc/config.yml.d"),
+        ("strategy", "/etc/rooney/strategies/a.pth"),
+        ("strategy", "/etc/rooney/strategies/more/a.py"),
+        ("strategy", "/srv/etc/a.py"),
+        ("model", "/srv/etc/credentials/ibs.broker_account"),
+        ("model", "/srv/etc/config.yml"),
+        ("model", "/srv/state/ibs/ledger.sqlite"),
+        ("model", "/srv/etc/models"),
+        ("switch", "/srv/state/control/ibs/commands/1.json"),
+        ("switch", "/srv/state/control/halt"),
+        ("ledger", "/etc/ibs/ledger.sqlite"),
+        ("ledger", "/srv/state/Ibs/ledger.sqlite"),
+        ("ledger", "/srv/state/ibs/ledger.sqlite-wal"),
+        ("secret", "/root/.ssh/authorized_keys"),
+        ("secret", "/srv/etc/credentials"),
+    ],
+)
+def test_a_file_goes_only_where_this_machine_keeps_its_kind(tmp_path: Path, kind: Kind, path: str) -> None:
+    said = given(tmp_path, (entry("switch", "/srv/state/control/a/halt"), b""), (entry(kind, path, b"x"), b"x"))
+    assert written(tmp_path) == []
+    assert "no whole, plain path" in said or f"is no place of a {kind} by this machine's" in said
+
+
+def test_models_go_to_the_folders_that_this_machines_configuration_names(tmp_path: Path) -> None:
+    file = archive(tmp_path / "b.tgz", [(entry("model", "/data/models/ES.model", b"x"), b"x")])
+    config = tmp_path / "config.yml"
+    config.write_text("instruments: {ES: {}}\nstrategies: {ibs: {instruments: [ES], models_path: /data/other}}\n")
+    assert "'/data/models/ES.model' is no place of a model" in restored(tmp_path, file, "--config", config)
+    assert restored(tmp_path, file, "--config", config, "--set", "strategies.ibs.models_path=/data/models") == ""
+    assert written(tmp_path) == [tmp_path / "root/data/models/ES.model"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_backup_makes_no_file_executable_or_setuid_or_another_users(tmp_path: Path) -> None:
+    files = [entry("strategy", "/etc/rooney/strategies/a.py", b"x", 0o6777, "nobody", "nogroup")]
+    files += [entry("secret", "/srv/etc/credentials/a.broker_account", b"x", 0o644, "daemon", "daemon")]
+    files += [entry("configuration", "/srv/etc/config.yml", b"x", 0o640, "root", "root")]
+    assert given(tmp_path, *((kept, b"x") for kept in files)) == ""
+    found = {path.name: path.stat() for path in written(tmp_path)}
+    modes = {name: stat.st_mode & 0o7777 for name, stat in found.items()}
+    assert modes == {"a.py": 0o664, "a.broker_account": 0o600, "config.yml": 0o640}
+    assert {(stat.st_uid, stat.st_gid) for stat in found.values()} == {(0, 0)}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_only_plain_files_are_restored(tmp_path: Path, kind: bytes) -> None:
+    kept = entry("switch", "/srv/state/control/a/halt")
+    manifest = msgspec.json.encode(Manifest(FORMAT, "0", 0, False, (kept,)))
+    info = member(f"files{kept.path}", kind=kind)
+    info.linkname = "/etc/passwd"
+    said = restored(tmp_path, raw(tmp_path / "b", [(member("manifest.json", len(manifest)), manifest), (info, b"")]))
+    assert "is a link, a device or no plain file" in said
+    assert written(tmp_path) == []
+
+
+def test_a_link_on_the_way_is_not_followed(tmp_path: Path) -> None:
+    control = tmp_path / "root/srv/state/control"
+    control.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (control / "a").symlink_to(tmp_path / "elsewhere")
+    assert "which is a link" in given(tmp_path, (entry("switch", "/srv/state/control/a/halt"), b""))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def zeros(size: int) -> Iterator[bytes]:
+    return (bytes(MIB) for _ in range(size // MIB))
+
+
+def bombs(kind: str) -> Iterator[tuple[tarfile.TarInfo, bytes | Iterator[bytes]]]:
+    """A backup of 1 MB that unpacks to 128 MB, in different places."""
+    size = 128 * MIB
+    digest = hashlib.sha256()
+    for piece in zeros(size):
+        digest.update(piece)
+    kept = Kept("model", "/srv/etc/models/ES.model", size, digest.hexdigest(), 0o600, "", "")
+    if kind == "manifest":
+        yield member("manifest.json", size), zeros(size)
+        return
+    manifest = msgspec.json.encode(Manifest(FORMAT, "0", 0, False, (kept,)))
+    yield member("manifest.json", len(manifest)), manifest
+    if kind != "content":
+        yield member("x", size, {"pax": tarfile.XHDTYPE, "name": tarfile.GNUTYPE_LONGNAME}[kind]), zeros(size)
+    yield member(f"files{kept.path}", size), zeros(size)
+
+
+@pytest.mark.parametrize("kind", ["content", "pax", "name", "manifest"])
+def test_a_backup_takes_no_more_memory_than_a_few_megabytes_whatever_it_unpacks_to(tmp_path: Path, kind: str) -> None:
+    file = raw(tmp_path / "b", bombs(kind))
+    assert file.stat().st_size < 2 * MIB
+    assert "No such file" in restored(tmp_path, tmp_path / "none")  # imports what every run does
+    tracemalloc.start()
+    try:
+        said = restored(tmp_path, file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bool(said) == (kind != "content"), said
+    assert peak < 16 * MIB
+
+
+def test_a_backup_that_does_not_fit_on_the_disk_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    big = [Kept("ledger", f"/srv/state/a{n}/ledger.sqlite", 32 << 30, "", 0o600, "", "") for n in range(free >> 34)]
+    assert "are free; nothing was restored" in given(tmp_path, *((kept, b"") for kept in big))
+
+
+def test_a_size_of_no_such_file_is_refused(tmp_path: Path) -> None:
+    kept = Kept("strategy", "/etc/rooney/strategies/a.py", 1 << 40, "", 0o600, "", "")
+    assert "of at most 1,048,576 bytes" in given(tmp_path, (kept, b""))
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
