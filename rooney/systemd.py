@@ -40,9 +40,15 @@ class Notifier:
         return self._send("READY=1")
 
     def status(self, text: str) -> bool:
-        """The line `systemctl status` shows: at most 100 printable ASCII characters, `?` for any other."""
-        line = " ".join(text.split())
-        return self._send("STATUS=" + "".join(c if " " <= c <= "~" else "?" for c in line)[:STATUS_CHARS])
+        """The line `systemctl status` shows: at most 100 printable ASCII characters, `?` for any other.
+
+        A longer one ends after a whole word, with `...`; a single longer word is cut.
+        """
+        line = "".join(c if " " <= c <= "~" else "?" for c in " ".join(text.split()))
+        if len(line) > STATUS_CHARS:
+            room = STATUS_CHARS - len(" ...")
+            line = f"{line[: line.rfind(' ', 0, room + 1)] if ' ' in line[: room + 1] else line[:room]} ..."
+        return self._send(f"STATUS={line}")
 
     def watchdog(self) -> bool:
         """The loop made a turn."""

@@ -87,6 +87,27 @@ def test_every_failure_leads_to_an_alert(name: str) -> None:
     assert settings(name)["Unit"]["OnFailure"] == "rooney-alert@%N.service"
 
 
+@pytest.mark.parametrize("name", [*TRADING, "rooney-alert-sender.service", "rooney-alert@.service"])
+def test_each_unit_that_trades_or_tells_has_limits_of_its_own(name: str) -> None:
+    assert {"MemoryMax", "TasksMax"} <= set(settings(name)["Service"])
+
+
+def test_the_alert_of_a_failure_has_its_room_outside_the_slice() -> None:
+    assert settings("rooney-alert@.service")["Service"]["Slice"] == "system.slice"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_credential_that_is_missing_for_a_moment_is_tried_again(name: str) -> None:
+    assert "243" not in settings(name)["Service"].get("RestartPreventExitStatus", "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_unit_shares_ipc_or_can_go_round_its_filter_by_io_uring(name: str) -> None:
+    service = settings(name)["Service"]
+    assert service["PrivateIPC"] == "yes"
+    assert "io_uring_setup io_uring_enter io_uring_register" in service["SystemCallFilter"]
+
+
 @pytest.mark.parametrize("name", [path.name for path in UNITS.glob("*.timer")])
 @needs_analyze
 def test_timers_speak_exchange_time_and_are_understood(name: str) -> None:
