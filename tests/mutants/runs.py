@@ -1,5 +1,6 @@
 """Runs of the tests over one mutant each: forked from a process that has read the big libraries, several at a time."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -19,7 +20,8 @@ from tests.support.paths import TESTS
 
 KILLED, TIMED_OUT, SURVIVED, NO_TESTS = "killed", "timed out", "survived", "no tests"
 _TIMEOUT_S = 120.0
-_BIG = ("numpy", "numba", "sklearn.ensemble", "optuna", "skfolio.optimization", "hypothesis", "polars", "pytest")
+_PLUGINS = ("pytest_timeout", "pytest_benchmark.plugin", "_hypothesis_pytestplugin")
+_BIG = ("numba", "sklearn.ensemble", "optuna", "skfolio.model_selection", "hypothesis", "polars", "pytest", *_PLUGINS)
 _EXITS = {0: SURVIVED, 4: NO_TESTS, 5: NO_TESTS}  # of pytest
 
 
@@ -48,6 +50,7 @@ def verdicts(cases: Sequence[tuple[Target, Mutant | None]], jobs: int) -> Iterat
     """Number of each case and its verdict, as they end. A case without a mutant is the code as it is."""
     for name in _BIG:
         importlib.import_module(name)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they are read by every child
     waiting, running = list(enumerate(cases)), {}
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
@@ -73,6 +76,7 @@ def _ended(pid: int) -> str:
 
 def _forked(target: Target, mutant: Mutant | None, folder: Path) -> int:
     """Process id of a pytest over the target's tests; it leads a group of its own."""
+    gc.freeze()  # else every child goes through all that was read before
     pid = os.fork()
     if pid:
         return pid
@@ -85,5 +89,5 @@ def _forked(target: Target, mutant: Mutant | None, folder: Path) -> int:
         sys.meta_path.insert(0, _Changed(mutant))
     import pytest
 
-    options = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0")
+    options = ["-x", "-pno:cacheprovider", "--hypothesis-seed=0", *(f"-p{name}" for name in _PLUGINS)]
     os._exit(pytest.main([*options, *(str(TESTS / name) for name in target.tests)]))

@@ -62,6 +62,7 @@ def test_the_best_of_noise_is_overfitted_about_half_the_time_and_a_real_one_neve
 # ── edges ──
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_sharpe_ratio_needs_two_periods_that_differ() -> None:
     assert selection.sharpe(np.array([1.0, 3.0])) == pytest.approx(2.0 / math.sqrt(2.0))
     assert math.isnan(selection.sharpe(np.array([1.0])))
@@ -152,8 +153,9 @@ def test_trials_that_are_the_same_are_each_in_the_middle_which_is_not_the_better
     """Four of them: ranks 1 to 4 in the middle are 2.5 of 5, and that is one half."""
     same = np.random.default_rng(0).normal(size=(40, 1)).repeat(4, axis=1)
     assert selection.overfitting(same, 4) == 1.0
-    # With one that is always worse the four are at 3.5 of 6, in the better half.
-    assert selection.overfitting(np.concatenate([same, same - 5.0], axis=1), 4) == 0.0
+    # Nineteen and one that is always worse: the middle of ranks 2 to 20 is 11 of 21, just in the better half.
+    most = np.concatenate([same[:, :1].repeat(19, axis=1), same[:, :1] - 5.0], axis=1)
+    assert selection.overfitting(most, 4) == 0.0
 
 
 def test_a_trial_that_never_varies_neither_earned_nor_lost() -> None:
@@ -162,4 +164,5 @@ def test_a_trial_that_never_varies_neither_earned_nor_lost() -> None:
     ratios = selection._ratios(returns)
     assert ratios[0] == 0.0
     assert ratios[1:] == pytest.approx([selection.sharpe(returns[:, k]) for k in (1, 2)])
-    assert selection._ratios(8.0 + 1e-12 * returns[:, 1:]).tolist() == [0.0, 0.0]
+    assert selection._ratios(8.0 + 1e-9 * returns[:, 1:]).tolist() == [0.0, 0.0]  # what adding up leaves over
+    assert selection._ratios(np.zeros((4, 2))).tolist() == [0.0, 0.0]
