@@ -217,14 +217,14 @@ def conclude(runs: Runs, plan: Plan, ranges: Mapping[str, tuple[float, float]], 
     done = [trial for trial in trials if _USD in trial.user_attrs]
     configured = configured_params(runs.strategy)
     facts: dict[str, float] = {"trials": len(trials), "finished": len(done), "trade_dates": len(runs.days)}
-    params, series, ratios = configured, np.zeros(len(runs.days)), np.zeros(0)
+    params, ratios = configured, np.zeros(0)
     reasons = [] if len(done) > 1 else [f"{len(done)} of {len(trials)} trials had {plan.min_trades} trades"]
     if not reasons:
         best = max(done, key=lambda trial: (trial.value, -trial.number))
         params = configured | best.params
         usd = np.stack([_series(trial) for trial in done], axis=1)
         series = usd[:, done.index(best)]
-        known = np.array([trial.user_attrs.get(_SHARPE) or math.nan for trial in trials], np.float64)
+        known = np.array([trial.user_attrs.get(_SHARPE) for trial in trials], np.float64)  # None: NaN
         ratios = np.array([sharpe(path.tolist()) for path in _paths(runs, plan, done, usd)])
         facts |= {
             "trades": best.user_attrs[_TRADES],

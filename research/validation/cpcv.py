@@ -56,8 +56,7 @@ def _allowed(start_ns: I64, end_ns: I64, test: I64, embargo_ns: int) -> I64:
     """
     latest_end = np.maximum.accumulate(end_ns[test])
     n_before = np.searchsorted(start_ns[test], end_ns, "right")  # test rows that start no later than row i ends
-    reach = np.where(n_before > 0, latest_end[np.maximum(n_before, 1) - 1], np.iinfo(np.int64).min)
-    free = (n_before == 0) | (start_ns > reach + np.where(n_before > 0, embargo_ns, 0))
+    free = (n_before == 0) | (start_ns > latest_end[np.maximum(n_before, 1) - 1] + embargo_ns)
     free[test] = False
     return np.flatnonzero(free)
 

@@ -29,7 +29,7 @@ class Days(msgspec.Struct, frozen=True):
         """Row of each instant, -1 for one on none of these dates."""
         dates = calendar.trade_date_of(ts)
         at = np.searchsorted(self.dates, dates)
-        return np.where((at < len(self.dates)) & (self.dates[np.minimum(at, len(self) - 1)] == dates), at, -1)
+        return np.where(self.dates[np.minimum(at, len(self) - 1)] == dates, at, -1)
 
     def usd(self, trades: Records, n_instruments: int = 1) -> F64:
         """float64[date, instrument]: P&L of TRADE records by the date that decided them, after costs.

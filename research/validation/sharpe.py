@@ -91,5 +91,4 @@ def overfitting(returns: F64, n_blocks: int) -> float:
 def _ratios(returns: F64) -> F64:
     """Sharpe ratio of each column; 0 without variation: it neither earned nor lost."""
     mean, deviation = np.mean(returns, axis=0), np.std(returns, axis=0, ddof=1)
-    varies = deviation > ROUNDING * np.abs(mean)
-    return np.where(varies, mean / np.where(varies, deviation, 1.0), 0.0)
+    return np.divide(mean, deviation, out=np.zeros(len(mean)), where=deviation > ROUNDING * np.abs(mean))

@@ -1,6 +1,7 @@
 """The next models beside those in force: what is compared, what is said, and that nothing is promoted unasked."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,20 @@ def test_models_that_choose_worse_are_not_promoted_even_where_the_block_says_pro
     assert (code, told["is_better"]) == (0, False)
     assert told["verdict"].startswith("keep what is in force: new less in force -")
     assert bundle.in_force(tmp_path / "bundles") == was
+
+
+@pytest.mark.parametrize(
+    ("chance", "is_better"), [(0.8, True), (math.nextafter(0.8, 0.0), False), (math.nan, False), (1.0, True)]
+)
+def test_new_models_are_better_from_just_the_probability_on_that_the_block_wants(
+    chance: float, is_better: bool, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Retrain(data="bars").min_better == 0.8
+    one = config(tmp_path, instruments=["ES"], retrain={"data": "bars", "features": list(FEATURES)})
+    assert promoted(one, training(tmp_path / "first", one)) == 0
+    made(one, ES=own(one, 0.5))
+    monkeypatch.setattr(retrain.selection, "probabilistic_sharpe", lambda difference: chance)
+    assert run(one, tmp_path / "out")[1]["is_better"] == is_better
 
 
 def test_a_bundle_of_other_code_is_as_none_and_is_said(made: Any, tmp_path: Path) -> None:

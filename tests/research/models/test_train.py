@@ -2,18 +2,14 @@
 
 import math
 import re
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from research.models.dataset import TrainingSet
 from research.models.promote import Trained, missed_gates
 from research.models.train import SHARES, Plan, Verdict, train
-from research.validation import sharpe as selection
 from rooney.config.schema import Gates
 from rooney.models.forest import from_bytes, to_bytes
 from tests.support.training_sets import NAMES, samples
@@ -140,51 +136,3 @@ def test_too_little_to_learn_from_is_said_in_numbers(n: int, pnl: float | None, 
     verdict = train(few, QUICK, "ibs", {})
     assert verdict.model is None
     assert re.search(said, verdict.reasons[0])
-
-
-# ── how much is luck ──
-
-
-def test_the_probabilistic_sharpe_ratio_is_the_papers_example() -> None:
-    """Bailey and López de Prado 2012: SR 0.458 a month over 24 months, skew -2.448, kurtosis 10.164: PSR 0.913."""
-    z = 0.458 * math.sqrt(23) / math.sqrt(1 + 2.448 * 0.458 + (10.164 - 1) / 4 * 0.458**2)
-    assert selection._NORMAL.cdf(z) == pytest.approx(0.913, abs=5e-4)
-    returns = np.array([0.1] * 20 + [-0.3, 0.2, 0.05, -0.02])
-    centred = returns - returns.mean()
-    skew, kurtosis = (float((centred**k).mean() / (centred**2).mean() ** (k / 2)) for k in (3, 4))
-    ratio = selection.sharpe(returns)
-    spread = math.sqrt(1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2)
-    expected = selection._NORMAL.cdf(ratio * math.sqrt(23) / spread)
-    assert selection.probabilistic_sharpe(returns) == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_expected_best_of_many_is_what_drawing_them_shows() -> None:
-    rng = np.random.default_rng(0)
-    drawn = rng.normal(0.0, 0.3, (20_000, 50)).max(axis=1).mean()
-    assert selection.expected_best(0.09, 50) == pytest.approx(drawn, rel=0.02)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([2, 4, 6]))
-def test_the_probability_of_overfitting_is_what_loops_count(seed: int, n_blocks: int) -> None:
-    rng = np.random.default_rng(seed)
-    returns = rng.normal(size=(24, 5))
-    blocks = np.split(returns, n_blocks)
-    worse = total = 0
-    for chosen in combinations(range(n_blocks), n_blocks // 2):
-        inside = np.concatenate([blocks[k] for k in chosen])
-        outside = np.concatenate([blocks[k] for k in range(n_blocks) if k not in chosen])
-        best = max(range(5), key=lambda k: selection.sharpe(inside[:, k]))
-        order = sorted(range(5), key=lambda k: selection.sharpe(outside[:, k]))
-        worse += (order.index(best) + 1) / 6 <= 0.5
-        total += 1
-    assert selection.overfitting(returns, n_blocks) == worse / total
-
-
-def test_the_best_of_noise_is_overfitted_about_half_the_time_and_a_real_one_never() -> None:
-    rng = np.random.default_rng(1)
-    noise = np.mean([selection.overfitting(rng.normal(size=(200, 20)), 8) for _ in range(40)])
-    assert 0.4 < noise < 0.65
-    skilled = rng.normal(size=(200, 20))
-    skilled[:, 3] += 1.0
-    assert selection.overfitting(skilled, 8) == 0.0

@@ -80,8 +80,26 @@ def test_no_training_label_was_known_from_an_instant_of_the_test() -> None:
             assert np.all((train_end < first) | (train_start > last + 24))
 
 
-def test_rows_out_of_order_or_too_few_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("n_rows", "n_groups", "n_test"), [(2, 3, 1), (3, 2, 2), (3, 2, 3), (3, 2, 0), (0, 1, 0), (3, 1, 1)]
+)
+def test_too_few_rows_and_groups_of_which_none_or_all_are_tested_are_refused(
+    n_rows: int, n_groups: int, n_test: int
+) -> None:
+    said = f"{n_rows} rows cannot be cut into {n_groups} groups of which {n_test} are tested"
+    with pytest.raises(ValueError, match=said):
+        splits(np.arange(n_rows), np.arange(n_rows), n_groups, n_test, 0)
+
+
+def test_as_many_groups_as_rows_and_one_of_them_tested_is_the_least_that_can_be_cut() -> None:
+    found = splits(np.array([1, 1]), np.array([1, 2]), 2, 1, 0)  # at one instant, and known at it
+    assert [split.groups for split in found] == [(0,), (1,)]
+    assert [len(split.train) for split in found] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [([2, 1, 3], [3, 3, 3]), ([1, 2, 3], [1, 1, 3]), ([3, 2, 1], [1, 1, 0]), ([1, 2, 3], [0, 1, 2])]
+)
+def test_rows_out_of_order_and_spans_that_end_before_they_start_are_refused(start: list[int], end: list[int]) -> None:
     with pytest.raises(ValueError, match="ordered by their start"):
-        splits(np.array([2, 1]), np.array([3, 3]), 2, 1, 0)
-    with pytest.raises(ValueError, match="2 rows cannot be cut into 3 groups of which 1"):
-        splits(np.array([1, 2]), np.array([3, 3]), 3, 1, 0)
+        splits(np.array(start), np.array(end), 2, 1, 0)
