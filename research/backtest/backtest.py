@@ -17,7 +17,7 @@ from research.history import sessions as calendar
 from research.history.history import History
 from research.history.progress import Steps, unwatched
 from rooney.config.settings import StrategyConfig
-from rooney.engine.build import build_engine, entry_filters
+from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.engine.model_checks import configured_vetoes
 from rooney.format import iso
@@ -30,6 +30,7 @@ from rooney.market.sessions import MINUTE_NS
 from rooney.models.forest import NoModel
 from rooney.orders.decisions import Decisions, intent_of
 from rooney.orders.intents import Intent
+from rooney.strategy.entry_filters import entry_filters
 from rooney.strategy.hooks import Hooks
 from rooney.strategy.loader import find, load
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from rooney.config.schema import FilterBlock
 from rooney.config.settings import Instrument, StrategyConfig
 from rooney.engine.engine import Engine
 from rooney.engine.model_checks import configured_vetoes
@@ -23,7 +22,8 @@ from rooney.models.forest import Model, path_of
 from rooney.strategy.aot import DROP_IN, NotCompiledError
 from rooney.strategy.base import Strategy
 from rooney.strategy.compiler import compile_strategy
-from rooney.strategy.filters import Filter, filter_field
+from rooney.strategy.entry_filters import entry_filters
+from rooney.strategy.filters import filter_field
 from rooney.strategy.loader import find, load
 
 FIRST_BAR = "first_bar"  # as a length: number of the first bar that decides
@@ -76,22 +76,6 @@ def build_engine(
     return Engine(compiled, instruments, limits, filters, vetoes)
 
 
-def entry_filters(strategy: StrategyConfig, cls: type[Strategy]) -> dict[str, Filter]:
-    """The filters that are on: those of the strategy file as the configuration changes them, then the new ones."""
-    found = {}
-    blocks = strategy.settings.filters
-    for name in dict.fromkeys((*cls.filters, *blocks)):
-        if not name.isidentifier():
-            raise ConfigError(f"{strategy.path}.filters.{name}: a filter's name is letters, digits and _; not starting")
-        block = blocks.get(name, FilterBlock())
-        if block.enabled:
-            try:
-                found[name] = _filter(block, cls.filters.get(name))
-            except StrategyError as error:
-                raise ConfigError(f"{strategy.path}.filters.{name}: {error}; not starting") from error
-    return found
-
-
 def _model_features(strategy: StrategyConfig, vetoes: Mapping[str, Veto]) -> dict[str, Feature]:
     """The features of all models together, by field and in the order of their names: equal sets compile once."""
     found = {}
@@ -108,47 +92,6 @@ def _model_features(strategy: StrategyConfig, vetoes: Mapping[str, Veto]) -> dic
                 raise ModelError(f"{where}, which reads the future and exists in research only; not used")
             found[model_field(name)] = feature
     return dict(sorted(found.items()))
-
-
-def _filter(block: FilterBlock, default: Filter | None) -> Filter:
-    if block.feature is None and default is None:
-        raise StrategyError("feature: expected the name of a feature, got nothing")
-    if block.feature is not None or default is None:
-        feature = _feature(block)
-    else:
-        feature = default.feature
-    bounds: dict[str, Any] = {}
-    for key in ("low", "high", "above", "below", "allowed", "missing"):
-        given = getattr(block, key)
-        if given is None and default is not None:
-            given = getattr(default, key)
-        if given is not None:
-            bounds[key] = given
-    return Filter(feature, **bounds)
-
-
-def _feature(block: FilterBlock) -> Feature:
-    """A kernel with its timeframe and length, or what the catalogue knows by that name, on the instrument named."""
-    name = block.feature or ""
-    if name not in KERNELS:
-        return _of_catalogue(name, block)
-    length = block.length or 1
-    whole = int(length) if float(length).is_integer() else length
-    return Feature(name, block.timeframe or "hourly", whole, symbol=block.symbol or "")
-
-
-def _of_catalogue(name: str, block: FilterBlock) -> Feature:
-    for key in ("timeframe", "length"):
-        if getattr(block, key) is not None:
-            raise StrategyError(f"{key}: {name} is of the catalogue, which says it; name a kernel to choose it")
-    feature = catalogue(name)
-    if is_research_only(feature):
-        raise StrategyError(f"feature: {name} reads the future, so it exists in research only")
-    if not block.symbol:
-        return feature
-    if feature.symbol:
-        raise StrategyError(f"symbol: {name} is read from {feature.symbol}, so it cannot be from {block.symbol}")
-    return msgspec.structs.replace(feature, symbol=block.symbol)
 
 
 def open_lengths(strategy: StrategyConfig, ranges: Mapping[str, tuple[float, float]]) -> dict[str, int]:

@@ -7,7 +7,6 @@ import msgspec
 
 from rooney.config.check import Finding
 from rooney.config.settings import StrategyConfig
-from rooney.engine.veto import Veto
 from rooney.errors import BundleError, StrategyError
 from rooney.models.bundle import SHOWN, Bundle
 from rooney.models.forest import Model, NoModel, read_models
@@ -15,7 +14,7 @@ from rooney.strategy.digest import other_code
 from rooney.strategy.loader import load
 
 
-def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
+def configured_vetoes(strategy: StrategyConfig) -> dict[str, Model | NoModel]:
     """Veto of each traded instrument; one without a model is traded freely or not at all, as
     `on_missing_model` says, and one that a bundle leaves out not at all. Raises ModelError for a file that is no model
     of it, BundleError for a bundle that cannot be used.
@@ -24,7 +23,7 @@ def configured_vetoes(strategy: StrategyConfig) -> dict[str, Veto]:
     if directory is None:
         return {}
     if strategy.bundle is not None:
-        found: dict[str, Veto] = {**bundle_models(strategy, strategy.bundle)}
+        found: dict[str, Model | NoModel] = {**bundle_models(strategy, strategy.bundle)}
     else:
         found = {**read_models(directory, strategy.traded, Path(strategy.strategy).stem)}
     if strategy.bundle is not None or strategy.settings.on_missing_model == "refuse":

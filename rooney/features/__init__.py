@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rooney.features.aliases import ALIASES
 from rooney.features.catalogue import catalogue, names
-from rooney.features.feature import PAIRS, Feature
+from rooney.features.feature import PAIRS, Feature, is_research_only
 
 if TYPE_CHECKING:
     from rooney.features.arrays import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         calculate_zscore,
     )
     from rooney.features.kernel import Kernel
-    from rooney.features.kernel_registry import KERNELS, is_research_only
+    from rooney.features.kernel_registry import KERNELS
 
 __all__ = [
     "ALIASES",

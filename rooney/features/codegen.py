@@ -230,8 +230,8 @@ def _moves(kernel: Kernel, parts: list[Node]) -> dict[str, int]:
 def write(layout: Layout, timeframe: int) -> str:
     """Source of what `rooney.kernels.strategy_stub` says of features. timeframe: at which the strategy decides."""
     kernels = [node.kernel for node in layout.nodes if node.kernel and node.kernel.name != REMEMBERED]
-    updates = {kernel.update for kernel in kernels} | {kernel.again for kernel in kernels if kernel.again}
-    imports = sorted(map(_import, updates))
+    forms = {kernel.form for kernel in kernels} | {kernel.again_form for kernel in kernels if kernel.again_form}
+    imports = sorted(map(_import, forms))
     folds: dict[int, list[str]] = {}
     links: dict[int, list[str]] = {}
     reads = [node for node in layout.nodes if node.symbol]
@@ -265,13 +265,13 @@ def write(layout: Layout, timeframe: int) -> str:
     again = [
         f"f.{node.field} = {_call_again(node, [])}"
         for node in layout.nodes
-        if node.kernel and node.kernel.again and not node.linked and node.kernel.inputs == "bar"
+        if node.kernel and node.kernel.again_form and not node.linked and node.kernel.inputs == "bar"
     ]
     relink = list(refresh)
     for node in layout.nodes:
         if node.kernel and node.linked and node.timeframe == timeframe:
             inputs = [f"f.{layout.nodes[i].field}" for i in node.inputs]
-            if node.kernel.again:
+            if node.kernel.again_form:
                 relink.append(f"f.{node.field} = {_call_again(node, inputs)}")
             elif node.kernel.name in STATELESS:
                 relink.append(f"f.{node.field} = {_call(node, inputs)}")
@@ -290,15 +290,14 @@ def write(layout: Layout, timeframe: int) -> str:
     )
 
 
-def _import(update: Any) -> str:
-    module, name = place_of(update)
-    return f"from {module} import {name} as {_local(update)}\n"
+def _import(form: str) -> str:
+    module, name = place_of(form)
+    return f"from {module} import {name} as {_local(form)}\n"
 
 
-def _local(update: Any) -> str:
+def _local(form: str) -> str:
     """Name of a kernel in the written module: two modules may hold kernels of one name."""
-    module, name = place_of(update)
-    return f"{module.rpartition('.')[2]}_{name}"
+    return form.replace(".", "_")
 
 
 def _call(node: Node, inputs: list[str]) -> str:
@@ -307,12 +306,12 @@ def _call(node: Node, inputs: list[str]) -> str:
         "bar": ["open_", "high", "low", "close", "volume"],
         "time": ["local_ns"],
     }.get(node.kernel.inputs, inputs)
-    return f"{_local(node.kernel.update)}({', '.join([_state(node), node.text, *given])})"
+    return f"{_local(node.kernel.form)}({', '.join([_state(node), node.text, *given])})"
 
 
 def _call_again(node: Node, inputs: list[str]) -> str:
     assert node.kernel is not None
-    return f"{_local(node.kernel.again)}({', '.join([_state(node), node.text, *inputs])})"
+    return f"{_local(node.kernel.again_form)}({', '.join([_state(node), node.text, *inputs])})"
 
 
 def _state(node: Node) -> str:

@@ -36,3 +36,8 @@ class Feature(msgspec.Struct, frozen=True):
     length: int | float | str | tuple[int | float | str, ...] = 1
     of: tuple["Feature", ...] = ()
     symbol: str = ""
+
+
+def is_research_only(feature: Feature) -> bool:
+    """True if it, or what it is made of, reads the future."""
+    return feature.timeframe == "daily_ahead" or any(map(is_research_only, feature.of))

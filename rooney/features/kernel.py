@@ -1,5 +1,6 @@
 """Kernel of a feature: its step form, what it reads, its state and its warm-up."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ Stretches = tuple[tuple[int, int], ...]
 class Kernel(msgspec.Struct, frozen=True):
     """An entry of the registry.
 
-    update:        the step form; `inputs` says which
+    form:          place of the step form below `rooney.kernels.indicators`, as "module.function"; by its name only, so
+                   that whoever asks what features there are does not load the compiler
+    update:        the step form itself; `inputs` says which
     inputs:        "bar":    update(s, n, open_, high, low, close, volume)
                    "time":   update(s, n, local_ns), start of the bar on the exchange's wall clock, ns
                    "series": update(s, n, x), x another feature's value
@@ -24,15 +27,14 @@ class Kernel(msgspec.Struct, frozen=True):
                    when (the first) input is a price
     value:         "number", "price", "as input" (a price if the input is), "difference" (a price moved by what input 0
                    moves less what input 1 moves)
-    research_only: reads the future or cannot be known live
-    again:         update(s, n), over features update(s, n, x) or (s, n, x, y): its value when the old system looked at
-                   the same bar a second time; None: the same
+    again_form, again: the same of update(s, n), over features update(s, n, x) or (s, n, x, y): its value when the old
+                   system looked at the same bar a second time; "", None: the same value
 
     `slots`, `warm_up` and `price_slots` raise StrategyError for a length that cannot be.
     """
 
     name: str
-    update: Callable[..., float]
+    form: str
     inputs: str
     slots: Callable[[Any], int]
     warm_up: Callable[[Any], int]
@@ -40,14 +42,27 @@ class Kernel(msgspec.Struct, frozen=True):
     source: str
     price_slots: Callable[[Any], Stretches] | None
     value: str
-    research_only: bool = False
-    again: Callable[..., float] | None = None
+    again_form: str = ""
+
+    @property
+    def update(self) -> Callable[..., float]:
+        return _function(self.form)
+
+    @property
+    def again(self) -> Callable[..., float] | None:
+        return _function(self.again_form) if self.again_form else None
 
 
-def place_of(function: Callable[..., float]) -> tuple[str, str]:
-    """Module and name of a kernel's function, compiled or not."""
-    plain = getattr(function, "py_func", function)
-    return plain.__module__, plain.__name__
+def place_of(form: str) -> tuple[str, str]:
+    """Module and name of a kernel's function."""
+    module, _, name = form.partition(".")
+    return f"rooney.kernels.indicators.{module}", name
+
+
+def _function(form: str) -> Callable[..., float]:
+    module, name = place_of(form)
+    function: Callable[..., float] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def price_before(n: Length) -> Stretches:
@@ -57,7 +72,7 @@ def price_before(n: Length) -> Stretches:
 
 def of_bar(
     name: str,
-    update: Callable[..., float],
+    form: str,
     slots: Callable[[Any], int],
     warm_up: Callable[[Any], int],
     formula: str,
@@ -66,17 +81,17 @@ def of_bar(
     value: str = "number",
 ) -> Kernel:
     """Kernel of a bar."""
-    return Kernel(name, update, "bar", slots, warm_up, formula, source, price_slots, value)
+    return Kernel(name, form, "bar", slots, warm_up, formula, source, price_slots, value)
 
 
-def of_time(name: str, update: Callable[..., float], formula: str) -> Kernel:
+def of_time(name: str, form: str, formula: str) -> Kernel:
     """Kernel of the time a bar starts, on the exchange's wall clock."""
-    return Kernel(name, update, "time", single, single, formula, "old system §1.7", None, "number")
+    return Kernel(name, form, "time", single, single, formula, "old system §1.7", None, "number")
 
 
 def of_ring(
     name: str,
-    update: Callable[..., float],
+    form: str,
     size: Callable[[Any], int],
     formula: str,
     source: str,
@@ -86,7 +101,7 @@ def of_ring(
     """A series kernel that keeps a number and a ring of `size` values, and needs them all unless told otherwise."""
     return Kernel(
         name,
-        update,
+        form,
         "series",
         lambda n: size(n) + 1,
         warm_up or size,
@@ -97,6 +112,6 @@ def of_ring(
     )
 
 
-def of_two(name: str, update: Callable[..., float], formula: str, source: str = "", value: str = "number") -> Kernel:
+def of_two(name: str, form: str, formula: str, source: str = "", value: str = "number") -> Kernel:
     """Kernel of two features' values."""
-    return Kernel(name, update, "two", single, single, formula, source, None, value)
+    return Kernel(name, form, "two", single, single, formula, source, None, value)

@@ -2,47 +2,22 @@
 
 import msgspec
 
-from rooney.features.feature import Feature
 from rooney.features.kernel import Kernel, of_bar, of_ring, of_time, of_two, price_before
 from rooney.features.lengths import band, bars, compression, cross, distance, sar, sides, single, spiral
-from rooney.kernels.indicators import (
-    arithmetic,
-    bands,
-    calendar,
-    channels,
-    momentum,
-    patterns,
-    pivots,
-    price,
-    ranks,
-    statistics,
-    trend,
-    volatility,
-)
-from rooney.kernels.indicators import reevaluation_v1 as again
-from rooney.kernels.indicators import statistics_v1 as onepass
-
-
-def is_research_only(feature: Feature) -> bool:
-    """True if it, or what it is made of, reads the future or cannot be known live."""
-    kernel = KERNELS.get(feature.kernel)
-    own = feature.timeframe == "daily_ahead" or (kernel is not None and kernel.research_only)
-    return own or any(is_research_only(of) for of in feature.of)
-
 
 _KERNELS = (
-    of_bar("open", price.price_open, single, single, "open", value="price"),
-    of_bar("high", price.price_high, single, single, "high", value="price"),
-    of_bar("low", price.price_low, single, single, "low", value="price"),
-    of_bar("close", price.last_close, single, single, "close", value="price"),
-    of_bar("volume", price.traded, single, single, "volume"),
-    of_bar("range", price.bar_range, single, single, "high - low"),
-    of_bar("bar_number", price.bar_number, single, single, "bars so far"),
-    of_bar("zero_v1", price.zero_v1, single, single, "0", "old system §3.3"),
-    of_bar("ibs", price.ibs, single, single, "(close - low) / (high - low), 0.5 without range", "old system §2.1"),
+    of_bar("open", "price.price_open", single, single, "open", value="price"),
+    of_bar("high", "price.price_high", single, single, "high", value="price"),
+    of_bar("low", "price.price_low", single, single, "low", value="price"),
+    of_bar("close", "price.last_close", single, single, "close", value="price"),
+    of_bar("volume", "price.traded", single, single, "volume"),
+    of_bar("range", "price.bar_range", single, single, "high - low"),
+    of_bar("bar_number", "price.bar_number", single, single, "bars so far"),
+    of_bar("zero_v1", "price.zero_v1", single, single, "0", "old system §3.3"),
+    of_bar("ibs", "price.ibs", single, single, "(close - low) / (high - low), 0.5 without range", "old system §2.1"),
     of_bar(
         "true_range",
-        volatility.true_range,
+        "volatility.true_range",
         lambda n: 2,
         lambda n: 2,
         "max(high, close before) - min(low, close before)",
@@ -51,7 +26,7 @@ _KERNELS = (
     ),
     of_bar(
         "rsi",
-        momentum.rsi,
+        "momentum.rsi",
         lambda n: 4,
         lambda n: bars(n) + 1,
         "100 g / (g + l), g and l Wilder averages of changes",
@@ -60,7 +35,7 @@ _KERNELS = (
     ),
     of_bar(
         "rsi_v1",
-        momentum.rsi_v1,
+        "momentum.rsi_v1",
         lambda n: 4,
         lambda n: bars(n) + 1,
         "100 - 100 / (1 + g / l of the bar before), 0 where that l < 1e-12",
@@ -69,7 +44,7 @@ _KERNELS = (
     ),
     of_bar(
         "atr",
-        volatility.atr,
+        "volatility.atr",
         lambda n: 3,
         lambda n: bars(n) + 1,
         "Wilder average of the true range",
@@ -78,7 +53,7 @@ _KERNELS = (
     ),
     of_bar(
         "adx",
-        trend.adx,
+        "trend.adx",
         lambda n: 8,
         lambda n: 2 * bars(n),
         "Wilder average of 100 |p - m| / (p + m), p and m smoothed movements",
@@ -87,7 +62,7 @@ _KERNELS = (
     ),
     of_bar(
         "psar",
-        trend.psar,
+        "trend.psar",
         sar,
         lambda n: 2,
         "parabolic stop and reverse",
@@ -97,7 +72,7 @@ _KERNELS = (
     ),
     of_bar(
         "channel_high",
-        channels.channel_high,
+        "channels.channel_high",
         lambda n: bars(n) + 1,
         lambda n: bars(n) + 1,
         "max(high) of the n bars before this one",
@@ -107,7 +82,7 @@ _KERNELS = (
     ),
     of_bar(
         "channel_low",
-        channels.channel_low,
+        "channels.channel_low",
         lambda n: bars(n) + 1,
         lambda n: bars(n) + 1,
         "min(low) of the n bars before this one",
@@ -117,17 +92,17 @@ _KERNELS = (
     ),
     of_bar(
         "channel_side",
-        channels.channel_side,
+        "channels.channel_side",
         lambda n: 2 * bars(n) + 1,
         lambda n: bars(n) + 1,
         "1 close above, 2 below, 3 inside the channel of the n bars before",
         "Donchian; old system §1.7",
         lambda n: ((1, 2 * bars(n) + 1),),
     ),
-    of_bar("channel_side_v1", channels.channel_side_v1, single, bars, "3", "old system §1.7"),
+    of_bar("channel_side_v1", "channels.channel_side_v1", single, bars, "3", "old system §1.7"),
     of_bar(
         "fresh_break",
-        channels.fresh_break,
+        "channels.fresh_break",
         lambda n: 2 * bars(n) + 3,
         lambda n: bars(n) + 1,
         "1 first close above the channel of the n bars before since one beyond its middle, -1 first below, else 0",
@@ -136,7 +111,7 @@ _KERNELS = (
     ),
     of_bar(
         "channel_distance",
-        channels.channel_distance,
+        "channels.channel_distance",
         lambda n: 2 * bars(n) + 1,
         lambda n: bars(n) + 1,
         "points from the close to the nearer edge of the channel of the n bars before",
@@ -145,7 +120,7 @@ _KERNELS = (
     ),
     of_bar(
         "pivot_high",
-        pivots.pivot_high,
+        "pivots.pivot_high",
         lambda n: sides(n) + 4,
         lambda n: max(sides(n), n[2]),
         "last high above the n[0] before it and at least the n[1] after it",
@@ -155,7 +130,7 @@ _KERNELS = (
     ),
     of_bar(
         "pivot_low",
-        pivots.pivot_low,
+        "pivots.pivot_low",
         lambda n: sides(n) + 4,
         lambda n: max(sides(n), n[2]),
         "last low below the n[0] before it and at most the n[1] after it",
@@ -165,7 +140,7 @@ _KERNELS = (
     ),
     of_bar(
         "pivot_position",
-        pivots.pivot_position,
+        "pivots.pivot_position",
         lambda n: 2 * sides(n) + 7,
         lambda n: max(sides(n), n[2]),
         "1 close above the last pivot high, 3 below the last pivot low, else 2",
@@ -174,7 +149,7 @@ _KERNELS = (
     ),
     of_bar(
         "inside_pivots",
-        pivots.inside_pivots,
+        "pivots.inside_pivots",
         lambda n: 2 * sides(n) + 7,
         lambda n: max(sides(n), n[2]),
         "1 last pivot low <= close <= last pivot high, else 2",
@@ -183,18 +158,18 @@ _KERNELS = (
     ),
     of_bar(
         "pivot_higher_high",
-        pivots.pivot_higher_high,
+        "pivots.pivot_higher_high",
         lambda n: sides(n) + 4,
         lambda n: max(sides(n), n[2]),
         "1 last pivot high above the one before and high above both, else 2",
         "old system §1.7",
         lambda n: ((2, sides(n) + 4),),
     ),
-    of_bar("bear_run", patterns.bear_run, single, single, "bars in a row with close < open", "old system §1.7"),
-    of_bar("bull_run", patterns.bull_run, single, single, "bars in a row with close > open", "old system §1.7"),
+    of_bar("bear_run", "patterns.bear_run", single, single, "bars in a row with close < open", "old system §1.7"),
+    of_bar("bull_run", "patterns.bull_run", single, single, "bars in a row with close > open", "old system §1.7"),
     of_bar(
         "inside_bar",
-        patterns.inside_bar,
+        "patterns.inside_bar",
         lambda n: 3,
         lambda n: 2,
         "1 high and low within those of the bar before, else 2",
@@ -203,26 +178,26 @@ _KERNELS = (
     ),
     of_bar(
         "narrowest",
-        patterns.narrowest,
+        "patterns.narrowest",
         bars,
         bars,
         "1 range below each of the n - 1 before, else 2",
         "Crabel 1990 (NR7); old system §1.7",
     ),
-    of_time("date", calendar.date_number, "days since 1970-01-01"),
-    of_time("weekday", calendar.weekday, "ISO weekday, 1 to 7"),
-    of_time("month", calendar.month, "1 to 12"),
-    of_time("day", calendar.day, "1 to 31"),
-    of_time("day_after", calendar.day_after, "1 day of the month > n, else 2"),
-    of_time("week_start", calendar.week_start, "1 Monday or Tuesday, else 2"),
-    of_time("even_odd", calendar.even_odd, "1 even, 2 odd day of the month"),
-    of_time("hhmm", calendar.hhmm, "100 hour + minute"),
-    of_time("session_code", calendar.session_code, "1 < 08:00, 2 < 15:00, 4 < 17:00, 3 from then"),
-    of_time("open_close", calendar.open_close, "1 08:00 to 08:59, 2 14:00 to 14:59, else 0"),
-    of_ring("sma", statistics.sma, bars, "mean of n", "old system §2.2", "as input"),
+    of_time("date", "calendar.date_number", "days since 1970-01-01"),
+    of_time("weekday", "calendar.weekday", "ISO weekday, 1 to 7"),
+    of_time("month", "calendar.month", "1 to 12"),
+    of_time("day", "calendar.day", "1 to 31"),
+    of_time("day_after", "calendar.day_after", "1 day of the month > n, else 2"),
+    of_time("week_start", "calendar.week_start", "1 Monday or Tuesday, else 2"),
+    of_time("even_odd", "calendar.even_odd", "1 even, 2 odd day of the month"),
+    of_time("hhmm", "calendar.hhmm", "100 hour + minute"),
+    of_time("session_code", "calendar.session_code", "1 < 08:00, 2 < 15:00, 4 < 17:00, 3 from then"),
+    of_time("open_close", "calendar.open_close", "1 08:00 to 08:59, 2 14:00 to 14:59, else 0"),
+    of_ring("sma", "statistics.sma", bars, "mean of n", "old system §2.2", "as input"),
     Kernel(
         "ema",
-        statistics.ema,
+        "statistics.ema",
         "series",
         lambda n: 2,
         bars,
@@ -231,26 +206,34 @@ _KERNELS = (
         price_before,
         "as input",
     ),
-    of_ring("stdev", statistics.stdev, lambda n: bars(n, 2), "sqrt(mean((x - mean)²)) of n", "old system §2.2"),
+    of_ring("stdev", "statistics.stdev", lambda n: bars(n, 2), "sqrt(mean((x - mean)²)) of n", "old system §2.2"),
     of_ring(
         "stdev_sample",
-        statistics.stdev_sample,
+        "statistics.stdev_sample",
         lambda n: bars(n, 2),
         "sqrt(sum((x - mean)²) / (n - 1)) of n",
         "old system §2.2",
     ),
-    of_ring("zscore", statistics.zscore, lambda n: bars(n, 2), "(x - mean) / (stdev + 1e-12) of n", "old system §2.5"),
     of_ring(
-        "cross_z", statistics.cross_z, cross, "(x - mean of n[0]) / max(stdev of n[1], 1e-12)", "old system §1.7, §2.5"
+        "zscore", "statistics.zscore", lambda n: bars(n, 2), "(x - mean) / (stdev + 1e-12) of n", "old system §2.5"
     ),
     of_ring(
-        "stdev_floored", statistics.stdev_floored, lambda n: bars(n, 2), "max(stdev of n, 1e-12)", "old system §1.7"
+        "cross_z",
+        "statistics.cross_z",
+        cross,
+        "(x - mean of n[0]) / max(stdev of n[1], 1e-12)",
+        "old system §1.7, §2.5",
     ),
-    of_ring("zscore_v1", onepass.zscore_v1, lambda n: bars(n, 2), "zscore, in one pass", "old system §2.2, §2.5"),
-    of_ring("cross_z_v1", onepass.cross_z_v1, cross, "cross_z, in one pass", "old system §2.2, §2.5"),
+    of_ring(
+        "stdev_floored", "statistics.stdev_floored", lambda n: bars(n, 2), "max(stdev of n, 1e-12)", "old system §1.7"
+    ),
+    of_ring(
+        "zscore_v1", "statistics_v1.zscore_v1", lambda n: bars(n, 2), "zscore, in one pass", "old system §2.2, §2.5"
+    ),
+    of_ring("cross_z_v1", "statistics_v1.cross_z_v1", cross, "cross_z, in one pass", "old system §2.2, §2.5"),
     Kernel(
         "distance_z_v1",
-        onepass.distance_z_v1,
+        "statistics_v1.distance_z_v1",
         "series",
         lambda n: distance(n) + int(n[0] + n[1]) + 2,
         distance,
@@ -261,16 +244,16 @@ _KERNELS = (
     ),
     of_ring(
         "distance_z",
-        statistics.distance_z,
+        "statistics.distance_z",
         distance,
         "(x - mean of n[0]) / (stdev of n[1] changes + 1e-12)",
         "old system §2.5",
     ),
-    of_ring("lag", statistics.lag, bars, "x n before", "", "as input", lambda n: bars(n) + 1),
-    of_ring("change", statistics.change, bars, "x - x n before", "old system §2.4", warm_up=lambda n: bars(n) + 1),
+    of_ring("lag", "statistics.lag", bars, "x n before", "", "as input", lambda n: bars(n) + 1),
+    of_ring("change", "statistics.change", bars, "x - x n before", "old system §2.4", warm_up=lambda n: bars(n) + 1),
     of_ring(
         "return_pct",
-        statistics.return_pct,
+        "statistics.return_pct",
         bars,
         "100 (x - x n before) / x n before",
         "old system §1.7",
@@ -278,46 +261,52 @@ _KERNELS = (
     ),
     of_ring(
         "drift",
-        statistics.drift,
+        "statistics.drift",
         lambda n: bars(n, 2) + 1,
         "(x / x n before - 1) / sample stdev of n returns",
         "old system §1.7, §2.2",
     ),
     of_ring(
         "efficiency_ratio",
-        statistics.efficiency_ratio,
+        "statistics.efficiency_ratio",
         lambda n: bars(n) + 1,
         "|x - x n before| / sum |changes|",
         "Kaufman 1995",
     ),
     of_ring(
         "spiral",
-        statistics.spiral,
+        "statistics.spiral",
         lambda n: spiral(n) + 1,
         "mean of efficiency ratios over n[0], n[1], n[2], weights 1/2, 1/4, 1/8",
         "old system §1.7",
         warm_up=lambda n: int(n[0]) + 1,
     ),
-    of_ring("percentile", ranks.percentile, bars, "(below + 1 + up to) / 2 n of n", "old system §2.6"),
-    of_ring("percentile_strict", ranks.percentile_strict, bars, "100 below / n of n", "old system §2.6"),
-    of_ring("median", ranks.median, bars, "median of n", "old system §2.2", "as input"),
-    of_ring("bollinger_upper", bands.bollinger_upper, band, "mean + n[1] stdev of n[0]", "Bollinger", "as input"),
-    of_ring("bollinger_lower", bands.bollinger_lower, band, "mean - n[1] stdev of n[0]", "Bollinger", "as input"),
-    of_ring("bollinger_position", bands.bollinger_position, band, "(x - lower) / (upper - lower)", "Bollinger (%b)"),
-    of_ring("bollinger_excess", bands.bollinger_excess, band, "(x - upper) / (upper - lower)", "old system §1.7"),
+    of_ring("percentile", "ranks.percentile", bars, "(below + 1 + up to) / 2 n of n", "old system §2.6"),
+    of_ring("percentile_strict", "ranks.percentile_strict", bars, "100 below / n of n", "old system §2.6"),
+    of_ring("median", "ranks.median", bars, "median of n", "old system §2.2", "as input"),
+    of_ring("bollinger_upper", "bands.bollinger_upper", band, "mean + n[1] stdev of n[0]", "Bollinger", "as input"),
+    of_ring("bollinger_lower", "bands.bollinger_lower", band, "mean - n[1] stdev of n[0]", "Bollinger", "as input"),
+    of_ring("bollinger_position", "bands.bollinger_position", band, "(x - lower) / (upper - lower)", "Bollinger (%b)"),
+    of_ring("bollinger_excess", "bands.bollinger_excess", band, "(x - upper) / (upper - lower)", "old system §1.7"),
     of_ring(
         "bollinger_position_v1",
-        onepass.bollinger_position_v1,
+        "statistics_v1.bollinger_position_v1",
         band,
         "bollinger_position, in one pass",
         "old system §2.2",
     ),
-    of_ring("bollinger_width_v1", onepass.bollinger_width_v1, band, "bollinger_width, in one pass", "old system §2.2"),
-    of_ring("bollinger_width", bands.bollinger_width, band, "(upper - lower) / mean", "Bollinger (bandwidth)"),
-    Kernel("absolute", arithmetic.absolute, "series", single, single, "|x|", "", None, "number"),
+    of_ring(
+        "bollinger_width_v1",
+        "statistics_v1.bollinger_width_v1",
+        band,
+        "bollinger_width, in one pass",
+        "old system §2.2",
+    ),
+    of_ring("bollinger_width", "bands.bollinger_width", band, "(upper - lower) / mean", "Bollinger (bandwidth)"),
+    Kernel("absolute", "arithmetic.absolute", "series", single, single, "|x|", "", None, "number"),
     Kernel(
         "compression",
-        arithmetic.compression,
+        "arithmetic.compression",
         "series",
         compression,
         single,
@@ -326,13 +315,13 @@ _KERNELS = (
         None,
         "number",
     ),
-    of_two("difference", arithmetic.difference, "x - y", value="difference"),
-    of_two("product", arithmetic.product, "x y"),
-    of_two("ratio", arithmetic.ratio, "x / y"),
-    of_two("ratio_v1", arithmetic.ratio_v1, "x / y, infinite while only x is missing", "old system §1.7 (slopes)"),
-    of_two("above", arithmetic.above, "1 x > y, else 2", "old system §1.7"),
-    of_two("below", arithmetic.below, "1 x < y, else 2", "old system §1.7"),
-    of_two("from_number", arithmetic.from_number, "x once y >= n", value="as input"),
+    of_two("difference", "arithmetic.difference", "x - y", value="difference"),
+    of_two("product", "arithmetic.product", "x y"),
+    of_two("ratio", "arithmetic.ratio", "x / y"),
+    of_two("ratio_v1", "arithmetic.ratio_v1", "x / y, infinite while only x is missing", "old system §1.7 (slopes)"),
+    of_two("above", "arithmetic.above", "1 x > y, else 2", "old system §1.7"),
+    of_two("below", "arithmetic.below", "1 x < y, else 2", "old system §1.7"),
+    of_two("from_number", "arithmetic.from_number", "x once y >= n", value="as input"),
     *(
         Kernel(
             name,
@@ -346,10 +335,10 @@ _KERNELS = (
             "number",
         )
         for name, update, formula in (
-            ("percentile_v1", ranks.percentile_v1, "mid-rank among all values, one per change of y; at most n kept"),
+            ("percentile_v1", "ranks.percentile_v1", "mid-rank among all values, one per change of y; at most n kept"),
             (
                 "percentile_strict_v1",
-                ranks.percentile_strict_v1,
+                "ranks.percentile_strict_v1",
                 "100 below / count of up to n values, one per change of y",
             ),
         )
@@ -367,13 +356,13 @@ _KERNELS = (
             "as input",
         )
         for name, update, side in (
-            ("latest_high_v1", pivots.latest_high_v1, "high"),
-            ("latest_low_v1", pivots.latest_low_v1, "low"),
+            ("latest_high_v1", "pivots.latest_high_v1", "high"),
+            ("latest_low_v1", "pivots.latest_low_v1", "low"),
         )
     ),
     Kernel(
         "remembered_v1",
-        again.remembered_v1,
+        "reevaluation_v1.remembered_v1",
         "series",
         single,
         single,
@@ -385,9 +374,9 @@ _KERNELS = (
 )
 
 _AGAIN = {
-    "rsi_v1": again.rsi_v1,
-    "pivot_higher_high": again.pivot_higher_high,
-    "zscore_v1": onepass.zscore_v1_again,
-    "percentile_v1": ranks.percentile_v1,  # its marker may be that of another instrument, which has a new bar
+    "rsi_v1": "reevaluation_v1.rsi_v1",
+    "pivot_higher_high": "reevaluation_v1.pivot_higher_high",
+    "zscore_v1": "statistics_v1.zscore_v1_again",
+    "percentile_v1": "ranks.percentile_v1",  # its marker may be that of another instrument, which has a new bar
 }
-KERNELS = {kernel.name: msgspec.structs.replace(kernel, again=_AGAIN.get(kernel.name)) for kernel in _KERNELS}
+KERNELS = {kernel.name: msgspec.structs.replace(kernel, again_form=_AGAIN.get(kernel.name, "")) for kernel in _KERNELS}

@@ -12,16 +12,17 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from rooney.errors import FileError, ModelError
 from rooney.files import decode_msgpack, read_bytes, write_whole
-from rooney.kernels.dtypes import NODE
 from rooney.models.bundle import FILE_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FORMAT = 1
 SUFFIX = ".model"
@@ -30,9 +31,7 @@ _FIRST = re.compile(rb"rooney model (\d{1,9}) ([0-9a-f]{64})")
 _FIRST_BYTES = 128  # in which the first line ends
 _LEAF = -1
 _ROUNDING = 1e-9  # a share of weights that do not add up to the last bit
-_I32: np.dtype[Any] = np.dtype("<i4")
-_F64: np.dtype[Any] = np.dtype("<f8")
-_ARRAYS: dict[str, np.dtype[Any]] = {"feature": _I32, "left": _I32, "right": _I32, "cut": _F64, "leaf": _F64}
+_ARRAYS = {"feature": "<i4", "left": "<i4", "right": "<i4", "cut": "<f8", "leaf": "<f8"}
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,9 +68,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     versions: dict[str, str] = {}
     measures: dict[str, float] = {}
 
-    def nodes(self) -> NDArray[np.void]:
+    def nodes(self) -> "NDArray[np.void]":
         """NODE[node]; `feature` counts in `features`."""
-        columns = {name: np.frombuffer(getattr(self, name), kind) for name, kind in _ARRAYS.items()}
+        import numpy as np
+
+        from rooney.kernels.dtypes import NODE
+
+        columns: dict[str, Any] = {name: np.frombuffer(getattr(self, name), kind) for name, kind in _ARRAYS.items()}
         found = np.zeros(len(columns["leaf"]), NODE)
         found["threshold"] = columns.pop("cut")
         for name, values in columns.items():
@@ -95,6 +98,7 @@ def path_of(directory: Path, symbol: str) -> Path:
 def to_bytes(model: Model) -> bytes:
     """The content of its file. Raises ModelError for a model that could not be read again."""
     _check(model, f"model of {model.symbol}")
+    _check_trees(model, f"model of {model.symbol}")
     body = _encode(model)
     return f"rooney model {FORMAT} {_digest(body)}\n".encode() + body
 
@@ -106,17 +110,17 @@ def write_model(model: Model, path: Path) -> None:
     write_whole(path, content)
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Path, *, trees: bool = True) -> Model:
     """Raises ModelError, naming the file, for anything that is not a whole model of this format."""
     try:
         content = read_bytes(path, FILE_BYTES, then="not used")
     except FileError as error:
         raise ModelError(str(error)) from None
-    return from_bytes(content, str(path))
+    return from_bytes(content, str(path), trees=trees)
 
 
-def from_bytes(content: bytes, where: str) -> Model:
-    """The model in a file's content. where: names it in errors (ModelError)."""
+def from_bytes(content: bytes, where: str, *, trees: bool = True) -> Model:
+    """The model in a file's content. where: names it in errors (ModelError); trees: look at its nodes, too."""
     line, _, body = content.partition(b"\n")
     first = _FIRST.fullmatch(line) if len(line) < _FIRST_BYTES else None
     if first is None:
@@ -130,17 +134,22 @@ def from_bytes(content: bytes, where: str) -> Model:
     except FileError as error:
         _refuse(where, f"does not say what a model must: {error.why}")
     _check(model, where)
+    if trees:
+        _check_trees(model, where)
     return model
 
 
-def read_models(directory: Path, symbols: Iterable[str], strategy: str) -> dict[str, Model]:
-    """The models there are of these instruments. Raises ModelError for one of another strategy or instrument."""
+def read_models(directory: Path, symbols: Iterable[str], strategy: str, *, trees: bool = True) -> dict[str, Model]:
+    """The models there are of these instruments. Raises ModelError for one of another strategy or instrument.
+
+    trees: False for whoever asks for no score: nodes are looked at with numpy
+    """
     found = {}
     for symbol in symbols:
         path = path_of(directory, symbol)
         if not path.exists():
             continue
-        model = read_model(path)
+        model = read_model(path, trees=trees)
         if (model.strategy, model.symbol) != (strategy, symbol):
             _refuse(str(path), f"is the model of {model.symbol} for {model.strategy}, not of {symbol} for {strategy}")
         found[symbol] = model
@@ -156,7 +165,7 @@ def _digest(body: bytes) -> str:
 
 
 def _check(model: Model, where: str) -> None:
-    """Raises ModelError unless every walk ends in a leaf whose share is a share."""
+    """Raises ModelError for what its numbers and names alone tell to be no model."""
     if not model.features or len(set(model.features)) != len(model.features):
         _refuse(
             where, f"has features {', '.join(model.features) or '(none)'}; each must be named once, and one at least"
@@ -167,11 +176,18 @@ def _check(model: Model, where: str) -> None:
         _refuse(where, f"has threshold {model.threshold}; a score is 0 to 1")
     if wrong := [name for name, value in model.measures.items() if math.isinf(value)]:
         _refuse(where, f"has infinite {', '.join(wrong)}")
-    sizes = {name: len(getattr(model, name)) / kind.itemsize for name, kind in _ARRAYS.items()}
+    sizes = {name: len(getattr(model, name)) / int(kind[-1]) for name, kind in _ARRAYS.items()}
     n = int(sizes["leaf"])
     if set(sizes.values()) != {n} or not 0 < model.n_trees <= n:
         _refuse(where, f"has {model.n_trees} trees in arrays of {sizes}; every node has one entry in each")
+
+
+def _check_trees(model: Model, where: str) -> None:
+    """Raises ModelError unless every walk ends in a leaf whose share is a share."""
+    import numpy as np
+
     columns: dict[str, Any] = {name: np.frombuffer(getattr(model, name), kind) for name, kind in _ARRAYS.items()}
+    n = len(columns["leaf"])
     left, right, own = columns["left"], columns["right"], np.arange(n)
     leaves = left == _LEAF
     feature, inner = columns["feature"], ~leaves

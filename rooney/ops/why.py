@@ -15,8 +15,6 @@ import msgspec
 
 from rooney.config.loader import Config
 from rooney.config.schema import StrategyBlock
-from rooney.engine.build import entry_filters
-from rooney.engine.model_checks import configured_vetoes
 from rooney.format import minute_text, second_text, size_text, table, usd_text
 from rooney.ledger.reader import opened
 from rooney.ledger.records import Decision
@@ -24,9 +22,10 @@ from rooney.ledger.snapshot import Snapshot
 from rooney.market import sessions
 from rooney.market.instruments import group_of
 from rooney.market.sessions import CHICAGO, HOUR_NS, SECOND_NS
-from rooney.models.forest import Model
+from rooney.models.forest import read_models
 from rooney.orders.intents import Role, State
 from rooney.orders.lifecycle import Order
+from rooney.strategy.entry_filters import entry_filters
 from rooney.strategy.filters import Filter, filter_field
 from rooney.strategy.loader import load
 
@@ -327,7 +326,8 @@ def rules_of(config: Config, name: str) -> Rules:
     """Raises ConfigError for a strategy that is not configured or cannot be loaded."""
     strategy = config.strategy(name)
     block, cls = strategy.settings, load(strategy.strategy)
-    vetoes = configured_vetoes(strategy)
+    models, stem = strategy.models_path, Path(strategy.strategy).stem
+    vetoes = {} if models is None else read_models(models, strategy.traded, stem, trees=False)
     declared = {key: (param.default, param.low, param.high) for key, param in cls.declared().items()}
     return Rules(
         block=block,
@@ -336,5 +336,5 @@ def rules_of(config: Config, name: str) -> Rules:
         filters=entry_filters(strategy, cls),
         rules={rule: getattr(cls, rule) for rule in _RULES},
         entry_windows=cls.entry_windows if block.entry_windows is None else block.entry_windows,
-        thresholds={symbol: veto.threshold for symbol, veto in vetoes.items() if isinstance(veto, Model)},
+        thresholds={symbol: veto.threshold for symbol, veto in vetoes.items()},
     )

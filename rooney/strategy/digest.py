@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
-import numpy as np
 
 import rooney
 from rooney.features.catalogue import catalogue
@@ -194,7 +193,7 @@ class Tree:
 
     def _kernel(self, name: str) -> str:
         kernel = KERNELS[name]
-        return sha256(*(self.definition(*place_of(form)) for form in (kernel.update, kernel.again) if form))
+        return sha256(*(self.definition(*place_of(form)) for form in (kernel.form, kernel.again_form) if form))
 
     def _module(self, name: str) -> _Module | None:
         """A module of the kernels; None for any other."""
@@ -301,7 +300,8 @@ def step_digests(strategy: type[Strategy], written: str, fields: Iterable[str]) 
     code = sha256(
         tree().step(), tree().text(written), strategy_digest(strategy), ",".join(strategy.declared()), ",".join(fields)
     )
-    versions = (importlib.metadata.version("numba"), os.environ.get("NUMBA_CPU_NAME", ""), np.__version__)
+    version = importlib.metadata.version
+    versions = (version("numba"), os.environ.get("NUMBA_CPU_NAME", ""), version("numpy"))
     return StepDigests(code, sha256(code, *versions))
 
 

@@ -13,12 +13,10 @@ from types import CodeType, ModuleType
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 
 from rooney.config.schema import TimeOfDay, TimeSpan
 from rooney.errors import StrategyError
-from rooney.features import Feature
-from rooney.features.kernel_registry import is_research_only
+from rooney.features import Feature, is_research_only
 from rooney.files import MIB, read_bytes
 from rooney.market.timeframes import TIMEFRAMES
 from rooney.paths import LOCAL_STRATEGIES
@@ -160,8 +158,18 @@ def _check_declared(path: Path, strategy: type[Strategy]) -> None:
             raise StrategyError(f"{path}: {name!r} reads the future, so it exists in research only")
 
 
+# A field that is also a method of np.record would be the method where the JIT is off. By name, of every version of
+# numpy: whoever only reads a strategy's file loads no numpy.
+_OF_RECORDS = """
+T all any argmax argmin argsort astype base byteswap choose clip compress conj conjugate copy cumprod cumsum data device
+diagonal dtype dump dumps fill flags flat flatten getfield imag item itemset itemsize max mean min nbytes ndim
+newbyteorder nonzero pprint prod ptp put ravel real repeat reshape resize round searchsorted setfield setflags shape
+size sort squeeze std strides sum swapaxes take to_device tobytes tofile tolist tostring trace transpose var view
+"""
+
+
 def _check_name(path: Path, kind: str, name: Any) -> None:
-    # A field that is also a method of np.record would be the method where the JIT is off; those with _ are ours.
+    # Those with _ are ours.
     usable = isinstance(name, str) and name.isidentifier() and name.isascii() and not name.startswith("_")
-    if not usable or keyword.iskeyword(name) or hasattr(np.record, name):
+    if not usable or keyword.iskeyword(name) or name in _OF_RECORDS.split():
         raise StrategyError(f"{path}: {kind}: {name!r} cannot be used as a name, choose another")

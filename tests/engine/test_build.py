@@ -8,12 +8,13 @@ import yaml
 
 from rooney.config.loader import load_config
 from rooney.config.settings import StrategyConfig
-from rooney.engine.build import build_engine, entry_filters
+from rooney.engine.build import build_engine
 from rooney.engine.engine import Engine
 from rooney.engine.settings import STOP_ATR
 from rooney.errors import ConfigError
 from rooney.features import Feature, catalogue
 from rooney.market.sessions import HOUR_NS, MINUTE_NS
+from rooney.strategy.entry_filters import entry_filters
 from rooney.strategy.loader import load
 
 
