@@ -91,4 +91,6 @@ def overfitting(returns: F64, n_blocks: int) -> float:
 def _ratios(returns: F64) -> F64:
     """Sharpe ratio of each column; 0 without variation: it neither earned nor lost."""
     mean, deviation = np.mean(returns, axis=0), np.std(returns, axis=0, ddof=1)
-    return np.divide(mean, deviation, out=np.zeros(len(mean)), where=deviation > ROUNDING * np.abs(mean))
+    ratios: F64 = np.zeros(len(mean))
+    np.divide(mean, deviation, out=ratios, where=deviation > ROUNDING * np.abs(mean))
+    return ratios
