@@ -104,7 +104,8 @@ for _ = 1, take(1) do
   local volumes, prices = 'hub:volume:' .. root .. ':' .. day, 'hub:last:' .. root
   drop_other_type(volumes, 'hash')
   drop_other_type(prices, 'hash')
-  if type(redis.pcall('HINCRBY', volumes, contract, volume)) == 'table' then
+  local sum = redis.pcall('HINCRBY', volumes, contract, volume)
+  if type(sum) == 'table' or sum < tonumber(volume) or sum >= 2^53 then
     redis.call('HSET', volumes, contract, volume)
   end
   redis.call('EXPIRE', volumes, 1209600)

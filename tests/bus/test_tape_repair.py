@@ -125,6 +125,13 @@ def test_a_key_of_another_type_is_a_missing_one_and_the_next_minute_heals_it(
     assert bus.tape_end() == bus.latest_ns() == OPEN + MINUTE_NS
 
 
+@pytest.mark.parametrize("volume", [b"-5", b"9007199254740991", b"9007199254740993", b"9223372036854775807", b"x"])
+def test_a_volume_that_cannot_be_is_healed_by_the_next_minute(bus: Publisher, volume: bytes) -> None:
+    bus._redis.hset(volumes_key("ES", DAY), "202603", volume)
+    assert bus.publish(published(0), 0)
+    assert bus.volumes("ES", DAY) == {202603: 10, 202606: 3}
+
+
 @pytest.mark.parametrize("timeframe", ["1min", "roll"])
 def test_a_history_of_another_type_is_an_empty_one_and_the_next_minute_heals_it(bus: Publisher, timeframe: str) -> None:
     bus._redis.set(market_key("ES", timeframe), b"x")
