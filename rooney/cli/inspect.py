@@ -60,7 +60,7 @@ def why(call: Call, name: str, symbol: str | None, at: str | None) -> None:
     1 if a decision is overdue, or an order that was decided did not get through.
     """
     from rooney.ops import why as act
-    from rooney.ops.silence import is_overdue, silence
+    from rooney.ops.why_no_decision import is_overdue, silence
 
     config = call.load()
     rules = act.rules_of(config, name)

@@ -1,9 +1,9 @@
 """Getting intents to the webhook: one loop says which order is due, one thread sends.
 
 Entries go out at most once. Exits go out until one is acknowledged, however long that takes, never two at a time and
-never within the settling time of another one of the contract (`rooney.execution.pacing` says when). Every state is in
-the ledger before the next thing happens, the gates are asked at the moment of sending, and nothing here ever blocks the
-worker's loop.
+never within the settling time of another one of the contract (`rooney.execution.retry_policy` says when). Every state
+is in the ledger before the next thing happens, the gates are asked at the moment of sending, and nothing here ever
+blocks the worker's loop.
 """
 
 import itertools
@@ -18,8 +18,8 @@ import msgspec
 from rooney import failpoints as faults
 from rooney.clock import Clock, Moment
 from rooney.execution import send_gates
-from rooney.execution.pacing import Progress, next_action
 from rooney.execution.rate_limits import Traffic
+from rooney.execution.retry_policy import Progress, next_action
 from rooney.execution.send_gates import Rules, View
 from rooney.ledger.writer import Ledger
 from rooney.market.instruments import is_open

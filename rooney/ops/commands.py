@@ -1,12 +1,18 @@
 """Handing an operator's act to the one who writes the ledger: its worker, now or at its next start."""
 
+import time
 from pathlib import Path
 
 from rooney.clock import Clock
-from rooney.ledger.reader import holder
+from rooney.errors import RooneyError
+from rooney.ledger.reader import doing, holder
 from rooney.ledger.snapshot import Snapshot
 from rooney.orders.control import Command, Control, ControlError, put_command
+from rooney.orders.notices import UNWRITTEN
 from rooney.systemd import is_running
+
+HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
+POLL_S = 0.05
 
 
 def leave(snapshot: Snapshot, command: Command, control: Path, clock: Clock, *, has_units: bool) -> str:
@@ -29,6 +35,22 @@ def leave(snapshot: Snapshot, command: Command, control: Path, clock: Clock, *, 
         raise ControlError(f"{command.verb} was refused, see above; {refused} did nothing")
     where = f"the disk is full: it stays in {path}" if path.exists() else f"written to {snapshot.path}"
     return f"{where}; its worker is down and hears of it when it starts"
+
+
+def is_taken(command: Path, ledger: Path, within_s: float) -> bool:
+    """Whether the worker takes a command in that time. Raises RooneyError if it refuses it.
+
+    One that cannot write it down obeys it and leaves it there.
+    """
+    end = time.monotonic() + within_s
+    while command.exists() and UNWRITTEN not in doing(ledger):
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    refused = command.with_suffix(".refused")
+    if refused.exists():
+        raise RooneyError(f"its worker refused the command and says why in its log: {refused}")
+    return True
 
 
 def waiting(root: Path, name: str) -> list[Command]:

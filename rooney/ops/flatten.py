@@ -21,18 +21,16 @@ from rooney.execution.offline import OfflineWorker
 from rooney.execution.send_gates import Rules
 from rooney.execution.traderspost import TradersPost
 from rooney.ledger.exposure import Exposure, exposures
-from rooney.ledger.reader import doing, holder
+from rooney.ledger.reader import holder
 from rooney.ledger.snapshot import Snapshot, read_open
 from rooney.market.instruments import is_open
 from rooney.ops import position as positions
+from rooney.ops.commands import HUNG_AFTER_S, POLL_S, is_taken
 from rooney.orders.control import ALL, Command, Level, Verb, put_command, set_switch
 from rooney.orders.intents import Role, State
-from rooney.orders.notices import UNWRITTEN
 from rooney.systemd import is_running, stop, unit_name
 
-HUNG_AFTER_S = 15.0  # a request may take 10 s, and a command waits for the one before it
 WAIT_S = 150.0  # an exit may have to wait for the settling time of the one before it
-_POLL_S = 0.05
 
 
 class Flattened(msgspec.Struct, frozen=True, rename={"name": "strategy"}):
@@ -144,7 +142,7 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
     before = read_open(ledger)
     means.clock.on_mark(before.ts_mark)
     if holder(ledger) is not None:
-        if _is_taken(command, ledger, order.hung_after_s):
+        if is_taken(command, ledger, order.hung_after_s):
             return _by_worker(before, ledger, order, means.clock)
         if not (means.has_units and is_running(name)):
             raise RooneyError(_hung(name, ledger, order.hung_after_s))
@@ -156,19 +154,6 @@ def _one(name: str, command: Path, ledger: Path, order: Order, means: Means) -> 
             )
         stop(name)  # hung, or about to be started again while its ledger is worked on here
     return _here(before, order, means) if before.mode else Flattened(name, "here")
-
-
-def _is_taken(command: Path, ledger: Path, within_s: float) -> bool:
-    """Raises RooneyError if the worker refused it. One that cannot write it down obeys it and leaves it there."""
-    end = time.monotonic() + within_s
-    while command.exists() and UNWRITTEN not in doing(ledger):
-        if time.monotonic() > end:
-            return False
-        time.sleep(_POLL_S)
-    refused = command.with_suffix(".refused")
-    if refused.exists():
-        raise RooneyError(f"its worker refused the command and says why in its log: {refused}")
-    return True
 
 
 def _hung(name: str, ledger: Path, after_s: float) -> str:
@@ -191,7 +176,7 @@ def _by_worker(before: Snapshot, ledger: Path, order: Order, clock: Clock) -> Fl
             return _result("worker", before, left, order)
         if holder(ledger) is None:
             raise RooneyError("its worker has ended meanwhile")
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def _here(before: Snapshot, order: Order, means: Means) -> Flattened:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rooney.clock import Moment, ReplayClock
 from rooney.execution.delivery import Delivery
-from rooney.execution.pacing import BEFORE_CLOSE_S, Next, Progress, next_action
 from rooney.execution.rate_limits import ENTRY_FILL_S
+from rooney.execution.retry_policy import BEFORE_CLOSE_S, Next, Progress, next_action
 from rooney.execution.traderspost import TradersPost
 from rooney.files import MIB
 from rooney.ledger.writer import Ledger
