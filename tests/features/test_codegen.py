@@ -35,8 +35,8 @@ def test_features_of_a_strategy_lie_side_by_side_without_overlap() -> None:
     nodes = lay_out("x.py", wanted, {"n": 5}).nodes
     assert [(node.first_slot, node.past_slot, node.timeframe, node.length) for node in nodes] == [
         (0, 4, 0, 14),
-        (4, 10, 2, 5),
-        (10, 11, 1, 1),
+        (4, 11, 2, 5),
+        (11, 12, 1, 1),
     ]
 
 

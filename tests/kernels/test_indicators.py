@@ -223,6 +223,23 @@ def test_the_channel_is_that_of_the_bars_before_this_one(bars: np.ndarray, n: in
         assert_array_equal(stepped(name, n, bars)[0], wanted)
 
 
+@KERNEL_TESTS
+@given(histories(), st.integers(1, 10))
+def test_what_is_said_of_a_channel_is_said_of_the_bars_before_this_one(bars: np.ndarray, n: int) -> None:
+    sides, distances, breaks = [math.nan] * n, [math.nan] * n, [math.nan] * n
+    was_up = was_down = False
+    for i in range(n, len(bars)):
+        close, top, bottom = bars[i, 3], bars[i - n : i, 1].max(), bars[i - n : i, 2].min()
+        is_up, is_down, middle = close > top, close < bottom, 0.5 * (top + bottom)
+        sides.append(1.0 if is_up else 2.0 if is_down else 3.0)
+        distances.append(min(abs(close - bottom), abs(top - close)))
+        breaks.append(1.0 if is_up and not was_up else -1.0 if is_down and not was_down else 0.0)
+        was_up = is_up or (was_up and not close < middle)
+        was_down = is_down or (was_down and not close > middle)
+    for name, wanted in (("channel_side", sides), ("channel_distance", distances), ("fresh_break", breaks)):
+        assert_array_equal(stepped(name, n, bars)[0], wanted[: len(bars)])
+
+
 @pytest.mark.parametrize("name", FAST)
 @KERNEL_TESTS
 @given(bars=histories(), n=st.integers(2, 20))
