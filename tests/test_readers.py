@@ -143,7 +143,7 @@ def test_a_damaged_file_is_a_value_or_one_error_that_names_it_within_seconds(
     except RooneyError as error:
         said = str(error)
         assert len(said) < 1_000
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # some start a process of their own, beside what else runs here
     if not isinstance(said, str):
         return  # a value, which is judged by what it is for
     if reader.says:
